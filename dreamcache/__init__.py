@@ -1,0 +1,32 @@
+"""DreamCache: personalized images of a subject from one photo, without training per subject.
+
+    photo -> encode -> features (feature cache) -> generate, with a trained adapter -> images
+
+Plain Python: no Ray, no jobs. Names below are loaded when first used, so that `import dreamcache` needs no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dreamcache.config import EncodeSettings
+    from dreamcache.model.features import SubjectFeatures
+    from dreamcache.pipeline import DreamCachePipeline
+
+__version__ = "0.1.0"
+__all__ = ["DreamCachePipeline", "EncodeSettings", "SubjectFeatures", "__version__"]
+
+_HOMES = {
+    "DreamCachePipeline": "dreamcache.pipeline",
+    "EncodeSettings": "dreamcache.config",
+    "SubjectFeatures": "dreamcache.model.features",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dreamcache' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,126 @@
+"""Settings as frozen values, each checked when it is made. Parsed from YAML by `jobs.spec`.
+
+Knows nothing of models, files or Ray; importing it is cheap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "grabcut", "none"]
+Guidance = Literal["combined", "joint"]
+Scheduler = Literal["ddim", "dpmpp_2m", "euler", "euler_a", "unipc", "pndm", "heun"]
+DType = Literal["float32", "bfloat16", "float16"]
+
+FORBID_UNKNOWN = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodeSettings:
+    """How a reference becomes features. Every field is part of the cache key.
+
+    size: side in pixels of the square the subject is placed on; 0 takes the base model's own.
+    places: module names of spatial transformers; empty takes the adapter's.
+    timestep: of the noise added to the reference latent; the paper's is 1, the least.
+    text: prompt of the encoding pass; the paper's is the null text.
+    posterior: mean of the VAE posterior ("mode"), or one seeded draw ("sample").
+    compute_dtype, dtype: of the pass, and of the stored numbers.
+    """
+
+    size: int = 0
+    places: tuple[str, ...] = ()
+    timestep: int = 1
+    text: str = ""
+    noise_seed: int = 0
+    posterior: Literal["mode", "sample"] = "mode"
+    compute_dtype: DType = "float32"
+    dtype: DType = "float16"
+    segmenter: Segmenter = "auto"
+    on_no_mask: Literal["whole_image", "fail"] = "whole_image"
+    margin: float = 0.05
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.timestep < 1000, "timestep", "from 0 to 999", self.timestep)
+        _check(self.size >= 0 and self.size % 8 == 0, "size", "0 or a multiple of 8 pixels", self.size)
+        _check(0 <= self.margin < 0.5, "margin", "from 0 to 0.5 of the side", self.margin)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def resolved(self, native_size: int, places: tuple[str, ...], compute_dtype: DType) -> EncodeSettings:
+        """With the base's own size and the adapter's places filled in, as they enter the cache key."""
+        return replace(
+            self, size=self.size or native_size, places=self.places or places, compute_dtype=compute_dtype
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerationSettings:
+    """How images are drawn. Every field is part of the item id.
+
+    text_scale: weight of the text; in joint guidance the weight of both conditions.
+    image_scale: weight of the reference in combined guidance (METHOD section 3).
+    strength: 1 is the paper's injection, 0 the base model's block, between them a blend.
+    height, width: pixels, multiples of 8; 0 takes the base model's own.
+    """
+
+    guidance: Guidance = "combined"
+    text_scale: float = 7.5
+    image_scale: float = 0.4
+    strength: float = 1.0
+    num_inference_steps: int = 50
+    scheduler: Scheduler = "ddim"
+    height: int = 0
+    width: int = 0
+    negative_prompt: str = ""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.num_inference_steps <= 1000, "num_inference_steps", "from 1 to 1000", self.num_inference_steps)
+        _check(0 <= self.strength <= 1, "strength", "from 0 to 1", self.strength)
+        for name in ("height", "width"):
+            side = getattr(self, name)
+            _check(side >= 0 and side % 8 == 0, name, "0 or a multiple of 8 pixels", side)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFormat:
+    """File format of the images; quality is for jpeg and webp (1-100)."""
+
+    format: Literal["png", "jpeg", "webp"] = "png"
+    quality: int = 92
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.quality <= 100, "quality", "from 1 to 100", self.quality)
+
+    @property
+    def extension(self) -> str:
+        return {"png": "png", "jpeg": "jpg", "webp": "webp"}[self.format]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageLimits:
+    """What a catalog photo may be; checked in the header, before any pixel is decoded."""
+
+    max_pixels: int = 50_000_000
+    min_side: int = 8
+    max_bytes: int = 64 * 1024 * 1024
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+
+def _check(holds: bool, name: str, rule: str, got: object) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {rule}, got {got!r}")

@@ -1,0 +1,69 @@
+"""Errors a user can act on: what, where, rule, got, remedy, in one line and with a stable reason code.
+
+Knows nothing of models, storage or Ray. Every layer raises these; the job records `code` and the text.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Iterable
+
+
+class DreamCacheError(Exception):
+    """Base of all errors that are the user's to mend. `code` is stable and may be matched by scripts."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), str(self), self.code)
+
+
+def _rebuild(kind: type[DreamCacheError], message: str, code: str) -> DreamCacheError:
+    return kind(message, code=code)
+
+
+class SpecError(DreamCacheError):
+    """The job file or a command's arguments break a rule. Nothing has been run."""
+
+    code = "bad_spec"
+
+
+class CatalogError(DreamCacheError):
+    """A catalog as a whole cannot be read. A single bad row is a failed subject instead."""
+
+    code = "bad_catalog"
+
+
+class ImageError(DreamCacheError):
+    """One photo or mask cannot be used; only its subject is lost."""
+
+    code = "bad_image"
+
+
+class StorageError(DreamCacheError):
+    """A place to read or write cannot be used as it is: credentials, bucket, permission."""
+
+    code = "storage"
+
+
+class CacheError(DreamCacheError):
+    """A cached feature file is damaged or foreign. The caller encodes again and never uses it."""
+
+    code = "bad_cache"
+
+
+class ModelError(DreamCacheError):
+    """Base model, adapter and settings do not fit together."""
+
+    code = "bad_model"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """" (did you mean 'x'?)" for the closest known word, or an empty string."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""

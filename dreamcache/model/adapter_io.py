@@ -1,0 +1,140 @@
+"""Adapters on disk: `config.json` + `adapter.safetensors`; and the importer of the published checkpoints.
+
+A tensor is named `<place>.<parameter>`, e.g. `mid_block.attentions.0.to_q.weight`. A mismatch of places, names
+or shapes is refused with both sides named. No pickle is loaded, but for the importer with `weights_only`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any, Mapping
+
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import load, save
+from torch import Tensor
+
+from dreamcache.artifacts import ADAPTER_CONFIG, ADAPTER_WEIGHTS, AdapterInfo, BaseInfo
+from dreamcache.errors import ModelError
+from dreamcache.model.adapter import DreamCacheAdapter
+from dreamcache.model.places import default_places, place_shapes
+from dreamcache.storage.filesystem import join, store_for
+
+INTEGRATION = "spatial_concat"
+
+PUBLISHED_PLACES = {
+    "middle_block.1": "mid_block.attentions.0",
+    "output_blocks.4.1": "up_blocks.1.attentions.1",
+    "output_blocks.6.1": "up_blocks.2.attentions.0",
+    "output_blocks.8.1": "up_blocks.2.attentions.2",
+    "output_blocks.10.1": "up_blocks.3.attentions.1",
+}
+PUBLISHED_NAMES = {
+    "attn_mem.to_q": "to_q",
+    "attn_mem.to_k": "to_k",
+    "attn_mem.to_v": "to_v",
+    "attn_mem.to_out.0": "to_out",
+    "norm2_mem": "norm",
+    "linear_cat": "join",
+}
+
+
+def save_adapter(
+    adapter: DreamCacheAdapter,
+    folder: str,
+    *,
+    base: BaseInfo,
+    step: int,
+    dtype: torch.dtype = torch.float16,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes the adapter to a local or s3:// folder; the config last, so that a half-written folder is none."""
+    tensors = {name: value.to(dtype).contiguous().cpu() for name, value in named_tensors(adapter).items()}
+    config = {
+        "format": 1,
+        "base": {"name": base.name, "revision": base.revision, "fingerprint": base.fingerprint},
+        "integration": INTEGRATION,
+        "places": list(adapter.places),
+        "step": step,
+        "parameters": sum(p.numel() for p in adapter.parameters()),
+        "training": dict(training or {}),
+    }
+    store = store_for(folder)
+    store.write(join(folder, ADAPTER_WEIGHTS), save(tensors, metadata={"places": json.dumps(config["places"])}))
+    store.write(join(folder, ADAPTER_CONFIG), (json.dumps(config, indent=1) + "\n").encode())
+
+
+def load_adapter(info: AdapterInfo, unet: UNet2DConditionModel) -> DreamCacheAdapter:
+    """The adapter described by `info`, for this U-Net, in float32 on the CPU. Raises ModelError on a mismatch."""
+    adapter = DreamCacheAdapter(place_shapes(unet, info.places))
+    fill(adapter, load((Path(info.location) / ADAPTER_WEIGHTS).read_bytes()), where=f"adapter '{info.location}'")
+    return adapter
+
+
+def import_published(path: Path, unet: UNet2DConditionModel) -> DreamCacheAdapter:
+    """Reads a published `cross_attention-<step>.pt` for the SD 1.x / 2.x layout.
+
+    Raises ModelError for a file that is no plain state dict of tensors, for missing or extra keys, and for
+    shapes that are not this base's.
+    """
+    where = f"checkpoint '{path}'"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ModelError(f"{where}: must be a torch file of plain tensors; got: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{where}: must hold a flat state dict of tensors, got {type(state).__name__}")
+    adapter = DreamCacheAdapter(place_shapes(unet, _published_layout(unet)))
+    fill(adapter, {_from_published(name, where): value for name, value in state.items()}, where=where)
+    return adapter
+
+
+def named_tensors(adapter: DreamCacheAdapter) -> dict[str, Tensor]:
+    """{"<place>.<parameter>": tensor}, the names used in files."""
+    return {
+        f"{place}.{name}": value
+        for place in adapter.places
+        for name, value in adapter.block(place).state_dict().items()
+    }
+
+
+@torch.no_grad()
+def fill(adapter: DreamCacheAdapter, tensors: Mapping[str, Tensor], *, where: str) -> None:
+    """Copies `tensors` into the adapter; every name and shape must match. Raises ModelError."""
+    targets = named_tensors(adapter)
+    missing, extra = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())
+    if missing or extra:
+        raise ModelError(
+            f"{where}: keys do not fit the base; missing {_some(missing)}; not expected {_some(extra)}"
+        )
+    for name, target in targets.items():
+        if tensors[name].shape != target.shape:
+            raise ModelError(
+                f"{where}: {name} has shape {tuple(tensors[name].shape)}, the loaded base needs "
+                f"{tuple(target.shape)}; the checkpoint belongs to another base model"
+            )
+        target.copy_(tensors[name])
+
+
+def _published_layout(unet: UNet2DConditionModel) -> tuple[str, ...]:
+    places = default_places(unet)
+    if set(places) != set(PUBLISHED_PLACES.values()):
+        raise ModelError(
+            f"published checkpoints are for the SD 1.x / 2.x layout with places "
+            f"{', '.join(PUBLISHED_PLACES.values())}; the loaded base has {', '.join(places)}"
+        )
+    return tuple(PUBLISHED_PLACES.values())
+
+
+def _from_published(name: str, where: str) -> str:
+    place, _, rest = name.removeprefix("diffusion_model.").partition(".transformer_blocks.0.")
+    module, _, parameter = rest.rpartition(".")
+    if place not in PUBLISHED_PLACES or module not in PUBLISHED_NAMES:
+        return name  # reported by fill() as not expected, under the file's own name
+    return f"{PUBLISHED_PLACES[place]}.{PUBLISHED_NAMES[module]}.{parameter}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "none"

@@ -1,0 +1,43 @@
+"""The base model: a diffusers Stable Diffusion pipeline, loaded from safetensors only, frozen.
+
+Knows loading and nothing of adapters or references.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+
+from dreamcache.artifacts import BaseInfo
+from dreamcache.errors import ModelError
+from dreamcache.model.unet import check_layout
+
+
+def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffusionPipeline:
+    """Loads weights to `device` in `dtype`, in eval mode and without gradients. Raises ModelError."""
+    try:
+        pipe = StableDiffusionPipeline.from_pretrained(
+            info.location, revision=info.revision, dtype=dtype, use_safetensors=True
+        )
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"model '{info.name}': cannot be loaded as a StableDiffusionPipeline from safetensors: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    check_layout(pipe.unet)
+    pipe.set_progress_bar_config(disable=True)
+    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+        part.requires_grad_(False).eval()
+    return pipe.to(device)
+
+
+def load_unet(info: BaseInfo) -> UNet2DConditionModel:
+    """The U-Net alone, in float32 on the CPU: for tools that need its layout or only its weights."""
+    try:
+        unet = UNet2DConditionModel.from_pretrained(
+            info.location, subfolder="unet", revision=info.revision, use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model '{info.name}': its U-Net cannot be loaded: {str(error).splitlines()[0]}") from error
+    check_layout(unet)
+    return unet

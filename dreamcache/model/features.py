@@ -1,0 +1,68 @@
+"""Features in memory: what the frozen U-Net said of one reference, and their way to and from stored bytes.
+
+Knows the feature cache's file form; knows nothing of images, adapters or prompts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+import torch
+from torch import Tensor
+
+from dreamcache.storage.feature_cache import RawTensor, StoredFeatures, from_parquet, to_parquet
+from dreamcache.storage.filesystem import store_for
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SubjectFeatures:
+    """One subject's features: maps[place] is [C, h, w] on the CPU, in the stored dtype.
+
+    cache_key identifies them; base_fingerprint names the only base model they can be used with.
+    """
+
+    cache_key: str
+    reference_id: str
+    base_fingerprint: str
+    maps: Mapping[str, Tensor]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, uri: str) -> None:
+        """Writes one Parquet object at a local or s3:// path."""
+        store_for(uri).write(uri, to_parquet(self.to_stored()))
+
+    @classmethod
+    def load(cls, uri: str) -> SubjectFeatures:
+        """Reads what `save` wrote. Raises CacheError when damaged."""
+        return cls.from_stored(from_parquet(store_for(uri).read(uri)))
+
+    def to_stored(self) -> StoredFeatures:
+        return StoredFeatures(
+            cache_key=self.cache_key,
+            reference_id=self.reference_id,
+            base_fingerprint=self.base_fingerprint,
+            settings=dict(self.settings),
+            maps={place: _to_raw(value) for place, value in self.maps.items()},
+        )
+
+    @classmethod
+    def from_stored(cls, stored: StoredFeatures) -> SubjectFeatures:
+        return cls(
+            cache_key=stored.cache_key,
+            reference_id=stored.reference_id,
+            base_fingerprint=stored.base_fingerprint,
+            settings=stored.settings,
+            maps={place: _from_raw(raw) for place, raw in stored.maps.items()},
+        )
+
+
+def _to_raw(value: Tensor) -> RawTensor:
+    # numpy has no bfloat16, so the bytes travel as they are, with the dtype's name.
+    data = value.contiguous().view(torch.uint8).numpy().tobytes()
+    return RawTensor(data=data, dtype=str(value.dtype).removeprefix("torch."), shape=tuple(value.shape))
+
+
+def _from_raw(raw: RawTensor) -> Tensor:
+    # A bytearray, because torch refuses to promise anything on read-only memory.
+    return torch.frombuffer(bytearray(raw.data), dtype=getattr(torch, raw.dtype)).reshape(raw.shape)

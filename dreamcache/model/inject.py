@@ -1,0 +1,76 @@
+"""Injection: adapters act on a U-Net from outside, through hooks, for the rows of a batch that have a subject.
+
+The base modules and weights stay untouched: outside `injecting(...)` the U-Net is the plain one. A row without
+a subject, or with strength 0, gets exactly the base block's output.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Iterator, Mapping
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from dreamcache.model.adapter import AdapterBlock, DreamCacheAdapter, KeysValues
+from dreamcache.model.places import transformer_at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """The image condition of one batch.
+
+    rows: [R] indices of the batch rows that have a subject, or None for all of them in order.
+    keys_values: by place, stacked over those R rows.
+    strength: [R, 1, 1]; 1 is the paper's block, 0 the base block.
+    """
+
+    keys_values: Mapping[str, KeysValues]
+    rows: Tensor | None = None
+    strength: Tensor | None = None
+
+
+@contextmanager
+def injecting(unet: UNet2DConditionModel, adapter: DreamCacheAdapter, memory: Memory | None) -> Iterator[None]:
+    """Within the block, the transformer block of every place reads `memory`. None leaves the base U-Net."""
+    handles: list[RemovableHandle] = []
+    if memory is not None:
+        for place in adapter.places:
+            block = transformer_at(unet, place).transformer_blocks[0]
+            handles += _hook(block, adapter.block(place), memory, memory.keys_values[place])
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _hook(block: nn.Module, adapter: AdapterBlock, memory: Memory, kv: KeysValues) -> list[RemovableHandle]:
+    # attn1 sees norm1(x) only, while the adapter needs x itself: one hook keeps x, the other joins.
+    kept: list[Tensor] = []
+
+    def keep_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        kept[:] = [args[0] if args else kwargs["hidden_states"]]
+
+    def join(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        return blend(adapter, kept.pop(), output, memory, kv)
+
+    return [
+        block.register_forward_pre_hook(keep_input, with_kwargs=True),
+        block.attn1.register_forward_hook(join),
+    ]
+
+
+def blend(
+    adapter: AdapterBlock, x: Tensor, self_attention: Tensor, memory: Memory, kv: KeysValues
+) -> Tensor:
+    """The adapter's output on the rows that have a subject, the base's on the others; [B, tokens, C]."""
+    rows = memory.rows
+    base = self_attention if rows is None else self_attention.index_select(0, rows)
+    joined = adapter(x if rows is None else x.index_select(0, rows), base, kv)
+    if memory.strength is not None:
+        joined = torch.lerp(base, joined.to(base.dtype), memory.strength.to(base.dtype))
+    return joined if rows is None else self_attention.index_copy(0, rows, joined.to(self_attention.dtype))

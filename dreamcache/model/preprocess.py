@@ -1,0 +1,81 @@
+"""From a photo and its mask to what the base model is shown: the subject alone, on white (METHOD section 1).
+
+Knows Pillow and numpy, and torch only where a tensor is asked for; must not know segmenters or files.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WHITE = (255, 255, 255)
+EDGE_RADIUS = 0.7
+
+
+def packshot(image: Image.Image, mask: NDArray[np.bool_] | None, *, size: int, margin: float) -> Image.Image:
+    """The subject on white, centred in a square with its aspect kept: RGB, `size` x `size` pixels.
+
+    image: upright RGB or RGBA; transparency becomes white. mask: [H, W] bool, or None for the whole photo.
+    margin: white left on each side of the mask's bounding box, as a fraction of the square's side. A photo
+    used whole (mask None or all True) gets no margin: it is padded to a square only.
+    Raises ValueError for a mask of another shape or without a subject.
+    """
+    picture = _on_white(image)
+    if mask is None or bool(mask.all()):
+        return _square(picture, 0.0).resize((size, size), Image.Resampling.LANCZOS)
+    if mask.shape != (image.height, image.width):
+        raise ValueError(f"mask must be {image.height} x {image.width} like the image, got {mask.shape}")
+    if not mask.any():
+        raise ValueError("mask must hold at least one pixel of the subject")
+    box = _bounding_box(mask)
+    cut = picture.crop(box)
+    ground = Image.new("RGB", cut.size, WHITE)
+    ground.paste(cut, mask=_soft(mask[box[1] : box[3], box[0] : box[2]]))
+    return _square(ground, margin).resize((size, size), Image.Resampling.LANCZOS)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """[1, 3, H, W] float32 in [-1, 1], as the VAE takes it."""
+    import torch
+
+    pixels = torch.from_numpy(np.array(image.convert("RGB"), dtype=np.float32))
+    return (pixels / 127.5 - 1.0).permute(2, 0, 1)[None].contiguous()
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if "A" not in image.getbands():
+        return image.convert("RGB")
+    ground = Image.new("RGB", image.size, WHITE)
+    ground.paste(image.convert("RGB"), mask=image.getchannel("A"))
+    return ground
+
+
+def _bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom; right and bottom exclusive."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _soft(mask: NDArray[np.bool_]) -> Image.Image:
+    """The mask with its edge softened inwards only, so that no background shows through."""
+    hard = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+    # Outside its frame the crop has no subject; without the border the blur would not know.
+    padded = Image.new("L", (hard.width + 4, hard.height + 4))
+    padded.paste(hard, (2, 2))
+    blurred = np.asarray(padded.filter(ImageFilter.GaussianBlur(EDGE_RADIUS)))[2:-2, 2:-2]
+    return Image.fromarray(np.where(mask, blurred, 0).astype(np.uint8))
+
+
+def _square(picture: Image.Image, margin: float) -> Image.Image:
+    width, height = picture.size
+    side = max(math.ceil(max(width, height) / (1.0 - 2.0 * margin)), 1)
+    ground = Image.new("RGB", (side, side), WHITE)
+    ground.paste(picture, ((side - width) // 2, (side - height) // 2))
+    return ground

@@ -1,0 +1,62 @@
+"""Sampling: one loop over any diffusers scheduler and any model(x, t) -> prediction.
+
+Randomness is the item's own: starting noise and, for stochastic schedulers, every later draw come from that
+item's generator, so an image does not depend on its batch mates.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Mapping
+
+import diffusers
+import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from torch import Tensor
+
+from dreamcache.errors import SpecError, did_you_mean
+
+SCHEDULERS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "ddim": ("DDIMScheduler", {}),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_a": ("EulerAncestralDiscreteScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "heun": ("HeunDiscreteScheduler", {}),
+}
+
+OnStep = Callable[[int, Tensor, Tensor], Tensor]
+"""on_step(index, timestep, latents) -> latents"""
+
+
+def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
+    """A fresh diffusers scheduler with the base model's noise schedule. Raises SpecError for an unknown name."""
+    if name not in SCHEDULERS:
+        raise SpecError(
+            f"scheduler '{name}': not known{did_you_mean(name, SCHEDULERS)}; known are {', '.join(SCHEDULERS)}"
+        )
+    class_name, options = SCHEDULERS[name]
+    return getattr(diffusers, class_name).from_config(dict(config), **options)
+
+
+def sample(
+    model: Callable[[Tensor, Tensor], Tensor],
+    scheduler: SchedulerMixin,
+    noise: Tensor,
+    *,
+    num_inference_steps: int,
+    generator: torch.Generator | list[torch.Generator] | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Denoises unit noise [B, 4, h, w] to latents. The scheduler is used up: give a fresh one a call."""
+    scheduler.set_timesteps(num_inference_steps, device=noise.device)
+    accepted = inspect.signature(scheduler.step).parameters
+    options = {"generator": generator} if generator is not None and "generator" in accepted else {}
+    latents = noise * scheduler.init_noise_sigma
+    for index, timestep in enumerate(scheduler.timesteps):
+        prediction = model(scheduler.scale_model_input(latents, timestep), timestep)
+        latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
+        if on_step is not None:
+            latents = on_step(index, timestep, latents)
+    return latents

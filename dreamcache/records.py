@@ -1,0 +1,148 @@
+"""The records handed from step to step. Frozen values; ids are content hashes (see `keys`).
+
+    catalog row -> Subject -> Reference -> (feature cache) -> Request -> Done | Blocked | Failed
+
+Knows nothing of files, models or Ray.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Mapping
+
+from dreamcache import keys
+from dreamcache.config import EncodeSettings, GenerationSettings, ImageFormat
+
+Status = Literal["done", "blocked", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest."""
+
+    subject_id: str
+    class_name: str
+    image: str
+    mask: str | None = None
+    prompts: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A subject's photo, by content. An unreadable photo has an id too, made of its URI, so that its items
+    can be recorded as failed; once the file can be read, the id is another one."""
+
+    reference_id: str
+    subject_id: str
+    uri: str
+    mask_uri: str | None = None
+
+    @staticmethod
+    def id_of(image: bytes, mask: bytes | None) -> str:
+        return keys.of_values(
+            "reference", image=keys.of_bytes(image), mask=keys.of_bytes(mask) if mask is not None else None
+        )
+
+    @staticmethod
+    def id_of_unreadable(uri: str, code: str) -> str:
+        return keys.of_values("unreadable-reference", uri=uri, code=code)
+
+
+def cache_key(
+    reference_id: str, base_fingerprint: str, settings: EncodeSettings, class_name: str
+) -> str:
+    """Names the features of one reference: photo, base model and all encoding settings decide them.
+
+    The class name counts only for segmenters that are prompted with it.
+    """
+    prompted = class_name if settings.segmenter in ("grounded-sam", "lang-sam") else None
+    return keys.of_values(
+        "features",
+        reference=reference_id,
+        base=base_fingerprint,
+        settings=settings.as_dict(),
+        class_name=prompted,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One image to make: a row of the plan."""
+
+    item_id: str
+    subject_id: str
+    class_name: str
+    reference_id: str
+    cache_key: str
+    image: str
+    mask: str | None
+    prompt: str
+    sample: int
+    seed: int
+
+
+def item_id(
+    *,
+    subject_id: str,
+    cache_key: str,
+    prompt: str,
+    sample: int,
+    seed: int,
+    adapter_fingerprint: str,
+    settings: GenerationSettings,
+    image_format: ImageFormat,
+) -> str:
+    """Hash of all that decides the pixels of the stored image; `seed` is the job's."""
+    return keys.of_values(
+        "item",
+        subject=subject_id,
+        cache_key=cache_key,
+        prompt=prompt,
+        sample=sample,
+        seed=seed,
+        adapter=adapter_fingerprint,
+        settings=settings.as_dict(),
+        format=image_format.as_dict(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done:
+    """The image is committed under `key`, relative to the job's output."""
+
+    item_id: str
+    key: str
+    width: int
+    height: int
+    num_bytes: int
+    pixel_sha256: str
+    attempts: int = 1
+    seconds: float = 0.0
+    device: str = ""
+    status: Literal["done"] = "done"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blocked:
+    """An image was made and is withheld by a rule (quality gate, safety checker)."""
+
+    item_id: str
+    code: str
+    message: str
+    attempts: int = 1
+    status: Literal["blocked"] = "blocked"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """No image. `code` is stable and can be filtered on; `message` says where, rule, got and remedy."""
+
+    item_id: str
+    code: str
+    message: str
+    attempts: int = 1
+    status: Literal["failed"] = "failed"
+
+
+Outcome = Done | Blocked | Failed

@@ -1,0 +1,76 @@
+"""Features of a planned item: from the feature cache, or encoded from the photo and stored there.
+
+Where photos, encoder and cache meet. A damaged or missing cache object is encoded again, never used.
+Knows nothing of Ray; every error it raises is about one subject only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+
+from dreamcache.config import ImageLimits
+from dreamcache.encode import Encoder
+from dreamcache.errors import CacheError, ImageError
+from dreamcache.images import decode_image, decode_mask
+from dreamcache.model.features import SubjectFeatures
+from dreamcache.records import Request
+from dreamcache.storage.feature_cache import FeatureCache
+from dreamcache.storage.filesystem import store_for
+
+logger = logging.getLogger(__name__)
+
+
+class ReferenceFeatures:
+    """request -> SubjectFeatures. Keeps the last `capacity` subjects in memory: plans are sorted by subject."""
+
+    def __init__(self, encoder: Encoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64) -> None:
+        self.encoder = encoder
+        self.cache = cache
+        self.limits = limits
+        self.capacity = capacity
+        self._kept: OrderedDict[str, SubjectFeatures] = OrderedDict()
+
+    def get(self, request: Request) -> SubjectFeatures:
+        """Raises ImageError or StorageError when the photo cannot be used."""
+        found = self._kept.get(request.cache_key) or self._stored(request.cache_key) or self._encode(request)
+        self._kept[request.cache_key] = found
+        self._kept.move_to_end(request.cache_key)
+        if len(self._kept) > self.capacity:
+            self._kept.popitem(last=False)
+        return found
+
+    def _stored(self, cache_key: str) -> SubjectFeatures | None:
+        try:
+            stored = self.cache.get(cache_key)
+        except CacheError as error:
+            logger.warning("%s; encoding the reference again", error)
+            return None
+        return SubjectFeatures.from_stored(stored) if stored is not None else None
+
+    def _encode(self, request: Request) -> SubjectFeatures:
+        where = f"subject '{request.subject_id}': image '{request.image}'"
+        image = decode_image(read_photo(request.image, where), where=where, limits=self.limits)
+        mask = None
+        if request.mask:
+            where_mask = f"subject '{request.subject_id}': mask '{request.mask}'"
+            data = read_photo(request.mask, where_mask)
+            mask = decode_mask(data, where=where_mask, limits=self.limits, size=image.size)
+        features = self.encoder.encode(
+            image, mask, class_name=request.class_name, reference_id=request.reference_id, where=where
+        ).features
+        if features.cache_key != request.cache_key:
+            raise CacheError(
+                f"{where}: was planned as features {request.cache_key[:12]}, but this worker makes "
+                f"{features.cache_key[:12]}: base model or settings differ from the planner's; use one version everywhere"
+            )
+        self.cache.put(features.to_stored())
+        return features
+
+
+def read_photo(uri: str, where: str) -> bytes:
+    """The bytes at `uri`. Raises ImageError `missing_image`, or StorageError."""
+    try:
+        return store_for(uri).read(uri)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ImageError(f"{where}: must be an existing file, got none; check the path", code="missing_image") from error

@@ -1,0 +1,50 @@
+"""The same places for pyarrow.dataset and Ray Data.
+
+S3 goes through s3fs, because pyarrow's own S3 file system does not honour AWS_ENDPOINT_URL. What is handed out
+can be pickled to other processes and carries no credentials: each process finds its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow.fs
+
+from dreamcache.storage.filesystem import S3_SCHEME, store_for
+from dreamcache.storage.local import local_path
+
+
+def pyarrow_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """(file system, path in it) of a local or S3 URI; StorageError for other schemes or bad AWS settings."""
+    if uri.startswith(S3_SCHEME):
+        import s3fs
+
+        from dreamcache.storage.s3 import split_s3
+
+        bucket, key = split_s3(uri)
+        handler = pyarrow.fs.FSSpecHandler(s3fs.S3FileSystem(**s3fs_options()))
+        return pyarrow.fs.PyFileSystem(handler), f"{bucket}/{key}".rstrip("/")
+    store_for(uri)  # refuses other schemes
+    return pyarrow.fs.LocalFileSystem(), str(local_path(uri).absolute())
+
+
+def s3fs_options() -> dict[str, Any]:
+    """Arguments for `s3fs.S3FileSystem`: endpoint, region and time-outs as `s3_client` has them; no credentials."""
+    from botocore.exceptions import BotoCoreError
+
+    from dreamcache.storage import s3_client
+    from dreamcache.storage.s3_errors import storage_error
+
+    try:
+        endpoint, region = s3_client.custom_endpoint(), s3_client.region()
+    except BotoCoreError as error:
+        raise storage_error(S3_SCHEME, "read", error) from error
+    config = s3_client.config_options()
+    if endpoint is not None:
+        config["s3"] = {"addressing_style": "path"}
+    return {
+        "endpoint_url": endpoint,
+        "client_kwargs": {"region_name": region},
+        "config_kwargs": config,
+        "use_listings_cache": False,  # parts written by other workers must be seen
+    }

@@ -1,0 +1,123 @@
+"""Images as files: encoding with their parameters inside, the hash of their pixels, and their place in a job.
+
+Encoding is deterministic for one version of Pillow. Knows numpy arrays and bytes, nothing of models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from dreamcache import keys
+from dreamcache.config import ImageFormat
+from dreamcache.errors import ImageError
+from dreamcache.storage.filesystem import ObjectInfo, join, store_for
+
+Pixels = NDArray[np.uint8]
+
+METADATA_KEY = "dreamcache"
+EXIF_IFD = 0x8769
+USER_COMMENT = 0x9286
+ASCII = b"ASCII\0\0\0"
+EXIF_BYTES = 60_000  # an EXIF block ends at 64 KiB
+
+
+def encode_image(rgb: Pixels, image_format: ImageFormat, metadata: Mapping[str, str]) -> bytes:
+    """The file of an image, uint8 [height, width, 3], with `metadata` as JSON inside.
+
+    PNG: text chunk `dreamcache`. JPEG and WebP: EXIF UserComment. Read it with `read_metadata`.
+    ImageError when the pixels are not such an array, or the metadata do not fit the format.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ImageError(f"image must be uint8 [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    text = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=True)
+    out = io.BytesIO()
+    if image_format.format == "png":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_text(METADATA_KEY, text)
+        image.save(out, "PNG", pnginfo=chunks)
+        return out.getvalue()
+    if len(text) > EXIF_BYTES:
+        raise ImageError(
+            f"metadata of a {image_format.format} must be under {EXIF_BYTES} bytes, got {len(text)}; "
+            "use png, or a shorter prompt"
+        )
+    exif = Image.Exif()
+    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = ASCII + text.encode("ascii")
+    if image_format.format == "jpeg":
+        # Full colour resolution: halved, it smears coloured print on packages.
+        image.save(out, "JPEG", quality=image_format.quality, subsampling="4:4:4", exif=exif.tobytes())
+    else:
+        image.save(out, "WEBP", quality=image_format.quality, method=4, exif=exif.tobytes())
+    return out.getvalue()
+
+
+def decode_image(data: bytes) -> Pixels:
+    """Pixels of an image file, uint8 [height, width, 3]; ImageError when it is none. For files of our own."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"image file cannot be decoded: {error}") from error
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """What `encode_image` put in; empty for files of others."""
+    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+        text = image.info.get(METADATA_KEY)
+        if text is None:
+            comment = image.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
+            text = comment.removeprefix(ASCII).decode("ascii", errors="replace")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def pixel_sha256(rgb: Pixels) -> str:
+    """sha256 of height, width and pixels; survives another encoder of the same pixels."""
+    height, width = rgb.shape[:2]
+    digest = hashlib.sha256(f"rgb8 {height}x{width}\n".encode())
+    digest.update(np.ascontiguousarray(rgb).tobytes())
+    return digest.hexdigest()
+
+
+def stored_pixel_sha256(data: bytes) -> str:
+    """`pixel_sha256` of what a reader of this file sees: for jpeg and webp not the pixels that were encoded."""
+    return pixel_sha256(decode_image(data))
+
+
+def image_key(item_id: str, image_format: ImageFormat) -> str:
+    """Where an item's image lies, relative to the job's output: a pure function of the item."""
+    return f"images/{keys.shard_of(item_id)}/{item_id}.{image_format.extension}"
+
+
+class ImageStore:
+    """The images of one job. Stateless and picklable. StorageError when the place cannot be used."""
+
+    def __init__(self, output_uri: str, image_format: ImageFormat) -> None:
+        self.output_uri = output_uri
+        self.image_format = image_format
+        self._store = store_for(output_uri)
+
+    def key_of(self, item_id: str) -> str:
+        return image_key(item_id, self.image_format)
+
+    def commit(self, item_id: str, data: bytes) -> bool:
+        """Store the item's image once. False when one is committed already: read that one, and keep it."""
+        return self._store.create(join(self.output_uri, self.key_of(item_id)), data)
+
+    def read(self, key: str) -> bytes:
+        """The file under a key relative to the output; FileNotFoundError when there is none."""
+        return self._store.read(join(self.output_uri, key))
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        return self._store.stat(join(self.output_uri, key))

@@ -1,0 +1,185 @@
+"""The object interface on a local (or mounted) folder.
+
+An object is written to a hidden temporary file beside its place, synced, then linked or renamed into it: a
+crash leaves the old object or the new one, and at most a hidden file that no listing shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from dreamcache.errors import StorageError
+from dreamcache.storage.filesystem import FILE_SCHEME, ObjectInfo, join
+
+TEMPORARY_SUFFIX = ".dctmp"
+NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def local_path(uri: str) -> Path:
+    """The path of a local URI: `file://` decoded, `~` expanded, relative paths left to the working folder."""
+    if uri.startswith(FILE_SCHEME):
+        return Path(unquote(urlsplit(uri).path))
+    return Path(uri).expanduser()
+
+
+class LocalStore:
+    """See `filesystem.Store`. Etags are made of time of change, inode and size."""
+
+    def read(self, uri: str) -> bytes:
+        try:
+            return local_path(uri).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(f"{uri}: no such file") from None
+        except OSError as error:
+            raise _error(uri, "read", error) from error
+
+    def write(self, uri: str, data: bytes) -> None:
+        with _temporary(uri, data) as (temporary, path):
+            os.replace(temporary, path)
+
+    def create(self, uri: str, data: bytes) -> bool:
+        with _temporary(uri, data) as (temporary, path):
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in NO_HARD_LINKS:
+                    raise
+                return _create_locked(temporary, path)
+            return True
+
+    def replace(self, uri: str, data: bytes, etag: str | None) -> bool:
+        if etag is None:
+            return self.create(uri, data)
+        with _temporary(uri, data) as (temporary, path), _locked(path.parent):
+            try:
+                old = path.stat()
+            except FileNotFoundError:
+                return False
+            if _etag(old) != etag:
+                return False
+            # File times are coarse and inodes are used again: time must move for the etag to.
+            new = temporary.stat()
+            os.utime(temporary, ns=(new.st_atime_ns, max(new.st_mtime_ns, old.st_mtime_ns + 1)))
+            os.replace(temporary, path)
+            return True
+
+    def stat(self, uri: str) -> ObjectInfo | None:
+        path = local_path(uri)
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _error(uri, "read", error) from error
+        return None if path.is_dir() else _info(uri, found)
+
+    def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
+        try:
+            yield from _walk(prefix_uri, local_path(prefix_uri))
+        except OSError as error:
+            raise _error(prefix_uri, "list", error) from error
+
+    def delete(self, uri: str) -> None:
+        try:
+            local_path(uri).unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise _error(uri, "delete", error) from error
+
+
+def _walk(uri: str, folder: Path) -> Iterator[ObjectInfo]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(join(uri, entry.name), Path(entry.path))
+        elif not entry.name.endswith(TEMPORARY_SUFFIX):
+            with contextlib.suppress(FileNotFoundError):  # deleted while being listed
+                yield _info(join(uri, entry.name), entry.stat())
+
+
+@contextlib.contextmanager
+def _temporary(uri: str, data: bytes) -> Iterator[tuple[Path, Path]]:
+    """(temporary file holding `data`, path of `uri`), on disk; the temporary is gone afterwards."""
+    path = local_path(uri)
+    temporary = path.parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary, path
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _error(uri, "write", error) from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process and thread at a time changes this folder by compare and swap; needs no lock file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _create_locked(temporary: Path, path: Path) -> bool:
+    """For mounts without hard links: safe among writers that use this same way."""
+    with _locked(path.parent):
+        if path.exists():
+            return False
+        os.replace(temporary, path)
+        return True
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # some mounts cannot sync folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _etag(found: os.stat_result) -> str:
+    return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"
+
+
+def _info(uri: str, found: os.stat_result) -> ObjectInfo:
+    modified = datetime.fromtimestamp(found.st_mtime, tz=UTC)
+    return ObjectInfo(uri=uri, num_bytes=found.st_size, etag=_etag(found), modified=modified)
+
+
+def _error(uri: str, action: str, error: OSError) -> StorageError:
+    got = error.strerror or str(error)
+    code, rule, remedy = "storage", "a place that works is needed", "check the disk or mount"
+    if error.errno in NO_SPACE:
+        code, rule, remedy = "no_space", "free space is needed", "free some or choose another place"
+    elif action in ("write", "delete") and error.errno in READ_ONLY:
+        code, rule, remedy = "read_only", "a writable folder is needed", "change its rights or choose another"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        code, rule, remedy = "access_denied", "the right to read is needed", "change the rights of the path"
+    return StorageError(f"{uri}: cannot {action}: {rule}, got '{got}'; {remedy}", code=code)

@@ -1,0 +1,182 @@
+"""The object interface on S3 and compatible servers, by boto3. Commits are conditional writes, never renames."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from datetime import UTC
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+
+from dreamcache.errors import StorageError
+from dreamcache.storage import s3_client
+from dreamcache.storage.filesystem import S3_SCHEME, ObjectInfo, join
+from dreamcache.storage.s3_errors import (
+    error_code,
+    http_status,
+    is_missing_key,
+    is_unknown_outcome,
+    storage_error,
+)
+
+READ_ATTEMPTS = 4
+COMMIT_ATTEMPTS = 8
+LONGEST_PAUSE_SECONDS = 5.0
+WRITER = "dreamcache-writer"
+
+_known_buckets: set[tuple[str, str]] = set()
+
+
+def split_s3(uri: str) -> tuple[str, str]:
+    """(bucket, key) of s3://bucket/key; the key may be empty."""
+    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
+    if not uri.startswith(S3_SCHEME) or not bucket:
+        raise StorageError(f"{uri}: must be s3://bucket/key, got no bucket; name one", code="bad_uri")
+    return bucket, key
+
+
+class S3Store:
+    """See `filesystem.Store`. Etags are the server's, without quotes."""
+
+    def read(self, uri: str) -> bytes:
+        bucket, key = split_s3(uri)
+        for attempt in range(1, READ_ATTEMPTS + 1):
+            try:
+                return bytes(s3_client.client().get_object(Bucket=bucket, Key=key)["Body"].read())
+            except (
+                HTTPClientError,
+                IncompleteReadError,
+            ) as error:  # a body cut short is ours to ask for again
+                if attempt == READ_ATTEMPTS:
+                    raise storage_error(uri, "read", error) from error
+                _pause(attempt)
+            except ClientError as error:
+                if is_missing_key(error):
+                    raise FileNotFoundError(f"{uri}: no such object") from None
+                raise storage_error(uri, "read", error) from error
+            except BotoCoreError as error:
+                raise storage_error(uri, "read", error) from error
+        raise AssertionError("unreachable")
+
+    def write(self, uri: str, data: bytes) -> None:
+        bucket, key = split_s3(uri)
+        try:
+            s3_client.client().put_object(Bucket=bucket, Key=key, Body=data)
+        except (BotoCoreError, ClientError) as error:
+            raise storage_error(uri, "write", error) from error
+
+    def create(self, uri: str, data: bytes) -> bool:
+        return _conditional_put(uri, data, {"IfNoneMatch": "*"})
+
+    def replace(self, uri: str, data: bytes, etag: str | None) -> bool:
+        return _conditional_put(uri, data, {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'})
+
+    def stat(self, uri: str) -> ObjectInfo | None:
+        found = _head(uri, "read")
+        if found is None:
+            _need_bucket(uri, "read")
+            return None
+        return _info(uri, found["ContentLength"], found)
+
+    def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
+        bucket, key = split_s3(prefix_uri)
+        prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
+        try:
+            for page in (
+                s3_client.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            ):
+                for found in page.get("Contents", []):
+                    name = found["Key"][len(prefix) :]
+                    if name and not name.endswith("/"):  # folder marks of other tools
+                        yield _info(join(prefix_uri, name), found["Size"], found)
+        except (BotoCoreError, ClientError) as error:
+            raise storage_error(prefix_uri, "list", error) from error
+
+    def delete(self, uri: str) -> None:
+        bucket, key = split_s3(uri)
+        try:
+            s3_client.client().delete_object(Bucket=bucket, Key=key)
+        except (BotoCoreError, ClientError) as error:
+            raise storage_error(uri, "delete", error) from error
+
+
+def _conditional_put(uri: str, data: bytes, condition: dict[str, str]) -> bool:
+    """True if the object at `uri` is this call's.
+
+    A lost answer leaves open whether the object was stored, and botocore's own retries then meet their own
+    object (412). So the object carries a mark of its writer, and in doubt the mark decides.
+    """
+    bucket, key = split_s3(uri)
+    mark = secrets.token_hex(16)
+    doubt = False
+    last: BotoCoreError | ClientError | None = None
+    for attempt in range(1, COMMIT_ATTEMPTS + 1):
+        try:
+            s3_client.client().put_object(
+                Bucket=bucket, Key=key, Body=data, Metadata={WRITER: mark}, **condition
+            )
+            return True
+        except (BotoCoreError, ClientError) as error:
+            last = error
+            if isinstance(error, ClientError):
+                doubt = doubt or error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+                if http_status(error) == 412 or error_code(error) == "NoSuchKey":
+                    ours = doubt and _written_by(uri, mark)
+                    if not ours:
+                        _need_bucket(uri, "write")  # some servers answer so where there is no bucket
+                    return ours
+            if is_unknown_outcome(error):
+                doubt = True
+                if _written_by(uri, mark):
+                    return True
+            elif not isinstance(error, ClientError) or http_status(error) != 409:
+                raise storage_error(uri, "write", error) from error
+        _pause(attempt)
+    assert last is not None
+    raise storage_error(uri, "write", last) from last
+
+
+def _written_by(uri: str, mark: str) -> bool:
+    found = _head(uri, "write")
+    return found is not None and found.get("Metadata", {}).get(WRITER) == mark
+
+
+def _head(uri: str, action: str) -> dict[str, Any] | None:
+    bucket, key = split_s3(uri)
+    try:
+        return dict(s3_client.client().head_object(Bucket=bucket, Key=key))
+    except ClientError as error:
+        if is_missing_key(error):
+            return None
+        raise storage_error(uri, action, error) from error
+    except BotoCoreError as error:
+        raise storage_error(uri, action, error) from error
+
+
+def _need_bucket(uri: str, action: str) -> None:
+    """HEAD says 404 for a missing key and for a missing bucket alike; ask once per bucket which it is."""
+    bucket, _ = split_s3(uri)
+    known = (str(s3_client.client().meta.endpoint_url), bucket)
+    if known in _known_buckets:
+        return
+    try:
+        s3_client.client().head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if is_missing_key(error):
+            error.response["Error"]["Code"] = "NoSuchBucket"
+            raise storage_error(uri, action, error) from error
+    except BotoCoreError as error:
+        raise storage_error(uri, action, error) from error
+    _known_buckets.add(known)
+
+
+def _info(uri: str, num_bytes: int, found: dict[str, Any]) -> ObjectInfo:
+    modified = found["LastModified"].astimezone(UTC)
+    return ObjectInfo(uri=uri, num_bytes=num_bytes, etag=found["ETag"].strip('"'), modified=modified)
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.05 * 2**attempt)))

@@ -1,0 +1,95 @@
+"""botocore's errors as `StorageError`s with stable codes: what, where, rule, got, remedy."""
+
+from __future__ import annotations
+
+from botocore import exceptions as aws
+
+from dreamcache.errors import StorageError
+
+NO_CREDENTIALS = (
+    aws.NoCredentialsError,
+    aws.PartialCredentialsError,
+    aws.CredentialRetrievalError,
+    aws.ProfileNotFound,
+    aws.TokenRetrievalError,
+    aws.SSOError,
+)
+MISSING_KEY = ("NoSuchKey", "404", "NotFound")
+EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired")
+DENIED = (
+    "AccessDenied",
+    "403",
+    "Forbidden",
+    "AllAccessDisabled",
+    "AccountProblem",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidToken",
+    *EXPIRED,
+)
+BUSY = (
+    "SlowDown",
+    "ServiceUnavailable",
+    "InternalError",
+    "RequestTimeout",
+    "ThrottlingException",
+    "Throttling",
+)
+
+ROLE = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
+
+
+def http_status(error: aws.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def error_code(error: aws.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_missing_key(error: aws.ClientError) -> bool:
+    return error_code(error) in MISSING_KEY
+
+
+def is_unknown_outcome(error: aws.BotoCoreError | aws.ClientError) -> bool:
+    """True when the server may have carried the request out although no good answer came."""
+    if isinstance(error, aws.ClientError):
+        return http_status(error) >= 500
+    return isinstance(error, aws.HTTPClientError) and not isinstance(error, aws.EndpointConnectionError)
+
+
+def storage_error(uri: str, action: str, error: aws.BotoCoreError | aws.ClientError) -> StorageError:
+    """The error a user can act on. `action` is a verb: read, write, list, delete."""
+    code, rule, remedy = _explain(uri, error)
+    got = " ".join(str(error).split())
+    return StorageError(f"{uri}: cannot {action}: {rule}, got '{got}'; {remedy}", code=code)
+
+
+def _explain(uri: str, error: aws.BotoCoreError | aws.ClientError) -> tuple[str, str, str]:
+    if isinstance(error, NO_CREDENTIALS):
+        return "no_credentials", "AWS credentials are needed", ROLE
+    if isinstance(error, (aws.HTTPClientError, aws.ConnectionError, aws.IncompleteReadError)):
+        remedy = "check AWS_ENDPOINT_URL, AWS_REGION and the network, then run the same command again"
+        return "storage_unreachable", "the storage must answer", remedy
+    if not isinstance(error, aws.ClientError):
+        return "storage", "valid AWS settings are needed", "check the AWS_* variables and the profile"
+    code = error_code(error)
+    bucket = uri.removeprefix("s3://").split("/", 1)[0]
+    if code == "NoSuchBucket":
+        return (
+            "no_such_bucket",
+            f"bucket '{bucket}' must exist",
+            "create it, or correct the name or the endpoint",
+        )
+    if code in EXPIRED:
+        return "access_denied", "credentials must be in force", f"renew them ({ROLE})"
+    if code in DENIED:
+        remedy = "check the keys, and allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
+        return "access_denied", f"the right to use bucket '{bucket}' is needed", remedy
+    if code in BUSY or http_status(error) >= 500:
+        return (
+            "storage_unreachable",
+            "the storage must answer",
+            "it is overloaded or down; run the same command again",
+        )
+    return "storage", "a request the storage accepts is needed", "check bucket, key, region and endpoint"

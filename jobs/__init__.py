@@ -1,0 +1,39 @@
+"""Jobs: plan, run, observe, read. Never imports torch.
+
+    job.yaml -> spec -> planner (catalog -> plan) -> runner (plan - ledger -> Ray) -> output folder -> reader
+
+    spec = jobs.load_spec("job.yaml");  plan = jobs.plan(spec);  report = jobs.run(spec)
+    table = jobs.outputs("s3://bucket/job")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jobs.planner import Plan, plan
+    from jobs.reader import outputs
+    from jobs.runner import Report, run
+    from jobs.spec import JobSpec, load_spec, parse_spec
+
+__all__ = ["JobSpec", "Plan", "Report", "load_spec", "outputs", "parse_spec", "plan", "run"]
+
+_HOMES = {
+    "JobSpec": "jobs.spec",
+    "load_spec": "jobs.spec",
+    "parse_spec": "jobs.spec",
+    "Plan": "jobs.planner",
+    "plan": "jobs.planner",
+    "Report": "jobs.runner",
+    "run": "jobs.runner",
+    "outputs": "jobs.reader",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used: `dreamcache --help` must not wait for Arrow and pydantic.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jobs' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

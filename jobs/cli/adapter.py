@@ -1,0 +1,63 @@
+"""dreamcache adapter import | show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.common import JSON_HELP, print_json
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("import")
+def import_(
+    checkpoint: Annotated[Path, typer.Argument(help="The published file, cross_attention-<step>.pt.")],
+    base: Annotated[str, typer.Option(help="The base model it was trained on: a diffusers folder or hub id.")],
+    output: Annotated[str, typer.Option(help="Where to write the adapter: a folder or s3:// URI.")],
+    revision: Annotated[str | None, typer.Option(help="The base's revision, for a hub id.")] = None,
+) -> None:
+    """Turn a published adapter checkpoint into an adapter folder (safetensors and config)."""
+    import re
+
+    import torch
+
+    from dreamcache.artifacts import describe_base
+    from dreamcache.model.adapter_io import import_published, save_adapter
+    from dreamcache.model.base import load_unet
+
+    info = describe_base(base, revision)
+    adapter = import_published(checkpoint, load_unet(info))
+    step = re.search(r"(\d+)$", checkpoint.stem)
+    save_adapter(
+        adapter,
+        output,
+        base=info,
+        step=int(step.group(1)) if step else 0,
+        dtype=torch.float16,
+        training={"imported_from": checkpoint.name},
+    )
+    count = sum(p.numel() for p in adapter.parameters())
+    typer.echo(f"{output}: {count / 1e6:.1f} M parameters at {len(adapter.places)} places, for base '{info.name}'")
+
+
+@app.command()
+def show(
+    adapter: Annotated[str, typer.Argument(help="An adapter folder or s3:// URI; 'mini' for the embedded one.")],
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Show an adapter's base, places, step and size."""
+    from dreamcache.artifacts import ADAPTER_CONFIG, local_adapter, mini_folder
+
+    folder = local_adapter(str(mini_folder() / "adapter") if adapter == "mini" else adapter)
+    config = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))
+    if as_json:
+        print_json(config)
+        return
+    typer.echo(f"base: {config['base']['name']} ({config['base']['fingerprint'][:12]})")
+    typer.echo(f"integration: {config['integration']}, step {config['step']}, {config['parameters'] / 1e6:.2f} M parameters")
+    for place in config["places"]:
+        typer.echo(f"place: {place}")

@@ -1,0 +1,125 @@
+"""Writes the gallery of a manifest. Knows its columns and the page's parts; not where the bytes go.
+
+The same manifest and thumbnails give the same bytes: no clock, no random names, order as in the manifest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Callable, Mapping
+from importlib import resources
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dreamcache import keys
+from dreamcache.errors import DreamCacheError
+from jobs.gallery import data as gallery_data
+
+ITEM_LIMIT = 20_000
+STATUSES = ("done", "failed", "blocked", "pending")
+REQUIRED = ("item_id", "subject_id", "class_name", "prompt", "status", "key")
+
+# Scripts and styles of the page itself run by their hash. `file:` stands beside 'self' because a page
+# opened from disk has no origin that 'self' could match in every browser.
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
+    "style-src '{style}'; script-src 'self' file: '{script}'"
+)
+
+
+def write_gallery(
+    *,
+    manifest: pa.Table,
+    references: Mapping[str, bytes],
+    write: Callable[[str, bytes], None],
+    title: str,
+    source: str = "",
+    limit: int = ITEM_LIMIT,
+) -> str:
+    """Write `gallery/` and return the page's key, `gallery/index.html`, relative to the output root.
+
+    manifest: one row per item; images of status `done` lie at `key`, relative to the output root. Columns
+        the job does not know are the catalog's attributes and are shown with their subject.
+    references: thumbnail bytes by subject id (see `make_thumbnail`); a missing one shows as unreadable.
+        Asked with `.get` for the subjects on the page only, so a mapping may load as it is asked.
+    write: stores bytes under a key; the page itself is written last.
+    source: the output's own address, named in the footer.
+    limit: items on the page; the counts are always of the whole manifest.
+    Raises DreamCacheError (`bad_manifest`) if a column is missing.
+    """
+    _check_columns(manifest)
+    shown = manifest.slice(0, limit)
+    names: dict[str, str] = {}
+    for subject_id in shown_subjects(manifest, limit=limit):
+        photo = references.get(subject_id)
+        if photo is not None:
+            names[subject_id] = f"references/{_safe_name(subject_id)}.{_extension(photo)}"
+            write(f"gallery/{names[subject_id]}", photo)
+    write("gallery/data.js", gallery_data.as_script(shown, names))
+    write("gallery/index.html", _page(manifest, len(shown), title, source))
+    return "gallery/index.html"
+
+
+def shown_subjects(manifest: pa.Table, *, limit: int = ITEM_LIMIT) -> list[str]:
+    """Ids of the subjects that a gallery of this manifest shows: those worth a thumbnail."""
+    return [str(value) for value in manifest["subject_id"].slice(0, limit).unique().to_pylist()]
+
+
+def _check_columns(manifest: pa.Table) -> None:
+    missing = [name for name in REQUIRED if name not in manifest.column_names]
+    if missing:
+        raise DreamCacheError(
+            f"manifest: columns {', '.join(missing)} are missing, got {', '.join(manifest.column_names)}; "
+            "take the manifest.parquet of a DreamCache job",
+            code="bad_manifest",
+        )
+
+
+def _page(manifest: pa.Table, num_shown: int, title: str, source: str) -> bytes:
+    style, script = _part("style.css"), _part("script.js") + _part("lightbox.js")
+    policy = POLICY.format(style=_hash(style), script=_hash(script))
+    values = {"title": html.escape(title), "policy": html.escape(policy, quote=False)}
+    values |= {"style": style, "script": script, "source": html.escape(source or "the job's output folder")}
+    values |= _counts(manifest)
+    values["notice"] = ""
+    if num_shown < len(manifest):
+        values["notice"] = (
+            f'<p class="notice">This page holds the first {num_shown:,} of {len(manifest):,} items; '
+            "all of them are in <code>manifest.parquet</code>, failures in <code>failed.csv</code>.</p>"
+        )
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], _part("page.html")).encode()
+
+
+def _counts(manifest: pa.Table) -> dict[str, str]:
+    """Texts of the header, counted over the whole manifest."""
+    statuses = manifest["status"]
+    counts = {name: int(pc.sum(pc.equal(statuses, name)).as_py() or 0) for name in STATUSES}
+    subjects = len(manifest["subject_id"].unique())
+    texts = {name: f"{count:,}" for name, count in counts.items()}
+    texts["no_pending"] = "" if counts["pending"] else "hidden"
+    texts["all"] = f"{len(manifest):,}"
+    texts["subjects"] = f"{subjects:,} subject{'' if subjects == 1 else 's'}"
+    texts["images"] = f"{counts['done']:,} image{'' if counts['done'] == 1 else 's'}"
+    return texts
+
+
+def _part(name: str) -> str:
+    return resources.files("jobs.gallery").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _safe_name(subject_id: str) -> str:
+    return keys.of_values("gallery-reference", subject=subject_id)[:32]
+
+
+def _extension(photo: bytes) -> str:
+    if photo.startswith(b"\x89PNG"):
+        return "png"
+    return "jpg" if photo.startswith(b"\xff\xd8") else "webp"

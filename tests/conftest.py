@@ -1,0 +1,35 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from s3_server import S3Server  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """The session's S3 server; the AWS_* variables of this process stay as they are."""
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server) -> Iterator[S3Server]:
+    """The running server, with the AWS_* variables of this process set to it for this test only."""
+    s3_server.start()
+    with s3_server.use():
+        yield s3_server
+
+
+@pytest.fixture
+def bucket(s3: S3Server, request: pytest.FixtureRequest) -> str:
+    """URI of a folder of this test's own on the server."""
+    return f"{s3.make_bucket('tests')}/{sha256(request.node.nodeid.encode()).hexdigest()[:16]}"

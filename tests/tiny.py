@@ -1,0 +1,104 @@
+"""Tiny models of the real classes, with random weights: a Stable Diffusion folder that loads in a second."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from dreamcache.artifacts import describe_base
+from dreamcache.model.adapter import DreamCacheAdapter
+from dreamcache.model.adapter_io import save_adapter
+from dreamcache.model.places import default_places, place_shapes
+
+TEXT_WIDTH = 32
+
+
+def make_tokenizer(folder: Path) -> CLIPTokenizer:
+    """A CLIP tokenizer that spells every word in letters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = [chr(code) for code in range(33, 127)]
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(
+        vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=77
+    )
+
+
+def make_unet(**changes: Any) -> UNet2DConditionModel:
+    """The layout of SD 1.x / 2.x (four levels, nine decoder transformers), 32-64 channels wide."""
+    torch.manual_seed(0)
+    config: dict[str, Any] = {
+        "sample_size": 16,
+        "block_out_channels": (32, 64, 64, 64),
+        "layers_per_block": 2,
+        "cross_attention_dim": TEXT_WIDTH,
+        "attention_head_dim": (4, 8, 8, 8),
+        "use_linear_projection": True,
+        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+    }
+    return UNet2DConditionModel(**{**config, **changes}).eval()
+
+
+def save_base(folder: Path, *, prediction_type: str = "epsilon") -> Path:
+    """Writes a Stable Diffusion folder, 128 px (f = 8)."""
+    unet = make_unet()
+    torch.manual_seed(1)
+    vae = AutoencoderKL(
+        block_out_channels=(16, 16, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=8,
+        latent_channels=4,
+    )
+    tokenizer = make_tokenizer(folder / "tokenizer")
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=77,
+            projection_dim=TEXT_WIDTH,
+        )
+    )
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+    )
+    StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_random_adapter(folder: Path, base: Path) -> Path:
+    """An adapter with a join far from the identity, so that the image condition shows."""
+    unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet")
+    adapter = DreamCacheAdapter(place_shapes(unet, default_places(unet)))
+    torch.manual_seed(2)
+    for parameter in adapter.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    save_adapter(adapter, str(folder), base=describe_base(str(base)), step=7)
+    return folder

@@ -1,0 +1,44 @@
+"""Loading a model inside a worker: device and threads are chosen here, never on the driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dreamcache.storage.feature_cache import FeatureCache
+from workers.context import JobContext
+
+if TYPE_CHECKING:
+    from dreamcache.pipeline import DreamCachePipeline
+    from dreamcache.references import ReferenceFeatures
+
+
+def load_pipeline(context: JobContext) -> DreamCachePipeline:
+    """The job's pipeline on this worker's device: its GPU where Ray gave it one, else the CPU."""
+    import torch
+
+    from dreamcache.pipeline import DreamCachePipeline
+
+    torch.set_num_threads(context.num_threads)
+    return DreamCachePipeline.from_pretrained(
+        context.base,
+        revision=context.revision,
+        adapter=context.adapter,
+        dtype=getattr(torch, context.dtype),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )
+
+
+def load_references(context: JobContext, pipe: DreamCachePipeline) -> ReferenceFeatures:
+    """Features by request, through the job's feature cache."""
+    from dreamcache.references import ReferenceFeatures
+
+    cache = FeatureCache(context.cache, context.base_fingerprint)
+    return ReferenceFeatures(pipe.encoder(context.reference), cache, context.limits)
+
+
+def device_name(pipe: DreamCachePipeline) -> str:
+    """E.g. "cuda: NVIDIA H200" or "cpu", for the record of each image."""
+    import torch
+
+    device = pipe.base.device
+    return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)

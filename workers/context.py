@@ -1,0 +1,36 @@
+"""What every worker of a job is told: one frozen value, sent once. Knows no torch and no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dreamcache.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
+from dreamcache.records import Request
+
+REQUEST_COLUMNS = tuple(Request.__dataclass_fields__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobContext:
+    """Locations and settings. num_threads: torch threads of one worker."""
+
+    output: str
+    cache: str
+    base: str
+    revision: str | None
+    adapter: str | None
+    base_fingerprint: str
+    dtype: DType
+    reference: EncodeSettings
+    generation: GenerationSettings
+    images: ImageFormat
+    limits: ImageLimits
+    batch_size: int
+    num_threads: int
+    provenance: dict[str, str]
+
+
+def request_of(row: dict[str, Any]) -> Request:
+    """The request in a plan row."""
+    return Request(**{name: row[name] for name in REQUEST_COLUMNS})

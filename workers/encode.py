@@ -1,0 +1,39 @@
+"""The encoder worker: sees to it that the features of each row's subject are in the feature cache."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from dreamcache.errors import DreamCacheError
+from workers.bootstrap import load_pipeline, load_references
+from workers.context import JobContext, request_of
+from workers.tables import PLANNED
+
+
+class EncodeWorker:
+    """Ray actor. Rows in, the same rows out; those of a subject that cannot be encoded carry its error."""
+
+    def __init__(self, context: JobContext) -> None:
+        self.references = load_references(context, load_pipeline(context))
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        errors: dict[str, DreamCacheError | None] = {}
+        rows = batch.to_pylist()
+        for row in rows:
+            key = row["cache_key"]
+            if key not in errors:
+                errors[key] = self._error_of(row)
+            error = errors[key]
+            if error is not None:
+                row.update(code=error.code, message=str(error))
+        return pa.Table.from_pylist(rows, schema=PLANNED)
+
+    def _error_of(self, row: dict[str, object]) -> DreamCacheError | None:
+        try:
+            self.references.get(request_of(row))
+        except DreamCacheError as error:
+            return error
+        except Exception as error:  # a photo no reader foresaw costs its own subject only
+            message = f"subject '{row['subject_id']}': {type(error).__name__}: {str(error)[:500]}"
+            return DreamCacheError(message, code="encode_error")
+        return None

@@ -1,0 +1,48 @@
+"""The publisher: image object first, record after. Both are conditional writes, so repeating it changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dreamcache.records import Blocked, Done, Failed, Outcome
+from dreamcache.storage.image_store import ImageStore, encode_image, stored_pixel_sha256
+from dreamcache.storage.ledger import Ledger
+from workers.context import JobContext
+from workers.tables import OUTCOMES
+
+
+def publish(batch: pa.Table, context: JobContext) -> pa.Table:
+    """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
+    images = ImageStore(context.output, context.images)
+    outcomes = [_outcome(row, context, images) for row in batch.to_pylist()]
+    Ledger(context.output).append(outcomes)
+    told = [{"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None)} for o in outcomes]
+    return pa.Table.from_pylist(told, schema=OUTCOMES)
+
+
+def _outcome(row: dict[str, Any], context: JobContext, images: ImageStore) -> Outcome:
+    attempts = row["attempts"] + 1
+    if row["code"] is not None:
+        kind = Blocked if row["blocked"] else Failed
+        return kind(item_id=row["item_id"], code=row["code"], message=row["message"], attempts=attempts)
+    rgb = np.frombuffer(row["rgb"], np.uint8).reshape(row["height"], row["width"], 3)
+    tags = {name: str(row[name]) for name in ("item_id", "subject_id", "prompt", "seed")}
+    data = encode_image(rgb, context.images, {**tags, **context.provenance})
+    key = images.key_of(row["item_id"])
+    if not images.commit(row["item_id"], data):
+        # An earlier attempt committed this object and died before its record: the record describes that one.
+        data = images.read(key)
+    return Done(
+        item_id=row["item_id"],
+        key=key,
+        width=row["width"],
+        height=row["height"],
+        num_bytes=len(data),
+        pixel_sha256=stored_pixel_sha256(data),
+        attempts=attempts,
+        seconds=row["seconds"],
+        device=row["device"],
+    )

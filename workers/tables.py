@@ -1,0 +1,44 @@
+"""The columns handed from step to step. Knows Arrow only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+PLANNED = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("subject_id", pa.string()),
+        ("class_name", pa.string()),
+        ("reference_id", pa.string()),
+        ("cache_key", pa.string()),
+        ("image", pa.string()),
+        ("mask", pa.string()),
+        ("prompt", pa.string()),
+        ("sample", pa.int32()),
+        ("seed", pa.int64()),
+        ("attempts", pa.int32()),
+        ("code", pa.string()),
+        ("message", pa.string()),
+    ]
+)
+"""A row to run. attempts: those made before; code, message: an error of this attempt, null for none."""
+
+DRAWN = pa.schema(
+    [
+        *PLANNED,
+        ("rgb", pa.binary()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("seconds", pa.float64()),
+        ("device", pa.string()),
+        ("blocked", pa.bool_()),
+    ]
+)
+"""A row with its pixels, uint8 [height, width, 3] as bytes, or with an error and none."""
+
+NO_PIXELS: dict[str, Any] = {"rgb": None, "height": 0, "width": 0, "seconds": 0.0, "device": "", "blocked": False}
+
+OUTCOMES = pa.schema([("item_id", pa.string()), ("status", pa.string()), ("code", pa.string())])
+"""What the driver hears of each item, to count."""
