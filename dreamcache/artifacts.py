@@ -63,7 +63,9 @@ def describe_base(name: str, revision: str | None = None) -> BaseInfo:
     if folder.is_dir():
         return _describe_folder(name, folder)
     if name == MINI or name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise ModelError(f"model '{name}': must be 'mini', a diffusers folder or a hub id 'owner/name'; got none of these")
+        raise ModelError(
+            f"model '{name}': must be 'mini', a diffusers folder or a hub id 'owner/name'; got none of these"
+        )
     if not revision:
         raise ModelError(
             f"model '{name}': a hub id needs a pinned revision, else the same job could draw other images "
@@ -88,19 +90,25 @@ def _describe_folder(name: str, folder: Path) -> BaseInfo:
             f"{', '.join(missing)} missing in {folder}"
         )
     files = sorted(p for part in COMPONENTS for p in (folder / part).rglob("*") if _decides(p))
-    hashes = {str(p.relative_to(folder)): _file_hash(p, p.stat().st_size, p.stat().st_mtime_ns) for p in files}
+    hashes = {
+        str(p.relative_to(folder)): _file_hash(p, p.stat().st_size, p.stat().st_mtime_ns) for p in files
+    }
     return BaseInfo(
         name=name,
         location=str(folder),
         revision=None,
         fingerprint=keys.of_values("base", files=hashes),
         native_size=_native_size(_json(folder / "unet/config.json"), _json(folder / "vae/config.json")),
-        prediction_type=str(_json(folder / "scheduler/scheduler_config.json").get("prediction_type", "epsilon")),
+        prediction_type=str(
+            _json(folder / "scheduler/scheduler_config.json").get("prediction_type", "epsilon")
+        ),
     )
 
 
 def _decides(path: Path) -> bool:
-    return path.is_file() and path.suffix in (".json", ".safetensors", ".txt") and not path.name.startswith(".")
+    return (
+        path.is_file() and path.suffix in (".json", ".safetensors", ".txt") and not path.name.startswith(".")
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -112,7 +120,8 @@ def _file_hash(path: Path, size: int, modified: int) -> str:
 
 
 def _native_size(unet: dict[str, Any], vae: dict[str, Any]) -> int:
-    return int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
+    scale: int = 2 ** (len(vae["block_out_channels"]) - 1)
+    return int(unet["sample_size"]) * scale
 
 
 def _hub_json(name: str, revision: str, part: str) -> dict[str, Any]:
@@ -135,7 +144,9 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
     """
     if location is None:
         if base.name != MINI:
-            raise ModelError(f"model '{base.name}': needs an adapter; set model.adapter to an adapter folder trained on it")
+            raise ModelError(
+                f"model '{base.name}': needs an adapter; set model.adapter to an adapter folder trained on it"
+            )
         location = str(mini_folder() / "adapter")
     folder = local_adapter(location)
     config = _json(folder / ADAPTER_CONFIG)
@@ -143,7 +154,9 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
     stat = weights.stat()
     info = AdapterInfo(
         location=str(folder),
-        fingerprint=keys.of_values("adapter", config=config, weights=_file_hash(weights, stat.st_size, stat.st_mtime_ns)),
+        fingerprint=keys.of_values(
+            "adapter", config=config, weights=_file_hash(weights, stat.st_size, stat.st_mtime_ns)
+        ),
         base_name=str(config["base"]["name"]),
         base_fingerprint=str(config["base"]["fingerprint"]),
         places=tuple(config["places"]),

@@ -5,7 +5,8 @@ Knows nothing of models, files or Ray; importing it is cheap.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "grabcut", "none"]
@@ -25,6 +26,7 @@ class EncodeSettings:
     timestep: of the noise added to the reference latent; the paper's is 1, the least.
     text: prompt of the encoding pass; the paper's is the null text.
     posterior: mean of the VAE posterior ("mode"), or one seeded draw ("sample").
+    segmenter_models: other weights than a segmenter's own, {"sam": "folder or hub-id@revision"}.
     compute_dtype, dtype: of the pass, and of the stored numbers.
     """
 
@@ -37,6 +39,7 @@ class EncodeSettings:
     compute_dtype: DType = "float32"
     dtype: DType = "float16"
     segmenter: Segmenter = "auto"
+    segmenter_models: Mapping[str, str] = field(default_factory=dict)
     on_no_mask: Literal["whole_image", "fail"] = "whole_image"
     margin: float = 0.05
 
@@ -80,7 +83,12 @@ class GenerationSettings:
     __pydantic_config__ = FORBID_UNKNOWN
 
     def __post_init__(self) -> None:
-        _check(1 <= self.num_inference_steps <= 1000, "num_inference_steps", "from 1 to 1000", self.num_inference_steps)
+        _check(
+            1 <= self.num_inference_steps <= 1000,
+            "num_inference_steps",
+            "from 1 to 1000",
+            self.num_inference_steps,
+        )
         _check(0 <= self.strength <= 1, "strength", "from 0 to 1", self.strength)
         for name in ("height", "width"):
             side = getattr(self, name)

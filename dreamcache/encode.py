@@ -52,7 +52,7 @@ class Encoder:
         self.info = info
         self.settings = settings
         self.prompts = prompts
-        self.segmenters = segmenters or SegmenterSet(device=str(base.device))
+        self.segmenters = segmenters or SegmenterSet(settings.segmenter_models, device=str(base.device))
         # Only the noise schedule is read from it: q(x_t | x_0) is the same for every sampler.
         self.noise_schedule = DDPMScheduler.from_config(base.scheduler.config)
 
@@ -70,13 +70,15 @@ class Encoder:
         segment = self.segmenters.segment(image, name=settings.segmenter, class_name=class_name, mask=mask)
         if segment.mask is None and settings.on_no_mask == "fail":
             raise ImageError(
-                f"{where}: no subject found by segmenter '{settings.segmenter}' ({segment.reason}); give a mask, "
+                f"{where}: no subject found by segmenter '{settings.segmenter}' ({segment.explanation}); give a mask, "
                 f"another segmenter, or reference.on_no_mask: whole_image",
                 code="no_mask",
             )
         picture = packshot(image, segment.mask, size=settings.size, margin=settings.margin)
         if reference_id is None:
-            reference_id = keys.of_values("picture", pixels=keys.of_bytes(picture.tobytes()), size=picture.size)
+            reference_id = keys.of_values(
+                "picture", pixels=keys.of_bytes(picture.tobytes()), size=picture.size
+            )
         features = SubjectFeatures(
             cache_key=cache_key(reference_id, self.info.fingerprint, settings, class_name),
             reference_id=reference_id,
@@ -84,7 +86,9 @@ class Encoder:
             maps=self._features(picture),
             settings=settings.as_dict(),
         )
-        return Encoded(features=features, packshot=picture, note=segment.reason if segment.mask is None else None)
+        return Encoded(
+            features=features, packshot=picture, note=segment.reason if segment.mask is None else None
+        )
 
     @torch.no_grad()
     def _features(self, picture: Image.Image) -> dict[str, Tensor]:

@@ -5,8 +5,8 @@ Knows nothing of models, storage or Ray. Every layer raises these; the job recor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Iterable
 
 
 class DreamCacheError(Exception):
@@ -64,6 +64,6 @@ class ModelError(DreamCacheError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """" (did you mean 'x'?)" for the closest known word, or an empty string."""
+    """ " (did you mean 'x'?)" for the closest known word, or an empty string."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +63,9 @@ class Generator:
                 self.pipe.prompts.check(request.prompt)
                 ready.append((request, self.features_of(request)))
             except DreamCacheError as error:
-                outcomes[request.item_id] = Failed(item_id=request.item_id, code=error.code, message=str(error))
+                outcomes[request.item_id] = Failed(
+                    item_id=request.item_id, code=error.code, message=str(error)
+                )
         for start in range(0, len(ready), self.batch_size):
             for outcome in self._draw(ready[start : start + self.batch_size], fill=True):
                 outcomes[outcome.item_id] = outcome
@@ -111,10 +114,14 @@ class Generator:
             for (request, _), image, unsafe in zip(batch, images, withheld, strict=True)
         ]
 
-    def _outcome(self, request: Request, image: Any, seconds: float, unsafe: bool) -> Drawn | Blocked | Failed:
+    def _outcome(
+        self, request: Request, image: Any, seconds: float, unsafe: bool
+    ) -> Drawn | Blocked | Failed:
         where = f"item {request.item_id[:12]} of subject '{request.subject_id}'"
         if not np.isfinite(image).all():
-            message = f"{where}: the model returned NaN; use another dtype (bfloat16 or float32) or other scales"
+            message = (
+                f"{where}: the model returned NaN; use another dtype (bfloat16 or float32) or other scales"
+            )
             return Failed(item_id=request.item_id, code="nan_image", message=message)
         if unsafe:
             message = f"{where}: withheld by the base model's safety checker"

@@ -9,8 +9,9 @@ Knows the model modules; knows nothing of Ray, jobs or catalogs.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -18,6 +19,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
+from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_adapter, describe_base
 from dreamcache.config import EncodeSettings
 from dreamcache.encode import Encoder
@@ -59,7 +61,7 @@ class DreamCachePipeline:
         self.adapter = adapter.to(base.unet.device, base.unet.dtype).eval() if adapter is not None else None
         self.prompts = PromptEncoder(base.tokenizer, base.text_encoder)
         self.projections = ProjectionCache(self.adapter) if self.adapter is not None else None
-        self._encoders: dict[EncodeSettings, Encoder] = {}
+        self._encoders: dict[str, Encoder] = {}
 
     @classmethod
     def from_pretrained(
@@ -88,9 +90,10 @@ class DreamCachePipeline:
         """The encoder for these settings on this base; kept, since a segmenter may hold weights."""
         dtype: Any = str(self.base.unet.dtype).removeprefix("torch.")
         settings = settings.resolved(self.info.native_size, self.places, dtype)
-        if settings not in self._encoders:
-            self._encoders[settings] = Encoder(self.base, self.info, settings, prompts=self.prompts)
-        return self._encoders[settings]
+        key = keys.canonical_json(settings.as_dict())
+        if key not in self._encoders:
+            self._encoders[key] = Encoder(self.base, self.info, settings, prompts=self.prompts)
+        return self._encoders[key]
 
     def encode_reference(
         self,
@@ -146,13 +149,19 @@ class DreamCachePipeline:
         self._check_subjects(subjects)
         numbers = {
             name: torch.tensor(spread(value, name), device=self.base.unet.device, dtype=self.base.unet.dtype)
-            for name, value in (("text_scale", text_scale), ("image_scale", image_scale), ("strength", strength))
+            for name, value in (
+                ("text_scale", text_scale),
+                ("image_scale", image_scale),
+                ("strength", strength),
+            )
         }
         conditions = Conditions(
             mode=guidance,
             text=self.prompts(spread(prompts, "prompt")),
             null_text=self.prompts(spread(negative_prompt, "negative_prompt")),
-            subjects=[self.projections.get(s) if s is not None and self.projections else None for s in subjects],
+            subjects=[
+                self.projections.get(s) if s is not None and self.projections else None for s in subjects
+            ],
             **numbers,
         )
         generators = spread(generator, "generator") if isinstance(generator, Sequence) else generator
@@ -165,14 +174,18 @@ class DreamCachePipeline:
             generator=generators,
             on_step=self._on_step(callback_on_step_end),
         )
-        return PipelineOutput(images=latents if output_type == "latent" else self._decode(latents, output_type))
+        return PipelineOutput(
+            images=latents if output_type == "latent" else self._decode(latents, output_type)
+        )
 
     def _check_subjects(self, subjects: Sequence[SubjectFeatures | None]) -> None:
         for subject in subjects:
             if subject is None:
                 continue
             if self.adapter is None:
-                raise ModelError("subject: this pipeline has no adapter; load one with from_pretrained(adapter=...)")
+                raise ModelError(
+                    "subject: this pipeline has no adapter; load one with from_pretrained(adapter=...)"
+                )
             if subject.base_fingerprint != self.info.fingerprint:
                 raise ModelError(
                     f"subject: its features come from base {subject.base_fingerprint[:12]}, the loaded base is "
@@ -180,7 +193,9 @@ class DreamCachePipeline:
                 )
             missing = [place for place in self.places if place not in subject.maps]
             if missing:
-                raise ModelError(f"subject: its features lack the adapter's places {', '.join(missing)}; encode it again")
+                raise ModelError(
+                    f"subject: its features lack the adapter's places {', '.join(missing)}; encode it again"
+                )
 
     def _scheduler(self, name: str | None) -> Any:
         config = self.base.scheduler.config

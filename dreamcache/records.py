@@ -7,8 +7,9 @@ Knows nothing of files, models or Ray.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Mapping
+from typing import Literal
 
 from dreamcache import keys
 from dreamcache.config import EncodeSettings, GenerationSettings, ImageFormat
@@ -49,9 +50,7 @@ class Reference:
         return keys.of_values("unreadable-reference", uri=uri, code=code)
 
 
-def cache_key(
-    reference_id: str, base_fingerprint: str, settings: EncodeSettings, class_name: str
-) -> str:
+def cache_key(reference_id: str, base_fingerprint: str, settings: EncodeSettings, class_name: str) -> str:
     """Names the features of one reference: photo, base model and all encoding settings decide them.
 
     The class name counts only for segmenters that are prompted with it.

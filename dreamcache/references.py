@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 class ReferenceFeatures:
     """request -> SubjectFeatures. Keeps the last `capacity` subjects in memory: plans are sorted by subject."""
 
-    def __init__(self, encoder: Encoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64) -> None:
+    def __init__(
+        self, encoder: Encoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64
+    ) -> None:
         self.encoder = encoder
         self.cache = cache
         self.limits = limits
@@ -62,7 +64,8 @@ class ReferenceFeatures:
         if features.cache_key != request.cache_key:
             raise CacheError(
                 f"{where}: was planned as features {request.cache_key[:12]}, but this worker makes "
-                f"{features.cache_key[:12]}: base model or settings differ from the planner's; use one version everywhere"
+                f"{features.cache_key[:12]}: base model or settings differ from the planner's; "
+                "use one version everywhere"
             )
         self.cache.put(features.to_stored())
         return features
@@ -73,4 +76,6 @@ def read_photo(uri: str, where: str) -> bytes:
     try:
         return store_for(uri).read(uri)
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise ImageError(f"{where}: must be an existing file, got none; check the path", code="missing_image") from error
+        raise ImageError(
+            f"{where}: must be an existing file, got none; check the path", code="missing_image"
+        ) from error

@@ -9,9 +9,10 @@ import csv
 import io
 import json
 import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,7 +52,9 @@ def read_catalog(
     try:
         data = store_for(uri).read(uri)
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise CatalogError(f"catalog '{uri}': must be an existing file or folder, got none; check the path") from error
+        raise CatalogError(
+            f"catalog '{uri}': must be an existing file or folder, got none; check the path"
+        ) from error
     yield from _subjects(readers[suffix](data, uri), uri, columns or {}, class_name)
 
 
@@ -62,13 +65,17 @@ def _subjects(
     ours = {theirs: our for our, theirs in columns.items()}
     unknown = sorted(set(columns) - set(KNOWN_COLUMNS))
     if unknown:
-        raise CatalogError(f"columns: '{unknown[0]}' is not one of {', '.join(KNOWN_COLUMNS)}{did_you_mean(unknown[0], KNOWN_COLUMNS)}")
+        raise CatalogError(
+            f"columns: '{unknown[0]}' is not one of {', '.join(KNOWN_COLUMNS)}{did_you_mean(unknown[0], KNOWN_COLUMNS)}"
+        )
     seen: dict[str, int] = {}
     by_line = uri.lower().endswith(".jsonl")
     # A file's first line is its header, so that row numbers are those an editor shows.
     for number, raw in enumerate(rows, start=2 if uri.lower().endswith((".csv", ".tsv")) else 1):
         if isinstance(raw, str):
-            yield BadRow(row=number, subject_id="", code="bad_row", message=f"{_name(uri)} row {number}: {raw}")
+            yield BadRow(
+                row=number, subject_id="", code="bad_row", message=f"{_name(uri)} row {number}: {raw}"
+            )
             continue
         row = {ours.get(key, key): value for key, value in raw.items()}
         if not by_line:
@@ -113,7 +120,8 @@ def _id_problem(subject_id: str) -> str | None:
     if not subject_id:
         return "column 'subject_id' must not be empty"
     if len(subject_id) > MAX_ID_LENGTH:
-        return f"subject_id '{subject_id[:40]}...': at most {MAX_ID_LENGTH} characters, got {len(subject_id)}; shorten it"
+        got = len(subject_id)
+        return f"subject_id '{subject_id[:40]}...': at most {MAX_ID_LENGTH} characters, got {got}; shorten it"
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in subject_id):
         return f"subject_id {ascii(subject_id)[:80]}: must have no control characters; remove them"
     return None
@@ -140,8 +148,12 @@ def _csv_rows(data: bytes, uri: str) -> Iterator[dict[str, Any] | str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CatalogError(f"catalog '{uri}': must be UTF-8, byte {error.start} is not; save it as UTF-8") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if uri.lower().endswith(".tsv") else ",")
+        raise CatalogError(
+            f"catalog '{uri}': must be UTF-8, byte {error.start} is not; save it as UTF-8"
+        ) from error
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter="\t" if uri.lower().endswith(".tsv") else ","
+    )
     for row in reader:
         yield row if None not in row else "has more cells than the header; quote cells that hold a comma"
 
@@ -172,7 +184,8 @@ def _check_columns(names: Iterable[str], uri: str) -> None:
     for needed in ("subject_id", "image"):
         if needed not in names:
             raise CatalogError(
-                f"catalog '{uri}': needs a column '{needed}'{did_you_mean(needed, names)}, has {', '.join(names) or 'none'}; "
+                f"catalog '{uri}': needs a column '{needed}'{did_you_mean(needed, names)}, "
+                f"has {', '.join(names) or 'none'}; "
                 f"rename it, or say which it is in the job file: columns: {{{needed}: ...}}"
             )
 
@@ -192,12 +205,20 @@ def _folder(uri: str, class_name: str) -> Iterator[Subject | BadRow]:
         subject_id = relative.split("/")[0] if "/" in relative else PurePosixPath(relative).stem
         if subject_id in taken:
             if "/" not in relative:
-                message = f"{_name(uri)}: photo '{relative}': another photo already gives subject '{subject_id}'; rename one"
-                yield BadRow(row=number, subject_id=subject_id[:80], code="duplicate_subject", message=message)
+                where = f"{_name(uri)}: photo '{relative}'"
+                message = f"{where}: another photo already gives subject '{subject_id}'; rename one"
+                yield BadRow(
+                    row=number, subject_id=subject_id[:80], code="duplicate_subject", message=message
+                )
             continue
         taken.add(subject_id)
         problem = _id_problem(subject_id)
         if problem:
-            yield BadRow(row=number, subject_id=subject_id[:80], code="bad_subject_id", message=f"{_name(uri)}: {problem}")
+            yield BadRow(
+                row=number,
+                subject_id=subject_id[:80],
+                code="bad_subject_id",
+                message=f"{_name(uri)}: {problem}",
+            )
         else:
             yield Subject(subject_id=subject_id, class_name=class_name, image=photo)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -40,7 +41,18 @@ MANIFEST_COLUMNS = [
 ]
 """`image` is the reference photo's URI, `uri` the made image's; status is done, blocked, failed or pending."""
 
-_FROM_PLAN = ("item_id", "subject_id", "class_name", "prompt", "sample", "seed", "reference_id", "cache_key", "image", "mask")
+_FROM_PLAN = (
+    "item_id",
+    "subject_id",
+    "class_name",
+    "prompt",
+    "sample",
+    "seed",
+    "reference_id",
+    "cache_key",
+    "image",
+    "mask",
+)
 _FROM_DONE = ("key", "width", "height", "num_bytes", "pixel_sha256", "seconds", "device")
 
 

@@ -113,12 +113,14 @@ class OutputFolder:
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
+    """The table as a Parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
 def json_bytes(value: dict[str, Any]) -> bytes:
+    """Readable JSON with sorted keys."""
     return (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 

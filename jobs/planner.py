@@ -8,9 +8,10 @@ Planning reads photos' bytes and models' small files; it loads no weights and ne
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -89,7 +90,9 @@ def plan(spec: JobSpec) -> Plan:
     if not rows:
         raise SpecError(f"catalog '{spec.catalog}': has no rows; there is nothing to do")
     if all(row["code"] == "no_prompts" for row in rows):
-        raise SpecError("prompts: must have at least one prompt, in the job file or in the catalog's column 'prompts'; got none")
+        raise SpecError(
+            "prompts: must have at least one prompt, in the job file or in the catalog's column 'prompts'; got none"
+        )
     return Plan(
         spec=spec,
         table=pa.Table.from_pylist(rows, schema=PLAN_SCHEMA),
@@ -127,7 +130,11 @@ def _with_references(entries: Iterator[Subject | BadRow]) -> Iterator[tuple[Subj
 def _photo(subject: Subject) -> Photo:
     try:
         image = _read(subject.image, f"subject '{subject.subject_id}': image '{subject.image}'")
-        mask = _read(subject.mask, f"subject '{subject.subject_id}': mask '{subject.mask}'") if subject.mask else None
+        mask = (
+            _read(subject.mask, f"subject '{subject.subject_id}': mask '{subject.mask}'")
+            if subject.mask
+            else None
+        )
     except StorageError as error:
         if error.code in ("no_credentials", "storage_unreachable"):
             raise  # not this photo's fault: every other one would fail too
@@ -144,21 +151,30 @@ def _unreadable(subject: Subject, error: DreamCacheError) -> Photo:
 
 def _read(uri: str, where: str) -> bytes:
     if "://" in uri and not uri.startswith(("s3://", "file://")):
-        raise DreamCacheError(f"{where}: must be a path or an s3:// URI; copy the file there", code="bad_image_uri")
+        raise DreamCacheError(
+            f"{where}: must be a path or an s3:// URI; copy the file there", code="bad_image_uri"
+        )
     try:
         return store_for(uri).read(uri)
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise DreamCacheError(f"{where}: must be an existing file, got none; check the path", code="missing_image") from error
+        raise DreamCacheError(
+            f"{where}: must be an existing file, got none; check the path", code="missing_image"
+        ) from error
 
 
 def _expand(
-    spec: JobSpec, subject: Subject, photo: Photo, base: BaseInfo, adapter: AdapterInfo, reference: EncodeSettings
+    spec: JobSpec,
+    subject: Subject,
+    photo: Photo,
+    base: BaseInfo,
+    adapter: AdapterInfo,
+    reference: EncodeSettings,
 ) -> Iterator[dict[str, Any]]:
     key = cache_key(photo.reference_id, base.fingerprint, reference, subject.class_name)
     prompts = subject.prompts + spec.prompts
     if not prompts:
-        message = f"subject '{subject.subject_id}': needs at least one prompt, in the job file or in column 'prompts'"
-        prompts, photo = ("",), Photo(reference_id=photo.reference_id, code="no_prompts", message=message)
+        why = f"subject '{subject.subject_id}': needs at least one prompt, in the job file or in column 'prompts'"
+        prompts, photo = ("",), Photo(reference_id=photo.reference_id, code="no_prompts", message=why)
     for template in prompts:
         prompt, code, message = _prompt(template, subject, photo)
         for sample in range(spec.samples):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Callable
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -33,14 +34,21 @@ class JobProgress:
     def __enter__(self) -> JobProgress:
         self.started = time.monotonic()
         if self.console.is_terminal and not self.quiet:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[detail]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[detail]}"),
+            )
             self.bar = Progress(*columns, console=self.console)
             self.bar.start()
             self.task = self.bar.add_task("images", total=self.total, detail="starting workers")
         self._tell(force=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._tell(force=True)
         if self.bar is not None:
             self.bar.stop()
@@ -83,7 +91,11 @@ class JobProgress:
             self.bar.update(self.task, completed=sum(self.counts.values()), detail=self._detail())
         elif not self.quiet and (force or now - self.last_line >= LINE_INTERVAL_S):
             self.last_line = now
-            print(f"images {sum(self.counts.values())}/{self.total}  {self._detail()}", file=sys.stderr, flush=True)
+            print(
+                f"images {sum(self.counts.values())}/{self.total}  {self._detail()}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _detail(self) -> str:
         rate = self.images_per_s

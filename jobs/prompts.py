@@ -39,7 +39,10 @@ def fill(template: str, subject: Subject) -> str:
         if spec or conversion:
             raise TemplateError(f"{where}: placeholder {{{name}}} must be a plain name, without '!' or ':'")
         if not values[name]:
-            raise TemplateError(f"{where}: {{{name}}} has no value for this subject; fill the column", code="empty_placeholder")
+            raise TemplateError(
+                f"{where}: {{{name}}} has no value for this subject; fill the column",
+                code="empty_placeholder",
+            )
         prompt += values[name]
     if not prompt.strip():
         raise TemplateError(f"{where}: must not be empty")

@@ -27,8 +27,10 @@ def publish_gallery(title: str, manifest: pa.Table, folder: OutputFolder) -> str
     with ThreadPoolExecutor(READERS) as pool:
         made = dict(zip(photos, pool.map(_thumbnail, photos.values()), strict=True))
     references = {subject: data for subject, data in made.items() if data is not None}
+    # A local path would tell of one machine only, and the page may be copied elsewhere.
+    source = folder.uri if "://" in folder.uri else ""
     key = write_gallery(
-        manifest=manifest, references=references, write=folder.write_file, title=title, source=folder.uri
+        manifest=manifest, references=references, write=folder.write_file, title=title, source=source
     )
     return folder.at(*key.split("/"))
 

@@ -7,12 +7,14 @@ Running again is the same command: it goes on where the ledger ends. Never impor
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -86,7 +88,7 @@ def run(
 
     with JobProgress(len(pending), on_status, quiet) as progress:
         _record_unable(ledger, unable)
-        for row in unable:
+        for _ in unable:
             progress.add("failed")
         if ready:
             for status in _statuses(spec, made_plan, ready, address):
@@ -150,7 +152,9 @@ def _record_unable(ledger: Ledger, rows: list[dict[str, Any]]) -> None:
         ledger.append(failed[start : start + 1000])
 
 
-def _statuses(spec: JobSpec, made_plan: Plan, rows: list[dict[str, Any]], address: str | None) -> Iterator[str]:
+def _statuses(
+    spec: JobSpec, made_plan: Plan, rows: list[dict[str, Any]], address: str | None
+) -> Iterator[str]:
     """Runs the pipeline; yields the status of each item as its record is committed."""
     import ray
 
@@ -174,7 +178,7 @@ def _statuses(spec: JobSpec, made_plan: Plan, rows: list[dict[str, Any]], addres
             batch_size=size,
             batch_format="pyarrow",
             num_cpus=spec.workers.publishers.cpus,
-            concurrency=spec.workers.publishers.count,
+            compute=ray.data.TaskPoolStrategy(size=min(spec.workers.publishers.count, len(blocks))),
         )
     )
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
@@ -198,15 +202,16 @@ def _actors(workers: WorkerSpec, context: JobContext, batch_size: int) -> dict[s
 def _start_ray(address: str | None) -> None:
     import ray
 
-    # No usage report leaves the cluster unless the user asks for it.
+    # No usage report leaves the cluster unless the user asks for it; what Ray has to say is in its own logs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     if not ray.is_initialized():
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     data = ray.data.DataContext.get_current()
     data.enable_progress_bars = False
     # A block is never dropped: a row's failure is a value, any other error ends the run, which can be repeated.
     data.max_errored_blocks = 0
-    # Accelerators may take long to come; that is no reason to give up.
     data.execution_options.preserve_order = False
 
 

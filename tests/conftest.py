@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from s3_server import S3Server  # noqa: E402
+from tests.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")

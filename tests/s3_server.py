@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -31,17 +32,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 ACCESS_KEY = "dreamcache-test"
 SECRET_KEY = "dreamcache-test-secret"
 START_SECONDS = 60.0
+PORTS = range(12_000, 32_000)
 SERVICES = ("s3", "filer", "master", "volume", "admin")
 
 
 class S3Server:
-    """One server process. `start`, `stop` (SIGTERM), `kill` (SIGKILL), `restart`, `close` (drops the data)."""
+    """A server: `start`, `stop` (SIGTERM), `kill` (SIGKILL), `restart`, `close` (drops its data)."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dc-s3-"))
         ports = _free_ports(2 * len(SERVICES))
-        self._ports = dict(zip(SERVICES, ports[: len(SERVICES)]))
-        self._grpc = dict(zip(SERVICES, ports[len(SERVICES) :]))
+        self._ports = dict(zip(SERVICES, ports[: len(SERVICES)], strict=True))
+        self._grpc = dict(zip(SERVICES, ports[len(SERVICES) :], strict=True))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -143,7 +145,11 @@ class S3Server:
         return f"s3://{name}"
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
@@ -217,11 +223,10 @@ def _binary() -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports free now, all different; held open together so that none is handed out twice."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            sock = stack.enter_context(socket.socket())
-            sock.bind(("127.0.0.1", 0))
-            ports.append(int(sock.getsockname()[1]))
-        return ports
+    """Ports free now, all different, below those the system lends to clients: free again after a restart."""
+    ports: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports[:count]

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 def load_pipeline(context: JobContext) -> DreamCachePipeline:
     """The job's pipeline on this worker's device: its GPU where Ray gave it one, else the CPU."""
     import torch
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
     from dreamcache.pipeline import DreamCachePipeline
 
     torch.set_num_threads(context.num_threads)
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
     return DreamCachePipeline.from_pretrained(
         context.base,
         revision=context.revision,

@@ -38,7 +38,14 @@ DRAWN = pa.schema(
 )
 """A row with its pixels, uint8 [height, width, 3] as bytes, or with an error and none."""
 
-NO_PIXELS: dict[str, Any] = {"rgb": None, "height": 0, "width": 0, "seconds": 0.0, "device": "", "blocked": False}
+NO_PIXELS: dict[str, Any] = {
+    "rgb": None,
+    "height": 0,
+    "width": 0,
+    "seconds": 0.0,
+    "device": "",
+    "blocked": False,
+}
 
 OUTCOMES = pa.schema([("item_id", pa.string()), ("status", pa.string()), ("code", pa.string())])
 """What the driver hears of each item, to count."""

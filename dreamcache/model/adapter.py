@@ -9,8 +9,8 @@ cross-attention and feed-forward follow unchanged. Knows nothing of where it is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 import torch
 import torch.nn.functional as functional

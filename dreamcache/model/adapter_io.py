@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -62,14 +63,20 @@ def save_adapter(
         "training": dict(training or {}),
     }
     store = store_for(folder)
-    store.write(join(folder, ADAPTER_WEIGHTS), save(tensors, metadata={"places": json.dumps(config["places"])}))
+    store.write(
+        join(folder, ADAPTER_WEIGHTS), save(tensors, metadata={"places": json.dumps(config["places"])})
+    )
     store.write(join(folder, ADAPTER_CONFIG), (json.dumps(config, indent=1) + "\n").encode())
 
 
 def load_adapter(info: AdapterInfo, unet: UNet2DConditionModel) -> DreamCacheAdapter:
     """The adapter described by `info`, for this U-Net, in float32 on the CPU. Raises ModelError on a mismatch."""
     adapter = DreamCacheAdapter(place_shapes(unet, info.places))
-    fill(adapter, load((Path(info.location) / ADAPTER_WEIGHTS).read_bytes()), where=f"adapter '{info.location}'")
+    fill(
+        adapter,
+        load((Path(info.location) / ADAPTER_WEIGHTS).read_bytes()),
+        where=f"adapter '{info.location}'",
+    )
     return adapter
 
 
@@ -83,7 +90,9 @@ def import_published(path: Path, unet: UNet2DConditionModel) -> DreamCacheAdapte
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ModelError(f"{where}: must be a torch file of plain tensors; got: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"{where}: must be a torch file of plain tensors; got: {str(error).splitlines()[0]}"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{where}: must hold a flat state dict of tensors, got {type(state).__name__}")
     adapter = DreamCacheAdapter(place_shapes(unet, _published_layout(unet)))
@@ -137,4 +146,6 @@ def _from_published(name: str, where: str) -> str:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "none"
+    return (
+        ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "none"
+    )

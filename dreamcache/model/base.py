@@ -38,6 +38,8 @@ def load_unet(info: BaseInfo) -> UNet2DConditionModel:
             info.location, subfolder="unet", revision=info.revision, use_safetensors=True
         )
     except (OSError, ValueError) as error:
-        raise ModelError(f"model '{info.name}': its U-Net cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"model '{info.name}': its U-Net cannot be loaded: {str(error).splitlines()[0]}"
+        ) from error
     check_layout(unet)
     return unet

@@ -6,8 +6,8 @@ Knows halves, injection and guidance; knows nothing of prompts, schedulers or im
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Mapping, Sequence
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -42,7 +42,9 @@ class Conditions:
 class GuidedDenoiser:
     """model(x, t) for the sampler: x [B, 4, h, w] -> guided prediction of the same shape."""
 
-    def __init__(self, unet: UNet2DConditionModel, adapter: DreamCacheAdapter | None, given: Conditions) -> None:
+    def __init__(
+        self, unet: UNet2DConditionModel, adapter: DreamCacheAdapter | None, given: Conditions
+    ) -> None:
         self.unet = unet
         self.adapter = adapter
         # Without any subject both modes are plain classifier-free guidance, at its cost.
@@ -66,7 +68,9 @@ class GuidedDenoiser:
         else:
             with injecting(self.unet, self.adapter, self.memory):
                 predictions = decoder_half(self.unet, state, self.decoder_text)
-        return guide(self.mode, list(predictions.chunk(len(self.branches))), self.image_scale, self.text_scale)
+        return guide(
+            self.mode, list(predictions.chunk(len(self.branches))), self.image_scale, self.text_scale
+        )
 
     def _memory(self, given: Conditions) -> Memory | None:
         """Stacks keys and values once for all steps: a row for each image branch of each sample with a subject."""
@@ -86,5 +90,9 @@ class GuidedDenoiser:
         rows = torch.tensor([b * batch + i for b in image_branches for i in with_subject], device=device)
         strength = None
         if bool((given.strength != 1).any()):
-            strength = given.strength[torch.tensor(with_subject, device=device)].repeat(len(image_branches)).view(-1, 1, 1)
+            strength = (
+                given.strength[torch.tensor(with_subject, device=device)]
+                .repeat(len(image_branches))
+                .view(-1, 1, 1)
+            )
         return Memory(keys_values=stacked, rows=rows, strength=strength)

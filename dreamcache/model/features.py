@@ -5,8 +5,9 @@ Knows the feature cache's file form; knows nothing of images, adapters or prompt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor

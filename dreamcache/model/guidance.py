@@ -1,8 +1,8 @@
 """Guidance (Supp S4): pure functions of predictions. e_it is the prediction e(cI, cT), 0 marks a dropped condition.
 
-    text:      e00 + sT (e01 - e00)                                 plain classifier-free guidance
-    joint:     e00 + s  (e11 - e00)
-    combined:  e00 + sI (e10 - e00) + sT (e11 - e10)
+text:      e00 + sT (e01 - e00)                                 plain classifier-free guidance
+joint:     e00 + s  (e11 - e00)
+combined:  e00 + sI (e10 - e00) + sT (e11 - e10)
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def joint(e00: Tensor, e11: Tensor, s: Tensor | float) -> Tensor:
     return e00 + s * (e11 - e00)
 
 
-def combined(e00: Tensor, e10: Tensor, e11: Tensor, s_image: Tensor | float, s_text: Tensor | float) -> Tensor:
+def combined(
+    e00: Tensor, e10: Tensor, e11: Tensor, s_image: Tensor | float, s_text: Tensor | float
+) -> Tensor:
     """A scale for each condition. Higher s_image keeps the subject better, lower lets text edit it."""
     return e00 + s_image * (e10 - e00) + s_text * (e11 - e10)
 

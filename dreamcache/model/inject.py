@@ -6,9 +6,10 @@ a subject, or with strength 0, gets exactly the base block's output.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -34,7 +35,9 @@ class Memory:
 
 
 @contextmanager
-def injecting(unet: UNet2DConditionModel, adapter: DreamCacheAdapter, memory: Memory | None) -> Iterator[None]:
+def injecting(
+    unet: UNet2DConditionModel, adapter: DreamCacheAdapter, memory: Memory | None
+) -> Iterator[None]:
     """Within the block, the transformer block of every place reads `memory`. None leaves the base U-Net."""
     handles: list[RemovableHandle] = []
     if memory is not None:
@@ -64,9 +67,7 @@ def _hook(block: nn.Module, adapter: AdapterBlock, memory: Memory, kv: KeysValue
     ]
 
 
-def blend(
-    adapter: AdapterBlock, x: Tensor, self_attention: Tensor, memory: Memory, kv: KeysValues
-) -> Tensor:
+def blend(adapter: AdapterBlock, x: Tensor, self_attention: Tensor, memory: Memory, kv: KeysValues) -> Tensor:
     """The adapter's output on the rows that have a subject, the base's on the others; [B, tokens, C]."""
     rows = memory.rows
     base = self_attention if rows is None else self_attention.index_select(0, rows)

@@ -5,7 +5,7 @@ Knows the layout of a diffusers `UNet2DConditionModel`; knows nothing of feature
 
 from __future__ import annotations
 
-from typing import Iterable
+from collections.abc import Iterable
 
 from diffusers import UNet2DConditionModel
 from diffusers.models.transformers.transformer_2d import Transformer2DModel

@@ -7,7 +7,8 @@ item's generator, so an image does not depend on its batch mates.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import diffusers
 import torch

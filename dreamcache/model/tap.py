@@ -5,8 +5,9 @@ One forward pass of the plain U-Net; no adapter is active. Knows nothing of imag
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Iterator, Sequence
+from typing import Any
 
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn

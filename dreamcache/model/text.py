@@ -6,7 +6,7 @@ Knows a CLIP tokenizer and text model; knows nothing of guidance.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor

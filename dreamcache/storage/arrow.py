@@ -1,7 +1,7 @@
 """The same places for pyarrow.dataset and Ray Data.
 
-S3 goes through s3fs, because pyarrow's own S3 file system does not honour AWS_ENDPOINT_URL. What is handed out
-can be pickled to other processes and carries no credentials: each process finds its own.
+S3 goes through s3fs, because pyarrow's own S3 file system does not honour AWS_ENDPOINT_URL. What is handed
+out can be pickled to other processes and carries no credentials: each process finds its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pyarrow_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
 
 
 def s3fs_options() -> dict[str, Any]:
-    """Arguments for `s3fs.S3FileSystem`: endpoint, region and time-outs as `s3_client` has them; no credentials."""
+    """Arguments for `s3fs.S3FileSystem`: endpoint, region, time-outs as in `s3_client`; no credentials."""
     from botocore.exceptions import BotoCoreError
 
     from dreamcache.storage import s3_client

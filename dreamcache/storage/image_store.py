@@ -91,7 +91,7 @@ def pixel_sha256(rgb: Pixels) -> str:
 
 
 def stored_pixel_sha256(data: bytes) -> str:
-    """`pixel_sha256` of what a reader of this file sees: for jpeg and webp not the pixels that were encoded."""
+    """`pixel_sha256` of what a reader of this file sees; jpeg and webp change the pixels they are given."""
     return pixel_sha256(decode_image(data))
 
 

@@ -47,7 +47,7 @@ _OF_DONE = ("key", "width", "height", "num_bytes", "pixel_sha256", "seconds", "d
 
 
 def to_row(outcome: Outcome, recorded_at: datetime | None = None) -> dict[str, Any]:
-    """An outcome as a row of LEDGER_SCHEMA; columns that its kind does not have are null. Now, if no time is given."""
+    """An outcome's row of LEDGER_SCHEMA, null where its kind has no such column; time: now, if not given."""
     row: dict[str, Any] = {name: getattr(outcome, name, None) for name in LEDGER_SCHEMA.names}
     row["recorded_at"] = recorded_at or datetime.now(UTC)
     return row
@@ -67,7 +67,7 @@ def from_row(row: Mapping[str, Any]) -> Outcome:
 
 
 class Ledger:
-    """The ledger below one job's output. Stateless and picklable. StorageError when the place cannot be used."""
+    """The ledger below one job's output. Picklable. StorageError when the place cannot be used."""
 
     def __init__(self, output_uri: str) -> None:
         self.uri = join(output_uri, "ledger")
@@ -124,8 +124,8 @@ class Ledger:
                 raise ValueError(f"schema must be {SCHEMA_VERSION}, got {metadata.get('dreamcache.schema')}")
         except (ValueError, FileNotFoundError) as error:
             raise StorageError(
-                f"{uri}: a sound ledger part is needed, got one that {error}; delete it to generate its items "
-                "again, or restore it from a copy",
+                f"{uri}: a sound ledger part is needed, got one that {error}; delete it to generate its "
+                "items again, or restore it from a copy",
                 code="bad_ledger",
             ) from error
         return table

@@ -1,4 +1,4 @@
-"""The object interface on S3 and compatible servers, by boto3. Commits are conditional writes, never renames."""
+"""The object interface on S3 and compatible servers, by boto3. Commits are conditional writes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ READ_ATTEMPTS = 4
 COMMIT_ATTEMPTS = 8
 LONGEST_PAUSE_SECONDS = 5.0
 WRITER = "dreamcache-writer"
+CONTENT_TYPES = {  # a browser shows a gallery straight from the bucket only if it is told what things are
+    "html": "text/html; charset=utf-8",
+    "json": "application/json",
+    "yaml": "application/yaml",
+    "csv": "text/csv; charset=utf-8",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "parquet": "application/vnd.apache.parquet",
+}
 
 _known_buckets: set[tuple[str, str]] = set()
 
@@ -64,7 +74,7 @@ class S3Store:
     def write(self, uri: str, data: bytes) -> None:
         bucket, key = split_s3(uri)
         try:
-            s3_client.client().put_object(Bucket=bucket, Key=key, Body=data)
+            s3_client.client().put_object(Bucket=bucket, Key=key, Body=data, ContentType=_content_type(key))
         except (BotoCoreError, ClientError) as error:
             raise storage_error(uri, "write", error) from error
 
@@ -111,13 +121,12 @@ def _conditional_put(uri: str, data: bytes, condition: dict[str, str]) -> bool:
     """
     bucket, key = split_s3(uri)
     mark = secrets.token_hex(16)
+    fixed = {"Metadata": {WRITER: mark}, "ContentType": _content_type(key)}
     doubt = False
     last: BotoCoreError | ClientError | None = None
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         try:
-            s3_client.client().put_object(
-                Bucket=bucket, Key=key, Body=data, Metadata={WRITER: mark}, **condition
-            )
+            s3_client.client().put_object(Bucket=bucket, Key=key, Body=data, **fixed, **condition)
             return True
         except (BotoCoreError, ClientError) as error:
             last = error
@@ -176,6 +185,10 @@ def _need_bucket(uri: str, action: str) -> None:
 def _info(uri: str, num_bytes: int, found: dict[str, Any]) -> ObjectInfo:
     modified = found["LastModified"].astimezone(UTC)
     return ObjectInfo(uri=uri, num_bytes=num_bytes, etag=found["ETag"].strip('"'), modified=modified)
+
+
+def _content_type(key: str) -> str:
+    return CONTENT_TYPES.get(key.rsplit(".", 1)[-1].lower(), "application/octet-stream")
 
 
 def _pause(attempt: int) -> None:

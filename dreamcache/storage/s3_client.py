@@ -1,11 +1,11 @@
 """boto3 clients from the usual AWS settings: one per process and set of settings, made when first used.
 
-    AWS_ENDPOINT_URL_S3 / AWS_ENDPOINT_URL / profile -> endpoint (then path-style addresses, unless the profile says)
+    AWS_ENDPOINT_URL_S3 / AWS_ENDPOINT_URL / profile -> endpoint (then path-style, unless the profile says)
     AWS_REGION / AWS_DEFAULT_REGION / profile        -> region
     AWS_ACCESS_KEY_ID.. / AWS_PROFILE / role         -> credentials, refreshed by botocore
     AWS_RETRY_MODE, AWS_MAX_ATTEMPTS                 -> retries, else RETRY_MODE and MAX_ATTEMPTS
 
-Clients are thread-safe but must not cross a fork, so a child makes its own. Credentials never leave the process.
+Clients are thread-safe but must not cross a fork, so a child makes its own. Credentials stay in the process.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def custom_endpoint() -> str | None:
 
 
 def region() -> str:
+    """The region in force."""
     return str(client().meta.region_name)
 
 

@@ -40,14 +40,17 @@ ROLE = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give
 
 
 def http_status(error: aws.ClientError) -> int:
+    """The status of the answer, 0 if it had none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def error_code(error: aws.ClientError) -> str:
+    """The storage's own name for the error."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def is_missing_key(error: aws.ClientError) -> bool:
+    """True for an absent object; in answers to HEAD, for an absent bucket too."""
     return error_code(error) in MISSING_KEY
 
 

@@ -1,7 +1,7 @@
 """Parquet files whose every byte is under one checksum, readable by any Parquet reader.
 
-The file's metadata hold `SEAL` + 64 hex digits: the sha256 of the whole file with these digits as zeros. Parquet's
-own page checksums leave the footer open, and a damaged footer can read as other values.
+The file's metadata hold `SEAL` + 64 hex digits: the sha256 of the whole file with these digits as zeros.
+Parquet's own page checksums leave the footer open, and a damaged footer can read as other values.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ ZEROS = b"0" * DIGITS
 
 def seal(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     """The table as one sealed Parquet file (zstd), with `metadata` in its footer."""
-    written = table.replace_schema_metadata({**metadata, SEAL_KEY: SEAL + ZEROS})
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        written,
+    with pq.ParquetWriter(
         sink,
+        table.schema.remove_metadata(),
         compression="zstd",
         use_dictionary=False,
         write_statistics=False,
-        store_schema=False,  # would repeat the metadata, seal included, in another coding
-    )
+        store_schema=False,  # nothing but our own metadata in the footer
+    ) as writer:
+        writer.write_table(table.replace_schema_metadata(None))
+        writer.add_key_value_metadata({**metadata, SEAL_KEY: (SEAL + ZEROS).decode()})
     data: bytes = sink.getvalue().to_pybytes()
     if data.count(SEAL) != 1:
         raise ValueError(f"the text '{SEAL.decode()}' is reserved and may not be part of what is stored")
@@ -50,9 +51,10 @@ def unseal(data: bytes) -> tuple[pa.Table, dict[str, str]]:
             f"checksum in the file is {found[:12]}..., of the file is {is_now[:12]}... (damaged)"
         )
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        file = pq.ParquetFile(pa.BufferReader(data))
+        table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"is not readable as Parquet: {error}") from error
-    metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+    metadata = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
     metadata.pop(SEAL_KEY, None)
     return table.replace_schema_metadata(None), metadata

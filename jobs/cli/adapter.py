@@ -16,7 +16,9 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 @app.command("import")
 def import_(
     checkpoint: Annotated[Path, typer.Argument(help="The published file, cross_attention-<step>.pt.")],
-    base: Annotated[str, typer.Option(help="The base model it was trained on: a diffusers folder or hub id.")],
+    base: Annotated[
+        str, typer.Option(help="The base model it was trained on: a diffusers folder or hub id.")
+    ],
     output: Annotated[str, typer.Option(help="Where to write the adapter: a folder or s3:// URI.")],
     revision: Annotated[str | None, typer.Option(help="The base's revision, for a hub id.")] = None,
 ) -> None:
@@ -41,12 +43,16 @@ def import_(
         training={"imported_from": checkpoint.name},
     )
     count = sum(p.numel() for p in adapter.parameters())
-    typer.echo(f"{output}: {count / 1e6:.1f} M parameters at {len(adapter.places)} places, for base '{info.name}'")
+    typer.echo(
+        f"{output}: {count / 1e6:.1f} M parameters at {len(adapter.places)} places, for base '{info.name}'"
+    )
 
 
 @app.command()
 def show(
-    adapter: Annotated[str, typer.Argument(help="An adapter folder or s3:// URI; 'mini' for the embedded one.")],
+    adapter: Annotated[
+        str, typer.Argument(help="An adapter folder or s3:// URI; 'mini' for the embedded one.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Show an adapter's base, places, step and size."""
@@ -58,6 +64,8 @@ def show(
         print_json(config)
         return
     typer.echo(f"base: {config['base']['name']} ({config['base']['fingerprint'][:12]})")
-    typer.echo(f"integration: {config['integration']}, step {config['step']}, {config['parameters'] / 1e6:.2f} M parameters")
+    typer.echo(
+        f"integration: {config['integration']}, step {config['step']}, {config['parameters'] / 1e6:.2f} M parameters"
+    )
     for place in config["places"]:
         typer.echo(f"place: {place}")

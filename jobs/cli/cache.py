@@ -26,12 +26,22 @@ def ls(root: Root, as_json: Json = False) -> None:
     if as_json:
         print_json(rows)
         return
-    print_table(columns, [[row["cache_key"][:16], row["base"], human_bytes(row["num_bytes"]), row["modified"]] for row in rows])
+    print_table(
+        columns,
+        [
+            [row["cache_key"][:16], row["base"], human_bytes(row["num_bytes"]), row["modified"]]
+            for row in rows
+        ],
+    )
     typer.echo(f"{len(rows)} references, {human_bytes(sum(row['num_bytes'] for row in rows))}")
 
 
 @app.command()
-def show(root: Root, key: Annotated[str, typer.Argument(help="A cache key or its first digits.")], as_json: Json = False) -> None:
+def show(
+    root: Root,
+    key: Annotated[str, typer.Argument(help="A cache key or its first digits.")],
+    as_json: Json = False,
+) -> None:
     """Show one reference's features: settings, places, shapes."""
     from dreamcache.errors import CacheError
     from dreamcache.storage.feature_cache import from_parquet, list_entries
@@ -41,7 +51,10 @@ def show(root: Root, key: Annotated[str, typer.Argument(help="A cache key or its
     if len(found) != 1:
         raise CacheError(f"cache key '{key}': must name one reference in {root}, names {len(found)}")
     features = from_parquet(store_for(root).read(found[0].uri), expected_key=found[0].cache_key)
-    places = {place: {"shape": raw.shape, "dtype": raw.dtype, "num_bytes": len(raw.data)} for place, raw in features.maps.items()}
+    places = {
+        place: {"shape": raw.shape, "dtype": raw.dtype, "num_bytes": len(raw.data)}
+        for place, raw in features.maps.items()
+    }
     value = {
         "cache_key": features.cache_key,
         "reference_id": features.reference_id,
@@ -55,7 +68,10 @@ def show(root: Root, key: Annotated[str, typer.Argument(help="A cache key or its
         return
     for name in ("cache_key", "reference_id", "base_fingerprint", "settings"):
         typer.echo(f"{name}: {value[name]}")
-    print_table(("place", "shape", "dtype", "size"), [[p, v["shape"], v["dtype"], human_bytes(len(features.maps[p].data))] for p, v in places.items()])
+    print_table(
+        ("place", "shape", "dtype", "size"),
+        [[p, v["shape"], v["dtype"], human_bytes(len(features.maps[p].data))] for p, v in places.items()],
+    )
 
 
 @app.command()
@@ -78,7 +94,10 @@ def verify(root: Root, as_json: Json = False) -> None:
     else:
         for item in damaged:
             typer.echo(f"damaged: {item['uri']}: {item['message']}")
-        typer.echo(f"{checked} checked, {len(damaged)} damaged" + ("; they are encoded again when needed" if damaged else ""))
+        typer.echo(
+            f"{checked} checked, {len(damaged)} damaged"
+            + ("; they are encoded again when needed" if damaged else "")
+        )
     raise typer.Exit(3 if damaged else 0)
 
 
@@ -86,7 +105,9 @@ def verify(root: Root, as_json: Json = False) -> None:
 def gc(
     root: Root,
     older_than_days: Annotated[float, typer.Option(help="Only objects written before so many days.")] = 30,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete; without it, only say what would go.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete; without it, only say what would go.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Delete old features. Nothing is lost but time: a job that needs one encodes it again."""
@@ -102,4 +123,6 @@ def gc(
     if as_json:
         print_json({"deleted": delete, "objects": [entry.uri for entry in old], "num_bytes": size})
     else:
-        typer.echo(f"{len(old)} objects, {human_bytes(size)} {'deleted' if delete else 'would be deleted; add --delete'}")
+        typer.echo(
+            f"{len(old)} objects, {human_bytes(size)} {'deleted' if delete else 'would be deleted; add --delete'}"
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -41,6 +42,7 @@ def output_of(place: str) -> str:
 
 
 def print_json(value: Any) -> None:
+    """For scripts: one JSON value on stdout."""
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 
@@ -53,6 +55,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def human_bytes(count: float) -> str:
+    """E.g. 6.1 MB; powers of 1000."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.common import JOB_HELP, JSON_HELP, PLACE_HELP, SET_HELP, load, output_of, print_json, print_table
+from jobs.cli.common import (
+    JOB_HELP,
+    JSON_HELP,
+    PLACE_HELP,
+    SET_HELP,
+    load,
+    output_of,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from jobs.runner import Report
@@ -19,7 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster; without it one is started here.")]
 
 
-def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:  # noqa: B006
+def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:
     """Show what a job would do: items new, done and failed so far. Runs nothing, writes nothing."""
     from dreamcache.storage.ledger import Ledger
     from jobs.manifest import count
@@ -28,7 +37,11 @@ def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:  # noqa: 
     spec = load(job, settings)
     made = make_plan(spec)
     counts = count(made.table["item_id"].to_pylist(), Ledger(spec.output).outcomes())
-    bad = [row for row in made.table.select(["subject_id", "prompt", "code", "message"]).to_pylist() if row["code"]]
+    bad = [
+        row
+        for row in made.table.select(["subject_id", "prompt", "code", "message"]).to_pylist()
+        if row["code"]
+    ]
     if as_json:
         print_json(
             {
@@ -42,7 +55,9 @@ def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:  # noqa: 
         )
         return
     typer.echo(f"{made.num_items} items of {made.num_subjects} subjects -> {spec.output}")
-    typer.echo(f"new {counts.pending}  done {counts.done}  failed {counts.failed + counts.blocked}  orphaned {counts.orphaned}")
+    typer.echo(
+        f"new {counts.pending}  done {counts.done}  failed {counts.failed + counts.blocked}  orphaned {counts.orphaned}"
+    )
     if made.num_repeated_prompts:
         typer.echo(f"{made.num_repeated_prompts} repeated prompts are planned once")
     for row in bad[:20]:
@@ -53,7 +68,7 @@ def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:  # noqa: 
 
 def run(
     job: Job,
-    settings: Set = [],  # noqa: B006
+    settings: Set = [],
     address: Address = None,
     gallery: Annotated[bool, typer.Option(help="Write the gallery page.")] = True,
     as_json: Json = False,
@@ -66,8 +81,8 @@ def run(
 
 def retry(
     job: Job,
-    reason: Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")] = [],  # noqa: B006
-    settings: Set = [],  # noqa: B006
+    reason: Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")] = [],
+    settings: Set = [],
     address: Address = None,
     as_json: Json = False,
 ) -> None:

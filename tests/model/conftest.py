@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.tiny import save_base, save_random_adapter
 
 from dreamcache import DreamCachePipeline
+from tests.tiny import save_base, save_random_adapter
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,11 @@ class PlainModel:
                 block.__dict__.pop("forward", None)
 
     def _block(self, place: str, block: Any, feature: Tensor) -> Any:
-        weights = {name.removeprefix(place + "."): w for name, w in self.adapter.items() if name.startswith(place + ".")}
+        weights = {
+            name.removeprefix(place + "."): w
+            for name, w in self.adapter.items()
+            if name.startswith(place + ".")
+        }
         heads = block.attn1.heads
 
         def forward(x: Tensor, *args: Any, encoder_hidden_states: Tensor, **kwargs: Any) -> Tensor:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.model.plain import PlainModel, ddim_step
 
 from dreamcache import DreamCachePipeline
 from dreamcache.model.adapter_io import named_tensors
+from tests.model.plain import PlainModel, ddim_step
 
 STEPS = 4
 PROMPTS = ["a mug on a beach", "a dog"]
@@ -45,7 +45,9 @@ def test_guided_sampling(request: pytest.FixtureRequest, base_name: str, guidanc
     alphas = pipe.base.scheduler.alphas_cumprod
     x = noise
     for step in range(STEPS):
-        t = (1000 // STEPS) * (STEPS - 1 - step) + 1  # 'leading' spacing with an offset of 1, as in Stable Diffusion
+        t = (1000 // STEPS) * (
+            STEPS - 1 - step
+        ) + 1  # 'leading' spacing with an offset of 1, as in Stable Diffusion
         e00, e11 = plain(x, t, None, null), plain(x, t, image, text)
         if guidance == "joint":
             e = e00 + TEXT_SCALE * (e11 - e00)
@@ -64,7 +66,9 @@ def test_features(epsilon_pipe: DreamCachePipeline) -> None:
     from dreamcache.model.preprocess import packshot, to_tensor
 
     pipe = epsilon_pipe
-    subject = pipe.encode_reference(photo(), settings=EncodeSettings(segmenter="none", dtype="float32", noise_seed=5))
+    subject = pipe.encode_reference(
+        photo(), settings=EncodeSettings(segmenter="none", dtype="float32", noise_seed=5)
+    )
     pixels = to_tensor(packshot(photo(), None, size=128, margin=0.05))
     latent = pipe.base.vae.encode(pixels).latent_dist.mean * pipe.base.vae.config.scaling_factor
     a1 = pipe.base.scheduler.alphas_cumprod[1]

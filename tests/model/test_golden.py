@@ -44,7 +44,9 @@ def test_features_and_outputs_agree(unet: UNet2DConditionModel) -> None:
     assert (personalized - io["out_with_reference"]).abs().max() < TOLERANCE
 
 
-@pytest.mark.parametrize(("change", "says"), [("missing", "missing"), ("extra", "not expected"), ("shape", "has shape")])
+@pytest.mark.parametrize(
+    ("change", "says"), [("missing", "missing"), ("extra", "not expected"), ("shape", "has shape")]
+)
 def test_importer_refuses_what_does_not_fit(
     unet: UNet2DConditionModel, tmp_path: Path, change: str, says: str
 ) -> None:

@@ -51,10 +51,11 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, action: str) -> None:
     """Below a regular file nobody can write, root included."""
     (tmp_path / "file").write_bytes(b"")
     uri = join(str(tmp_path), "file", "below", "x")
-    with pytest.raises(StorageError, match="cannot write: a writable folder is needed, got 'Not a dir") as caught:
+    with pytest.raises(StorageError, match="a writable folder is needed, got 'Not a dir") as caught:
         getattr(store_for(uri), action)(uri, b"")
     assert caught.value.code == "read_only"
-    assert str(caught.value).startswith(uri) and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(uri)
+    assert "\n" not in str(caught.value)
     assert store_for(uri).stat(uri) is None
     assert list(store_for(uri).list(uri)) == []
     with pytest.raises(FileNotFoundError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 from dreamcache.errors import StorageError
 from dreamcache.storage.filesystem import Store, join, store_for
-from s3_server import S3Server
+from tests.s3_server import S3Server
 
 ACTIONS: dict[str, Callable[[Store, str], object]] = {
     "read": lambda store, uri: store.read(uri),
@@ -29,7 +30,10 @@ def _fails(uri: str, action: str, code: str) -> str:
         ACTIONS[action](store_for(uri), uri)
     text = str(caught.value)
     assert caught.value.code == code, text
-    assert text.startswith(f"{uri}: cannot ") and ", got '" in text and "; " in text and "\n" not in text
+    assert text.startswith(f"{uri}: cannot ")
+    assert ", got '" in text
+    assert "; " in text
+    assert "\n" not in text
     return text
 
 
@@ -91,24 +95,43 @@ def test_endpoint_of_s3_wins_and_profiles_are_honoured(
             f"[profile shop]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
             f"region = eu-north-1\nendpoint_url = {s3.endpoint}\n"
         )
-    for name in list(s3.environment()) + ["AWS_ENDPOINT_URL_S3"]:
+    for name in [*list(s3.environment()), "AWS_ENDPOINT_URL_S3"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", config)
     monkeypatch.setenv("AWS_PROFILE", "shop")
     assert store_for(bucket).read(join(bucket, "x")) == b"x"
 
 
-def test_objects_survive_a_killed_server(s3: S3Server, bucket: str) -> None:
-    store, uri = store_for(bucket), join(bucket, "kept")
-    assert store.create(uri, b"kept")
-    s3.kill()
-    back = threading.Timer(1.0, s3.start)
-    back.start()
-    try:
-        assert store.read(uri) == b"kept"  # retried until the server is back
-    finally:
-        back.join()
-    assert not store.create(uri, b"again")
+def test_browsers_are_told_what_things_are(s3: S3Server, bucket: str) -> None:
+    name, key = join(bucket, "x").removeprefix("s3://").split("/", 1)
+    for extension, kind in [("html", "text/html; charset=utf-8"), ("webp", "image/webp")]:
+        uri = f"{join(bucket, 'x')}.{extension}"
+        for write in (store_for(uri).create, store_for(uri).write):
+            write(uri, b"x")
+            assert s3.client().head_object(Bucket=name, Key=f"{key}.{extension}")["ContentType"] == kind
+
+
+def test_a_forked_child_makes_its_own_client(bucket: str) -> None:
+    store, uri = store_for(bucket), join(bucket, "x")
+    store.write(uri, b"x")
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(store.read, [uri] * 4) == [b"x"] * 4
+    assert store.read(uri) == b"x"
+
+
+def test_objects_survive_a_killed_server() -> None:
+    with S3Server() as server, server.use():  # its own: the session's server stays up
+        uri = join(server.make_bucket("kept"), "x")
+        store = store_for(uri)
+        assert store.create(uri, b"kept")
+        server.kill()
+        back = threading.Timer(0.5, server.start)
+        back.start()
+        try:
+            assert store.read(uri) == b"kept"  # asked again until the server is back
+        finally:
+            back.join()
+        assert not store.create(uri, b"again")
 
 
 @pytest.mark.parametrize("attempts", ["1", "4"], ids=["our retry", "botocore's retry"])

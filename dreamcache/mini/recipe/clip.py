@@ -39,7 +39,10 @@ def run(settings: Settings) -> None:
         loss = _step(clip, optimizer, arrays, tokens, rng, settings.clip_batch)
         step += 1
         if clock.due("log", 1.0):
-            print(f"clip: {clock.spent:.1f} min step {step} loss {loss:.3f} {_accuracy(clip, held_out, tokens)}", flush=True)
+            print(
+                f"clip: {clock.spent:.1f} min step {step} loss {loss:.3f} {_accuracy(clip, held_out, tokens)}",
+                flush=True,
+            )
     print(f"clip: done, step {step}, {_accuracy(clip, held_out, tokens)}", flush=True)
     _save(clip, folder / "model")
 
@@ -52,13 +55,17 @@ def load_clip(settings: Settings) -> tuple[CLIPModel, CLIPTokenizer]:
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str], length: int = MAX_TOKENS) -> Tensor:
-    return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+    return tokenizer(
+        texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+    ).input_ids
 
 
 def pixels(pictures: np.ndarray, device: torch.device | str) -> Tensor:
     """uint8 [n, 64, 64, 3] to CLIP's normalised [n, 3, 64, 64]."""
     tensor = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).float() / 255
-    return ((tensor - torch.tensor(MEAN, device=device)) / torch.tensor(DEVIATION, device=device)).permute(0, 3, 1, 2)
+    return ((tensor - torch.tensor(MEAN, device=device)) / torch.tensor(DEVIATION, device=device)).permute(
+        0, 3, 1, 2
+    )
 
 
 def _step(
@@ -82,7 +89,9 @@ def _step(
     logits = scale * image.float() @ text.float().T
     target = same / same.sum(dim=1, keepdim=True)
     loss = functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
-    identity = functional.cross_entropy(scale * image.float() @ reference.float().T, torch.arange(count, device=kind.device))
+    identity = functional.cross_entropy(
+        scale * image.float() @ reference.float().T, torch.arange(count, device=kind.device)
+    )
     optimizer.zero_grad(set_to_none=True)
     (loss + 0.3 * identity).backward()
     torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
@@ -105,7 +114,10 @@ def _accuracy(clip: CLIPModel, held_out: dict[str, np.ndarray], tokens: Tensor) 
     text = _text(clip, tokens[torch.from_numpy(captions).long()])
     image = _image(clip, pixels(held_out["picture"][:, 0], tokens.device))
     best = captions[(image @ text.T).argmax(dim=1).cpu().numpy()]
-    kinds = {c: (k, s) for c, k, s in zip(held_out["caption"][:, 0], held_out["class"], held_out["scene"][:, 0], strict=True)}
+    kinds = {
+        c: (k, s)
+        for c, k, s in zip(held_out["caption"][:, 0], held_out["class"], held_out["scene"][:, 0], strict=True)
+    }
     found = np.array([kinds[c] for c in best])
     named = (found[:, 0] == held_out["class"]).mean()
     placed = (found[:, 1] == held_out["scene"][:, 0]).mean()

@@ -26,7 +26,9 @@ def run(settings: Settings) -> None:
     for first in range(0, settings.designs, settings.shard):
         count = min(settings.shard, settings.designs - first)
         jobs.append((folder / f"train-{first:07d}", first, count))
-    todo = [(path, first, count, settings.scenes_per_design) for path, first, count in jobs if not path.exists()]
+    todo = [
+        (path, first, count, settings.scenes_per_design) for path, first, count in jobs if not path.exists()
+    ]
     with ProcessPoolExecutor(settings.processes) as pool:
         for path in pool.map(_write_shard, *zip(*todo, strict=True)) if todo else ():
             print(f"data: {path.name}", flush=True)
@@ -56,7 +58,9 @@ def _empty(count: int, scenes: int) -> dict[str, np.ndarray]:
     }
 
 
-def _draw_row(arrays: dict[str, np.ndarray], row: int, seed: int, scenes: int, lookup: dict[str, int]) -> None:
+def _draw_row(
+    arrays: dict[str, np.ndarray], row: int, seed: int, scenes: int, lookup: dict[str, int]
+) -> None:
     design = design_from_seed(seed)
     arrays["reference"][row] = draw_reference(seed)
     arrays["class"][row] = CLASSES.index(design.class_name)

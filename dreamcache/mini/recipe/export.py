@@ -43,7 +43,9 @@ def run(settings: Settings) -> None:
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
     training = {"stage": stage, "images": step * settings.unet_batch, "size": SIZE}
-    save_adapter(models.adapter, str(target / "adapter"), base=describe_base(MINI), step=step, training=training)
+    save_adapter(
+        models.adapter, str(target / "adapter"), base=describe_base(MINI), step=step, training=training
+    )
     total = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"export: {stage} step {step}, {total / 2**20:.1f} MiB in {target}", flush=True)
 

@@ -138,7 +138,10 @@ def reference_errors(
     generator = torch.Generator().manual_seed(level)
     noise = torch.randn(batch.picture.shape, generator=generator).to(batch.picture.device)
     steps = torch.full((len(noise),), level, device=noise.device)
-    noisy, target = scheduler.add_noise(batch.picture, noise, steps), scheduler.get_velocity(batch.picture, noise, steps)
+    noisy, target = (
+        scheduler.add_noise(batch.picture, noise, steps),
+        scheduler.get_velocity(batch.picture, noise, steps),
+    )
     each = len(batch.picture) // len(batch.reference)
     subject = torch.arange(len(noise), device=noise.device) // each
     keys_values = read_memory(unet, adapter, scheduler, batch.reference, batch.empty)

@@ -53,6 +53,10 @@ def _train() -> tuple[dict[str, int], list[tuple[str, str]]]:
     learned = json.loads(tokenizer.to_str())["model"]["merges"]
     merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in learned]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*letters, *(letter + "</w>" for letter in letters), *dict.fromkeys("".join(pair) for pair in merges)]
+    tokens = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        *dict.fromkeys("".join(pair) for pair in merges),
+    ]
     tokens = [*dict.fromkeys(tokens), START, END]
     return {token: index for index, token in enumerate(tokens)}, merges

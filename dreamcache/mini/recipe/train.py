@@ -53,7 +53,7 @@ def train(settings: Settings, stage: Stage, start: dict[str, Tensor] | None = No
     models = Models()
     if start is not None:
         models.load_state_dict(start)
-    models.to(device, memory_format=torch.channels_last)
+    models.to(device)
     models.unet.requires_grad_(stage.train_base)
     trained = [p for p in models.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=stage.rate, betas=(0.9, 0.99), weight_decay=0.01)
@@ -142,7 +142,7 @@ def _validate(
     device: torch.device,
 ) -> None:
     """Errors on held-out designs with the right, a wrong and no reference, appended to curve.jsonl."""
-    models = Models().to(device, memory_format=torch.channels_last).requires_grad_(False)
+    models = Models().to(device).requires_grad_(False)
     models.load_state_dict(average.values)
     batch = make_batch(held_out, text, torch.arange(96), device)
     state = torch.get_rng_state()

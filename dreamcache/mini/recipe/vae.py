@@ -24,7 +24,7 @@ def run(settings: Settings) -> None:
     if (folder / "vae.pt").exists():
         return
     device = checkpoints.prepare(settings)
-    vae = make_vae().to(device, memory_format=torch.channels_last)
+    vae = make_vae().to(device)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=_RATE, betas=(0.9, 0.99), weight_decay=1e-3)
     state = checkpoints.read(folder / "last.pt") or {"spent": 0.0, "step": 0}
     if "vae" in state:
@@ -40,9 +40,11 @@ def run(settings: Settings) -> None:
         loss = _step(vae, optimizer, _batch(batch, device))
         step += 1
         if clock.due("log", 1.0):
-            print(f"vae: {clock.spent:.1f} min step {step} loss {loss:.4f} psnr {psnr(vae, held_out):.2f}", flush=True)
+            print(
+                f"vae: {clock.spent:.1f} min step {step} loss {loss:.4f} psnr {psnr(vae, held_out):.2f}",
+                flush=True,
+            )
             _save(folder / "last.pt", vae, optimizer, clock, step)
-            pictures = _pictures(settings, "train")  # shards may have been added
     fold_statistics(vae, _batch(pictures[rng.integers(len(pictures), size=1024)], device))
     print(f"vae: done, step {step}, psnr {psnr(vae, held_out):.2f}", flush=True)
     checkpoints.write(folder / "vae.pt", {"vae": vae.state_dict()})
@@ -55,7 +57,7 @@ def load_vae(settings: Settings) -> AutoencoderKL:
         raise FileNotFoundError(f"{settings.work / 'vae' / 'vae.pt'}: run --stage vae first")
     vae = make_vae()
     vae.load_state_dict(state["vae"])
-    return vae.to(settings.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return vae.to(settings.device).eval().requires_grad_(False)
 
 
 def _step(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, target: Tensor) -> float:
@@ -121,8 +123,10 @@ def _draw(pictures: np.ndarray, rng: np.random.Generator, count: int, crops: boo
 
 def _batch(pictures: np.ndarray, device: torch.device) -> Tensor:
     """uint8 [n, h, w, 3] to float [n, 3, h, w] in -1..1."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return tensor.contiguous(memory_format=torch.channels_last)
+    tensor = (
+        torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    )
+    return tensor.contiguous()
 
 
 def _save(path: Any, vae: AutoencoderKL, optimizer: torch.optim.Optimizer, clock: Clock, step: int) -> None:

@@ -33,7 +33,16 @@ COLORS: dict[str, tuple[int, int, int]] = {
 }
 _COLOR_WEIGHTS = np.array([1.0] * 10 + [0.7, 0.8, 0.6, 0.4])
 
-PATTERNS = ("plain", "horizontal stripes", "vertical stripes", "band", "dots", "checker", "two-tone", "diagonal")
+PATTERNS = (
+    "plain",
+    "horizontal stripes",
+    "vertical stripes",
+    "band",
+    "dots",
+    "checker",
+    "two-tone",
+    "diagonal",
+)
 _PATTERN_WEIGHTS = np.array([0.34, 0.1, 0.1, 0.1, 0.1, 0.07, 0.12, 0.07])
 
 LOGOS = ("circle", "star", "heart", "triangle", "diamond", "ring")

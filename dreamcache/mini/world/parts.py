@@ -60,7 +60,9 @@ def ellipse(cx: float, cy: float, rx: float, ry: float, start: float = 0.0, end:
     return np.stack([cx + rx * np.cos(angles), cy + ry * np.sin(angles)], axis=1)
 
 
-def rounded(x0: float, y0: float, x1: float, y1: float, radius: float, top_radius: float | None = None) -> np.ndarray:
+def rounded(
+    x0: float, y0: float, x1: float, y1: float, radius: float, top_radius: float | None = None
+) -> np.ndarray:
     """A rectangle with rounded corners."""
     top = radius if top_radius is None else top_radius
     corners = [(x1 - top, y0 + top, top, 270), (x1 - radius, y1 - radius, radius, 0),

@@ -181,7 +181,9 @@ def _colors(part: Part, design: Design, pose: Pose, x: np.ndarray, y: np.ndarray
 
 def _plain(paint: str, design: Design) -> np.ndarray:
     roles = dict(zip(("main", "second", "accent"), design.colors, strict=True))
-    return np.array(roles.get(paint) or {"white": (244, 244, 240), "dark": (52, 46, 46)}[paint], dtype=np.float32)
+    return np.array(
+        roles.get(paint) or {"white": (244, 244, 240), "dark": (52, 46, 46)}[paint], dtype=np.float32
+    )
 
 
 def _shadow(scene: str, alpha: np.ndarray, pose: Pose, size: int) -> np.ndarray:

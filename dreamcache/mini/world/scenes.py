@@ -31,7 +31,7 @@ def draw_scene(scene: str, seed: int, size: int) -> np.ndarray:
 
 
 def shadow_kind(scene: str) -> str:
-    """"foot" where the object stands on something, "behind" where it hangs before something."""
+    """ "foot" where the object stands on something, "behind" where it hangs before something."""
     return "behind" if scene in _BEHIND else "foot"
 
 

@@ -15,7 +15,9 @@ def jungle(rng: Rng, size: int) -> Array:
     for color in ((52, 140, 50), (18, 74, 34), (92, 170, 62)):
         angle, phase = rng.uniform(-0.9, 0.9), rng.random()
         x, y = axis(size)[None, :], axis(size)[:, None]
-        wave = np.sin(22 * (x * np.cos(angle) + y * np.sin(angle)) + 6 * phase + 2.5 * noise(rng, size, (4, 4)))
+        wave = np.sin(
+            22 * (x * np.cos(angle) + y * np.sin(angle)) + 6 * phase + 2.5 * noise(rng, size, (4, 4))
+        )
         picture = mix(picture, color, np.clip(wave * 3 - 1.9, 0, 0.85))
     return picture
 

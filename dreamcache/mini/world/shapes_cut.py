@@ -31,11 +31,15 @@ def handbag(p: Sequence[float]) -> list[Part]:
     parts = [outline(grip, paint="second", stroke=0.09 + 0.06 * p[5]), outline(body, paint="surface")]
     if p[6] > 0.55:  # a flap with a clasp
         drop = h * 0.7
-        flap = np.concatenate([[(-top, y - h), (top, y - h)], ellipse(0, y - h + 0.1, top * 1.02, drop, 0, 180)])
+        flap = np.concatenate(
+            [[(-top, y - h), (top, y - h)], ellipse(0, y - h + 0.1, top * 1.02, drop, 0, 180)]
+        )
         parts.append(outline(flap, paint="second"))
         parts.append(outline(ellipse(0, y - h + drop, 0.1, 0.1), paint="accent", shade="ball"))
     else:
-        parts.append(outline([(-top, y - h), (top, y - h), (top, y - h + 0.12), (-top, y - h + 0.12)], paint="second"))
+        parts.append(
+            outline([(-top, y - h), (top, y - h), (top, y - h + 0.12), (-top, y - h + 0.12)], paint="second")
+        )
     return parts
 
 
@@ -43,7 +47,9 @@ def t_shirt(p: Sequence[float]) -> list[Part]:
     w, h = 0.46 + 0.16 * p[0], 0.78 + 0.2 * p[1]
     reach, cuff = 0.3 + 0.28 * p[2], 0.26 + 0.1 * p[3]
     drop, neck, hem = 0.42 + 0.3 * p[4], 0.2 + 0.08 * p[5], w * (0.95 + 0.2 * p[6])
-    right = np.array([(w * 0.72, -h), (w + reach, -h + drop), (w + reach - cuff, -h + drop + 0.24), (w, -h + cuff + 0.24)])
+    right = np.array(
+        [(w * 0.72, -h), (w + reach, -h + drop), (w + reach - cuff, -h + drop + 0.24), (w, -h + cuff + 0.24)]
+    )
     sleeve_paint = "second" if p[7] > 0.45 else "main"
     body = [(-w * 0.8, -h), (-neck, -h - 0.08), (neck, -h - 0.08), (w * 0.8, -h), (w, -h + 0.4), (hem, h), (-hem, h),
             (-w, -h + 0.4)]  # fmt: skip
@@ -79,7 +85,9 @@ def sneaker(p: Sequence[float]) -> list[Part]:
     opening = -0.3 + 0.18 * p[3]
     upper = smooth([(-0.95, 0.4), (-0.98, 0.05), (-0.9, -high), (opening, -high + 0.04), (opening + 0.12, -0.12),
                     (0.45, 0.14), (0.9, 0.26), (1.0, 0.45), (0.4, 0.5), (-0.5, 0.5)], 54, closed=True)  # fmt: skip
-    tip = smooth([(1.02 - toe * 2, 0.46), (1.0 - toe * 1.7, 0.2), (0.86, 0.22), (1.01, 0.44)], 20, closed=True)
+    tip = smooth(
+        [(1.02 - toe * 2, 0.46), (1.0 - toe * 1.7, 0.2), (0.86, 0.22), (1.01, 0.44)], 20, closed=True
+    )
     bottom = rounded(-1.02, 0.42, 1.08, 0.42 + sole * 2, 0.09)
     heel = smooth([(-0.97, 0.42), (-1.0, 0.0), (-0.72, -0.05), (-0.62, 0.42)], 20, closed=True)
     laces = [
@@ -89,7 +97,9 @@ def sneaker(p: Sequence[float]) -> list[Part]:
     ]  # fmt: skip
     surface = {"center": (-0.36, 0.18 - high * 0.25), "half": (0.6, 0.42 + high * 0.3)}
     return [
-        outline(ellipse((opening - 0.9) / 2, -high + 0.04, (opening + 0.9) / 2, 0.1), paint="dark", shade="inside"),
+        outline(
+            ellipse((opening - 0.9) / 2, -high + 0.04, (opening + 0.9) / 2, 0.1), paint="dark", shade="inside"
+        ),
         outline(upper, paint="surface", **surface),
         outline(heel, paint="second"),
         outline(tip, paint="second" if p[4] > 0.4 else "white", shade="ball"),
@@ -109,7 +119,12 @@ def chair(p: Sequence[float]) -> list[Part]:
     posts = [outline([(x, -0.1), (x, 0.12)], paint="second", stroke=stroke) for x in (-w * 0.8, w * 0.8)]
     lift = 0.14
     seat = [(-w, lift - 0.06), (w, lift - 0.06), (w * 1.2, depth + 0.16), (-w * 1.2, depth + 0.16)]
-    edge = [(-w * 1.2, depth + 0.16), (w * 1.2, depth + 0.16), (w * 1.2, depth + 0.16 + thick), (-w * 1.2, depth + 0.16 + thick)]
+    edge = [
+        (-w * 1.2, depth + 0.16),
+        (w * 1.2, depth + 0.16),
+        (w * 1.2, depth + 0.16 + thick),
+        (-w * 1.2, depth + 0.16 + thick),
+    ]
     seat_paint = "main" if p[7] > 0.5 else "second"
     return [*legs[:2], *posts, panel, *legs[2:], outline(seat, paint=seat_paint, shade="top"),
             outline(edge, paint=seat_paint, shade="side")]  # fmt: skip
@@ -121,7 +136,9 @@ def backpack(p: Sequence[float]) -> list[Part]:
     straps = [outline(ellipse(side * w * 0.95, 0.1, 0.2, h * 0.6, *arc), paint="second", stroke=0.12 + 0.05 * p[5],
                       shade="side") for side, arc in ((-1, (90, 270)), (1, (-90, 90)))]  # fmt: skip
     grip = outline(ellipse(0, -h, 0.2, 0.2, 180, 360), paint="second", stroke=0.1)
-    body = outline(rounded(-w, -h, w, h, 0.16, top), paint="surface", center=(0.0, -h * 0.28), half=(w, h * 0.72))
+    body = outline(
+        rounded(-w, -h, w, h, 0.16, top), paint="surface", center=(0.0, -h * 0.28), half=(w, h * 0.72)
+    )
     low = h - 0.1
     pocket = outline(rounded(-pocket_w, low - 2 * pocket_h, pocket_w, low, 0.1, 0.12), paint="second")
     zip_y = low - 2 * pocket_h + 0.14

@@ -40,7 +40,13 @@ def vase(p: Sequence[float]) -> list[Part]:
     belly, neck = 0.48 + 0.34 * p[0], 0.14 + 0.26 * p[1]
     lip, foot = neck * (1.1 + 0.8 * p[2]), 0.2 + 0.26 * p[3]
     low = -0.1 + 0.55 * p[4]
-    points = [(-1.0, lip), (-0.72 + 0.3 * p[5] * (low + 0.2), neck), (low, belly), (0.9, foot), (1.0, foot * 1.12)]
+    points = [
+        (-1.0, lip),
+        (-0.72 + 0.3 * p[5] * (low + 0.2), neck),
+        (low, belly),
+        (0.9, foot),
+        (1.0, foot * 1.12),
+    ]
     surface = {"center": (0.0, low), "half": (belly, 0.72)}
     return [
         turned(points, smooth_to=26, paint="surface", **surface),

@@ -50,7 +50,9 @@ def below(size: int, line: float | Array, soft: float = 0.012) -> Array:
     return np.broadcast_to(np.clip((y - np.asarray(line)) / soft + 0.5, 0, 1), (size, size))
 
 
-def ridge(rng: np.random.Generator, size: int, height: float, rough: float, points: int, sharp: bool = True) -> Array:
+def ridge(
+    rng: np.random.Generator, size: int, height: float, rough: float, points: int, sharp: bool = True
+) -> Array:
     """A skyline: one height per column."""
     peaks = height + rough * (rng.random(points) * 2 - 1)
     place = np.linspace(-0.05, 1.05, points)
@@ -63,7 +65,9 @@ def blobs(rng: np.random.Generator, size: int, count: int, low: float, high: flo
     """Weight 1 inside `count` round spots whose centres lie between two heights."""
     x, y = axis(size)[None, :], axis(size)[:, None]
     weight = np.zeros((size, size), dtype=np.float32)
-    for cx, cy, r in zip(rng.random(count), rng.uniform(low, high, count), rng.uniform(0.6, 1.3, count), strict=True):
+    for cx, cy, r in zip(
+        rng.random(count), rng.uniform(low, high, count), rng.uniform(0.6, 1.3, count), strict=True
+    ):
         np.maximum(weight, np.clip(1.5 - np.hypot(x - cx, y - cy) / (radius * r), 0, 1), out=weight)
     return weight
 

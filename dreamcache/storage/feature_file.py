@@ -1,0 +1,121 @@
+"""The features of one reference as one file: sealed Parquet, readable by any Parquet reader.
+
+    row per place: place, dtype, shape, data (raw, row-major, little endian), sha256 of data
+    metadata: schema version, cache key, reference id, base fingerprint, encoding settings (JSON)
+
+Holds bytes, not tensors: needs no torch. Knows nothing of where the file lies (see `feature_cache`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import pyarrow as pa
+
+from dreamcache import keys
+from dreamcache.errors import CacheError
+from dreamcache.storage.sealed import seal, unseal
+
+SCHEMA_VERSION = "dreamcache.features/1"
+BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float32": 4}
+ROWS = pa.schema(
+    [
+        pa.field("place", pa.string(), nullable=False),
+        pa.field("dtype", pa.string(), nullable=False),
+        pa.field("shape", pa.list_(pa.field("element", pa.int64(), nullable=False)), nullable=False),
+        pa.field("data", pa.binary(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawTensor:
+    """A tensor's numbers, row-major and little endian, without the library that made them."""
+
+    data: bytes
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in BYTES_PER_NUMBER:
+            raise ValueError(f"dtype must be one of {', '.join(BYTES_PER_NUMBER)}, got {self.dtype!r}")
+        wanted = prod(self.shape) * BYTES_PER_NUMBER[self.dtype]
+        if len(self.data) != wanted:
+            raise ValueError(
+                f"{self.dtype} of shape {self.shape} must have {wanted} bytes, got {len(self.data)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredFeatures:
+    """The features of one reference by place, and what made them.
+
+    `settings` are JSON values: a tuple is read back as a list.
+    """
+
+    cache_key: str
+    reference_id: str
+    base_fingerprint: str
+    settings: dict[str, Any]
+    maps: Mapping[str, RawTensor]
+
+
+def to_parquet(features: StoredFeatures) -> bytes:
+    """The features as one sealed Parquet file, places in the order of `maps`; the same bytes each time."""
+    rows = [
+        {
+            "place": place,
+            "dtype": raw.dtype,
+            "shape": list(raw.shape),
+            "data": raw.data,
+            "sha256": keys.of_bytes(raw.data),
+        }
+        for place, raw in features.maps.items()
+    ]
+    metadata = {
+        "dreamcache.schema": SCHEMA_VERSION,
+        "dreamcache.cache_key": features.cache_key,
+        "dreamcache.reference_id": features.reference_id,
+        "dreamcache.base_fingerprint": features.base_fingerprint,
+        "dreamcache.settings": keys.canonical_json(features.settings),
+    }
+    return seal(pa.Table.from_pylist(rows, schema=ROWS), metadata)
+
+
+def from_parquet(
+    data: bytes, expected_key: str | None = None, *, where: str = "cached features"
+) -> StoredFeatures:
+    """Read back what `to_parquet` wrote.
+
+    Raises CacheError (`bad_cache`) that begins with `where` and names what differs: a single changed or
+    missing byte, another schema, or another cache key than `expected_key`.
+    """
+    try:
+        table, metadata = unseal(data)
+        if metadata.get("dreamcache.schema") != SCHEMA_VERSION:
+            raise ValueError(f"schema must be {SCHEMA_VERSION}, got {metadata.get('dreamcache.schema')}")
+        if not table.schema.equals(ROWS):
+            raise ValueError(f"columns must be {ROWS.names}, got {table.schema.names} or other types")
+        found = metadata["dreamcache.cache_key"]
+        if expected_key is not None and found != expected_key:
+            raise ValueError(f"cache key must be {expected_key}, got {found}")
+        return StoredFeatures(
+            cache_key=found,
+            reference_id=metadata["dreamcache.reference_id"],
+            base_fingerprint=metadata["dreamcache.base_fingerprint"],
+            settings=json.loads(metadata["dreamcache.settings"]),
+            maps={row["place"]: _raw_tensor(row) for row in table.to_pylist()},
+        )
+    except (ValueError, KeyError) as error:
+        raise CacheError(f"{where}: {error}; the reference must be encoded again") from error
+
+
+def _raw_tensor(row: dict[str, Any]) -> RawTensor:
+    if keys.of_bytes(row["data"]) != row["sha256"]:
+        raise ValueError(f"place {row['place']}: data do not match their sha256")
+    return RawTensor(data=row["data"], dtype=row["dtype"], shape=tuple(row["shape"]))
