@@ -1,24 +1,30 @@
 # make demo: install, run the main job on the embedded model, show where the gallery is.
-# make test: lint, types, layers, tests. make test-all: also browser and slow suites.
+# make test: lint, types, layers, tests. make test-all: also the browser and slow suites.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint install mini constraints clean
+.PHONY: demo test test-slow test-all lint format install install-dev mini clean
 
-install: $(STAMP)
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
 
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $(STAMP)
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.installed
 
 demo: install
 	$(BIN)/dreamcache demo --output demo-output
 
-lint: install
+lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -27,11 +33,18 @@ lint: install
 test: lint
 	$(BIN)/python -m pytest -m 'not browser and not slow'
 
-test-all: lint
-	$(BIN)/python -m pytest
+test-slow: install-dev
+	$(BIN)/python -m pytest -m 'browser or slow'
 
-mini: install
+test-all: test test-slow
+
+format: install-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The embedded model, again and from nothing: minutes on a GPU, hours on a few cores; each stage resumes.
+mini: install-dev
 	$(BIN)/python -m dreamcache.mini.recipe --stage all --work .mini
 
 clean:
-	rm -rf demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
