@@ -36,7 +36,7 @@ def run(settings: Settings) -> None:
     rng, clock, step = np.random.default_rng(0), Clock(settings.clip_minutes), 0
     while clock.share < 1.0:
         checkpoints.set_rate(optimizer, _RATE * checkpoints.cosine(clock.share, step))
-        loss = _step(clip, optimizer, arrays, tokens, rng, settings.clip_batch)
+        loss = _step(clip, optimizer, arrays, tokens, rng, settings.clip_batch, identity=step % 4 == 0)
         step += 1
         if clock.due("log", 1.0):
             print(
@@ -75,6 +75,7 @@ def _step(
     tokens: Tensor,
     rng: np.random.Generator,
     count: int,
+    identity: bool,
 ) -> float:
     """Captions of the same class and scene are equally right; a picture should also be near its own reference."""
     rows = rng.choice(len(arrays["class"]), size=count, replace=False)
@@ -82,18 +83,18 @@ def _step(
     kind = torch.from_numpy(arrays["class"][rows] * 1000 + arrays["scene"][rows, column]).to(tokens.device)
     with torch.autocast(tokens.device.type, torch.bfloat16):
         image = _image(clip, pixels(arrays["picture"][rows, column], tokens.device))
-        reference = _image(clip, pixels(arrays["reference"][rows], tokens.device))
+        reference = _image(clip, pixels(arrays["reference"][rows], tokens.device)) if identity else None
         text = _text(clip, tokens[torch.from_numpy(arrays["caption"][rows, column]).long()])
     scale = clip.logit_scale.exp().clamp(max=50)
     same = (kind[:, None] == kind[None, :]).float()
     logits = scale * image.float() @ text.float().T
     target = same / same.sum(dim=1, keepdim=True)
     loss = functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
-    identity = functional.cross_entropy(
-        scale * image.float() @ reference.float().T, torch.arange(count, device=kind.device)
-    )
+    if reference is not None:
+        own = torch.arange(count, device=kind.device)
+        loss = loss + functional.cross_entropy(scale * image.float() @ reference.float().T, own)
     optimizer.zero_grad(set_to_none=True)
-    (loss + 0.3 * identity).backward()
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
     optimizer.step()
     return float(loss.detach())

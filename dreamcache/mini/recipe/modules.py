@@ -16,10 +16,10 @@ def make_vae() -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(32, 64, 128),
+        block_out_channels=(24, 48, 96),
         layers_per_block=1,
         latent_channels=4,
-        norm_num_groups=16,
+        norm_num_groups=8,
         sample_size=SIZE,
         scaling_factor=1.0,
         mid_block_add_attention=False,
@@ -48,10 +48,10 @@ def make_unet() -> UNet2DConditionModel:
         out_channels=4,
         down_block_types=("CrossAttnDownBlock2D",) * 3,
         up_block_types=("CrossAttnUpBlock2D",) * 3,
-        block_out_channels=(96, 192, 256),
+        block_out_channels=(96, 160, 224),
         layers_per_block=1,
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=(3, 6, 8),  # number of heads, as diffusers understands it: 32 channels each
+        attention_head_dim=(3, 5, 7),  # number of heads, as diffusers understands it: 32 channels each
         norm_num_groups=16,
         use_linear_projection=True,
     )

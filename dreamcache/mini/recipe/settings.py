@@ -25,9 +25,9 @@ class Settings:
     held_out_from: int = HELD_OUT_FROM
 
     vae_minutes: float = 16.0
-    vae_batch: int = 20
+    vae_batch: int = 6
     clip_minutes: float = 6.0
-    clip_batch: int = 128
+    clip_batch: int = 96
     unet_minutes: float = 600.0
     unet_batch: int = 64
     unet_lr: float = 6e-4

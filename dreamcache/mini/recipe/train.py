@@ -18,6 +18,7 @@ from dreamcache.mini.recipe.checkpoints import Average, Clock
 from dreamcache.mini.recipe.joint import Rules, joint_loss, make_batch, reference_errors
 from dreamcache.mini.recipe.latents import Latents, load_latents, load_text
 from dreamcache.mini.recipe.modules import make_adapter, make_scheduler, make_unet
+from dreamcache.mini.recipe.parallel import Team, launch
 from dreamcache.mini.recipe.settings import Settings
 
 _LEVELS = (300, 500, 700)
@@ -48,28 +49,54 @@ class Models(nn.Module):
 
 def train(settings: Settings, stage: Stage, start: dict[str, Tensor] | None = None) -> None:
     """Train until the budget is spent, from the stage's checkpoint if there is one, else from `start`."""
+    launch(settings, _train, stage, start)
+
+
+def _train(team: Team, settings: Settings, stage: Stage, start: dict[str, Tensor] | None) -> None:
     path = settings.folder(stage.name) / "last.pt"
     device = checkpoints.prepare(settings, 2)
+    torch.set_num_threads(max(1, settings.threads // team.size))
     models = Models()
     if start is not None:
         models.load_state_dict(start)
     models.to(device)
     models.unet.requires_grad_(stage.train_base)
-    trained = [p for p in models.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=stage.rate, betas=(0.9, 0.99), weight_decay=0.01)
-    average, step, spent = Average(models, 0.999), 0, 0.0
-    state = checkpoints.read(path)
-    if state is not None:
-        models.load_state_dict(state["models"])
-        average.values = {name: value.to(device) for name, value in state["average"].items()}
-        optimizer.load_state_dict(state["optimizer"])
-        average.step = step = state["step"]
-        spent = state["spent"]
-        torch.manual_seed(step)
-    clock = Clock(stage.minutes, spent)
-    print(f"{stage.name}: {sum(p.numel() for p in models.unet.parameters()) / 1e6:.2f} M base, "
-          f"{sum(p.numel() for p in models.adapter.parameters()) / 1e6:.2f} M adapter, from step {step}", flush=True)  # fmt: skip
-    _loop(settings, stage, models, optimizer, average, clock, step, device, path)
+    run = Run(models=models, average=Average(models, 0.999), device=device, team=team,
+              optimizer=torch.optim.AdamW([p for p in models.parameters() if p.requires_grad], lr=stage.rate,
+                                          betas=(0.9, 0.99), weight_decay=0.01))  # fmt: skip
+    spent = run.resume(checkpoints.read(path))
+    torch.manual_seed(run.step * 64 + team.rank)
+    if team.leads:
+        sizes = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (models.unet, models.adapter)]
+        print(f"{stage.name}: {sizes[0]:.2f} M base, {sizes[1]:.2f} M adapter, from step {run.step}", flush=True)
+    _loop(settings, stage, run, Clock(stage.minutes, spent), path)
+
+
+@dataclass(kw_only=True, slots=True)
+class Run:
+    """What changes while training, in one process."""
+
+    models: Models
+    average: Average
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    team: Team
+    step: int = 0
+
+    def resume(self, state: dict[str, Any] | None) -> float:
+        """Go on from a checkpoint, if there is one; returns the minutes spent so far."""
+        if state is None:
+            return 0.0
+        self.models.load_state_dict(state["models"])
+        self.average.values = {name: value.to(self.device) for name, value in state["average"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.step = self.step = state["step"]
+        return float(state["spent"])
+
+    def save(self, path: Path, clock: Clock) -> None:
+        state: dict[str, Any] = {"models": self.models.state_dict(), "average": self.average.values}
+        state |= {"step": self.step, "optimizer": self.optimizer.state_dict(), "spent": clock.spent}
+        checkpoints.write(path, state)
 
 
 def load_average(settings: Settings) -> tuple[dict[str, Tensor], int, str]:
@@ -81,43 +108,36 @@ def load_average(settings: Settings) -> tuple[dict[str, Tensor], int, str]:
     raise FileNotFoundError(f"{settings.work}: no unet/last.pt yet; run --stage unet first")
 
 
-def _loop(
-    settings: Settings,
-    stage: Stage,
-    models: Models,
-    optimizer: torch.optim.Optimizer,
-    average: Average,
-    clock: Clock,
-    step: int,
-    device: torch.device,
-    path: Path,
-) -> None:
+def _loop(settings: Settings, stage: Stage, run: Run, clock: Clock, path: Path) -> None:
     scheduler, text = make_scheduler(), load_text(settings)
     latents, held_out = load_latents(settings, "train"), load_latents(settings, "held_out")
-    designs = settings.unet_batch // latents.picture.shape[1]
-    losses, since, first = [], clock.spent, step
-    while clock.share < 1.0:
-        checkpoints.set_rate(optimizer, stage.rate * _rate(clock.share, step))
+    designs = settings.unet_batch // latents.picture.shape[1] // run.team.size
+    trained = [p for p in run.models.parameters() if p.requires_grad]
+    losses, mark, first, share = [], clock.spent, run.step, clock.share
+    while share < 1.0:
+        checkpoints.set_rate(run.optimizer, stage.rate * _rate(share, run.step))
         rows = torch.randint(len(latents.reference), (designs,))
-        batch = make_batch(latents, text, rows, device)
-        loss = joint_loss(models.unet, models.adapter, scheduler, batch, stage.rules)
-        optimizer.zero_grad(set_to_none=True)
+        batch = make_batch(latents, text, rows, run.device)
+        loss = joint_loss(run.models.unet, run.models.adapter, scheduler, batch, stage.rules)
+        run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
-        optimizer.step()
-        average.update(models)
-        losses.append(float(loss.detach()))
-        step += 1
+        share, mean = run.team.average(trained, clock.share, float(loss.detach()))
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        run.optimizer.step()
+        run.step += 1
+        losses.append(mean)
+        if not run.team.leads:
+            continue
+        run.average.update(run.models)
         if clock.due("log", 2.0):
-            speed = (step - first) * settings.unet_batch / (clock.spent - since) / 60
-            print(f"{stage.name}: {clock.spent:.1f} min step {step} images {step * settings.unet_batch} "
+            speed = (run.step - first) * settings.unet_batch / (clock.spent - mark) / 60
+            print(f"{stage.name}: {clock.spent:.1f} min step {run.step} images {run.step * settings.unet_batch} "
                   f"loss {sum(losses) / len(losses):.4f} {speed:.1f} img/s", flush=True)  # fmt: skip
-            losses, since, first = [], clock.spent, step
-        if clock.due("save", settings.checkpoint_minutes) or clock.share >= 1.0:
-            _save(path, models, average, optimizer, step, clock)
-        if clock.due("validate", 2 * settings.checkpoint_minutes) or clock.share >= 1.0:
-            _validate(settings, stage.name, average, held_out, text, step, device)
-            since, first = clock.spent, step
+            losses, mark, first = [], clock.spent, run.step
+        if clock.due("save", settings.checkpoint_minutes) or share >= 1.0:
+            run.save(path, clock)
+        if clock.due("validate", 3 * settings.checkpoint_minutes) or share >= 1.0:
+            _validate(settings, stage.name, run, held_out, text)
 
 
 def _rate(share: float, step: int) -> float:
@@ -125,31 +145,16 @@ def _rate(share: float, step: int) -> float:
     return min(1.0, (step + 1) / 200) * min(1.0, (1.02 - share) / (1 - _COOL_FROM))
 
 
-def _save(
-    path: Path, models: Models, average: Average, optimizer: torch.optim.Optimizer, step: int, clock: Clock
-) -> None:
-    state: dict[str, Any] = {"models": models.state_dict(), "average": average.values, "step": step}
-    checkpoints.write(path, state | {"optimizer": optimizer.state_dict(), "spent": clock.spent})
-
-
-def _validate(
-    settings: Settings,
-    name: str,
-    average: Average,
-    held_out: Latents,
-    text: Tensor,
-    step: int,
-    device: torch.device,
-) -> None:
+def _validate(settings: Settings, name: str, run: Run, held_out: Latents, text: Tensor) -> None:
     """Errors on held-out designs with the right, a wrong and no reference, appended to curve.jsonl."""
-    models = Models().to(device).requires_grad_(False)
-    models.load_state_dict(average.values)
-    batch = make_batch(held_out, text, torch.arange(96), device)
+    models = Models().to(run.device).requires_grad_(False)
+    models.load_state_dict(run.average.values)
+    batch = make_batch(held_out, text, torch.arange(48), run.device)
     state = torch.get_rng_state()
     for level in _LEVELS:
         errors = reference_errors(models.unet, models.adapter, make_scheduler(), batch, level, shift=12)
         shown = " ".join(f"{key} {value:.4f}" for key, value in errors.items())
-        print(f"{name}: step {step} t={level} object error: {shown}", flush=True)
+        print(f"{name}: step {run.step} t={level} object error: {shown}", flush=True)
         with (settings.folder(name) / "curve.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, "level": level, **errors}) + "\n")
+            file.write(json.dumps({"step": run.step, "level": level, **errors}) + "\n")
     torch.set_rng_state(state)

@@ -13,8 +13,8 @@ from dreamcache.mini.recipe.checkpoints import Clock
 from dreamcache.mini.recipe.modules import make_vae
 from dreamcache.mini.recipe.settings import SIZE, Settings
 
-_RATE = 1.2e-3
-_CROPS_UNTIL = 0.5  # share of the budget spent on 32-px crops
+_RATE = 1e-3
+_CROPS_UNTIL = 0.6  # share of the budget spent on 32-px crops
 _KL = 1.5e-3
 
 
@@ -66,7 +66,7 @@ def _step(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, target: Tensor) 
         mean, spread = posterior.mean.float(), posterior.logvar.float().clamp(-20, 4)
         latent = mean + torch.randn_like(mean) * torch.exp(0.5 * spread)
         made = vae.decode(latent).sample.float()
-    error = functional.smooth_l1_loss(made, target, beta=0.1) + 0.5 * _edges(made, target)
+    error = functional.mse_loss(made, target) + 0.5 * functional.l1_loss(made, target) + 0.25 * _edges(made, target)
     kl = 0.5 * (mean.square() + spread.exp() - 1 - spread).mean()
     optimizer.zero_grad(set_to_none=True)
     (error + _KL * kl).backward()
