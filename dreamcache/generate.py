@@ -62,10 +62,8 @@ class Generator:
             try:
                 self.pipe.prompts.check(request.prompt)
                 ready.append((request, self.features_of(request)))
-            except DreamCacheError as error:
-                outcomes[request.item_id] = Failed(
-                    item_id=request.item_id, code=error.code, message=str(error)
-                )
+            except Exception as error:  # a subject's features, wherever they come from, are its own affair
+                outcomes[request.item_id] = _failed(request, error)
         for start in range(0, len(ready), self.batch_size):
             for outcome in self._draw(ready[start : start + self.batch_size], fill=True):
                 outcomes[outcome.item_id] = outcome
@@ -78,9 +76,7 @@ class Generator:
             return self._draw_once(batch, fill=fill)
         except Exception as error:  # whatever the model raises is an item's outcome, once it stands alone
             if not fill and len(batch) == 1:
-                request = batch[0][0]
-                message = f"item {request.item_id[:12]}: {type(error).__name__}: {str(error)[:500]}"
-                return [Failed(item_id=request.item_id, code="generation_error", message=message)]
+                return [_failed(batch[0][0], error)]
             logger.warning("a batch of %d failed (%s); halving it", len(batch), error)
             middle = max(1, len(batch) // 2)
             halves = [half for half in (batch[:middle], batch[middle:]) if half]
@@ -135,3 +131,11 @@ class Generator:
         # A copy, because the checker blackens in place what it flags.
         _, flags = base.run_safety_checker(images.copy(), base.device, base.unet.dtype)
         return [bool(flag) for flag in flags]
+
+
+def _failed(request: Request, error: Exception) -> Failed:
+    """A user's error keeps its code and words; any other gets the item's name."""
+    if isinstance(error, DreamCacheError):
+        return Failed(item_id=request.item_id, code=error.code, message=str(error))
+    message = f"item {request.item_id[:12]}: {type(error).__name__}: {str(error)[:500]}"
+    return Failed(item_id=request.item_id, code="generation_error", message=message)

@@ -5,6 +5,7 @@ Knows files and columns; knows nothing of prompts' placeholders, models or plans
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -25,6 +26,9 @@ KNOWN_COLUMNS = ("subject_id", "class_name", "image", "mask", "prompts")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MAX_ID_LENGTH = 200
 PROMPT_SEPARATOR = "|"
+
+Row = dict[str, Any] | str
+"""A row by column name, or what is wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +63,9 @@ def read_catalog(
 
 
 def _subjects(
-    rows: Iterable[dict[str, Any] | str], uri: str, columns: Mapping[str, str], class_name: str
+    rows: Iterable[tuple[int, Row]], uri: str, columns: Mapping[str, str], class_name: str
 ) -> Iterator[Subject | BadRow]:
     folder = uri.rpartition("/")[0]
-    ours = {theirs: our for our, theirs in columns.items()}
     unknown = sorted(set(columns) - set(KNOWN_COLUMNS))
     if unknown:
         raise CatalogError(
@@ -70,16 +73,17 @@ def _subjects(
         )
     seen: dict[str, int] = {}
     by_line = uri.lower().endswith(".jsonl")
-    # A file's first line is its header, so that row numbers are those an editor shows.
-    for number, raw in enumerate(rows, start=2 if uri.lower().endswith((".csv", ".tsv")) else 1):
+    for number, raw in rows:
         if isinstance(raw, str):
             yield BadRow(
                 row=number, subject_id="", code="bad_row", message=f"{_name(uri)} row {number}: {raw}"
             )
             continue
-        row = {ours.get(key, key): value for key, value in raw.items()}
         if not by_line:
-            _check_columns(row, uri)
+            _check_columns(raw, columns, uri)
+        # A column named in the job file wins over one that has our name by chance.
+        row = {**raw, **{our: raw.get(theirs) for our, theirs in columns.items()}}
+        row = {key: value for key, value in row.items() if key in columns or key not in columns.values()}
         yield _subject(row, number, uri, folder, class_name, seen)
 
 
@@ -144,7 +148,7 @@ def _name(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
-def _csv_rows(data: bytes, uri: str) -> Iterator[dict[str, Any] | str]:
+def _csv_rows(data: bytes, uri: str) -> Iterator[tuple[int, Row]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -154,39 +158,49 @@ def _csv_rows(data: bytes, uri: str) -> Iterator[dict[str, Any] | str]:
     reader = csv.DictReader(
         io.StringIO(text, newline=""), delimiter="\t" if uri.lower().endswith(".tsv") else ","
     )
-    for row in reader:
-        yield row if None not in row else "has more cells than the header; quote cells that hold a comma"
+    try:
+        # The first line is the header, so that row numbers are those a spreadsheet shows.
+        for number, row in enumerate(reader, start=2):
+            too_many = "has more cells than the header; quote cells that hold a comma"
+            yield number, row if None not in row else too_many
+    except csv.Error as error:
+        raise CatalogError(
+            f"catalog '{uri}': line {reader.line_num} cannot be read as CSV: {error}"
+        ) from error
 
 
-def _jsonl_rows(data: bytes, uri: str) -> Iterator[dict[str, Any] | str]:
-    for line in data.decode("utf-8", errors="replace").splitlines():
+def _jsonl_rows(data: bytes, uri: str) -> Iterator[tuple[int, Row]]:
+    # Not splitlines(): JSON may hold other line ends, such as U+2028, inside its texts.
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            yield f"must be a JSON object, got: {error}"
+            row = json.loads(line.decode())
+            json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair can be stored nowhere
+        except (ValueError, RecursionError) as error:
+            yield number, f"must be a JSON object in UTF-8, got: {error}"
             continue
-        yield row if isinstance(row, dict) else f"must be a JSON object, got {type(row).__name__}"
+        yield number, row if isinstance(row, dict) else f"must be a JSON object, got {type(row).__name__}"
 
 
-def _parquet_rows(data: bytes, uri: str) -> Iterator[dict[str, Any] | str]:
+def _parquet_rows(data: bytes, uri: str) -> Iterator[tuple[int, Row]]:
     try:
         file = pq.ParquetFile(io.BytesIO(data))
     except pa.ArrowInvalid as error:
         raise CatalogError(f"catalog '{uri}': must be a Parquet file: {error}") from error
-    for batch in file.iter_batches(4096):
-        yield from batch.to_pylist()
+    rows = (row for batch in file.iter_batches(4096) for row in batch.to_pylist())
+    yield from enumerate(rows, start=1)
 
 
-def _check_columns(names: Iterable[str], uri: str) -> None:
-    names = list(names)
-    for needed in ("subject_id", "image"):
-        if needed not in names:
+def _check_columns(row: Mapping[str, Any], columns: Mapping[str, str], uri: str) -> None:
+    names = list(row)
+    for our in dict.fromkeys(("subject_id", "image", *columns)):
+        theirs = columns.get(our, our)
+        if theirs not in row:
             raise CatalogError(
-                f"catalog '{uri}': needs a column '{needed}'{did_you_mean(needed, names)}, "
+                f"catalog '{uri}': needs a column '{theirs}'{did_you_mean(theirs, names)}, "
                 f"has {', '.join(names) or 'none'}; "
-                f"rename it, or say which it is in the job file: columns: {{{needed}: ...}}"
+                f"rename it, or say which it is in the job file: columns: {{{our}: ...}}"
             )
 
 

@@ -21,6 +21,7 @@ from dreamcache.storage.filesystem import join, store_for
 from jobs.spec import JobSpec, dump_spec
 
 PLAN_ROWS_PER_PART = 100_000
+JOB_MARK = "# Written by 'dreamcache run': the job whose output this folder is.\n"
 FAILED_COLUMNS = ("subject_id", "prompt", "sample", "code", "message", "attempts", "item_id", "image")
 
 
@@ -36,9 +37,9 @@ class OutputFolder:
 
     def claim(self, spec: JobSpec) -> None:
         """Makes the folder this job's. Raises SpecError `other_job` when it is another's or holds other files."""
-        text = dump_spec(spec).encode()
+        text = (JOB_MARK + dump_spec(spec)).encode()
         try:
-            held = yaml.safe_load(self.store.read(self.at("job.yaml")))
+            held = self._held_job()
         except FileNotFoundError:
             stranger = next(iter(self.store.list(self.uri + "/")), None)
             if stranger is not None:
@@ -49,8 +50,8 @@ class OutputFolder:
                 ) from None
             if self.store.create(self.at("job.yaml"), text):
                 return
-            held = yaml.safe_load(self.store.read(self.at("job.yaml")))
-        name = held.get("name") if isinstance(held, dict) else None
+            held = self._held_job()
+        name = held.get("name")
         if name != spec.name:
             raise SpecError(
                 f"output '{self.uri}': belongs to job '{name}', this one is '{spec.name}'; choose another folder, "
@@ -58,6 +59,19 @@ class OutputFolder:
                 code="other_job",
             )
         self.store.write(self.at("job.yaml"), text)
+
+    def _held_job(self) -> dict[str, Any]:
+        """The spec that an earlier run wrote here; FileNotFoundError when there is no job.yaml."""
+        text = self.store.read(self.at("job.yaml"))
+        # A user's own job file may lie here under the same name; it is never overwritten.
+        held = yaml.safe_load(text) if text.startswith(JOB_MARK.encode()) else None
+        if not isinstance(held, dict):
+            raise SpecError(
+                f"output '{self.uri}': must be empty or this job's, but holds a job.yaml that no run wrote; "
+                f"choose another folder",
+                code="other_job",
+            )
+        return held
 
     def write_plan(self, table: pa.Table) -> None:
         """plan/part-*.parquet, sorted as the catalog is."""
@@ -127,4 +141,4 @@ def json_bytes(value: dict[str, Any]) -> bytes:
 def _cell(value: Any) -> str:
     """A spreadsheet must show a cell that begins like a formula, not run it."""
     text = "" if value is None else str(value)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text

@@ -89,7 +89,7 @@ def plan(spec: JobSpec) -> Plan:
             rows.append(row)
     if not rows:
         raise SpecError(f"catalog '{spec.catalog}': has no rows; there is nothing to do")
-    if all(row["code"] == "no_prompts" for row in rows):
+    if not any(row["prompt"] for row in rows) and any(row["code"] == "no_prompts" for row in rows):
         raise SpecError(
             "prompts: must have at least one prompt, in the job file or in the catalog's column 'prompts'; got none"
         )

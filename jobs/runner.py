@@ -8,6 +8,7 @@ Running again is the same command: it goes on where the ledger ends. Never impor
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +30,6 @@ from jobs.publish_gallery import publish_gallery
 from jobs.spec import JobSpec, WorkerSpec
 from workers.context import JobContext
 from workers.tables import PLANNED
-
-BATCHES_PER_BLOCK = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,12 +161,12 @@ def _statuses(
     from workers.generate import GenerateWorker
     from workers.publish import publish
 
-    _start_ray(address)
+    _start_ray(address, spec)
     context = _context(spec, made_plan)
     size = spec.workers.batch_size
     table = pa.Table.from_pylist(rows, schema=PLANNED)
-    block_rows = size * BATCHES_PER_BLOCK
-    blocks = [table.slice(start, block_rows) for start in range(0, table.num_rows, block_rows)]
+    # One block a batch: an image is committed as soon as its batch is drawn, and a lost worker loses one batch.
+    blocks = [table.slice(start, size) for start in range(0, table.num_rows, size)]
     dataset = (
         ray.data.from_arrow(blocks)
         .map_batches(EncodeWorker, **_actors(spec.workers.encoders, context, size))
@@ -199,20 +198,33 @@ def _actors(workers: WorkerSpec, context: JobContext, batch_size: int) -> dict[s
     }
 
 
-def _start_ray(address: str | None) -> None:
+def _start_ray(address: str | None, spec: JobSpec) -> None:
     import ray
+    import ray.data
 
-    # No usage report leaves the cluster unless the user asks for it; what Ray has to say is in its own logs.
+    # No usage report leaves the cluster unless the user asks for it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # What Ray Data tells of its progress stays in its log file; ours is counted in images.
+    for handler in logging.getLogger("ray.data").handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.ERROR)
     if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        # Here, unlike on a cluster, the job must find room however few cores there are.
+        cpus = {} if address else {"num_cpus": max(os.cpu_count() or 1, _declared_cpus(spec))}
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False, **cpus)
     data = ray.data.DataContext.get_current()
     data.enable_progress_bars = False
     # A block is never dropped: a row's failure is a value, any other error ends the run, which can be repeated.
     data.max_errored_blocks = 0
     data.execution_options.preserve_order = False
+
+
+def _declared_cpus(spec: JobSpec) -> int:
+    workers = spec.workers
+    pools = (
+        workers.encoders.count * workers.encoders.cpus + workers.generators.count * workers.generators.cpus
+    )
+    return math.ceil(pools + workers.publishers.cpus)
 
 
 def _context(spec: JobSpec, made_plan: Plan) -> JobContext:

@@ -5,6 +5,7 @@ Knows the names of settings; knows nothing of what they do. Never imports torch.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -122,7 +123,14 @@ def load_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> J
     except FileNotFoundError as error:
         raise SpecError(f"{path}: no such job file; 'dreamcache init' writes one to start from") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpecError(f"{path}: must be a readable YAML file: {' '.join(str(error).split())}") from error
+        hint = (
+            "; quote texts that begin with or, in [lists], hold { }"
+            if isinstance(error, yaml.YAMLError)
+            else ""
+        )
+        raise SpecError(
+            f"{path}: must be a readable YAML file: {' '.join(str(error).split())}{hint}"
+        ) from error
     if not isinstance(values, dict):
         raise SpecError(f"{path}: must hold 'key: value' lines, got {type(values).__name__}")
     for dotted, value in (overrides or {}).items():
@@ -175,7 +183,7 @@ def _anchored(spec: JobSpec, folder: Path) -> JobSpec:
     def anchor(uri: str) -> str:
         return uri if "://" in uri else str((folder / Path(uri).expanduser()).absolute())
 
-    return replace(
+    anchored = replace(
         spec,
         catalog=anchor(spec.catalog),
         output=anchor(spec.output),
@@ -186,3 +194,18 @@ def _anchored(spec: JobSpec, folder: Path) -> JobSpec:
             adapter=anchor(spec.model.adapter) if spec.model.adapter else None,
         ),
     )
+    _check_outside_catalog(anchored)
+    return anchored
+
+
+def _check_outside_catalog(spec: JobSpec) -> None:
+    """A folder catalog is read with all below it: images made there would be the next run's products."""
+
+    def folder(uri: str) -> str:
+        return (uri if "://" in uri else os.path.normpath(uri)).rstrip("/") + "/"
+
+    for key, place in (("output", spec.output), ("cache", spec.cache_uri)):
+        if folder(place).startswith(folder(spec.catalog)):
+            raise SpecError(
+                f"{key}: must lie outside the catalog's folder '{spec.catalog}', got '{place}'; choose another folder"
+            )

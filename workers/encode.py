@@ -17,10 +17,11 @@ class EncodeWorker:
         self.references = load_references(context, load_pipeline(context))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        errors: dict[str, DreamCacheError | None] = {}
+        errors: dict[tuple[str, str], DreamCacheError | None] = {}
         rows = batch.to_pylist()
         for row in rows:
-            key = row["cache_key"]
+            # Subjects with the same photo share a cache key, but each is told of under its own name.
+            key = row["subject_id"], row["cache_key"]
             if key not in errors:
                 errors[key] = self._error_of(row)
             error = errors[key]

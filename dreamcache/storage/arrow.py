@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow.fs
 
-from dreamcache.storage.filesystem import S3_SCHEME, store_for
+from dreamcache.storage.filesystem import store_for
 from dreamcache.storage.local import local_path
+from dreamcache.storage.store import S3_SCHEME
 
 
 def pyarrow_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:

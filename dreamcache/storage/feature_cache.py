@@ -15,7 +15,8 @@ from datetime import datetime
 from dreamcache import keys
 from dreamcache.errors import CacheError
 from dreamcache.storage.feature_file import RawTensor, StoredFeatures, from_parquet, to_parquet
-from dreamcache.storage.filesystem import join, relative_to, store_for
+from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.store import join, relative_to
 
 __all__ = [
     "CacheEntry",

@@ -17,7 +17,8 @@ from PIL import Image, PngImagePlugin
 from dreamcache import keys
 from dreamcache.config import ImageFormat
 from dreamcache.errors import ImageError
-from dreamcache.storage.filesystem import ObjectInfo, join, store_for
+from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.store import ObjectInfo, join
 
 Pixels = NDArray[np.uint8]
 

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 from dreamcache import keys
 from dreamcache.errors import StorageError
 from dreamcache.records import Blocked, Done, Failed, Outcome
-from dreamcache.storage.filesystem import ObjectInfo, join, store_for
+from dreamcache.storage.filesystem import store_for
 from dreamcache.storage.sealed import seal, unseal
+from dreamcache.storage.store import ObjectInfo, join
 
 SCHEMA_VERSION = "dreamcache.ledger/1"
 READERS = 16

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import FILE_SCHEME, ObjectInfo, join
+from dreamcache.storage.store import FILE_SCHEME, ObjectInfo, join
 
 TEMPORARY_SUFFIX = ".dctmp"
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
@@ -40,6 +40,8 @@ class LocalStore:
             return local_path(uri).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"{uri}: no such file") from None
+        except ValueError as error:  # a NUL or half a surrogate pair, which no file's name can hold
+            raise FileNotFoundError(f"{uri!a}: no such file: {error}") from None
         except OSError as error:
             raise _error(uri, "read", error) from error
 

@@ -13,7 +13,6 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 
 from dreamcache.errors import StorageError
 from dreamcache.storage import s3_client
-from dreamcache.storage.filesystem import S3_SCHEME, ObjectInfo, join
 from dreamcache.storage.s3_errors import (
     error_code,
     http_status,
@@ -21,6 +20,7 @@ from dreamcache.storage.s3_errors import (
     is_unknown_outcome,
     storage_error,
 )
+from dreamcache.storage.store import S3_SCHEME, ObjectInfo, join
 
 READ_ATTEMPTS = 4
 COMMIT_ATTEMPTS = 8

@@ -30,7 +30,12 @@ def load(job: str, settings: Sequence[str]) -> JobSpec:
         key, found, value = setting.partition("=")
         if not found:
             raise SpecError(f"--set {setting}: must be KEY=VALUE")
-        overrides[key] = yaml.safe_load(value)
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SpecError(
+                f"--set {setting}: the value must be YAML: {' '.join(str(error).split())}"
+            ) from error
     return load_spec(job, overrides)
 
 

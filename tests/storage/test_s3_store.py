@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import Store, join, store_for
+from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.store import Store
 from tests.s3_server import S3Server
 
 ACTIONS: dict[str, Callable[[Store, str], object]] = {

@@ -10,7 +10,8 @@ from threading import Barrier
 import pytest
 
 from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import join, relative_to, store_for
+from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.store import relative_to
 
 WRITERS = 12
 
