@@ -11,12 +11,12 @@ from collections import OrderedDict
 
 from dreamcache.config import ImageLimits
 from dreamcache.encode import Encoder
-from dreamcache.errors import CacheError, ImageError
+from dreamcache.errors import CacheError
 from dreamcache.images import decode_image, decode_mask
 from dreamcache.model.features import SubjectFeatures
+from dreamcache.photos import read_photo
 from dreamcache.records import Request
 from dreamcache.storage.feature_cache import FeatureCache
-from dreamcache.storage.filesystem import store_for
 
 logger = logging.getLogger(__name__)
 
@@ -69,13 +69,3 @@ class ReferenceFeatures:
             )
         self.cache.put(features.to_stored())
         return features
-
-
-def read_photo(uri: str, where: str) -> bytes:
-    """The bytes at `uri`. Raises ImageError `missing_image`, or StorageError."""
-    try:
-        return store_for(uri).read(uri)
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise ImageError(
-            f"{where}: must be an existing file, got none; check the path", code="missing_image"
-        ) from error

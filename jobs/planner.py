@@ -19,29 +19,14 @@ from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_adapter, describe_base
 from dreamcache.config import EncodeSettings
 from dreamcache.errors import DreamCacheError, SpecError, StorageError
+from dreamcache.photos import read_photo
 from dreamcache.records import Reference, Subject, cache_key, item_id
-from dreamcache.storage.filesystem import store_for
 from jobs.catalog import BadRow, read_catalog
 from jobs.prompts import TemplateError, fill
 from jobs.spec import JobSpec
+from workers.tables import ERROR, REQUEST
 
-PLAN_SCHEMA = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("subject_id", pa.string()),
-        ("class_name", pa.string()),
-        ("reference_id", pa.string()),
-        ("cache_key", pa.string()),
-        ("image", pa.string()),
-        ("mask", pa.string()),
-        ("prompt", pa.string()),
-        ("sample", pa.int32()),
-        ("seed", pa.int64()),
-        ("code", pa.string()),
-        ("message", pa.string()),
-        ("attributes", pa.string()),
-    ]
-)
+PLAN_SCHEMA = pa.schema([*REQUEST, *ERROR, ("attributes", pa.string())])
 READERS = 16
 
 
@@ -129,9 +114,9 @@ def _with_references(entries: Iterator[Subject | BadRow]) -> Iterator[tuple[Subj
 
 def _photo(subject: Subject) -> Photo:
     try:
-        image = _read(subject.image, f"subject '{subject.subject_id}': image '{subject.image}'")
+        image = read_photo(subject.image, f"subject '{subject.subject_id}': image '{subject.image}'")
         mask = (
-            _read(subject.mask, f"subject '{subject.subject_id}': mask '{subject.mask}'")
+            read_photo(subject.mask, f"subject '{subject.subject_id}': mask '{subject.mask}'")
             if subject.mask
             else None
         )
@@ -147,19 +132,6 @@ def _photo(subject: Subject) -> Photo:
 def _unreadable(subject: Subject, error: DreamCacheError) -> Photo:
     reference_id = Reference.id_of_unreadable(subject.image, error.code)
     return Photo(reference_id=reference_id, code=error.code, message=str(error))
-
-
-def _read(uri: str, where: str) -> bytes:
-    if "://" in uri and not uri.startswith(("s3://", "file://")):
-        raise DreamCacheError(
-            f"{where}: must be a path or an s3:// URI; copy the file there", code="bad_image_uri"
-        )
-    try:
-        return store_for(uri).read(uri)
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise DreamCacheError(
-            f"{where}: must be an existing file, got none; check the path", code="missing_image"
-        ) from error
 
 
 def _expand(

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 import dreamcache
+from dreamcache.errors import DreamCacheError
 from dreamcache.records import Failed, Outcome
 from dreamcache.storage.ledger import Ledger
 from jobs.manifest import Counts, build_manifest, count
@@ -85,13 +88,19 @@ def run(
     def on_status(progress: dict[str, Any], state: str = "running") -> None:
         folder.write_status({"job": spec.name, "state": state, "this_run": progress, "updated_at": _now()})
 
-    with JobProgress(len(pending), on_status, quiet) as progress:
-        _record_unable(ledger, unable)
-        for _ in unable:
-            progress.add("failed")
-        if ready:
-            for status in _statuses(spec, made_plan, ready, address):
-                progress.add(status)
+    progress = JobProgress(len(pending), on_status, quiet)
+    try:
+        with progress:
+            _record_unable(ledger, unable)
+            for _ in unable:
+                progress.add("failed")
+            if ready:
+                for status in _statuses(spec, made_plan, ready, address):
+                    progress.add(status)
+    except BaseException:
+        with suppress(DreamCacheError):
+            on_status(progress.as_dict(), "stopped")
+        raise
     counts, page = finish(spec, made_plan, folder, gallery)
     on_status({**progress.as_dict(), "counts": asdict(counts)}, "finished")
     return Report(
@@ -180,8 +189,17 @@ def _statuses(
             compute=ray.data.TaskPoolStrategy(size=min(spec.workers.publishers.count, len(blocks))),
         )
     )
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        yield from batch["status"].to_pylist()
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from batch["status"].to_pylist()
+    except ray.exceptions.RayError as error:
+        told = re.fullmatch(r"dreamcache\.[\w.]+Error: (.+)", str(error).strip().splitlines()[-1])
+        if told is None:
+            raise
+        # A worker's message to the user, which Ray hands over as the last line of tracebacks.
+        raise DreamCacheError(
+            f"{told[1]}; the same command goes on from here", code="worker_error"
+        ) from error
 
 
 def _actors(workers: WorkerSpec, context: JobContext, batch_size: int) -> dict[str, Any]:
@@ -206,11 +224,13 @@ def _start_ray(address: str | None, spec: JobSpec) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What Ray Data tells of its progress stays in its log file; ours is counted in images.
     for handler in logging.getLogger("ray.data").handlers:
-        if not isinstance(handler, logging.FileHandler):
+        if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.ERROR)
     if not ray.is_initialized():
+        # "local", since without it Ray would join any cluster that someone has started on this machine.
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
         # Here, unlike on a cluster, the job must find room however few cores there are.
-        cpus = {} if address else {"num_cpus": max(os.cpu_count() or 1, _declared_cpus(spec))}
+        cpus = {"num_cpus": max(os.cpu_count() or 1, _declared_cpus(spec))} if address == "local" else {}
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False, **cpus)
     data = ray.data.DataContext.get_current()
     data.enable_progress_bars = False

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-PLANNED = pa.schema(
+REQUEST = pa.schema(
     [
         ("item_id", pa.string()),
         ("subject_id", pa.string()),
@@ -18,12 +18,15 @@ PLANNED = pa.schema(
         ("prompt", pa.string()),
         ("sample", pa.int32()),
         ("seed", pa.int64()),
-        ("attempts", pa.int32()),
-        ("code", pa.string()),
-        ("message", pa.string()),
     ]
 )
-"""A row to run. attempts: those made before; code, message: an error of this attempt, null for none."""
+"""The fields of `records.Request`."""
+
+ERROR = pa.schema([("code", pa.string()), ("message", pa.string())])
+"""Why a row has no image; null for none."""
+
+PLANNED = pa.schema([*REQUEST, ("attempts", pa.int32()), *ERROR])
+"""A row to run. attempts: those made before."""
 
 DRAWN = pa.schema(
     [

@@ -148,7 +148,9 @@ def test_a_sample_catalog_is_the_same_bytes_again(tmp_path):
     first, second = (write_sample_catalog(tmp_path / name, 3, size=64) for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
     names = sorted(path.name for path in (tmp_path / "a/images").iterdir())
-    assert all((tmp_path / f"a/images/{n}").read_bytes() == (tmp_path / f"b/images/{n}").read_bytes() for n in names)
+    assert all(
+        (tmp_path / f"a/images/{n}").read_bytes() == (tmp_path / f"b/images/{n}").read_bytes() for n in names
+    )
 
 
 def test_an_empty_sample_catalog_is_refused(tmp_path):

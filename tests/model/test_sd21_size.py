@@ -9,7 +9,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
-from tests.tiny import make_tokenizer
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamcache import DreamCachePipeline, EncodeSettings
@@ -18,6 +17,7 @@ from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
 from dreamcache.model.places import default_places, place_shapes
 from dreamcache.storage.feature_cache import to_parquet
+from tests.tiny import make_tokenizer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -106,6 +106,8 @@ def test_true_size(tmp_path: Path) -> None:
     assert size == 2 * 3_031_040  # METHOD section 1: 3.03 M numbers
     assert len(to_parquet(subject.to_stored())) < 1.05 * size
 
-    images = pipe(["a bag on a beach", "a bag in the snow"], subject, num_inference_steps=2, output_type="np").images
+    images = pipe(
+        ["a bag on a beach", "a bag in the snow"], subject, num_inference_steps=2, output_type="np"
+    ).images
     assert images.shape == (2, 512, 512, 3)
     assert torch.isfinite(torch.from_numpy(images)).all()

@@ -83,9 +83,15 @@ def draw_reference(seed: int) -> np.ndarray:
     return render(design, pose=pose, scene=None, size=SIZE)[0]
 
 
+def shards(settings: Settings, part: str) -> list[Path]:
+    """The finished shards whose name begins with `part`."""
+    found = settings.folder("data").glob(f"{part}*")
+    return sorted(path for path in found if not path.name.endswith(".partial"))
+
+
 def load(settings: Settings, part: str, names: tuple[str, ...] = ARRAYS) -> dict[str, np.ndarray]:
     """The arrays of all finished shards of "train" or "held_out", joined along the designs."""
-    paths = sorted(p for p in settings.folder("data").glob(f"{part}*") if not p.name.endswith(".partial"))
+    paths = shards(settings, part)
     if not paths:
         raise FileNotFoundError(f"{settings.work / 'data'}: no {part} shard yet; run --stage data first")
     return {name: np.concatenate([np.load(path / f"{name}.npy") for path in paths]) for name in names}

@@ -141,7 +141,7 @@ def reference_errors(
     level: int,
     shift: int,
 ) -> dict[str, float]:
-    """Error of v on the object at one noise level, same noise, with the right, a wrong (same class) and no reference."""
+    """Error of v on the object at one noise level: right, wrong (same class) and no reference, same noise."""
     generator = torch.Generator().manual_seed(level)
     noise = torch.randn(batch.picture.shape, generator=generator).to(batch.picture.device)
     steps = torch.full((len(noise),), level, device=noise.device)

@@ -1,9 +1,12 @@
 """Stage latents: everything the U-Net trains on, computed once: latents of all pictures, embeddings of all captions."""
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from dreamcache.mini.recipe import checkpoints, data
@@ -27,7 +30,7 @@ class Latents:
 
 
 def run(settings: Settings) -> None:
-    """Encode each part and the captions, where not done yet."""
+    """Encode the captions and each shard, where not done yet; training may start on the shards that are."""
     folder = settings.folder("latents")
     device = checkpoints.prepare(settings)
     if not (folder / "text.npy").exists():
@@ -36,25 +39,37 @@ def run(settings: Settings) -> None:
         with torch.no_grad():
             states = [clip.text_model(part).last_hidden_state.half().cpu() for part in tokens.split(_BATCH)]
         np.save(folder / "text.npy", torch.cat(states).numpy())
-    for part in ("held_out", "train"):
-        if (folder / f"{part}.pt").exists():
-            continue
-        arrays = data.load(settings, part)
-        made = {name: _encode(settings, arrays[name]) for name in ("reference", "picture")}
-        checkpoints.write(folder / f"{part}.pt", made | _tables(arrays))
-        print(f"latents: {part} done", flush=True)
+    names = [path.name for path in data.shards(settings, "") if not (folder / f"{path.name}.pt").exists()]
+    with ProcessPoolExecutor(
+        settings.processes if settings.device == "cpu" else 1, get_context("spawn")
+    ) as pool:
+        for name in pool.map(_encode_shard, [settings] * len(names), names):
+            print(f"latents: {name}", flush=True)
 
 
 def load_latents(settings: Settings, part: str) -> Latents:
-    state = checkpoints.read(settings.folder("latents") / f"{part}.pt")
-    if state is None:
-        raise FileNotFoundError(f"{settings.work / 'latents'}: no {part}.pt yet; run --stage latents first")
-    return Latents(**state)
+    """All encoded shards of "train" or "held_out", joined along the designs."""
+    paths = sorted(settings.folder("latents").glob(f"{part}*.pt"))
+    if not paths:
+        raise FileNotFoundError(
+            f"{settings.work / 'latents'}: no {part} shard yet; run --stage latents first"
+        )
+    states = [torch.load(path, weights_only=True) for path in paths]
+    return Latents(**{name: torch.cat([state[name] for state in states]) for name in states[0]})
 
 
 def load_text(settings: Settings) -> Tensor:
     """[1 + captions, 77, width]; row 0 is the empty prompt, row 1 + i is caption i."""
     return torch.from_numpy(np.load(settings.folder("latents") / "text.npy"))
+
+
+def _encode_shard(settings: Settings, name: str) -> str:
+    torch.set_num_threads(max(1, settings.threads // settings.processes))
+    vae = load_vae(settings)
+    arrays = data.load(settings, name)
+    made = {key: _encode(vae, arrays[key]) for key in ("reference", "picture")}
+    checkpoints.write(settings.folder("latents") / f"{name}.pt", made | _tables(arrays))
+    return name
 
 
 def _tables(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
@@ -67,13 +82,12 @@ def _tables(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _encode(settings: Settings, pictures: np.ndarray) -> Tensor:
+def _encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
     """Posterior modes [..., 4, 16, 16] of uint8 pictures [..., 64, 64, 3]."""
-    vae = load_vae(settings)
     shape, made = pictures.shape[:-3], []
     flat = pictures.reshape(-1, *pictures.shape[-3:])
     for first in range(0, len(flat), _BATCH):
-        batch = torch.from_numpy(flat[first : first + _BATCH]).to(settings.device).permute(0, 3, 1, 2)
-        with torch.autocast(settings.device, torch.bfloat16):
+        batch = torch.from_numpy(flat[first : first + _BATCH]).to(vae.device).permute(0, 3, 1, 2)
+        with torch.autocast(vae.device.type, torch.bfloat16):
             made.append(vae.encode(batch.float() / 127.5 - 1).latent_dist.mode().half().cpu())
     return torch.cat(made).reshape(*shape, 4, *made[0].shape[-2:])

@@ -48,10 +48,10 @@ def make_unet() -> UNet2DConditionModel:
         out_channels=4,
         down_block_types=("CrossAttnDownBlock2D",) * 3,
         up_block_types=("CrossAttnUpBlock2D",) * 3,
-        block_out_channels=(96, 160, 224),
+        block_out_channels=(96, 128, 192),
         layers_per_block=1,
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=(3, 5, 7),  # number of heads, as diffusers understands it: 32 channels each
+        attention_head_dim=(3, 4, 6),  # number of heads, as diffusers understands it: 32 channels each
         norm_num_groups=16,
         use_linear_projection=True,
     )

@@ -29,8 +29,8 @@ class Settings:
     clip_minutes: float = 6.0
     clip_batch: int = 96
     unet_minutes: float = 600.0
-    unet_batch: int = 64
-    unet_lr: float = 6e-4
+    unet_batch: int = 48
+    unet_lr: float = 1e-3
     adapter_minutes: float = 30.0
     adapter_lr: float = 4e-4
     checkpoint_minutes: float = 5.0

@@ -18,6 +18,7 @@ from dreamcache.mini.recipe.checkpoints import Average, Clock
 from dreamcache.mini.recipe.joint import Rules, joint_loss, make_batch, reference_errors
 from dreamcache.mini.recipe.latents import Latents, load_latents, load_text
 from dreamcache.mini.recipe.modules import make_adapter, make_scheduler, make_unet
+from dreamcache.mini.recipe.optimizer import MatrixAdam
 from dreamcache.mini.recipe.parallel import Team, launch
 from dreamcache.mini.recipe.settings import Settings
 
@@ -61,14 +62,16 @@ def _train(team: Team, settings: Settings, stage: Stage, start: dict[str, Tensor
         models.load_state_dict(start)
     models.to(device)
     models.unet.requires_grad_(stage.train_base)
-    run = Run(models=models, average=Average(models, 0.999), device=device, team=team,
-              optimizer=torch.optim.AdamW([p for p in models.parameters() if p.requires_grad], lr=stage.rate,
-                                          betas=(0.9, 0.99), weight_decay=0.01))  # fmt: skip
+    trained = [p for p in models.parameters() if p.requires_grad]
+    optimizer = MatrixAdam(trained, lr=stage.rate)
+    run = Run(models=models, average=Average(models, 0.999), device=device, team=team, optimizer=optimizer)
     spent = run.resume(checkpoints.read(path))
     torch.manual_seed(run.step * 64 + team.rank)
     if team.leads:
         sizes = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (models.unet, models.adapter)]
-        print(f"{stage.name}: {sizes[0]:.2f} M base, {sizes[1]:.2f} M adapter, from step {run.step}", flush=True)
+        print(
+            f"{stage.name}: {sizes[0]:.2f} M base, {sizes[1]:.2f} M adapter, from step {run.step}", flush=True
+        )
     _loop(settings, stage, run, Clock(stage.minutes, spent), path)
 
 
