@@ -25,6 +25,7 @@ class JobProgress:
         self.total = total
         self.on_status = on_status
         self.counts = {"done": 0, "blocked": 0, "failed": 0}
+        self.num_unable = 0
         self.started = self.first_image = 0.0
         self.last_line = self.last_status = 0.0
         self.quiet = quiet
@@ -53,6 +54,12 @@ class JobProgress:
         if self.bar is not None:
             self.bar.stop()
 
+    def add_unable(self, count: int) -> None:
+        """So many items failed at planning; they say nothing of the speed."""
+        self.counts["failed"] += count
+        self.num_unable += count
+        self._tell()
+
     def add(self, status: str) -> None:
         """One more item has its terminal record."""
         self.counts[status] += 1
@@ -67,7 +74,7 @@ class JobProgress:
     @property
     def images_per_s(self) -> float:
         """Since the first record, so that starting the workers does not spoil the estimate."""
-        ended = sum(self.counts.values())
+        ended = sum(self.counts.values()) - self.num_unable
         spent = time.monotonic() - self.first_image if self.first_image else 0.0
         return (ended - 1) / spent if ended > 1 and spent > 0 else 0.0
 
