@@ -92,8 +92,7 @@ def run(
     try:
         with progress:
             _record_unable(ledger, unable)
-            for _ in unable:
-                progress.add("failed")
+            progress.add_unable(len(unable))
             if ready:
                 for status in _statuses(spec, made_plan, ready, address):
                     progress.add(status)
@@ -225,7 +224,7 @@ def _start_ray(address: str | None, spec: JobSpec) -> None:
     # What Ray Data tells of its progress stays in its log file; ours is counted in images.
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setLevel(logging.ERROR)
+            handler.setLevel(logging.CRITICAL)  # an error reaches the user once, as ours
     if not ray.is_initialized():
         # "local", since without it Ray would join any cluster that someone has started on this machine.
         address = address or os.environ.get("RAY_ADDRESS") or "local"
