@@ -110,7 +110,8 @@ def status(place: Place, as_json: Json = False) -> None:
         return
     now = found["this_run"]
     typer.echo(f"job {found['job']}: {found['state']}, as of {found['updated_at']}")
-    line = f"this run: done {now['done']}  failed {now['failed'] + now['blocked']}  left {now['left']} of {now['total']}"
+    failed = now["failed"] + now["blocked"]
+    line = f"this run: done {now['done']}  failed {failed}  left {now['left']} of {now['total']}"
     if now["eta_s"] is not None and now["left"]:
         line += f"  {now['images_per_s']} images/s  ETA {now['eta_s']:.0f} s"
     typer.echo(line)
