@@ -7,6 +7,7 @@ Knows the diffusers folder layout and the adapter folder layout; loads no weight
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,8 @@ MINI = "mini"
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 ADAPTER_CONFIG = "config.json"
 ADAPTER_WEIGHTS = "adapter.safetensors"
+ADAPTER_FORMAT = 1
+INTEGRATION = "spatial_concat"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,10 +69,10 @@ def describe_base(name: str, revision: str | None = None) -> BaseInfo:
         raise ModelError(
             f"model '{name}': must be 'mini', a diffusers folder or a hub id 'owner/name'; got none of these"
         )
-    if not revision:
+    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise ModelError(
             f"model '{name}': a hub id needs a pinned revision, else the same job could draw other images "
-            f"tomorrow; set model.revision to a commit of the repository"
+            f"tomorrow; set model.revision to a commit (40 hex digits), got {revision!r}"
         )
     unet, vae, scheduler = (_hub_json(name, revision, part) for part in ("unet", "vae", "scheduler"))
     return BaseInfo(
@@ -138,9 +141,9 @@ def _hub_json(name: str, revision: str, part: str) -> dict[str, Any]:
 
 
 def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
-    """Finds an adapter folder (a path, an s3:// folder, or a hub id 'owner/name'); None takes the embedded one.
+    """Finds an adapter folder (a path or an s3:// URI); None takes the embedded one.
 
-    Raises ModelError when it is missing, or was trained on another base; the message names both.
+    Raises ModelError when it is missing or damaged, or was trained on another base; the message names both.
     """
     if location is None:
         if base.name != MINI:
@@ -152,17 +155,26 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
     config = _json(folder / ADAPTER_CONFIG)
     weights = folder / ADAPTER_WEIGHTS
     stat = weights.stat()
-    info = AdapterInfo(
-        location=str(folder),
-        fingerprint=keys.of_values(
-            "adapter", config=config, weights=_file_hash(weights, stat.st_size, stat.st_mtime_ns)
-        ),
-        base_name=str(config["base"]["name"]),
-        base_fingerprint=str(config["base"]["fingerprint"]),
-        places=tuple(config["places"]),
-        integration=str(config["integration"]),
-        step=int(config["step"]),
-    )
+    content = _file_hash(weights, stat.st_size, stat.st_mtime_ns)
+    try:
+        info = AdapterInfo(
+            location=str(folder),
+            fingerprint=keys.of_values("adapter", config=config, weights=content),
+            base_name=str(config["base"]["name"]),
+            base_fingerprint=str(config["base"]["fingerprint"]),
+            places=tuple(config["places"]),
+            integration=str(config["integration"]),
+            step=int(config["step"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"adapter '{location}': {ADAPTER_CONFIG} lacks or misstates {error}; import or train it again"
+        ) from error
+    if config.get("format") != ADAPTER_FORMAT or info.integration != INTEGRATION:
+        raise ModelError(
+            f"adapter '{location}': must be of format {ADAPTER_FORMAT} and integration '{INTEGRATION}', is of format "
+            f"{config.get('format')} and '{info.integration}'; use the version of dreamcache it was made with"
+        )
     check_adapter_fits(info, base)
     return info
 

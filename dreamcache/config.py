@@ -5,6 +5,7 @@ Knows nothing of models, files or Ray; importing it is cheap.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -14,6 +15,7 @@ Guidance = Literal["combined", "joint"]
 Scheduler = Literal["ddim", "dpmpp_2m", "euler", "euler_a", "unipc", "pndm", "heun"]
 DType = Literal["float32", "bfloat16", "float16"]
 
+SEGMENTER_MODELS = ("grounding-dino", "sam", "lang-sam")
 FORBID_UNKNOWN = {"extra": "forbid"}
 
 
@@ -48,6 +50,8 @@ class EncodeSettings:
     def __post_init__(self) -> None:
         _check(0 <= self.timestep < 1000, "timestep", "from 0 to 999", self.timestep)
         _check(self.size >= 0 and self.size % 8 == 0, "size", "0 or a multiple of 8 pixels", self.size)
+        unknown = sorted(set(self.segmenter_models) - set(SEGMENTER_MODELS))
+        _check(not unknown, "segmenter_models", f"of {', '.join(SEGMENTER_MODELS)}", unknown)
         _check(0 <= self.margin < 0.5, "margin", "from 0 to 0.5 of the side", self.margin)
 
     def as_dict(self) -> dict[str, Any]:
@@ -84,11 +88,13 @@ class GenerationSettings:
 
     def __post_init__(self) -> None:
         _check(
-            1 <= self.num_inference_steps <= 1000,
+            1 <= self.num_inference_steps <= 999,
             "num_inference_steps",
-            "from 1 to 1000",
+            "from 1 to 999",
             self.num_inference_steps,
         )
+        for name in ("text_scale", "image_scale"):
+            _check(math.isfinite(getattr(self, name)), name, "a finite number", getattr(self, name))
         _check(0 <= self.strength <= 1, "strength", "from 0 to 1", self.strength)
         for name in ("height", "width"):
             side = getattr(self, name)
@@ -127,6 +133,10 @@ class ImageLimits:
     max_bytes: int = 64 * 1024 * 1024
 
     __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "min_side", "max_bytes"):
+            _check(getattr(self, name) > 0, name, "more than 0", getattr(self, name))
 
 
 def _check(holds: bool, name: str, rule: str, got: object) -> None:

@@ -95,8 +95,9 @@ class Encoder:
         settings = self.settings
         latent = self._latent(to_tensor(picture))
         timestep = torch.tensor([settings.timestep], device=latent.device)
-        noise = torch.randn(latent.shape, generator=_generator(settings.noise_seed, 0)).to(latent)
-        noised = self.noise_schedule.add_noise(latent, noise, timestep)
+        noise = torch.randn(latent.shape, generator=_generator(settings.noise_seed, 0)).to(latent.device)
+        # In float32: at t = 1 alpha_bar is 0.998, which bfloat16 rounds to 1, so that no noise would be left.
+        noised = self.noise_schedule.add_noise(latent.float(), noise, timestep).to(self.base.unet.dtype)
         maps = tap_features(self.base.unet, noised, timestep, self.prompts([settings.text]), settings.places)
         dtype = getattr(torch, settings.dtype)
         return {place: value[0].to("cpu", dtype) for place, value in maps.items()}

@@ -63,6 +63,10 @@ class ModelError(DreamCacheError):
     code = "bad_model"
 
 
+NO_ITEMS_FAULT = (StorageError, ModelError)
+"""Errors that every item would meet: they end a run, which the same command continues once they are mended."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """ " (did you mean 'x'?)" for the closest known word, or an empty string."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)

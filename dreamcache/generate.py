@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from dreamcache.config import GenerationSettings
-from dreamcache.errors import DreamCacheError
+from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.pipeline import DreamCachePipeline
 from dreamcache.records import Blocked, Failed, Request
@@ -62,7 +62,9 @@ class Generator:
             try:
                 self.pipe.prompts.check(request.prompt)
                 ready.append((request, self.features_of(request)))
-            except Exception as error:  # a subject's features, wherever they come from, are its own affair
+            except NO_ITEMS_FAULT:
+                raise
+            except Exception as error:  # what is left is this subject's own
                 outcomes[request.item_id] = _failed(request, error)
         for start in range(0, len(ready), self.batch_size):
             for outcome in self._draw(ready[start : start + self.batch_size], fill=True):
@@ -75,12 +77,17 @@ class Generator:
         try:
             return self._draw_once(batch, fill=fill)
         except Exception as error:  # whatever the model raises is an item's outcome, once it stands alone
+            if is_device_lost(error):
+                raise  # the device's fault, not the item's: nothing in this process can draw any more
             if not fill and len(batch) == 1:
                 return [_failed(batch[0][0], error)]
             logger.warning("a batch of %d failed (%s); halving it", len(batch), error)
-            middle = max(1, len(batch) // 2)
-            halves = [half for half in (batch[:middle], batch[middle:]) if half]
-            return [outcome for half in halves for outcome in self._draw(half, fill=False)]
+        # Outside the except block, whose traceback would keep the failed batch's tensors on the device.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        middle = max(1, len(batch) // 2)
+        halves = [half for half in (batch[:middle], batch[middle:]) if half]
+        return [outcome for half in halves for outcome in self._draw(half, fill=False)]
 
     def _draw_once(
         self, batch: list[tuple[Request, SubjectFeatures]], *, fill: bool
@@ -139,3 +146,8 @@ def _failed(request: Request, error: Exception) -> Failed:
         return Failed(item_id=request.item_id, code=error.code, message=str(error))
     message = f"item {request.item_id[:12]}: {type(error).__name__}: {str(error)[:500]}"
     return Failed(item_id=request.item_id, code="generation_error", message=message)
+
+
+def is_device_lost(error: Exception) -> bool:
+    """Whether a CUDA error has spoilt this process's context; running out of memory has not."""
+    return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)

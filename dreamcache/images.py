@@ -20,7 +20,7 @@ from dreamcache.errors import ImageError
 
 ALLOWED_FORMATS = ("png", "jpeg", "webp", "gif", "tiff", "bmp")
 
-_OPENERS = tuple(name.upper() for name in ALLOWED_FORMATS)
+PILLOW_FORMATS = tuple(name.upper() for name in ALLOWED_FORMATS)
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DEEP_MODES = ("I", "F")
 _SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
@@ -54,7 +54,12 @@ def decode_image(data: bytes, *, where: str, limits: ImageLimits) -> Image.Image
     unsupported_format, truncated_image or damaged_image.
     """
     image = _load(data, where, limits)
-    return _guard(lambda: _to_rgb(_upright(image)), data, where)
+    return _guard(lambda: normalize(image), data, where)
+
+
+def normalize(image: Image.Image) -> Image.Image:
+    """A decoded picture of any mode as an upright 8-bit RGB picture, or RGBA if any pixel is not opaque."""
+    return _to_rgb(_upright(image))
 
 
 def decode_mask(data: bytes, *, where: str, limits: ImageLimits, size: tuple[int, int]) -> Image.Image:
@@ -99,7 +104,7 @@ def _open(data: bytes, where: str, limits: ImageLimits) -> Image.Image:
     """Reads the header only. Pillow's own limit, about 179 million pixels, holds beside `max_pixels`."""
     found = _sniff(data)
     try:
-        return Image.open(io.BytesIO(data), formats=_OPENERS)
+        return Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
     except _BOMB as error:
         rule = f"at most {limits.max_pixels:,} pixels are allowed, got more ({_one_line(str(error))})"
         _refuse(where, rule, "scale it down", "too_large")
@@ -164,6 +169,10 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
+    if image.mode.startswith(("I", "F")):
+        image.info.pop(
+            "transparency", None
+        )  # a transparent grey value; Pillow would clip deep greys to apply it
     if image.mode in ("P", "PA") or "transparency" in image.info:
         image = image.convert("RGBA" if _has_transparency(image) else "RGB")
     image = _to_8_bit(image)

@@ -9,6 +9,7 @@ Knows the model modules; knows nothing of Ray, jobs or catalogs.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_adapter, descri
 from dreamcache.config import EncodeSettings
 from dreamcache.encode import Encoder
 from dreamcache.errors import ModelError
+from dreamcache.images import normalize
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import load_adapter
 from dreamcache.model.base import load_base
@@ -104,7 +106,8 @@ class DreamCachePipeline:
         settings: EncodeSettings | None = None,
     ) -> SubjectFeatures:
         """Features of one photo; its background is removed first (`settings.segmenter`)."""
-        return self.encoder(settings or EncodeSettings()).encode(image, mask, class_name=class_name).features
+        encoder = self.encoder(settings or EncodeSettings())
+        return encoder.encode(normalize(image), mask, class_name=class_name).features
 
     @torch.no_grad()
     def __call__(
@@ -199,11 +202,14 @@ class DreamCachePipeline:
 
     def _scheduler(self, name: str | None) -> Any:
         config = self.base.scheduler.config
-        return make_scheduler(name, config) if name else type(self.base.scheduler).from_config(config)
+        return make_scheduler(name, config) if name else copy.deepcopy(self.base.scheduler)
 
     def _noise(self, batch: int, height: int | None, width: int | None, generator: Any) -> Tensor:
         # Drawn in float32 and sample by sample where a list of generators is given, then cast and moved.
         scale = self.base.vae_scale_factor
+        for name, side in (("height", height), ("width", width)):
+            if side and side % scale:
+                raise ModelError(f"{name}: must be a multiple of {scale} pixels, got {side}")
         sides = [(side or self.info.native_size) // scale for side in (height, width)]
         shape = (batch, self.base.unet.config.in_channels, *sides)
         return randn_tensor(shape, generator=generator, device=torch.device("cpu"), dtype=torch.float32)

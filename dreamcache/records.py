@@ -16,6 +16,12 @@ from dreamcache.config import EncodeSettings, GenerationSettings, ImageFormat
 
 Status = Literal["done", "blocked", "failed"]
 
+ENCODE_VERSION = 1
+"""Raised when a release changes features for the same settings: segmenting, packshot, tap."""
+
+GENERATE_VERSION = 1
+"""Raised when a release changes pixels for the same settings: denoising, decoding."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
@@ -58,6 +64,7 @@ def cache_key(reference_id: str, base_fingerprint: str, settings: EncodeSettings
     prompted = class_name if settings.segmenter in ("grounded-sam", "lang-sam") else None
     return keys.of_values(
         "features",
+        version=ENCODE_VERSION,
         reference=reference_id,
         base=base_fingerprint,
         settings=settings.as_dict(),
@@ -95,6 +102,7 @@ def item_id(
     """Hash of all that decides the pixels of the stored image; `seed` is the job's."""
     return keys.of_values(
         "item",
+        version=GENERATE_VERSION,
         subject=subject_id,
         cache_key=cache_key,
         prompt=prompt,

@@ -52,11 +52,11 @@ class ReferenceFeatures:
 
     def _encode(self, request: Request) -> SubjectFeatures:
         where = f"subject '{request.subject_id}': image '{request.image}'"
-        image = decode_image(read_photo(request.image, where), where=where, limits=self.limits)
+        image = decode_image(read_photo(request.image, where, self.limits), where=where, limits=self.limits)
         mask = None
         if request.mask:
             where_mask = f"subject '{request.subject_id}': mask '{request.mask}'"
-            data = read_photo(request.mask, where_mask)
+            data = read_photo(request.mask, where_mask, self.limits)
             mask = decode_mask(data, where=where_mask, limits=self.limits, size=image.size)
         features = self.encoder.encode(
             image, mask, class_name=request.class_name, reference_id=request.reference_id, where=where

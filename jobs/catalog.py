@@ -83,7 +83,6 @@ def _subjects(
             _check_columns(raw, columns, uri)
         # A column named in the job file wins over one that has our name by chance.
         row = {**raw, **{our: raw.get(theirs) for our, theirs in columns.items()}}
-        row = {key: value for key, value in row.items() if key in columns or key not in columns.values()}
         yield _subject(row, number, uri, folder, class_name, seen)
 
 
@@ -107,8 +106,15 @@ def _subject(
     image = _text(row.get("image"))
     if not image:
         return bad("no_image", f"subject '{subject_id}': column 'image' must name a photo, got nothing")
-    seen[subject_id] = number
     mask = _text(row.get("mask"))
+    outside = [path for path in (image, mask) if path and folder.startswith("s3://") and not _is_remote(path)]
+    if outside:
+        return bad(
+            "bad_image_uri",
+            f"subject '{subject_id}': '{outside[0]}': a catalog in S3 may not name files of the machines that read it; "
+            "use an s3:// URI or a path relative to the catalog",
+        )
+    seen[subject_id] = number
     return Subject(
         subject_id=subject_id,
         class_name=_text(row.get("class_name")) or class_name,
@@ -134,6 +140,11 @@ def _id_problem(subject_id: str) -> str | None:
 def _prompts(value: Any) -> tuple[str, ...]:
     values = value if isinstance(value, (list, tuple)) else _text(value).split(PROMPT_SEPARATOR)
     return tuple(text for text in (_text(prompt) for prompt in values) if text)
+
+
+def _is_remote(path: str) -> bool:
+    """Whether a path in a catalog that lies in S3 leads to S3."""
+    return not path.startswith(("/", "~", "file://"))
 
 
 def _resolve(uri: str, folder: str) -> str:
@@ -165,7 +176,7 @@ def _csv_rows(data: bytes, uri: str) -> Iterator[tuple[int, Row]]:
             yield number, row if None not in row else too_many
     except csv.Error as error:
         raise CatalogError(
-            f"catalog '{uri}': line {reader.line_num} cannot be read as CSV: {error}"
+            f"catalog '{uri}': cannot be read as CSV after line {reader.line_num}: {error}"
         ) from error
 
 

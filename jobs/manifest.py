@@ -93,8 +93,11 @@ def build_manifest(plan: pa.Table, outcomes: Mapping[str, Outcome], output: str)
     for planned in plan.to_pylist():
         row = {name: planned[name] for name in _FROM_PLAN}
         row.update(_of_outcome(outcomes.get(planned["item_id"]), output))
-        for name, value in json.loads(planned["attributes"]).items():
-            column = f"catalog_{name}" if name in ours else name
+        attributes = json.loads(planned["attributes"])
+        for name, value in attributes.items():
+            column = name
+            while column in ours or (column != name and column in attributes):
+                column = f"catalog_{column}"
             extra[column] = None
             row[column] = value
         rows.append(row)

@@ -98,7 +98,7 @@ class OutputFolder:
     def write_failed(self, manifest: pa.Table) -> None:
         """failed.csv: what a merchandiser reads; one line per item without an image."""
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text)  # ends lines with CR LF, so that a CR in a cell is quoted and starts no row
         writer.writerow(FAILED_COLUMNS)
         for row in manifest.select(["status", *FAILED_COLUMNS]).to_pylist():
             if row["status"] not in ("done", "pending"):

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_adapter, describe_base
-from dreamcache.config import EncodeSettings
-from dreamcache.errors import DreamCacheError, SpecError, StorageError
+from dreamcache.config import EncodeSettings, ImageLimits
+from dreamcache.errors import ImageError, SpecError
 from dreamcache.photos import read_photo
 from dreamcache.records import Reference, Subject, cache_key, item_id
 from jobs.catalog import BadRow, read_catalog
@@ -57,11 +57,14 @@ def plan(spec: JobSpec) -> Plan:
     base = describe_base(spec.model.base, spec.model.revision)
     adapter = describe_adapter(spec.model.adapter, base)
     reference = spec.reference.resolved(base.native_size, adapter.places, spec.model.dtype)
+    lacking = [place for place in adapter.places if place not in reference.places]
+    if lacking:
+        raise SpecError(f"reference.places: must hold every place of the adapter, lacks {', '.join(lacking)}")
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
     num_subjects = repeated = 0
     entries = read_catalog(spec.catalog, columns=spec.columns, class_name=spec.class_name)
-    for subject, photo in _with_references(entries):
+    for subject, photo in _with_references(entries, spec.limits):
         num_subjects += 1
         if isinstance(subject, BadRow):
             rows.append(_bad_row(subject))
@@ -98,13 +101,17 @@ class Photo:
     message: str | None = None
 
 
-def _with_references(entries: Iterator[Subject | BadRow]) -> Iterator[tuple[Subject | BadRow, Photo]]:
+def _with_references(
+    entries: Iterator[Subject | BadRow], limits: ImageLimits
+) -> Iterator[tuple[Subject | BadRow, Photo]]:
     """Reads photos ahead with a few threads, in catalog order, holding a bounded number of bytes."""
     nothing = Photo(reference_id="")
     with ThreadPoolExecutor(READERS) as pool:
         waiting: list[tuple[Subject | BadRow, Any]] = []
         for entry in entries:
-            waiting.append((entry, pool.submit(_photo, entry) if isinstance(entry, Subject) else None))
+            waiting.append(
+                (entry, pool.submit(_photo, entry, limits) if isinstance(entry, Subject) else None)
+            )
             if len(waiting) >= 4 * READERS:
                 first, future = waiting.pop(0)
                 yield first, future.result() if future else nothing
@@ -112,26 +119,15 @@ def _with_references(entries: Iterator[Subject | BadRow]) -> Iterator[tuple[Subj
             yield first, future.result() if future else nothing
 
 
-def _photo(subject: Subject) -> Photo:
+def _photo(subject: Subject, limits: ImageLimits) -> Photo:
+    where = f"subject '{subject.subject_id}'"
     try:
-        image = read_photo(subject.image, f"subject '{subject.subject_id}': image '{subject.image}'")
-        mask = (
-            read_photo(subject.mask, f"subject '{subject.subject_id}': mask '{subject.mask}'")
-            if subject.mask
-            else None
-        )
-    except StorageError as error:
-        if error.code in ("no_credentials", "storage_unreachable"):
-            raise  # not this photo's fault: every other one would fail too
-        return _unreadable(subject, error)
-    except DreamCacheError as error:
-        return _unreadable(subject, error)
+        image = read_photo(subject.image, f"{where}: image '{subject.image}'", limits)
+        mask = read_photo(subject.mask, f"{where}: mask '{subject.mask}'", limits) if subject.mask else None
+    except ImageError as error:
+        reference_id = Reference.id_of_unreadable(subject.image, error.code)
+        return Photo(reference_id=reference_id, code=error.code, message=str(error))
     return Photo(reference_id=Reference.id_of(image, mask))
-
-
-def _unreadable(subject: Subject, error: DreamCacheError) -> Photo:
-    reference_id = Reference.id_of_unreadable(subject.image, error.code)
-    return Photo(reference_id=reference_id, code=error.code, message=str(error))
 
 
 def _expand(

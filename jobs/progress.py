@@ -6,13 +6,17 @@ Knows counts and clocks; knows nothing of Ray.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from dreamcache.errors import DreamCacheError
 
 LINE_INTERVAL_S = 5.0
 STATUS_INTERVAL_S = 5.0
@@ -31,6 +35,10 @@ class JobProgress:
         self.quiet = quiet
         self.console = Console(stderr=True)
         self.bar: Progress | None = None
+        # Lines come by the clock too, since waiting for machines must not look like hanging.
+        self._ended = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
+        self._lock = threading.Lock()
 
     def __enter__(self) -> JobProgress:
         self.started = time.monotonic()
@@ -45,11 +53,14 @@ class JobProgress:
             self.bar.start()
             self.task = self.bar.add_task("images", total=self.total, detail="starting workers")
         self._tell(force=True)
+        self._ticker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
+        self._ticker.join()
         self._tell(force=True)
         if self.bar is not None:
             self.bar.stop()
@@ -89,7 +100,17 @@ class JobProgress:
             "eta_s": round(self.left / rate, 1) if rate else None,
         }
 
+    def _tick(self) -> None:
+        while not self._ended.wait(1.0):
+            # A status that cannot be written now is written later; the run itself meets the same storage.
+            with suppress(DreamCacheError):
+                self._tell()
+
     def _tell(self, force: bool = False) -> None:
+        with self._lock:
+            self._tell_now(force)
+
+    def _tell_now(self, force: bool) -> None:
         now = time.monotonic()
         if force or now - self.last_status >= STATUS_INTERVAL_S:
             self.last_status = now

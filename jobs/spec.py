@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from dreamcache.config import (
     FORBID_UNKNOWN,
@@ -23,7 +22,8 @@ from dreamcache.config import (
     ImageFormat,
     ImageLimits,
 )
-from dreamcache.errors import SpecError, did_you_mean
+from dreamcache.errors import SpecError
+from jobs.yaml_file import anchor, dump, parse, read_yaml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,84 +118,38 @@ def load_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> J
     Raises SpecError with file, key, rule and remedy.
     """
     path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise SpecError(f"{path}: no such job file; 'dreamcache init' writes one to start from") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        hint = (
-            "; quote texts that begin with or, in [lists], hold { }"
-            if isinstance(error, yaml.YAMLError)
-            else ""
-        )
-        raise SpecError(
-            f"{path}: must be a readable YAML file: {' '.join(str(error).split())}{hint}"
-        ) from error
-    if not isinstance(values, dict):
-        raise SpecError(f"{path}: must hold 'key: value' lines, got {type(values).__name__}")
-    for dotted, value in (overrides or {}).items():
-        _set(values, dotted.split("."), value)
+    remedy = "'dreamcache init' writes one to start from"
+    values = read_yaml(path, overrides or {}, kind="job file", remedy=remedy)
     return _anchored(parse_spec(values, where=str(path)), path.parent)
 
 
 def parse_spec(values: Mapping[str, Any], where: str = "job") -> JobSpec:
     """Checks plain values against JobSpec. Raises SpecError naming every broken rule."""
-    try:
-        return _ADAPTER.validate_python(dict(values))
-    except ValidationError as error:
-        raise SpecError("; ".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from error
+    return parse(_ADAPTER, JobSpec, values, where)
 
 
 def dump_spec(spec: JobSpec) -> str:
     """The whole spec as YAML, defaults included, so that a job's folder tells all."""
-    return yaml.safe_dump(_ADAPTER.dump_python(spec, mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _explain(problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "unexpected_keyword_argument":
-        return f"unknown key '{path}'{did_you_mean(str(problem['loc'][-1]), _names_at(problem['loc'][:-1]))}"
-    if problem["type"].startswith("missing"):
-        return f"key '{path}' is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
-    return f"{path}: {message}{got}" if path else f"{message}{got}"
-
-
-def _names_at(loc: tuple[Any, ...]) -> list[str]:
-    kind: Any = JobSpec
-    for part in loc:
-        kind = get_type_hints(kind).get(part)
-        if not is_dataclass(kind):
-            return []
-    return [item.name for item in fields(kind)]
-
-
-def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        values = values.setdefault(key, {})
-        if not isinstance(values, dict):
-            raise SpecError(f"--set {'.'.join(keys)}: '{key}' is no group of settings")
-    values[keys[-1]] = value
+    return dump(_ADAPTER, spec)
 
 
 def _anchored(spec: JobSpec, folder: Path) -> JobSpec:
-    def anchor(uri: str) -> str:
-        return uri if "://" in uri else str((folder / Path(uri).expanduser()).absolute())
+    def anchored(uri: str) -> str:
+        return anchor(uri, folder)
 
-    anchored = replace(
+    found = replace(
         spec,
-        catalog=anchor(spec.catalog),
-        output=anchor(spec.output),
-        cache=anchor(spec.cache) if spec.cache else None,
+        catalog=anchored(spec.catalog),
+        output=anchored(spec.output),
+        cache=anchored(spec.cache) if spec.cache else None,
         model=replace(
             spec.model,
-            base=anchor(spec.model.base) if (folder / spec.model.base).is_dir() else spec.model.base,
-            adapter=anchor(spec.model.adapter) if spec.model.adapter else None,
+            base=anchored(spec.model.base) if (folder / spec.model.base).is_dir() else spec.model.base,
+            adapter=anchored(spec.model.adapter) if spec.model.adapter else None,
         ),
     )
-    _check_outside_catalog(anchored)
-    return anchored
+    _check_outside_catalog(found)
+    return found
 
 
 def _check_outside_catalog(spec: JobSpec) -> None:

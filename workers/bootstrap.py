@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dreamcache.errors import ModelError
 from dreamcache.storage.feature_cache import FeatureCache
 from workers.context import JobContext
 
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def load_pipeline(context: JobContext) -> DreamCachePipeline:
-    """The job's pipeline on this worker's device: its GPU where Ray gave it one, else the CPU."""
+    """The job's pipeline on this worker's device: its GPU where Ray gave it one, else the CPU.
+
+    Raises ModelError when base or adapter are not those of the plan, whose fingerprints are in every item's id.
+    """
+    import ray
     import torch
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
@@ -23,13 +28,22 @@ def load_pipeline(context: JobContext) -> DreamCachePipeline:
     torch.set_num_threads(context.num_threads)
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-    return DreamCachePipeline.from_pretrained(
+    # Ray leaves GPUs visible to workers that asked for none; only an assigned one is ours.
+    has_gpu = bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
+    pipe = DreamCachePipeline.from_pretrained(
         context.base,
         revision=context.revision,
         adapter=context.adapter,
         dtype=getattr(torch, context.dtype),
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device="cuda" if has_gpu else "cpu",
     )
+    loaded = (pipe.info.fingerprint, pipe.adapter_info.fingerprint if pipe.adapter_info else "")
+    if loaded != (context.base_fingerprint, context.adapter_fingerprint):
+        raise ModelError(
+            f"model '{context.base}' with adapter '{context.adapter}': this worker finds other files than the planner "
+            f"did; give all machines the same ones"
+        )
+    return pipe
 
 
 def load_references(context: JobContext, pipe: DreamCachePipeline) -> ReferenceFeatures:

@@ -21,6 +21,7 @@ class JobContext:
     revision: str | None
     adapter: str | None
     base_fingerprint: str
+    adapter_fingerprint: str
     dtype: DType
     reference: EncodeSettings
     generation: GenerationSettings

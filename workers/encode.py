@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError
 from workers.bootstrap import load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.tables import PLANNED
@@ -32,6 +32,8 @@ class EncodeWorker:
     def _error_of(self, row: dict[str, object]) -> DreamCacheError | None:
         try:
             self.references.get(request_of(row))
+        except NO_ITEMS_FAULT:
+            raise
         except DreamCacheError as error:
             return error
         except Exception as error:  # a photo no reader foresaw costs its own subject only

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dreamcache.errors import ImageError
 from dreamcache.records import Blocked, Done, Failed, Outcome
 from dreamcache.storage.image_store import ImageStore, encode_image, stored_pixel_sha256
 from dreamcache.storage.ledger import Ledger
@@ -28,6 +29,15 @@ def _outcome(row: dict[str, Any], context: JobContext, images: ImageStore) -> Ou
     if row["code"] is not None:
         kind = Blocked if row["blocked"] else Failed
         return kind(item_id=row["item_id"], code=row["code"], message=row["message"], attempts=attempts)
+    try:
+        return _commit(row, context, images, attempts)
+    except (ImageError, ValueError) as error:
+        message = f"item {row['item_id'][:12]} at {images.key_of(row['item_id'])}: {error}; "
+        message += "an object there that is none of ours must be deleted before a retry"
+        return Failed(item_id=row["item_id"], code="publish_error", message=message, attempts=attempts)
+
+
+def _commit(row: dict[str, Any], context: JobContext, images: ImageStore, attempts: int) -> Done:
     rgb = np.frombuffer(row["rgb"], np.uint8).reshape(row["height"], row["width"], 3)
     tags = {name: str(row[name]) for name in ("item_id", "subject_id", "prompt", "seed")}
     data = encode_image(rgb, context.images, {**tags, **context.provenance})

@@ -14,16 +14,22 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from dreamcache.artifacts import ADAPTER_CONFIG, ADAPTER_WEIGHTS, AdapterInfo, BaseInfo
+from dreamcache.artifacts import (
+    ADAPTER_CONFIG,
+    ADAPTER_FORMAT,
+    ADAPTER_WEIGHTS,
+    INTEGRATION,
+    AdapterInfo,
+    BaseInfo,
+)
 from dreamcache.errors import ModelError
 from dreamcache.model.adapter import DreamCacheAdapter
-from dreamcache.model.places import default_places, place_shapes
+from dreamcache.model.places import check_reachable, default_places, place_shapes
 from dreamcache.storage.filesystem import join, store_for
-
-INTEGRATION = "spatial_concat"
 
 PUBLISHED_PLACES = {
     "middle_block.1": "mid_block.attentions.0",
@@ -54,7 +60,7 @@ def save_adapter(
     """Writes the adapter to a local or s3:// folder; the config last, so that a half-written folder is none."""
     tensors = {name: value.to(dtype).contiguous().cpu() for name, value in named_tensors(adapter).items()}
     config = {
-        "format": 1,
+        "format": ADAPTER_FORMAT,
         "base": {"name": base.name, "revision": base.revision, "fingerprint": base.fingerprint},
         "integration": INTEGRATION,
         "places": list(adapter.places),
@@ -71,12 +77,16 @@ def save_adapter(
 
 def load_adapter(info: AdapterInfo, unet: UNet2DConditionModel) -> DreamCacheAdapter:
     """The adapter described by `info`, for this U-Net, in float32 on the CPU. Raises ModelError on a mismatch."""
+    check_reachable(info.places)
     adapter = DreamCacheAdapter(place_shapes(unet, info.places))
-    fill(
-        adapter,
-        load((Path(info.location) / ADAPTER_WEIGHTS).read_bytes()),
-        where=f"adapter '{info.location}'",
-    )
+    where = f"adapter '{info.location}'"
+    try:
+        tensors = load((Path(info.location) / ADAPTER_WEIGHTS).read_bytes())
+    except SafetensorError as error:
+        raise ModelError(
+            f"{where}: {ADAPTER_WEIGHTS} is damaged ({error}); import or train it again"
+        ) from error
+    fill(adapter, tensors, where=where)
     return adapter
 
 
@@ -89,10 +99,9 @@ def import_published(path: Path, unet: UNet2DConditionModel) -> DreamCacheAdapte
     where = f"checkpoint '{path}'"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ModelError(
-            f"{where}: must be a torch file of plain tensors; got: {str(error).splitlines()[0]}"
-        ) from error
+    except (OSError, RuntimeError, ValueError, LookupError, pickle.UnpicklingError, EOFError) as error:
+        got = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{where}: must be a torch file of plain tensors; got: {got}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{where}: must hold a flat state dict of tensors, got {type(state).__name__}")
     adapter = DreamCacheAdapter(place_shapes(unet, _published_layout(unet)))

@@ -49,3 +49,10 @@ def place_shapes(unet: UNet2DConditionModel, places: Iterable[str]) -> dict[str,
         attention = transformer_at(unet, place).transformer_blocks[0].attn1
         shapes[place] = PlaceShape(channels=attention.to_q.in_features, heads=attention.heads)
     return shapes
+
+
+def check_reachable(places: Iterable[str]) -> None:
+    """Raises ModelError for a place in the encoder half, which guidance's branches share: no image enters there."""
+    inside = [place for place in places if place.startswith("down_blocks")]
+    if inside:
+        raise ModelError(f"place '{inside[0]}': adapters act in the middle and decoder half only")

@@ -5,7 +5,6 @@ Knows Pillow and numpy, and torch only where a tensor is asked for; must not kno
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +28,7 @@ def packshot(image: Image.Image, mask: NDArray[np.bool_] | None, *, size: int, m
     """
     picture = _on_white(image)
     if mask is None or bool(mask.all()):
-        return _square(picture, 0.0).resize((size, size), Image.Resampling.LANCZOS)
+        return _square(picture, size, 0.0)
     if mask.shape != (image.height, image.width):
         raise ValueError(f"mask must be {image.height} x {image.width} like the image, got {mask.shape}")
     if not mask.any():
@@ -38,7 +37,7 @@ def packshot(image: Image.Image, mask: NDArray[np.bool_] | None, *, size: int, m
     cut = picture.crop(box)
     ground = Image.new("RGB", cut.size, WHITE)
     ground.paste(cut, mask=_soft(mask[box[1] : box[3], box[0] : box[2]]))
-    return _square(ground, margin).resize((size, size), Image.Resampling.LANCZOS)
+    return _square(ground, size, margin)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -73,9 +72,11 @@ def _soft(mask: NDArray[np.bool_]) -> Image.Image:
     return Image.fromarray(np.where(mask, blurred, 0).astype(np.uint8))
 
 
-def _square(picture: Image.Image, margin: float) -> Image.Image:
-    width, height = picture.size
-    side = max(math.ceil(max(width, height) / (1.0 - 2.0 * margin)), 1)
-    ground = Image.new("RGB", (side, side), WHITE)
-    ground.paste(picture, ((side - width) // 2, (side - height) // 2))
+def _square(picture: Image.Image, size: int, margin: float) -> Image.Image:
+    """Scaled to fit between the margins and put in the middle; never larger than it has to be on the way."""
+    scale = size * (1.0 - 2.0 * margin) / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    ground = Image.new("RGB", (size, size), WHITE)
+    scaled = picture.resize((width, height), Image.Resampling.LANCZOS)
+    ground.paste(scaled, ((size - width) // 2, (size - height) // 2))
     return ground

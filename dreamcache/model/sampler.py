@@ -18,7 +18,7 @@ from torch import Tensor
 from dreamcache.errors import SpecError, did_you_mean
 
 SCHEDULERS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "ddim": ("DDIMScheduler", {}),
+    "ddim": ("DDIMScheduler", {"clip_sample": False}),
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2}),
     "euler": ("EulerDiscreteScheduler", {}),
     "euler_a": ("EulerAncestralDiscreteScheduler", {}),
@@ -26,6 +26,9 @@ SCHEDULERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
     "heun": ("HeunDiscreteScheduler", {}),
 }
+
+STABLE_DIFFUSION: Mapping[str, Any] = {"steps_offset": 1, "set_alpha_to_one": False}
+"""What Stable Diffusion means where a folder's scheduler, of whatever class, is silent."""
 
 OnStep = Callable[[int, Tensor, Tensor], Tensor]
 """on_step(index, timestep, latents) -> latents"""
@@ -38,7 +41,9 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
             f"scheduler '{name}': not known{did_you_mean(name, SCHEDULERS)}; known are {', '.join(SCHEDULERS)}"
         )
     class_name, options = SCHEDULERS[name]
-    return getattr(diffusers, class_name).from_config(dict(config), **options)
+    # diffusers marks values it had to repair (steps_offset of old folders) as defaults, and then drops them.
+    given = {key: value for key, value in dict(config).items() if key != "_use_default_values"}
+    return getattr(diffusers, class_name).from_config({**STABLE_DIFFUSION, **given}, **options)
 
 
 def sample(

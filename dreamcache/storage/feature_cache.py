@@ -26,12 +26,16 @@ __all__ = [
     "delete_entry",
     "from_parquet",
     "list_entries",
+    "mark_cache",
     "read_entry",
     "to_parquet",
     "verify_entries",
 ]
 
 BASE_DIGITS = 16
+CACHE_TAG = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n# Features of dreamcache; they can be made again.\n"
+)
 _ENTRY = re.compile(r"([0-9a-f]{1,16})/[0-9a-f]{2}/([0-9a-f]{64})\.parquet")
 
 
@@ -97,6 +101,14 @@ class FeatureCache:
 
     def delete(self, cache_key: str) -> None:
         self._store.delete(self.uri_of(cache_key))
+
+
+def mark_cache(root_uri: str) -> None:
+    """Marks the folder as a cache, which backup programs pass over (bford.info/cachedir).
+
+    Raises StorageError, so that a place that cannot be written is known before any model is loaded.
+    """
+    store_for(root_uri).create(join(root_uri, "CACHEDIR.TAG"), CACHE_TAG)
 
 
 def list_entries(root_uri: str) -> Iterator[CacheEntry]:

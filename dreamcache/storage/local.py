@@ -22,6 +22,7 @@ from dreamcache.storage.store import FILE_SCHEME, ObjectInfo, join
 TEMPORARY_SUFFIX = ".dctmp"
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+NO_FILE = (errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -182,6 +183,8 @@ def _error(uri: str, action: str, error: OSError) -> StorageError:
         code, rule, remedy = "no_space", "free space is needed", "free some or choose another place"
     elif action in ("write", "delete") and error.errno in READ_ONLY:
         code, rule, remedy = "read_only", "a writable folder is needed", "change its rights or choose another"
+    elif error.errno in NO_FILE:
+        code, rule, remedy = "bad_uri", "the path of a file is needed", "correct the path"
     elif error.errno in (errno.EACCES, errno.EPERM):
         code, rule, remedy = "access_denied", "the right to read is needed", "change the rights of the path"
     return StorageError(f"{uri}: cannot {action}: {rule}, got '{got}'; {remedy}", code=code)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import JSON_HELP, human_bytes, print_json, print_table
+from jobs.cli.common import JSON_HELP, cache_of, human_bytes, print_json, print_table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Root = Annotated[str, typer.Argument(help="The cache folder or s3:// URI (`cache:` of the job file).")]
+Root = Annotated[str, typer.Argument(help="The job file, or the cache folder or s3:// URI.")]
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
@@ -20,7 +20,7 @@ def ls(root: Root, as_json: Json = False) -> None:
     """List cached features: key, base model, size, age."""
     from dreamcache.storage.feature_cache import list_entries
 
-    entries = sorted(list_entries(root), key=lambda entry: entry.cache_key)
+    entries = sorted(list_entries(cache_of(root)), key=lambda entry: entry.cache_key)
     columns = ("cache_key", "base", "num_bytes", "modified")
     rows = [{name: getattr(entry, name) for name in columns} for entry in entries]
     if as_json:
@@ -44,13 +44,12 @@ def show(
 ) -> None:
     """Show one reference's features: settings, places, shapes."""
     from dreamcache.errors import CacheError
-    from dreamcache.storage.feature_cache import from_parquet, list_entries
-    from dreamcache.storage.filesystem import store_for
+    from dreamcache.storage.feature_cache import list_entries, read_entry
 
-    found = [entry for entry in list_entries(root) if entry.cache_key.startswith(key)]
+    found = [entry for entry in list_entries(cache_of(root)) if entry.cache_key.startswith(key)]
     if len(found) != 1:
         raise CacheError(f"cache key '{key}': must name one reference in {root}, names {len(found)}")
-    features = from_parquet(store_for(root).read(found[0].uri), expected_key=found[0].cache_key)
+    features = read_entry(found[0])
     places = {
         place: {"shape": raw.shape, "dtype": raw.dtype, "num_bytes": len(raw.data)}
         for place, raw in features.maps.items()
@@ -77,18 +76,11 @@ def show(
 @app.command()
 def verify(root: Root, as_json: Json = False) -> None:
     """Read every object and check its checksum; exit code 3 when some are damaged."""
-    from dreamcache.errors import CacheError
-    from dreamcache.storage.feature_cache import from_parquet, list_entries
-    from dreamcache.storage.filesystem import store_for
+    from dreamcache.storage.feature_cache import verify_entries
 
-    store = store_for(root)
-    damaged, checked = [], 0
-    for entry in list_entries(root):
-        checked += 1
-        try:
-            from_parquet(store.read(entry.uri), expected_key=entry.cache_key)
-        except CacheError as error:
-            damaged.append({"uri": entry.uri, "message": str(error)})
+    found = list(verify_entries(cache_of(root)))
+    checked = len(found)
+    damaged = [{"uri": entry.uri, "message": str(error)} for entry, error in found if error is not None]
     if as_json:
         print_json({"checked": checked, "damaged": damaged})
     else:
@@ -111,14 +103,13 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Delete old features. Nothing is lost but time: a job that needs one encodes it again."""
-    from dreamcache.storage.feature_cache import list_entries
-    from dreamcache.storage.filesystem import store_for
+    from dreamcache.storage.feature_cache import delete_entry, list_entries
 
     limit = datetime.now(UTC) - timedelta(days=older_than_days)
-    old = [entry for entry in list_entries(root) if entry.modified < limit]
+    old = [entry for entry in list_entries(cache_of(root)) if entry.modified < limit]
     if delete:
         for entry in old:
-            store_for(root).delete(entry.uri)
+            delete_entry(entry)
     size = sum(entry.num_bytes for entry in old)
     if as_json:
         print_json({"deleted": delete, "objects": [entry.uri for entry in old], "num_bytes": size})

@@ -20,10 +20,15 @@ SET_HELP = "Change one setting: --set generation.scheduler=euler. May be repeate
 
 
 def load(job: str, settings: Sequence[str]) -> JobSpec:
-    """The job file with --set values applied; values are read as YAML."""
-    import yaml
-
+    """The job file with --set values applied."""
     from jobs.spec import load_spec
+
+    return load_spec(job, settings_of(settings))
+
+
+def settings_of(settings: Sequence[str]) -> dict[str, Any]:
+    """{"a.b": value} of --set a.b=value; values are read as YAML. Raises SpecError."""
+    import yaml
 
     overrides: dict[str, Any] = {}
     for setting in settings:
@@ -36,7 +41,7 @@ def load(job: str, settings: Sequence[str]) -> JobSpec:
             raise SpecError(
                 f"--set {setting}: the value must be YAML: {' '.join(str(error).split())}"
             ) from error
-    return load_spec(job, overrides)
+    return overrides
 
 
 def output_of(place: str) -> str:
@@ -44,6 +49,11 @@ def output_of(place: str) -> str:
     if place.endswith((".yaml", ".yml")):
         return load(place, ()).output
     return place
+
+
+def cache_of(place: str) -> str:
+    """The feature cache that a job file names, or the folder or URI itself."""
+    return load(place, ()).cache_uri if place.endswith((".yaml", ".yml")) else place
 
 
 def print_json(value: Any) -> None:

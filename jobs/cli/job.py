@@ -108,6 +108,12 @@ def status(place: Place, as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
+    if found.get("kind") == "training":
+        from jobs.train_runner import progress_line
+
+        typer.echo(f"training {found['job']}: {found['state']}, as of {found['updated_at']}")
+        typer.echo(progress_line(found))
+        return
     now = found["this_run"]
     typer.echo(f"job {found['job']}: {found['state']}, as of {found['updated_at']}")
     failed = now["failed"] + now["blocked"]

@@ -7,6 +7,7 @@ import io
 from PIL import Image, ImageOps
 
 from dreamcache.config import ImageLimits
+from dreamcache.images import PILLOW_FORMATS
 
 
 def make_thumbnail(data: bytes, side: int = 256) -> bytes | None:
@@ -15,7 +16,7 @@ def make_thumbnail(data: bytes, side: int = 256) -> bytes | None:
     JPEGs are scaled down while they are decoded, so a large photo costs little memory.
     """
     try:
-        with Image.open(io.BytesIO(data)) as photo:
+        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as photo:
             photo.draft(None, (2 * side, 2 * side))
             if photo.width * photo.height > ImageLimits().max_pixels:
                 return None

@@ -35,7 +35,7 @@ def model(tmp_path: Path) -> dict[str, str]:
     origin = {"name": "tiny", "fingerprint": describe_base(str(base)).fingerprint}
     write_json(
         adapter / "config.json",
-        {"base": origin, "places": ["up_blocks.1"], "integration": "concat", "step": 7},
+        {"format": 1, "base": origin, "places": ["up_blocks.1"], "integration": "spatial_concat", "step": 7},
     )
     (adapter / "adapter.safetensors").write_bytes(b"weights")
     return {"base": str(base), "adapter": str(adapter)}

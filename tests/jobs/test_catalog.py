@@ -82,7 +82,10 @@ def test_columns_map_our_names_to_theirs(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "c.csv", "sku,photo,image,color\n7,7.png,lifestyle.png,red\n")
     [subject] = read(path, columns={"subject_id": "sku", "image": "photo"})
     assert subject == Subject(
-        subject_id="7", class_name="product", image=f"{tmp_path}/7.png", attributes={"color": "red"}
+        subject_id="7",
+        class_name="product",
+        image=f"{tmp_path}/7.png",
+        attributes={"sku": "7", "photo": "7.png", "color": "red"},
     )
 
 
@@ -179,7 +182,7 @@ def test_prompts_of_a_row(tmp_path: Path) -> None:
     ("name", "data", "message"),
     [
         ("c.csv", "subject_id,image\né,a.png\n".encode("latin-1"), "must be UTF-8, byte 17 is not"),
-        ("c.csv", b'subject_id,image\n"' + b"x" * 200_000, "line 2 cannot be read as CSV"),
+        ("c.csv", b'subject_id,image\n"' + b"x" * 200_000, "cannot be read as CSV after line 1"),
         ("c.parquet", b"no parquet", "must be a Parquet file"),
         ("c.xlsx", b"x", "must be a .csv, .jsonl or .parquet file, or a folder of images"),
     ],

@@ -31,7 +31,7 @@ def write(folder: Path, **changes: Any) -> Path:
         ({"samples": "many"}, "samples: Input should be a valid integer"),
         ({"name": "../x"}, "name must be 1-100 letters, digits, '.', '_' or '-', got '../x'"),
         ({"prompts": "one text"}, "prompts: "),
-        ({"generation": {"num_inference_steps": 0}}, "num_inference_steps must be from 1 to 1000, got 0"),
+        ({"generation": {"num_inference_steps": 0}}, "num_inference_steps must be from 1 to 999, got 0"),
         ({"generation": {"scheduler": "dddim"}}, "generation.scheduler: Input should be 'ddim'"),
         ({"generation": {"height": 100}}, "height must be 0 or a multiple of 8 pixels, got 100"),
         ({"workers": {"batch_size": 0}}, "batch_size must be at least 1, got 0"),

@@ -4,6 +4,7 @@ Safe while training runs: checkpoints are whole at any time. Needs no network. A
 goes on; the adapter's config names the step.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,10 @@ def run(settings: Settings) -> None:
     )
     pipe.to(torch.float16).save_pretrained(fresh, safe_serialization=True)
     _save_clip(clip, tokenizer, fresh / "clip")
+    for name in ("text_encoder", "clip"):
+        _load_as_float32(fresh / name / "config.json")
+    for file in ("vocab.json", "merges.txt"):  # CLIP's own files, which the tokenizer no longer writes itself
+        shutil.copy(settings.folder("clip/tokenizer") / file, fresh / "tokenizer" / file)
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
     training = {"stage": stage, "images": step * settings.unet_batch, "size": SIZE}
@@ -60,6 +65,16 @@ def _text_encoder(clip: torch.nn.Module) -> torch.nn.Module:
     prefix = "text_model." if any(name.startswith("text_model.") for name in own) else ""
     made.load_state_dict({prefix + name: value for name, value in state.items()})
     return made.eval()
+
+
+def _load_as_float32(path: Path) -> None:
+    """Make transformers load as diffusers does: it takes the dtype its config names, and the two would not mix."""
+    config = json.loads(path.read_text("utf-8"))
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        part.pop("torch_dtype", None)
+        if "dtype" in part:
+            part["dtype"] = "float32"
+    path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def _save_clip(clip: torch.nn.Module, tokenizer: object, folder: Path) -> None:

@@ -145,7 +145,7 @@ def _loop(settings: Settings, stage: Stage, run: Run, clock: Clock, path: Path) 
 
 def _rate(share: float, step: int) -> float:
     """Warm-up, a constant, and a linear fall at the end: so the budget may still be changed on the way."""
-    return min(1.0, (step + 1) / 200) * min(1.0, (1.02 - share) / (1 - _COOL_FROM))
+    return min(1.0, (step + 1) / 60) * min(1.0, (1.02 - share) / (1 - _COOL_FROM))
 
 
 def _validate(settings: Settings, name: str, run: Run, held_out: Latents, text: Tensor) -> None:

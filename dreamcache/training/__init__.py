@@ -1,0 +1,8 @@
+"""The parts of adapter training; the verb that joins them is `dreamcache.train`.
+
+    sources -> (train_data) -> loss -> gradients -> optimizer -> average
+                                |                                  |
+                             curves: right / wrong / no reference  checkpoints -> export
+
+Plain Python and torch; nothing here knows Ray or jobs.
+"""

@@ -1,0 +1,113 @@
+"""The end of a training: the averaged adapter as safetensors and config, and a model card that says how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dreamcache.artifacts import BaseInfo
+from dreamcache.model.adapter import DreamCacheAdapter
+from dreamcache.model.adapter_io import save_adapter
+from dreamcache.train_config import TrainSettings
+from dreamcache.training.checkpoints import TrainFolder
+from dreamcache.training.curves import Curves
+
+CARD = """\
+---
+library_name: diffusers
+base_model: {base}
+base_model_relation: adapter
+tags: [dreamcache, stable-diffusion, personalization]
+---
+
+# {name}
+
+A DreamCache adapter (CVPR 2025, arXiv 2411.17786) for `{base}`{revision}, fingerprint `{fingerprint}`.
+{parameters:.2f} M parameters at {count} places: {places}. Trained by dreamcache; the base model is unchanged.
+
+## Use
+
+```python
+from dreamcache import DreamCachePipeline
+pipe = DreamCachePipeline.from_pretrained("{base}"{revision_argument}, adapter="path/of/this/folder")
+```
+
+In a job file: `model.adapter: <this folder>`, and as in training `reference: {{timestep: {timestep}, text: {text!r}}}`.
+
+## Training
+
+{steps} steps of {batch} samples from `{data}` ({samples} samples), {precision}, AdamW, learning rate {rate}. Dropped
+conditions: text {drop_text}, reference {drop_image}, both {drop_both}. Weights are {average}.
+
+## Validation
+
+Squared error of the base model's prediction on the subject, {validated} samples kept out of training. The wrong
+reference is another sample's; noise and caption are the same in all three columns.
+
+| noise level | right reference | wrong reference | none |
+|---|---|---|---|
+{table}
+
+The licence of these weights follows from the base model's and the data's; state it here before you publish them.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """What an export tells of its training. samples: in the data; validated: samples behind each validation point."""
+
+    name: str
+    base: BaseInfo
+    settings: TrainSettings
+    curves: Curves
+    step: int
+    samples: int
+    validated: int
+
+
+def export_adapter(folder: TrainFolder, adapter: DreamCacheAdapter, made: Made) -> str:
+    """Writes <output>/adapter and returns its place."""
+    place, settings = folder.at("adapter"), made.settings
+    training = {
+        "name": made.name,
+        "settings": settings.course(),
+        "reference": {"timestep": settings.reference.timestep, "text": settings.reference.text},
+        "validation": made.curves.last_validation(),
+    }
+    folder.store.write(folder.at("adapter", "README.md"), card(adapter, made).encode())
+    save_adapter(adapter, place, base=made.base, step=made.step, training=training)
+    return place
+
+
+def card(adapter: DreamCacheAdapter, made: Made) -> str:
+    """The model card, Markdown with the hub's front matter."""
+    base, settings = made.base, made.settings
+    points = made.curves.last_validation()
+    rows = [f"| {p['level']} | {p['right']:.4f} | {p['wrong']:.4f} | {p['none']:.4f} |" for p in points]
+    values: dict[str, Any] = {
+        "name": made.name,
+        "base": base.name,
+        "revision": f" at revision `{base.revision}`" if base.revision else "",
+        "revision_argument": f', revision="{base.revision}"' if base.revision else "",
+        "fingerprint": base.fingerprint[:16],
+        "parameters": sum(p.numel() for p in adapter.parameters()) / 1e6,
+        "count": len(adapter.places),
+        "places": ", ".join(f"`{place}`" for place in adapter.places),
+        "timestep": settings.reference.timestep,
+        "text": settings.reference.text,
+        "steps": made.step,
+        "batch": settings.global_batch,
+        "data": settings.data.path,
+        "samples": made.samples,
+        "precision": settings.precision,
+        "rate": settings.optimizer.learning_rate,
+        "drop_text": settings.loss.drop_text,
+        "drop_image": settings.loss.drop_image,
+        "drop_both": settings.loss.drop_both,
+        "average": f"a moving average, decay {settings.optimizer.ema}"
+        if settings.optimizer.ema
+        else "the last step's",
+        "validated": made.validated,
+        "table": "\n".join(rows) or "| not validated | | | |",
+    }
+    return CARD.format(**values)

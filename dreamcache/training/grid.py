@@ -1,0 +1,71 @@
+"""Sample grids while training: reference, target, and what the averaged adapter draws of them. Knows the pipeline."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from dreamcache.artifacts import BaseInfo
+from dreamcache.config import EncodeSettings
+from dreamcache.model.adapter import DreamCacheAdapter
+from dreamcache.model.text import PromptError
+from dreamcache.pipeline import DreamCachePipeline
+from dreamcache.train_config import TrainSettings
+
+
+def sample_grid(
+    base: StableDiffusionPipeline,
+    info: BaseInfo,
+    adapter: DreamCacheAdapter,
+    settings: TrainSettings,
+    items: Sequence[dict[str, Any]],
+) -> Image.Image:
+    """A row per item: its reference, its target, and an image of its caption with that reference."""
+    pipe = DreamCachePipeline(base, info, copy.deepcopy(adapter))  # the pipeline casts its adapter in place
+    encode = EncodeSettings(
+        size=items[0]["pixels"].shape[-1],
+        timestep=settings.reference.timestep,
+        text=settings.reference.text,
+        segmenter="none",
+    )
+    views = [as_image(item["reference"]) for item in items]
+    every = settings.every
+    drawn = pipe(
+        [_fitting(pipe, item["caption"]) for item in items],
+        [pipe.encode_reference(view, settings=encode) for view in views],
+        text_scale=every.text_scale,
+        image_scale=every.image_scale,
+        num_inference_steps=every.sample_steps,
+        height=encode.size,
+        width=encode.size,
+        generator=[torch.Generator().manual_seed(number) for number in range(len(items))],
+    ).images
+    grid = Image.new("RGB", (3 * encode.size, len(items) * encode.size))
+    for row, (item, view, image) in enumerate(zip(items, views, drawn, strict=True)):
+        for column, picture in enumerate((view, as_image(item["pixels"]), image)):
+            grid.paste(picture, (column * encode.size, row * encode.size))
+    return grid
+
+
+def _fitting(pipe: DreamCachePipeline, caption: str) -> str:
+    """The caption without the last words that the text model has no tokens for."""
+    words = caption.split()
+    while words:
+        try:
+            pipe.prompts.check(" ".join(words))
+            break
+        except PromptError:
+            words.pop()
+    return " ".join(words)
+
+
+def as_image(pixels: Any) -> Image.Image:
+    """RGB from [3, H, W] in -1..1."""
+    values = (np.asarray(pixels).transpose(1, 2, 0) + 1) * 127.5
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))

@@ -1,0 +1,77 @@
+"""Who is told of a training's progress besides its own files: TensorBoard, and a user's own hooks.
+
+A hook is anything with these three methods; `package.module:name` in the training file names a function that gets the
+output folder's URI and returns one. Hooks run on the first worker only.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from dreamcache.errors import SpecError
+from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.local import local_path
+from dreamcache.storage.store import S3_SCHEME
+
+
+class Hook(Protocol):
+    """Told of numbers and pictures; `flush` follows every checkpoint and the end."""
+
+    def on_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Numbers by name, e.g. "train/loss", "validation/right/300"."""
+
+    def on_image(self, step: int, name: str, image: Image.Image) -> None:
+        """A picture, e.g. a grid of samples."""
+
+    def flush(self) -> None:
+        """Make what was told so far readable."""
+
+
+class TensorBoardHook:
+    """Event files in <output>/tensorboard; for s3:// they are written here and uploaded by `flush`."""
+
+    def __init__(self, output: str) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.target = join(output, "tensorboard")
+        self.remote = output.startswith(S3_SCHEME)
+        self._temporary = tempfile.TemporaryDirectory(prefix="dreamcache-tb-") if self.remote else None
+        self.folder = Path(self._temporary.name) if self._temporary else local_path(self.target)
+        self.writer = SummaryWriter(str(self.folder))
+
+    def on_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self.writer.add_scalar(name, value, step)
+
+    def on_image(self, step: int, name: str, image: Image.Image) -> None:
+        self.writer.add_image(name, np.asarray(image), step, dataformats="HWC")
+
+    def flush(self) -> None:
+        self.writer.flush()
+        if self.remote:
+            for file in self.folder.iterdir():
+                store_for(self.target).write(join(self.target, file.name), file.read_bytes())
+
+
+def load_hooks(names: Iterable[str], output: str) -> list[Hook]:
+    """Hooks by name: "tensorboard", or "package.module:function". Raises SpecError for one that is not there."""
+    hooks: list[Hook] = []
+    for name in names:
+        if name == "tensorboard":
+            hooks.append(TensorBoardHook(output))
+            continue
+        module, _, function = name.partition(":")
+        try:
+            hooks.append(getattr(import_module(module), function)(output))
+        except (ImportError, AttributeError, ValueError) as error:
+            raise SpecError(
+                f"hooks: '{name}': must be 'tensorboard' or 'package.module:function' that can be imported; {error}"
+            ) from error
+    return hooks

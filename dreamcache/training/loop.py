@@ -1,0 +1,161 @@
+"""The loop around a trainer: when losses are logged, validation and samples made, checkpoints written.
+
+Every process of a team runs the same loop; only the first writes. Knows clocks and the output folder; what a step is,
+`dreamcache.train` knows.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dreamcache.train import Step, Trainer
+from dreamcache.training.checkpoints import TrainFolder
+from dreamcache.training.curves import Curves
+from dreamcache.training.export import Made, export_adapter
+from dreamcache.training.grid import sample_grid
+from dreamcache.training.hooks import Hook
+
+STATUS_INTERVAL_S = 2.0
+
+OnCheckpoint = Callable[[int, Mapping[str, float]], None]
+"""on_checkpoint(step, metrics), called by every process after a checkpoint is stored"""
+
+
+class TrainLoop:
+    """One process's run of a training, from the newest checkpoint to the export."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        folder: TrainFolder,
+        *,
+        name: str,
+        hooks: Sequence[Hook] = (),
+        on_checkpoint: OnCheckpoint = lambda step, metrics: None,
+    ) -> None:
+        self.trainer, self.folder, self.name = trainer, folder, name
+        self.hooks, self.on_checkpoint = hooks, on_checkpoint
+        self.course = {**trainer.settings.course(), "base": trainer.info.fingerprint}
+        found = folder.newest(self.course)
+        if found is not None:
+            trainer.resume(found)
+        self.curves = Curves.load(folder, trainer.step)
+        self.started, self.first, self.last_status = time.monotonic(), trainer.step, 0.0
+        self.loss: float | None = self.curves.train[-1]["loss"] if self.curves.train else None
+
+    def run(self) -> str | None:
+        """Trains what is left and exports. The place of the adapter, or None in a process that does not lead."""
+        trainer, every, steps = self.trainer, self.trainer.settings.every, self.trainer.settings.steps
+        self._status("running", force=True)
+        if trainer.step == 0:
+            self._validate()
+        losses = []
+        for made in trainer.steps():
+            losses.append(made.loss)
+            last = made.step == steps
+            if made.step % every.log == 0 or last:
+                self._log(made, losses)
+                losses = []
+            if _due(made.step, every.validate, last):
+                self._validate()
+            if _due(made.step, every.samples, last):
+                self._samples()
+            if _due(made.step, every.checkpoint, last):
+                self._save()
+        if not trainer.team.leads:
+            return None
+        place = self._export()
+        self._status("finished", force=True, adapter=place)
+        return place
+
+    def _log(self, made: Step, losses: Sequence[Any]) -> None:
+        self.loss = self.trainer.mean_loss(losses)
+        metrics = {"loss": self.loss, "lr": made.learning_rate, "gradient_norm": float(made.gradient_norm)}
+        if not self.trainer.team.leads:
+            return
+        self.curves.train.append({"step": made.step, **metrics})
+        for hook in self.hooks:
+            hook.on_metrics(made.step, {f"train/{name}": value for name, value in metrics.items()})
+        self._status("running")
+
+    def _validate(self) -> None:
+        if not self.trainer.validation.count or not self.trainer.settings.every.validate:
+            return
+        points = self.trainer.validate()
+        if not self.trainer.team.leads:
+            return
+        self.curves.validation += points
+        for point in points:
+            metrics = {
+                f"validation/{name}/{point['level']}": point[name] for name in ("right", "wrong", "none")
+            }
+            for hook in self.hooks:
+                hook.on_metrics(self.trainer.step, metrics)
+
+    def _samples(self) -> None:
+        trainer = self.trainer
+        count = min(trainer.settings.every.sample_count, trainer.validation.count)
+        if not count or not trainer.team.leads:
+            return
+        items = [trainer.validation[number] for number in range(count)]
+        grid = sample_grid(trainer.base, trainer.info, trainer.average.adapter, trainer.settings, items)
+        data = io.BytesIO()
+        grid.save(data, "PNG")
+        self.folder.store.write(self.folder.at("samples", f"step-{trainer.step:07d}.png"), data.getvalue())
+        for hook in self.hooks:
+            hook.on_image(trainer.step, "samples", grid)
+
+    def _save(self) -> None:
+        trainer = self.trainer
+        if trainer.team.leads:
+            self.curves.save(self.folder)
+            self.folder.save(trainer.checkpoint(), self.course, keep=trainer.settings.every.keep)
+            for hook in self.hooks:
+                hook.flush()
+        self.on_checkpoint(trainer.step, {"loss": self.loss if self.loss is not None else 0.0})
+
+    def _export(self) -> str:
+        trainer = self.trainer
+        made = Made(
+            name=self.name,
+            base=trainer.info,
+            settings=trainer.settings,
+            curves=self.curves,
+            step=trainer.step,
+            samples=trainer.num_samples,
+            validated=trainer.validation.count,
+        )
+        return export_adapter(self.folder, trainer.average.adapter, made)
+
+    def _status(self, state: str, *, force: bool = False, **more: Any) -> None:
+        now = time.monotonic()
+        if not self.trainer.team.leads or (now - self.last_status < STATUS_INTERVAL_S and not force):
+            return
+        self.last_status = now
+        settings, step = self.trainer.settings, self.trainer.step
+        rate = (step - self.first) / (now - self.started)
+        self.folder.write_json(
+            "status.json",
+            {
+                "kind": "training",
+                "job": self.name,
+                "state": state,
+                "step": step,
+                "steps": settings.steps,
+                "loss": self.loss,
+                "images_per_s": round(rate * settings.global_batch, 3),
+                "eta_s": round((settings.steps - step) / rate, 1) if rate else None,
+                "workers": self.trainer.team.size,
+                "resumed_from": self.first,
+                "validation": self.curves.last_validation(),
+                "updated_at": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+                **more,
+            },
+        )
+
+
+def _due(step: int, every: int, last: bool) -> bool:
+    return bool(every) and (step % every == 0 or last)

@@ -1,0 +1,177 @@
+"""The loss: the base model's own noise-prediction error, with the subject's features injected (METHOD section 4).
+
+    reference --frozen base, t = 1, null text--> features --adapter--> keys and values --+
+    target --VAE--> latent --noise at t--> U-Net with the adapters injected  <-----------+--> error per sample
+
+Nothing here is random: what was drawn comes with the batch (see `train_data`). Knows the model code; knows nothing of
+optimizers, workers or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, StableDiffusionPipeline
+from torch import Tensor, nn
+
+from dreamcache.errors import ModelError
+from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
+from dreamcache.model.inject import Memory, injecting
+from dreamcache.model.places import all_places, transformer_at
+from dreamcache.model.tap import tap_features
+from dreamcache.model.unet import decoder_half, encoder_half
+from dreamcache.train_config import TrainSettings
+
+Batch = Mapping[str, Any]
+"""A collated batch of `train_data` items: tensors on any device, captions as a list of texts."""
+
+
+class AdapterLoss(nn.Module):
+    """What is trained: forward gives the error of each sample. Its only parameters are the adapter's.
+
+    The base is kept outside of the module's children, so that DDP, optimizers and checkpoints see the adapter alone.
+    """
+
+    def __init__(
+        self, base: StableDiffusionPipeline, adapter: DreamCacheAdapter, settings: TrainSettings
+    ) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.settings = settings
+        self._frozen = (base,)
+        self.scheduler = DDPMScheduler.from_config(base.scheduler.config)
+        self._null = {text: self._embed([text]) for text in ("", settings.reference.text)}
+
+    @property
+    def base(self) -> StableDiffusionPipeline:
+        return self._frozen[0]
+
+    def forward(self, batch: Batch, hooks: ExitStack) -> Tensor:
+        """Weighted error of each sample, [B] float32.
+
+        hooks: closed by the caller after the backward pass. With gradient checkpointing the backward pass runs the
+        blocks once more, and must find the adapters injected then, too.
+        """
+        latents = self._latents(batch["pixels"])
+        noise = batch["noise"].to(latents)
+        timesteps = self._timesteps(batch["share"])
+        keep_text = batch["keep_text"].to(latents.device)[:, None, None]
+        text = torch.where(keep_text, self._embed(batch["caption"]), self._null[""])
+        rows = batch["keep_image"].nonzero().squeeze(1).to(latents.device)
+        memory = None
+        if len(rows):
+            memory = Memory(keys_values=self.read(batch, rows), rows=rows)
+        hooks.enter_context(injecting(self.base.unet, self.adapter, memory))
+        prediction = self._predict(self.scheduler.add_noise(latents, noise, timesteps), timesteps, text)
+        error = (prediction.float() - self._target(latents, noise, timesteps)).square()
+        weight = 1 + self.settings.loss.foreground * batch["mask"].to(error)
+        weighted = (error * weight).mean(dim=(1, 2, 3)) / weight.mean(dim=(1, 2, 3))
+        losses = weighted * self._level_weight(timesteps)
+        if memory is None:  # a worker without any gradient would leave the others waiting for it
+            losses = losses + sum(p.sum() for p in self.adapter.parameters()) * 0.0
+        return losses
+
+    def read(self, batch: Batch, rows: Tensor) -> dict[str, KeysValues]:
+        """Keys and values of the references of the chosen rows; gradients reach the adapter only."""
+        settings = self.settings.reference
+        with torch.no_grad():
+            latents = self._latents(batch["reference"].to(rows.device).index_select(0, rows))
+            noise = batch["reference_noise"].to(latents).index_select(0, rows)
+            step = torch.full((len(rows),), settings.timestep, device=latents.device)
+            noised = self.scheduler.add_noise(latents, noise, step).to(self.base.unet.dtype)
+            text = self._null[settings.text].expand(len(rows), -1, -1)
+            features = tap_features(self.base.unet, noised, step, text, self.adapter.places)
+        with self._autocast():
+            return self.adapter.project(features)
+
+    @torch.no_grad()
+    def level_errors(self, batch: Batch, level: int, others: Mapping[str, Batch | None]) -> dict[str, Tensor]:
+        """Squared error on the subject at one noise level, [B], for each named reference batch (None: none).
+
+        Noise, level and text are the same for all of them, so that their difference is the reference's.
+        """
+        latents = self._latents(batch["pixels"])
+        noise, rows = batch["noise"].to(latents), torch.arange(len(latents), device=latents.device)
+        timesteps = torch.full((len(latents),), level, device=latents.device)
+        noised, target = (
+            self.scheduler.add_noise(latents, noise, timesteps),
+            self._target(latents, noise, timesteps),
+        )
+        text, mask = self._embed(batch["caption"]), batch["mask"].to(latents)
+        found = {}
+        for name, other in others.items():
+            memory = None if other is None else Memory(keys_values=self.read(other, rows))
+            with injecting(self.base.unet, self.adapter, memory):
+                prediction = self._predict(noised, timesteps, text)
+            error = (prediction.float() - target).square().mean(dim=1, keepdim=True) * mask
+            found[name] = error.sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3)).clamp(min=1e-6)
+        return found
+
+    def _predict(self, noised: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+        unet = self.base.unet
+        with self._autocast():
+            return decoder_half(unet, encoder_half(unet, noised.to(unet.dtype), timesteps, text), text)
+
+    def _target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        if self.scheduler.config.prediction_type == "v_prediction":
+            return self.scheduler.get_velocity(latents, noise, timesteps)
+        return noise
+
+    def _level_weight(self, timesteps: Tensor) -> Tensor:
+        """min-SNR weighting (Hang et al. 2023, arXiv 2303.09556) in the form of the base's prediction."""
+        gamma = self.settings.loss.min_snr_gamma
+        if not gamma:
+            return torch.ones(timesteps.shape, device=timesteps.device)
+        kept = self.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+        snr = kept / (1 - kept)
+        divisor = snr + 1 if self.scheduler.config.prediction_type == "v_prediction" else snr.clamp(min=1e-8)
+        return snr.clamp(max=gamma) / divisor
+
+    def _timesteps(self, share: Tensor) -> Tensor:
+        count = self.scheduler.config.num_train_timesteps
+        return (share.to(self.base.unet.device).double() * count).long().clamp(0, count - 1)
+
+    @torch.no_grad()
+    def _latents(self, pixels: Tensor) -> Tensor:
+        """The VAE posterior's mode, scaled, in float32: noising in bfloat16 would lose the small noise levels."""
+        vae: Any = self.base.vae
+        latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
+        return (latents * vae.config.scaling_factor).float()
+
+    @torch.no_grad()
+    def _embed(self, captions: Sequence[str]) -> Tensor:
+        """Text embeddings [B, tokens, width]; longer captions are cut to the model's tokens."""
+        tokenizer, model = self.base.tokenizer, self.base.text_encoder
+        tokens = tokenizer(
+            list(captions),
+            padding="max_length",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        ).to(model.device)
+        uses_mask = getattr(model.config, "use_attention_mask", False)
+        return model(tokens.input_ids, attention_mask=tokens.attention_mask if uses_mask else None)[0]
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        wanted = self.settings.precision == "bfloat16"
+        return torch.autocast(self.base.unet.device.type, torch.bfloat16, enabled=wanted)
+
+
+def trained_places(unet: Any, settings: TrainSettings) -> tuple[str, ...]:
+    """The places that `settings.reference` asks for, in forward order. Raises ModelError for one that is not there."""
+    wanted = settings.reference
+    if wanted.places:
+        for place in wanted.places:
+            transformer_at(unet, place)
+            if place.startswith("down_blocks"):
+                raise ModelError(
+                    f"place '{place}': must be in the middle or the decoder half, which the reference enters; "
+                    f"the encoder half is shared by the branches of guidance"
+                )
+        return tuple(place for place in all_places(unet) if place in wanted.places)
+    middle = [p for p in all_places(unet) if p.startswith("mid_block") and "middle" in wanted.parts]
+    decoder = [p for p in all_places(unet) if p.startswith("up_blocks") and "decoder" in wanted.parts]
+    return tuple(middle + decoder[wanted.every - 1 :: wanted.every])

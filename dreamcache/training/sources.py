@@ -1,0 +1,210 @@
+"""Where training samples come from: a folder, Parquet shards, or WebDataset tar shards; local or s3://.
+
+    folder      images/<name>.png  masks/<name>.png  metadata.jsonl or metadata.csv (file_name, caption)
+    parquet     *.parquet, columns image, mask, caption; images as bytes or as Hugging Face's {bytes, path}
+    webdataset  *.tar, members <key>.png|jpg|webp, <key>.mask.png, <key>.txt or <key>.json (caption)
+
+A shard is what is read at once: the whole folder (file by file), a row group, a tar. Knows names and bytes; knows
+nothing of pixels.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+from dreamcache.errors import CatalogError
+from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.local import local_path
+from dreamcache.storage.store import S3_SCHEME, relative_to
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+CAPTION_NAMES = ("caption", "text", "prompt")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One training sample as stored. `where` names it in messages."""
+
+    where: str
+    image: bytes
+    mask: bytes | None
+    caption: str
+
+
+class Source(Protocol):
+    """Shards of samples. `sizes`: number of samples of each shard."""
+
+    sizes: tuple[int, ...]
+
+    def open(self, shard: int) -> Sequence[Sample]:
+        """The samples of one shard, read now or one by one."""
+
+
+def open_source(path: str, kind: str = "auto") -> Source:
+    """The source at `path`. Raises CatalogError when there is nothing of that kind."""
+    names = sorted(relative_to(info.uri, path) for info in store_for(path).list(path))
+    found = {
+        "parquet": [join(path, name) for name in names if name.endswith(".parquet")],
+        "webdataset": [join(path, name) for name in names if name.endswith(".tar")],
+        "folder": [name for name in names if name in ("metadata.jsonl", "metadata.csv")],
+    }
+    if kind == "auto":
+        kind = next((name for name in ("folder", "webdataset", "parquet") if found[name]), "auto")
+    if not found.get(kind):
+        raise CatalogError(
+            f"data '{path}': must hold images/ with metadata.jsonl or .csv, *.parquet or *.tar; "
+            f"got {len(names)} files and none of these for format '{kind}'"
+        )
+    if kind == "folder":
+        return FolderSource(path, names, found["folder"][0])
+    return ParquetSource(found[kind]) if kind == "parquet" else TarSource(found[kind])
+
+
+class FolderSource:
+    """One shard whose samples are read one by one."""
+
+    def __init__(self, path: str, names: Sequence[str], table: str) -> None:
+        self.path = path
+        self.masks = {PurePosixPath(name).stem: name for name in names if name.startswith("masks/")}
+        self.rows = list(_captions(store_for(path).read(join(path, table)), table, path))
+        self.sizes = (len(self.rows),)
+
+    def open(self, shard: int) -> Sequence[Sample]:
+        return _Lazy(len(self.rows), self._read)
+
+    def _read(self, index: int) -> Sample:
+        name, caption = self.rows[index]
+        file = name if name.startswith("images/") else f"images/{name}"
+        mask, store = self.masks.get(PurePosixPath(name).stem), store_for(self.path)
+        return Sample(
+            where=join(self.path, file),
+            image=store.read(join(self.path, file)),
+            mask=store.read(join(self.path, mask)) if mask else None,
+            caption=caption,
+        )
+
+
+class ParquetSource:
+    """A shard is a row group. Only footers are read at first."""
+
+    def __init__(self, uris: Sequence[str]) -> None:
+        self.groups: list[tuple[str, int]] = []
+        sizes = []
+        for uri in uris:
+            footer = _parquet(uri).metadata
+            names = set(footer.schema.to_arrow_schema().names)
+            if "image" not in names or not names & set(CAPTION_NAMES):
+                raise CatalogError(f"data '{uri}': needs columns image and caption, has {sorted(names)}")
+            for group in range(footer.num_row_groups):
+                self.groups.append((uri, group))
+                sizes.append(footer.row_group(group).num_rows)
+        self.sizes = tuple(sizes)
+
+    def open(self, shard: int) -> Sequence[Sample]:
+        uri, group = self.groups[shard]
+        file = _parquet(uri)
+        wanted = [name for name in file.schema_arrow.names if name in ("image", "mask", *CAPTION_NAMES)]
+        rows = file.read_row_group(group, columns=wanted).to_pylist()
+        return [
+            Sample(
+                where=f"{uri} row group {group} row {number}",
+                image=_bytes(row["image"]) or b"",
+                mask=_bytes(row.get("mask")),
+                caption=_caption(row),
+            )
+            for number, row in enumerate(rows)
+        ]
+
+
+class TarSource:
+    """A shard is a tar file, read whole. All headers are gone through once at first, to count the samples."""
+
+    def __init__(self, uris: Sequence[str]) -> None:
+        self.uris = list(uris)
+        self.sizes = tuple(len(_members(uri, contents=False)) for uri in uris)
+
+    def open(self, shard: int) -> Sequence[Sample]:
+        uri = self.uris[shard]
+        members = _members(uri, contents=True)
+        return [_from_members(f"{uri}: {key}", parts) for key, parts in members.items()]
+
+
+def _members(uri: str, *, contents: bool) -> dict[str, dict[str, bytes]]:
+    """{key: {extension: bytes}} of the samples that have an image, in the file's order."""
+    remote = uri.startswith(S3_SCHEME)
+    samples: dict[str, dict[str, bytes]] = {}
+    try:
+        with (
+            io.BytesIO(store_for(uri).read(uri)) if remote else local_path(uri).open("rb") as data,
+            tarfile.open(fileobj=data, mode="r:") as tar,
+        ):
+            for member in tar:
+                folder, _, name = member.name.rpartition("/")
+                key, _, extension = name.partition(".")
+                file = tar.extractfile(member) if contents and member.isfile() else None
+                parts = samples.setdefault(f"{folder}/{key}", {})
+                parts[extension.lower()] = file.read() if file is not None else b""
+    except tarfile.TarError as error:
+        raise CatalogError(f"data '{uri}': must be an uncompressed tar file: {error}") from error
+    return {key: parts for key, parts in samples.items() if _image_of(parts) is not None}
+
+
+def _from_members(where: str, parts: dict[str, bytes]) -> Sample:
+    caption = parts["txt"].decode() if "txt" in parts else _caption(json.loads(parts.get("json", b"{}")))
+    mask = next((parts[f"mask{s}"] for s in IMAGE_SUFFIXES if f"mask{s}" in parts), None)
+    return Sample(where=where, image=_image_of(parts) or b"", mask=mask, caption=caption.strip())
+
+
+def _image_of(parts: dict[str, bytes]) -> bytes | None:
+    return next((parts[s[1:]] for s in IMAGE_SUFFIXES if s[1:] in parts), None)
+
+
+def _captions(data: bytes, name: str, path: str) -> Iterable[tuple[str, str]]:
+    text = data.decode("utf-8-sig")
+    if name.endswith(".csv"):
+        rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text, newline="")))
+    else:
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    for number, row in enumerate(rows, start=1):
+        if not row.get("file_name") or not set(row) & set(CAPTION_NAMES):
+            raise CatalogError(
+                f"data '{path}': {name} row {number}: needs file_name and caption, got {sorted(row)}"
+            )
+        yield str(row["file_name"]), _caption(row)
+
+
+def _caption(row: dict[str, Any]) -> str:
+    return next((str(row[name]).strip() for name in CAPTION_NAMES if row.get(name) is not None), "")
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value.get("bytes") if isinstance(value, dict) else value
+
+
+def _parquet(uri: str) -> Any:
+    import pyarrow.parquet as pq
+
+    from dreamcache.storage.arrow import pyarrow_filesystem
+
+    filesystem, path = pyarrow_filesystem(uri)
+    return pq.ParquetFile(filesystem.open_input_file(path))
+
+
+class _Lazy(Sequence[Sample]):
+    """Samples that are read when asked for."""
+
+    def __init__(self, count: int, read: Callable[[int], Sample]) -> None:
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._read(index)

@@ -1,0 +1,162 @@
+"""The plan: which rows there are, and that an item's id changes with what decides its pixels and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamcache.errors import ModelError, SpecError
+from jobs.planner import plan
+from jobs.spec import JobSpec, dump_spec
+from tests.jobs.conftest import write_json
+
+MakeSpec = Callable[..., JobSpec]
+
+
+def rows_of(spec: JobSpec) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = plan(spec).table.to_pylist()
+    return rows
+
+
+def ids_of(spec: JobSpec) -> set[str]:
+    return {row["item_id"] for row in rows_of(spec)}
+
+
+def test_a_row_for_each_subject_prompt_and_sample(make_spec: MakeSpec) -> None:
+    made = plan(make_spec(samples=3, class_name="mug"))
+    rows = made.table.to_pylist()
+    assert (made.num_subjects, made.num_items, made.num_repeated_prompts) == (2, 12, 0)
+    assert [(row["subject_id"], row["prompt"], row["sample"]) for row in rows[:4]] == [
+        ("a", "a mug on sand", 0),
+        ("a", "a mug on sand", 1),
+        ("a", "a mug on sand", 2),
+        ("a", "a mug in snow", 0),
+    ]
+    assert len({row["item_id"] for row in rows}) == len({row["seed"] for row in rows}) == 12
+    assert len({row["cache_key"] for row in rows}) == 2
+    assert all(row["code"] is None and 0 <= row["seed"] < 2**63 for row in rows)
+
+
+def test_a_rows_own_prompts_come_first_and_repeats_are_planned_once(make_spec: MakeSpec) -> None:
+    made = plan(make_spec("subject_id,image,prompts\na,a.png,a product on sand|mine\n"))
+    assert made.table["prompt"].to_pylist() == ["a product on sand", "mine", "a product in snow"]
+    assert made.num_repeated_prompts == 1
+
+
+KEEPS_IDS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "order of rows": {"catalog": "subject_id,image\nb,b.png\na,a.png\n"},
+    "a column no prompt uses": {"catalog": "subject_id,image,price\na,a.png,1\nb,b.png,2\n"},
+    "the job's name": {"name": "other"},
+    "batch size and workers": {"workers": {"batch_size": 1, "generators": {"count": 4}}},
+    "where the cache is": {"cache": "s3://b/cache"},
+    "limits": {"limits": {"max_pixels": 10**6}},
+}
+CHANGES_ALL_IDS: dict[str, dict[str, Any]] = {
+    "seed": {"seed": 1},
+    "steps": {"generation": {"num_inference_steps": 49}},
+    "scheduler": {"generation": {"scheduler": "euler"}},
+    "scale": {"generation": {"image_scale": 0.5}},
+    "class name": {"class_name": "mug"},
+    "format": {"images": {"format": "jpeg"}},
+    "encoding": {"reference": {"timestep": 2}},
+    "dtype": {"model": {"dtype": "bfloat16"}},
+}
+
+
+@pytest.mark.parametrize("change", KEEPS_IDS)
+def test_ids_do_not_change_with(make_spec: MakeSpec, change: str) -> None:
+    assert ids_of(make_spec()) == ids_of(make_spec(**KEEPS_IDS[change]))
+
+
+@pytest.mark.parametrize("change", CHANGES_ALL_IDS)
+def test_all_ids_change_with(make_spec: MakeSpec, model: dict[str, str], change: str) -> None:
+    changes = dict(CHANGES_ALL_IDS[change])
+    if "model" in changes:
+        changes["model"] = {**model, **changes["model"]}
+    assert ids_of(make_spec()).isdisjoint(ids_of(make_spec(**changes)))
+
+
+def test_all_ids_change_with_the_adapters_weights(make_spec: MakeSpec, model: dict[str, str]) -> None:
+    before = ids_of(make_spec())
+    Path(model["adapter"], "adapter.safetensors").write_bytes(b"other weights")
+    assert before.isdisjoint(ids_of(make_spec()))
+
+
+def test_only_its_own_ids_change_with_a_photo(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    before = {row["item_id"]: row["subject_id"] for row in rows_of(spec)}
+    Path(spec.catalog).with_name("b.png").write_bytes(b"another photo")
+    gone = set(before) - ids_of(spec)
+    assert {before[item] for item in gone} == {"b"}
+    assert len(gone) == 2
+
+
+def test_a_photo_that_moved_keeps_its_ids(make_spec: MakeSpec, tmp_path: Path) -> None:
+    before = ids_of(make_spec())
+    spec = make_spec("subject_id,image\na,moved.png\nb,b.png\n")
+    (tmp_path / "a.png").rename(tmp_path / "moved.png")
+    assert ids_of(spec) == before
+
+
+def test_more_prompts_and_samples_add_ids(make_spec: MakeSpec) -> None:
+    more = make_spec(prompts=["a {class_name} on sand", "a {class_name} in snow", "x"], samples=2)
+    assert ids_of(make_spec()) < ids_of(more)
+
+
+def test_a_row_that_cannot_run_carries_its_reason(make_spec: MakeSpec) -> None:
+    catalog = (
+        "subject_id,image,prompts\na,a.png,{x}\na,b.png,\nc,none.png,\nd,ftp://x/y.png,\ne,.,\nf,a\0.png,\n"
+    )
+    codes = {(row["subject_id"], row["code"]) for row in rows_of(make_spec(catalog))}
+    assert codes == {
+        ("a", None),
+        ("a", "unknown_placeholder"),
+        ("a", "duplicate_subject"),
+        ("c", "missing_image"),
+        ("d", "bad_image_uri"),
+        ("e", "missing_image"),
+        ("f", "missing_image"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("catalog", "prompts", "message"),
+    [
+        ("subject_id,image\na,a.png\na,b.png\n", [], "prompts: must have at least one prompt"),
+        ("subject_id,image\n", ["x"], "has no rows; there is nothing to do"),
+    ],
+)
+def test_a_plan_without_work_is_an_error(
+    make_spec: MakeSpec, catalog: str, prompts: list[str], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        plan(make_spec(catalog, prompts=prompts))
+
+
+def test_a_subject_without_prompts_costs_itself(make_spec: MakeSpec) -> None:
+    rows = rows_of(make_spec("subject_id,image,prompts\na,a.png,x\nb,b.png,\n", prompts=[]))
+    assert [(row["subject_id"], row["code"]) for row in rows] == [("a", None), ("b", "no_prompts")]
+
+
+def test_an_adapter_of_another_base_is_refused(make_spec: MakeSpec, model: dict[str, str]) -> None:
+    spec = make_spec()
+    write_json(Path(model["base"], "unet", "config.json"), {"sample_size": 32})
+    with pytest.raises(ModelError, match=r"was trained on base 'tiny' .* but the loaded base is"):
+        plan(spec)
+
+
+def test_planning_loads_neither_torch_nor_ray(make_spec: MakeSpec, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(dump_spec(make_spec()))
+    code = f"""
+import sys, jobs
+assert jobs.plan(jobs.load_spec({str(tmp_path / "job.yaml")!r})).num_items == 4
+print(sorted({{"torch", "ray", "diffusers", "transformers"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr

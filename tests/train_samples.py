@@ -1,0 +1,77 @@
+"""Small training sets: coloured boxes on noise, with masks and captions, in each of the three forms."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+COLOURS = ((230, 30, 30), (30, 60, 230), (20, 170, 40), (240, 200, 20))
+
+
+def picture(number: int, size: int = 64) -> tuple[bytes, bytes, str]:
+    """PNG bytes of image and mask, and a caption. The box is 24 x 12 of 64 pixels."""
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(90, 160, (size, size, 3)).astype(np.uint8)
+    mask = np.zeros((size, size), np.uint8)
+    left, top = rng.integers(4, size // 2, 2)
+    box = np.s_[top : top + 3 * size // 16, left : left + 3 * size // 8]
+    pixels[box], mask[box] = COLOURS[number % len(COLOURS)], 255
+    return _png(pixels), _png(mask), f"a box number {number}"
+
+
+def write_folder(folder: Path, count: int) -> Path:
+    lines = []
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        image, mask, caption = picture(number)
+        (folder / "images" / f"{number:03d}.png").write_bytes(image)
+        (folder / "masks" / f"{number:03d}.png").write_bytes(mask)
+        lines.append(json.dumps({"file_name": f"{number:03d}.png", "caption": caption}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_parquet(folder: Path, count: int) -> Path:
+    """Two files with row groups of two."""
+    folder.mkdir(parents=True)
+    rows = [picture(number) for number in range(count)]
+    for part, chosen in enumerate((rows[: count // 2], rows[count // 2 :])):
+        table = pa.table(
+            {
+                "image": [{"bytes": image, "path": None} for image, _, _ in chosen],
+                "mask": [mask for _, mask, _ in chosen],
+                "text": [caption for _, _, caption in chosen],
+            }
+        )
+        pq.write_table(table, folder / f"{part:05d}.parquet", row_group_size=2)
+    return folder
+
+
+def write_tars(folder: Path, count: int) -> Path:
+    """Two shards."""
+    folder.mkdir(parents=True)
+    half = count // 2
+    for part, numbers in enumerate((range(half), range(half, count))):
+        with tarfile.open(folder / f"{part:05d}.tar", "w") as tar:
+            for number in numbers:
+                image, mask, caption = picture(number)
+                parts = {"png": image, "mask.png": mask, "txt": caption.encode()}
+                for extension, data in parts.items():
+                    info = tarfile.TarInfo(f"{number:03d}.{extension}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+    return folder
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()

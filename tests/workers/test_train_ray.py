@@ -1,0 +1,92 @@
+"""`dreamcache train` on a real Ray: one and two workers, a worker killed half way, and errors of the user's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dreamcache import DreamCachePipeline
+from dreamcache.errors import DreamCacheError
+from jobs.train_runner import TrainReport, run_training
+from jobs.train_spec import load_train_spec
+from tests.tiny import save_base
+from tests.train_samples import write_tars
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    import ray
+
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training file beside a base model and eight samples in two tars."""
+    root = tmp_path_factory.mktemp("training")
+    save_base(root / "base")
+    write_tars(root / "data", 8)
+    values: dict[str, Any] = {
+        "name": "boxes",
+        "output": "out",
+        "model": {"base": "base"},
+        "train": {
+            "data": {"path": "data", "validation": "data", "validation_samples": 3},
+            "optimizer": {"learning_rate": 0.001, "warmup_steps": 2, "ema": 0.9},
+            "every": {"log": 1, "checkpoint": 2, "validate": 3, "levels": [500]},
+            "steps": 6,
+            "global_batch": 4,
+            "micro_batch": 2,
+            "size": 96,
+            "precision": "float32",
+        },
+    }
+    (root / "train.yaml").write_text(yaml.safe_dump(values))
+    return root
+
+
+def train(root: Path, output: str, **changes: Any) -> tuple[TrainReport, dict[str, Any]]:
+    spec = load_train_spec(root / "train.yaml", {"output": output, **changes})
+    report = run_training(spec, quiet=True)
+    return report, json.loads((root / output / "curves.json").read_text())
+
+
+def test_one_worker_and_two_of_which_one_dies_give_the_same_curve(cluster: None, root: Path) -> None:
+    report, one = train(root, "one")
+    hooks = ["tensorboard", "tests.workers.dies_once:DiesOnce"]
+    again, two = train(root, "two", **{"workers.count": 2, "workers.max_failures": 1, "hooks": hooks})
+    assert (root / "two" / "has-died").exists()
+    assert report.step == again.step == 6
+    assert [point["step"] for point in two["train"]] == [1, 2, 3, 4, 5, 6]
+    for a, b in zip(one["train"], two["train"], strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4)
+    assert len({round(point["loss"], 6) for point in one["train"]}) == 6
+    for a, b in zip(one["validation"], two["validation"], strict=True):
+        assert a["step"] == b["step"] and b["right"] == pytest.approx(a["right"], rel=1e-4)
+    status = json.loads((root / "two" / "status.json").read_text())
+    assert (status["state"], status["workers"], status["resumed_from"]) == ("finished", 2, 2)
+    assert list((root / "two" / "tensorboard").iterdir())
+    pipe = DreamCachePipeline.from_pretrained(str(root / "base"), adapter=again.adapter)
+    assert pipe.adapter_info is not None and pipe.adapter_info.step == 6
+
+
+def test_a_finished_training_says_so_and_a_users_error_is_one_line(cluster: None, root: Path) -> None:
+    with pytest.raises(DreamCacheError, match=r"loss.drop_both was 0.05, is 0.5.*the same command") as caught:
+        train(root, "one", **{"train.loss.drop_both": 0.5, "workers.max_failures": 0})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DreamCacheError, match="belongs to 'boxes'"):
+        train(root, "one", name="other")

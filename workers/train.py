@@ -1,0 +1,104 @@
+"""The trainer: Ray Train starts one of these loops per worker, joined by torch.distributed (NCCL on GPUs, else gloo).
+
+Checkpoints go through our own storage, not Ray's: one object, one JSON that names it, on a disk or s3:// alike. So a
+worker that dies (Ray starts the group again) and a driver that dies (the same command again) go on the same way.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dreamcache.train_config import TrainSettings
+
+if TYPE_CHECKING:
+    from dreamcache.train import Trainer
+
+GROUP_TIMEOUT_S = 1800
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainContext:
+    """What every training worker is told. num_threads: torch threads of one worker; adapter: to go on from."""
+
+    name: str
+    output: str
+    base: str
+    revision: str | None
+    adapter: str | None
+    settings: TrainSettings
+    hooks: tuple[str, ...]
+    num_threads: int
+
+
+def fit(context: TrainContext, *, workers: int, cpus: float, gpus: float, max_failures: int) -> None:
+    """Trains to the end on `workers` workers of a running Ray. Raises ray.train.TrainingFailedError."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    resources = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+    # Ray wants a place of its own; nothing is stored there, so it need not be shared by the nodes.
+    with tempfile.TemporaryDirectory(prefix="dreamcache-train-") as folder:
+        trainer = TorchTrainer(
+            train_worker,
+            train_loop_config={"context": context},
+            torch_config=TorchConfig(timeout_s=GROUP_TIMEOUT_S),
+            scaling_config=ScalingConfig(
+                num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources
+            ),
+            run_config=RunConfig(
+                name="train", storage_path=folder, failure_config=FailureConfig(max_failures=max_failures)
+            ),
+        )
+        trainer.fit()
+
+
+def train_worker(config: dict[str, Any]) -> None:
+    """One worker's run, from the newest checkpoint to the end."""
+    import ray.train
+
+    from dreamcache.training.checkpoints import TrainFolder
+    from dreamcache.training.hooks import load_hooks
+    from dreamcache.training.loop import TrainLoop
+
+    context: TrainContext = config["context"]
+    trainer = load_trainer(context)
+
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        ray.train.report({"step": step, **metrics})
+
+    hooks = load_hooks(context.hooks, context.output) if trainer.team.leads else []
+    TrainLoop(
+        trainer, TrainFolder(context.output), name=context.name, hooks=hooks, on_checkpoint=report
+    ).run()
+
+
+def load_trainer(context: TrainContext) -> Trainer:
+    """This worker's trainer: base on its device, the adapter wrapped for the group."""
+    import ray.train
+    import torch
+    from diffusers.utils import logging as diffusers_logging
+    from ray.train.torch import get_device
+    from torch.nn.parallel import DistributedDataParallel
+    from transformers.utils import logging as transformers_logging
+
+    from dreamcache.artifacts import describe_adapter, describe_base
+    from dreamcache.model.base import load_base
+    from dreamcache.train import Team, Trainer
+
+    torch.set_num_threads(context.num_threads)
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+    group = ray.train.get_context()
+    team = Team(rank=group.get_world_rank(), size=group.get_world_size())
+    info = describe_base(context.base, context.revision)
+    return Trainer(
+        load_base(info, dtype=getattr(torch, context.settings.precision), device=str(get_device())),
+        info,
+        context.settings,
+        team=team,
+        start=describe_adapter(context.adapter, info) if context.adapter else None,
+        wrap=DistributedDataParallel if team.size > 1 else lambda module: module,
+    )
