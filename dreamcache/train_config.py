@@ -204,8 +204,9 @@ class TrainSettings:
         values = asdict(self)
         for name in ("every", "micro_batch", "gradient_checkpointing"):
             del values[name]
-        for name in ("loaders", "max_bad_samples"):
-            del values["data"][name]
+        for name in ("path", "loaders", "max_bad_samples"):
+            del values["data"][name]  # the data may move
+        values["data"]["validation"] = self.data.validation is not None
         return dict(_flat(values))
 
 

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,20 +46,23 @@ def make_images(
     table = pa.Table.from_pylist(rows, schema=PLANNED)
     # One block a batch: an image is committed as soon as its batch is drawn, and a lost worker loses one batch.
     blocks = [table.slice(start, size) for start in range(0, table.num_rows, size)]
-    dataset = (
-        ray.data.from_arrow(blocks)
-        .map_batches(EncodeWorker, **_actors(spec.workers.encoders, context, size))
-        .map_batches(GenerateWorker, **_actors(spec.workers.generators, context, size))
-        .map_batches(
-            publish,
-            fn_kwargs={"context": context},
-            batch_size=size,
-            batch_format="pyarrow",
-            num_cpus=spec.workers.publishers.cpus,
-            max_retries=MAX_TASK_RETRIES,
-            compute=ray.data.TaskPoolStrategy(size=min(spec.workers.publishers.count, len(blocks))),
+    with warnings.catch_warnings():
+        # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        dataset = (
+            ray.data.from_arrow(blocks)
+            .map_batches(EncodeWorker, **_actors(spec.workers.encoders, context, size))
+            .map_batches(GenerateWorker, **_actors(spec.workers.generators, context, size))
+            .map_batches(
+                publish,
+                fn_kwargs={"context": context},
+                batch_size=size,
+                batch_format="pyarrow",
+                num_cpus=spec.workers.publishers.cpus,
+                max_retries=MAX_TASK_RETRIES,
+                compute=ray.data.TaskPoolStrategy(size=min(spec.workers.publishers.count, len(blocks))),
+            )
         )
-    )
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch["status"].to_pylist()

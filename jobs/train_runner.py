@@ -5,17 +5,12 @@ Running again is the same command: the workers go on from the newest checkpoint.
 
 from __future__ import annotations
 
-import json
-import logging
 import math
 import os
 import re
-import sys
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -23,11 +18,11 @@ import yaml
 from dreamcache.artifacts import describe_adapter, describe_base
 from dreamcache.errors import DreamCacheError, SpecError
 from dreamcache.storage.filesystem import join, store_for
+from jobs.train_progress import TrainProgress
 from jobs.train_spec import TrainSpec, dump_train_spec
 from workers.train import TrainContext
 
 MARK = "# Written by 'dreamcache train': the training whose output this folder is.\n"
-POLL_INTERVAL_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +57,7 @@ def run_training(spec: TrainSpec, *, quiet: bool = False, address: str | None = 
     if spec.model.adapter:
         describe_adapter(spec.model.adapter, base)
     _claim(spec)
-    progress = _Progress(spec, quiet)
+    progress = TrainProgress(spec, quiet)
     progress.mark("starting", message="")
     _start_ray(address, spec)
     try:
@@ -153,86 +148,29 @@ def _claim(spec: TrainSpec) -> None:
     store.write(place, text)
 
 
-class _Progress:
-    """Reads status.json while the workers write it, and prints a line whenever it has changed."""
-
-    def __init__(self, spec: TrainSpec, quiet: bool) -> None:
-        self.place, self.quiet = join(spec.output, "status.json"), quiet
-        self.store = store_for(spec.output)
-        self.none_yet: dict[str, Any] = {
-            "kind": "training",
-            "job": spec.name,
-            "step": 0,
-            "steps": spec.train.steps,
-            "loss": None,
-            "images_per_s": 0.0,
-            "eta_s": None,
-        }
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> _Progress:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.ended.set()
-        self.thread.join(timeout=30)
-
-    def read(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self.store.read(self.place)))
-        except FileNotFoundError:
-            return {}
-
-    def mark(self, state: str, **more: Any) -> None:
-        """Says in status.json how the run stands, for who reads it later; the workers write the rest."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        status = {**self.none_yet, **self.read(), "state": state, "updated_at": now, **more}
-        self.store.write(self.place, (json.dumps(status, indent=1) + "\n").encode())
-
-    def _watch(self) -> None:
-        told = self.read().get("updated_at"), self.read().get("step")
-        while True:
-            last = self.ended.wait(POLL_INTERVAL_S)
-            with suppress(DreamCacheError, ValueError):
-                status = self.read()
-                now = status.get("updated_at"), status.get("step")
-                if status and now != told and not self.quiet:
-                    told = now
-                    print(progress_line(status), file=sys.stderr, flush=True)
-            if last:
-                return
-
-
-def progress_line(status: dict[str, Any]) -> str:
-    """E.g. "step 120/2000  loss 0.1345  38.2 images/s  ETA 0:12:03"."""
-    loss, left = status.get("loss"), status.get("eta_s")
-    eta = "-" if left is None else time.strftime("%H:%M:%S", time.gmtime(left % 86400))
-    days = f"{int(left // 86400)} d " if left and left >= 86400 else ""
-    parts = [
-        f"step {status['step']}/{status['steps']}",
-        f"loss {loss:.4f}" if loss is not None else "loss -",
-        f"{status['images_per_s']:.1f} images/s",
-        "ended" if status["state"] == "finished" else f"ETA {days}{eta}",
-    ]
-    return "  ".join(parts)
-
-
 def _start_ray(address: str | None, spec: TrainSpec) -> None:
+    """Joins the cluster at `address`, or the one this process is in, or starts one on this machine."""
     import ray
 
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address and address.startswith("ray://"):
+        raise DreamCacheError(
+            f"address '{address}': training does not run through Ray Client; give the address of the head's GCS "
+            f"(host:6379), or run the command on the cluster as a Ray job",
+            code="bad_address",
+        )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():
         return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    # Here, unlike on a cluster, the training must find room however few cores there are.
-    wanted = math.ceil(spec.workers.count * spec.workers.cpus)
-    cpus = {"num_cpus": max(os.cpu_count() or 1, wanted)} if address == "local" else {}
-    ray.init(
-        address=address,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        include_dashboard=False,
-        **cpus,
-    )
+    # "local", since without it Ray would join any cluster that someone has started on this machine; and here, unlike
+    # on a cluster, the training must find room however few cores there are.
+    workers = spec.workers
+    here = {"num_cpus": max(os.cpu_count() or 1, math.ceil(workers.count * workers.cpus))}
+    options: dict[str, Any] = {"address": address} if address else {"address": "local", **here}
+    ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False, **options)
+    found = ray.cluster_resources().get("GPU", 0)
+    if not address and workers.count * workers.gpus > found:
+        raise SpecError(
+            f"workers.gpus: {workers.count} workers of {workers.gpus:g} GPUs need more than the {found:g} of this "
+            f"machine; lower workers.count or gpus, or give the --address of a cluster"
+        )

@@ -229,6 +229,7 @@ def test_the_exported_adapter_is_the_average_and_draws(make: MakeTrainer, tmp_pa
     assert len(pipe(["a", "b"], [subject, None], **options).images) == 2
     card = (tmp_path / "adapter" / "README.md").read_text()
     assert "base_model_relation: adapter" in card and "| 500 |" in card and "2 steps of 4 samples" in card
+    assert str(tmp_path) not in card and trainer.info.location not in card
     assert Image.open(tmp_path / "samples" / "step-0000002.png").size == (3 * 64, 2 * 64)
     status = json.loads((tmp_path / "status.json").read_text())
     assert (status["state"], status["step"], status["kind"]) == ("finished", 2, "training")

@@ -86,7 +86,7 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
     rows = [f"| {p['level']} | {p['right']:.4f} | {p['wrong']:.4f} | {p['none']:.4f} |" for p in points]
     values: dict[str, Any] = {
         "name": made.name,
-        "base": base.name,
+        "base": _public(base.name),
         "revision": f" at revision `{base.revision}`" if base.revision else "",
         "revision_argument": f', revision="{base.revision}"' if base.revision else "",
         "fingerprint": base.fingerprint[:16],
@@ -97,7 +97,7 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
         "text": settings.reference.text,
         "steps": made.step,
         "batch": settings.global_batch,
-        "data": settings.data.path,
+        "data": _public(settings.data.path),
         "samples": made.samples,
         "precision": settings.precision,
         "rate": settings.optimizer.learning_rate,
@@ -111,3 +111,8 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
         "table": "\n".join(rows) or "| not validated | | | |",
     }
     return CARD.format(**values)
+
+
+def _public(place: str) -> str:
+    """A hub id as it is; of a folder or URI the last part only: where it lies on a machine is nobody's concern."""
+    return place if place.count("/") <= 1 and "://" not in place else place.rstrip("/").rpartition("/")[2]

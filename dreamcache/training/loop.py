@@ -38,7 +38,11 @@ class TrainLoop:
     ) -> None:
         self.trainer, self.folder, self.name = trainer, folder, name
         self.hooks, self.on_checkpoint = hooks, on_checkpoint
-        self.course = {**trainer.settings.course(), "base": trainer.info.fingerprint}
+        self.course = {
+            **trainer.settings.course(),
+            "base": trainer.info.fingerprint,
+            "data.samples": trainer.num_samples,
+        }
         found = folder.newest(self.course)
         if found is not None:
             trainer.resume(found)

@@ -109,7 +109,7 @@ def status(place: Place, as_json: Json = False) -> None:
         print_json(found)
         return
     if found.get("kind") == "training":
-        from jobs.train_runner import progress_line
+        from jobs.train_progress import progress_line
 
         typer.echo(f"training {found['job']}: {found['state']}, as of {found['updated_at']}")
         typer.echo(progress_line(found))

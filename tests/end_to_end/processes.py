@@ -33,7 +33,7 @@ class Running:
                 env=environment({**extra, MARK: self.mark}),
             )
 
-    def wait_until(self, reached: Callable[[], bool], *, seconds: float = 180) -> bool:
+    def wait_until(self, reached: Callable[[], bool], *, seconds: float = 400) -> bool:
         """True when `reached`, False when the command ended before; AssertionError after `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -53,6 +53,13 @@ def make_s3_job(
 ) -> S3Job:
     """Uploads catalog and photos to `folder`, and writes the job file, which is local."""
     rows = write_photos(local, subjects)
+    return upload_job(server, local, folder, rows, model=model, **changes)
+
+
+def upload_job(
+    server: S3Server, local: Path, folder: str, rows: list[dict[str, str]], **changes: Any
+) -> S3Job:
+    """Uploads a catalog of `rows`, whose photos lie in `local`; cache and output go to `folder` too."""
     catalog = write_catalog(local, rows)
     bucket, prefix = _split(folder)
     for path in [Path(catalog), *(local / row["image"] for row in rows)]:
@@ -62,7 +69,6 @@ def make_s3_job(
         "output": f"{folder}/output",
         "cache": f"{folder}/cache",
         "prompts": PROMPTS,
-        "model": model,
         "workers": {"batch_size": BATCH_SIZE},
     }
     job = write_job(local, **{**values, **changes})

@@ -103,7 +103,7 @@ def test_in_batches_of_another_size(draw: Draw, requests: list[Request], batch_s
 def test_from_a_job_with_other_numbers_of_workers(
     draw: Draw, requests: list[Request], job: str, tmp_path: Path
 ) -> None:
-    """Two encoders, two generators, batches of two: blocks of eight, so that both generators have work."""
+    """Two encoders and two generators, and eight batches, so that each of them has work."""
     workers = "{batch_size: 2, encoders: {count: 2, cpus: 0.5}, generators: {count: 2, cpus: 0.5}}"
     done = dreamcache("run", job, "--set", f"output={tmp_path}/output", "--set", f"workers={workers}")
     assert done.returncode == 0, done.stderr

@@ -77,3 +77,22 @@ def test_features(epsilon_pipe: DreamCachePipeline) -> None:
     wanted = plain.features(a1.sqrt() * latent + (1 - a1).sqrt() * noise, 1, pipe.prompts([""]))
     for place in pipe.places:
         assert (subject.maps[place] - wanted[place][0]).abs().max() < 1e-4
+
+
+def test_noise_of_the_first_timestep_survives_bfloat16(epsilon_pipe: DreamCachePipeline) -> None:
+    """alpha_bar at t = 1 is 0.998, which bfloat16 rounds to 1: added in bfloat16 no noise would be left."""
+    from dreamcache import EncodeSettings
+
+    info = epsilon_pipe.info
+    pipe = DreamCachePipeline.from_pretrained(
+        info.location, adapter=epsilon_pipe.adapter_info.location, dtype=torch.bfloat16
+    )
+    one, other = (
+        pipe.encode_reference(photo(), settings=EncodeSettings(segmenter="none", noise_seed=seed))
+        for seed in (0, 1)
+    )
+    exact = epsilon_pipe.encode_reference(photo(), settings=EncodeSettings(segmenter="none", noise_seed=0))
+    for place in pipe.places:
+        scale = exact.maps[place].abs().mean()
+        assert (one.maps[place] - other.maps[place]).abs().mean() > 1e-3 * scale
+        assert (one.maps[place].float() - exact.maps[place].float()).abs().mean() < 0.05 * scale
