@@ -20,6 +20,7 @@ from dreamcache.errors import DreamCacheError
 
 LINE_INTERVAL_S = 5.0
 STATUS_INTERVAL_S = 5.0
+FIRST_BATCH_S = 0.5
 
 
 class JobProgress:
@@ -29,7 +30,7 @@ class JobProgress:
         self.total = total
         self.on_status = on_status
         self.counts = {"done": 0, "blocked": 0, "failed": 0}
-        self.num_unable = 0
+        self.num_unable = self.num_first = 0
         self.started = self.first_image = 0.0
         self.last_line = self.last_status = 0.0
         self.quiet = quiet
@@ -74,8 +75,10 @@ class JobProgress:
     def add(self, status: str) -> None:
         """One more item has its terminal record."""
         self.counts[status] += 1
-        if not self.first_image:
-            self.first_image = time.monotonic()
+        now = time.monotonic()
+        self.first_image = self.first_image or now
+        if now - self.first_image < FIRST_BATCH_S:
+            self.num_first += 1
         self._tell()
 
     @property
@@ -84,10 +87,10 @@ class JobProgress:
 
     @property
     def images_per_s(self) -> float:
-        """Since the first record, so that starting the workers does not spoil the estimate."""
-        ended = sum(self.counts.values()) - self.num_unable
+        """After the first batch, so that starting the workers does not spoil the estimate."""
+        ended = sum(self.counts.values()) - self.num_unable - self.num_first
         spent = time.monotonic() - self.first_image if self.first_image else 0.0
-        return (ended - 1) / spent if ended > 1 and spent > 0 else 0.0
+        return ended / spent if ended > 0 and spent > 0 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         rate = self.images_per_s
