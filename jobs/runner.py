@@ -51,6 +51,7 @@ class Report:
             "made": self.made,
             "seconds": round(self.seconds, 1),
             "exit_code": self.exit_code,
+            "total": self.counts.total,
             **asdict(self.counts),
         }
 

@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,10 @@ from PIL import Image
 
 from jobs.gallery import make_thumbnail, write_gallery
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra: dev)")
+pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium or chromedriver is not installed"),
-]
-
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,900"
-)
 ITEMS, SUBJECTS = 5000, 100
 ATTACK = "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=1'>\"'&\u2028水"
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def png(hue: int, side: int) -> bytes:
@@ -152,7 +126,7 @@ def test_large_view_with_keys_and_copy(browser: Any, tmp_path: Path) -> None:
     wait_for(browser, "document.querySelector('#stage img').naturalWidth === 16")
     details = browser.find_element("id", "details").text
     assert str(2**62) in details and "scene-00" in details and "0" * 64 in details
-    keys = webdriver.Keys
+    keys = pytest.importorskip("selenium.webdriver").Keys
     browser.switch_to.active_element.send_keys(keys.ARROW_RIGHT)
     assert browser.find_element("id", "position").text == "2 / 20"
     browser.switch_to.active_element.send_keys(keys.ARROW_LEFT, keys.ARROW_LEFT)

@@ -10,11 +10,14 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+from dreamcache.artifacts import describe_adapter, describe_base
 from dreamcache.errors import ModelError
-from dreamcache.model.adapter_io import import_published
+from dreamcache.model.adapter_io import import_published, load_adapter, named_tensors
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.places import default_places
 from dreamcache.model.tap import tap_features
+from tests.command import dreamcache
+from tests.tiny import save_base
 
 GOLDEN = Path(__file__).parents[3] / "shared/golden/sd21_layout"
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden numbers at {GOLDEN}")
@@ -70,3 +73,22 @@ def test_importer_refuses_what_is_no_plain_state_dict(unet: UNet2DConditionModel
     torch.save({"a": Path}, tmp_path / "b.pt")  # a pickled class: refused, not run
     with pytest.raises(ModelError, match="must be a torch file"):
         import_published(tmp_path / "b.pt", unet)
+
+
+def test_the_command_imports_a_published_checkpoint(unet: UNet2DConditionModel, tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base")
+    unet.save_pretrained(base / "unet")
+    checkpoint = tmp_path / "cross_attention-200000.pt"
+    checkpoint.write_bytes((GOLDEN / "cross_attention.pt").read_bytes())
+    folder = str(tmp_path / "adapter")
+    done = dreamcache("adapter", "import", str(checkpoint), "--base", str(base), "--output", folder)
+    assert done.returncode == 0, done.stderr
+    assert "5 places" in done.stdout
+    info = describe_adapter(folder, describe_base(str(base)))
+    assert info.step == 200000
+    ours, theirs = load_adapter(info, unet), import_published(checkpoint, unet)
+    assert all(torch.equal(value, named_tensors(theirs)[name]) for name, value in named_tensors(ours).items())
+
+    other = save_base(tmp_path / "other")
+    with pytest.raises(ModelError, match="was trained on base"):
+        describe_adapter(folder, describe_base(str(other)))

@@ -17,7 +17,7 @@ from jobs.train_spec import load_train_spec
 from tests.tiny import save_base
 from tests.train_samples import write_tars
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]  # four groups of workers start, each imports torch
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,16 @@ def train(root: Path, output: str, **changes: Any) -> tuple[TrainReport, dict[st
     return report, json.loads((root / output / "curves.json").read_text())
 
 
-def test_one_worker_and_two_of_which_one_dies_give_the_same_curve(cluster: None, root: Path) -> None:
-    report, one = train(root, "one")
+@pytest.fixture(scope="module")
+def alone(cluster: None, root: Path) -> tuple[TrainReport, dict[str, Any]]:
+    """A finished training by one worker, in the folder "one"."""
+    return train(root, "one")
+
+
+def test_one_worker_and_two_of_which_one_dies_give_the_same_curve(
+    alone: tuple[TrainReport, dict[str, Any]], root: Path
+) -> None:
+    report, one = alone
     hooks = ["tensorboard", "tests.workers.dies_once:DiesOnce"]
     again, two = train(root, "two", **{"workers.count": 2, "workers.max_failures": 1, "hooks": hooks})
     assert (root / "two" / "has-died").exists()
@@ -84,7 +92,7 @@ def test_one_worker_and_two_of_which_one_dies_give_the_same_curve(cluster: None,
     assert pipe.adapter_info is not None and pipe.adapter_info.step == 6
 
 
-def test_a_finished_training_says_so_and_a_users_error_is_one_line(cluster: None, root: Path) -> None:
+def test_a_users_error_is_one_line(alone: tuple[TrainReport, dict[str, Any]], root: Path) -> None:
     with pytest.raises(DreamCacheError, match=r"loss.drop_both was 0.05, is 0.5.*the same command") as caught:
         train(root, "one", **{"train.loss.drop_both": 0.5, "workers.max_failures": 0})
     assert "\n" not in str(caught.value)
