@@ -8,9 +8,6 @@ Resources are declared from the spec; nothing is probed on the driver. Knows Ray
 from __future__ import annotations
 
 import logging
-import math
-import os
-import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +16,7 @@ import pyarrow as pa
 
 import dreamcache
 from dreamcache.errors import DreamCacheError
+from jobs.cluster import join_cluster, told_by_worker
 from jobs.planner import Plan
 from jobs.spec import JobSpec, WorkerSpec
 from workers.context import JobContext
@@ -34,8 +32,16 @@ def make_images(
     spec: JobSpec, made_plan: Plan, rows: list[dict[str, Any]], address: str | None
 ) -> Iterator[str]:
     """Makes the images of plan rows that can run. Raises DreamCacheError when the run as a whole cannot go on."""
-    start_ray(address, spec)
     import ray
+
+    workers = spec.workers
+    pools = (workers.encoders, workers.generators)
+    join_cluster(
+        address,
+        cpus=sum(pool.count * pool.cpus for pool in pools) + workers.publishers.cpus,
+        gpus=sum(pool.count * pool.gpus for pool in pools),
+    )
+    _set_up_ray_data()
 
     from workers.encode import EncodeWorker
     from workers.generate import GenerateWorker
@@ -71,15 +77,13 @@ def make_images(
 
 
 def _as_ours(error: Exception) -> DreamCacheError:
-    """What a worker told the user, which Ray hands over as the last line of tracebacks, or that one was lost."""
-    last = str(error).strip().splitlines()[-1]
-    told = re.fullmatch(r"dreamcache\.[\w.]+Error: (.+)", last)
+    told = told_by_worker(error)
     if told is not None:
-        return DreamCacheError(f"{told[1]}; the same command goes on from here", code="worker_error")
+        return DreamCacheError(f"{told}; the same command goes on from here", code="worker_error")
     return DreamCacheError(
-        f"a worker was lost {MAX_RESTARTS + 1} times or raised: {type(error).__name__}: {last[:300]}; what is done "
-        f"is kept, the same command goes on from here; if it ends so again, see Ray's logs and lower "
-        f"workers.batch_size",
+        f"a worker was lost {MAX_RESTARTS + 1} times or raised: {type(error).__name__}: "
+        f"{str(error).strip().splitlines()[-1][:300]}; what is done is kept, the same command goes on from here; if it "
+        f"ends so again, see Ray's logs and lower workers.batch_size",
         code="worker_lost",
     )
 
@@ -100,32 +104,13 @@ def _actors(workers: WorkerSpec, context: JobContext, batch_size: int) -> dict[s
     }
 
 
-def start_ray(address: str | None, spec: JobSpec) -> None:
-    """Joins the cluster at `address`, or the one this process is in, or starts one on this machine."""
-    import ray
+def _set_up_ray_data() -> None:
     import ray.data
 
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address and address.startswith("ray://"):
-        raise DreamCacheError(
-            f"address '{address}': Ray Data does not run through Ray Client; give the address of the head's GCS "
-            f"(host:6379), or run the command on the cluster as a Ray job",
-            code="bad_address",
-        )
-    # No usage report leaves the cluster unless the user asks for it.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What Ray Data tells of its progress stays in its log file; ours is counted in images.
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.CRITICAL)  # an error reaches the user once, as ours
-    if not ray.is_initialized():
-        # "local", since without it Ray would join any cluster that someone has started on this machine; and
-        # here, unlike on a cluster, the job must find room however few cores there are.
-        here = {"num_cpus": max(os.cpu_count() or 1, declared_cpus(spec))}
-        options = {"address": address} if address else {"address": "local", **here}
-        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False, **options)
-        if not address:
-            _check_gpus(spec, ray.cluster_resources().get("GPU", 0))
     data = ray.data.DataContext.get_current()
     data.enable_progress_bars = False
     # A block is never dropped: a row's failure is a value, any other error ends the run, which can be repeated.
@@ -133,25 +118,6 @@ def start_ray(address: str | None, spec: JobSpec) -> None:
     # Accelerators may take long to come, and a batch long to draw: neither is a reason to give up.
     data.execution_no_progress_timeout_s = -1
     data.execution_options.preserve_order = False
-
-
-def _check_gpus(spec: JobSpec, found: float) -> None:
-    workers = spec.workers
-    wanted = (
-        workers.encoders.count * workers.encoders.gpus + workers.generators.count * workers.generators.gpus
-    )
-    if wanted > found:
-        raise DreamCacheError(
-            f"workers: ask for {wanted:g} GPUs, this machine has {found:g}; lower workers.*.gpus, or give --address",
-            code="no_resources",
-        )
-
-
-def declared_cpus(spec: JobSpec) -> int:
-    """Logical CPUs that both pools and one publisher take."""
-    workers = spec.workers
-    pools = (workers.encoders, workers.generators)
-    return math.ceil(sum(pool.count * pool.cpus for pool in pools) + workers.publishers.cpus)
 
 
 def _context(spec: JobSpec, made_plan: Plan) -> JobContext:

@@ -5,9 +5,6 @@ Running again is the same command: the workers go on from the newest checkpoint.
 
 from __future__ import annotations
 
-import math
-import os
-import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +15,7 @@ import yaml
 from dreamcache.artifacts import describe_adapter, describe_base
 from dreamcache.errors import DreamCacheError, SpecError
 from dreamcache.storage.filesystem import join, store_for
+from jobs.cluster import join_cluster, told_by_worker
 from jobs.train_progress import TrainProgress
 from jobs.train_spec import TrainSpec, dump_train_spec
 from workers.train import TrainContext
@@ -59,7 +57,11 @@ def run_training(spec: TrainSpec, *, quiet: bool = False, address: str | None = 
     _claim(spec)
     progress = TrainProgress(spec, quiet)
     progress.mark("starting", message="")
-    _start_ray(address, spec)
+    join_cluster(
+        address,
+        cpus=spec.workers.count * spec.workers.cpus,
+        gpus=spec.workers.count * spec.workers.gpus,
+    )
     try:
         with progress:
             _fit(spec)
@@ -113,15 +115,12 @@ def _fit(spec: TrainSpec) -> None:
             max_failures=workers.max_failures,
         )
     except TrainingFailedError as error:
-        told = re.search(r"dreamcache\.[\w.]+Error: (.+)", str(error))
+        told = told_by_worker(error)
         if told is None:
-            raise DreamCacheError(
-                f"training: a worker died more than {workers.max_failures} times; the same command goes on from the "
-                f"last checkpoint: {str(error).strip().splitlines()[-1]}",
-                code="worker_error",
-            ) from error
+            told = f"training: a worker died more than {workers.max_failures} times: "
+            told += str(error).strip().splitlines()[-1]
         raise DreamCacheError(
-            f"{told[1]}; the same command goes on from here", code="worker_error"
+            f"{told}; the same command goes on from the last checkpoint", code="worker_error"
         ) from error
 
 
@@ -146,31 +145,3 @@ def _claim(spec: TrainSpec) -> None:
                 code="other_job",
             )
     store.write(place, text)
-
-
-def _start_ray(address: str | None, spec: TrainSpec) -> None:
-    """Joins the cluster at `address`, or the one this process is in, or starts one on this machine."""
-    import ray
-
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address and address.startswith("ray://"):
-        raise DreamCacheError(
-            f"address '{address}': training does not run through Ray Client; give the address of the head's GCS "
-            f"(host:6379), or run the command on the cluster as a Ray job",
-            code="bad_address",
-        )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if ray.is_initialized():
-        return
-    # "local", since without it Ray would join any cluster that someone has started on this machine; and here, unlike
-    # on a cluster, the training must find room however few cores there are.
-    workers = spec.workers
-    here = {"num_cpus": max(os.cpu_count() or 1, math.ceil(workers.count * workers.cpus))}
-    options: dict[str, Any] = {"address": address} if address else {"address": "local", **here}
-    ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False, **options)
-    found = ray.cluster_resources().get("GPU", 0)
-    if not address and workers.count * workers.gpus > found:
-        raise SpecError(
-            f"workers.gpus: {workers.count} workers of {workers.gpus:g} GPUs need more than the {found:g} of this "
-            f"machine; lower workers.count or gpus, or give the --address of a cluster"
-        )

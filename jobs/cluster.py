@@ -1,0 +1,51 @@
+"""The Ray cluster a command works on: one at an address, the one this process is in, or one started here.
+
+Knows Ray's addresses and errors; knows nothing of jobs or training.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from typing import Any
+
+from dreamcache.errors import DreamCacheError
+
+
+def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
+    """Connects this process. cpus, gpus: what the work declares in all, for a cluster that is started here.
+
+    Raises DreamCacheError `bad_address`, or `no_resources` when this machine has too few GPUs.
+    """
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address and address.startswith("ray://"):
+        raise DreamCacheError(
+            f"address '{address}': Ray Data and Ray Train do not run through Ray Client; give the address of the "
+            f"head's GCS (host:6379), or run the command on the cluster as a Ray job",
+            code="bad_address",
+        )
+    # No usage report leaves the cluster unless the user asks for it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if ray.is_initialized():
+        return
+    # "local", since without it Ray would join any cluster that someone has started on this machine; and here,
+    # unlike on a cluster, the work must find room however few cores there are.
+    here = {"address": "local", "num_cpus": max(os.cpu_count() or 1, math.ceil(cpus))}
+    options: dict[str, Any] = {"address": address} if address else here
+    ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False, **options)
+    found = ray.cluster_resources().get("GPU", 0)
+    if not address and gpus > found:
+        raise DreamCacheError(
+            f"workers: ask for {gpus:g} GPUs, this machine has {found:g}; lower the workers' count or gpus, or "
+            f"give the --address of a cluster",
+            code="no_resources",
+        )
+
+
+def told_by_worker(error: Exception) -> str | None:
+    """The message to the user that a worker raised, which Ray hands over inside tracebacks; None for other errors."""
+    told: list[str] = re.findall(r"\bdreamcache\.[\w.]+Error: (.+)", str(error))
+    return told[-1] if told else None
