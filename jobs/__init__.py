@@ -1,6 +1,6 @@
 """Jobs: plan, run, observe, read. Never imports torch.
 
-job.yaml -> spec -> planner (catalog -> plan) -> runner (plan - ledger -> Ray) -> output folder -> reader
+job.yaml -> spec -> planner (catalog -> plan) -> runner (plan - ledger) -> engine (Ray) -> output folder -> reader
 
 spec = jobs.load_spec("job.yaml");  plan = jobs.plan(spec);  report = jobs.run(spec)
 table = jobs.outputs("s3://bucket/job")
