@@ -31,11 +31,12 @@ generation:
   guidance: combined          # or joint
   text_scale: 3.0
   image_scale: 2.0
-  num_inference_steps: 25
+  num_inference_steps: 20
   scheduler: ddim
 images:
   format: png
 workers:
+  generators: {{count: 1, cpus: 2}}
   batch_size: 8
 """
 
