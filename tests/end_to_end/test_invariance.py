@@ -7,12 +7,13 @@ holds, in one process or in a job; at most 1 of 255 between batch sizes, whose k
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from dreamcache import DreamCachePipeline
@@ -32,6 +33,15 @@ OTHER_BATCH_SIZE = 1
 
 Images = dict[str, NDArray[np.uint8]]
 Draw = Callable[..., Images]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As many as a worker of the job has: a kernel's last bits depend on how its work is cut up."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
