@@ -35,7 +35,7 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
     # unlike on a cluster, the work must find room however few cores there are.
     here = {"address": "local", "num_cpus": max(os.cpu_count() or 1, math.ceil(cpus))}
     options: dict[str, Any] = {"address": address} if address else here
-    ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False, **options)
+    _init({"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False, **options})
     found = ray.cluster_resources().get("GPU", 0)
     if not address and gpus > found:
         raise DreamCacheError(
@@ -43,6 +43,24 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
             f"give the --address of a cluster",
             code="no_resources",
         )
+
+
+def _init(options: dict[str, Any]) -> None:
+    """ray.init, once more if it fails: on a busy machine a node may miss Ray's fixed 30 seconds to start."""
+    import ray
+
+    for left in (1, 0):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if not left:
+                raise DreamCacheError(
+                    f"Ray at '{options['address']}' cannot be started or reached: "
+                    f"{' '.join(str(error).split())[:300]}; the same command goes on from here",
+                    code="no_cluster",
+                ) from error
 
 
 def told_by_worker(error: Exception) -> str | None:

@@ -21,6 +21,7 @@ from dreamcache.records import Failed, Outcome
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
 from jobs.engine import make_images
+from jobs.interrupt import interruptible
 from jobs.manifest import Counts, build_manifest, count
 from jobs.output_folder import OutputFolder
 from jobs.planner import Plan, plan
@@ -86,12 +87,13 @@ def run(
 
     progress = JobProgress(len(pending), on_status, quiet)
     try:
-        with progress:
+        with interruptible() as check, progress:
             _record_unable(ledger, unable)
             progress.add_unable(len(unable))
             if ready:
                 for status in make_images(spec, made_plan, ready, address):
                     progress.add(status)
+                    check()
     except BaseException:
         with suppress(DreamCacheError):
             on_status(progress.as_dict(), "stopped")
