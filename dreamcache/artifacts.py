@@ -11,9 +11,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dreamcache import keys
+from dreamcache.config import FeatureSource, IntegrationName
 from dreamcache.errors import ModelError
 
 MINI = "mini"
@@ -21,7 +22,7 @@ COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 ADAPTER_CONFIG = "config.json"
 ADAPTER_WEIGHTS = "adapter.safetensors"
 ADAPTER_FORMAT = 1
-INTEGRATION = "spatial_concat"
+MIDDLE = "mid_block.attentions.0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,15 +42,28 @@ class BaseInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdapterInfo:
-    """An adapter folder: `config.json` beside `adapter.safetensors`."""
+    """An adapter folder: `config.json` beside `adapter.safetensors`.
+
+    places: where it acts; `feature_places`: whose features it reads there.
+    """
 
     location: str
     fingerprint: str
     base_name: str
     base_fingerprint: str
     places: tuple[str, ...]
-    integration: str
+    integration: IntegrationName
     step: int
+    features: FeatureSource = "own"
+
+    @property
+    def feature_places(self) -> tuple[str, ...]:
+        return feature_places(self.places, self.features)
+
+
+def feature_places(places: tuple[str, ...], features: FeatureSource) -> tuple[str, ...]:
+    """Whose features adapters at `places` read: their own, or the middle block's everywhere."""
+    return places if features == "own" else (MIDDLE,)
 
 
 def mini_folder() -> Path:
@@ -163,18 +177,26 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
             base_name=str(config["base"]["name"]),
             base_fingerprint=str(config["base"]["fingerprint"]),
             places=tuple(config["places"]),
-            integration=str(config["integration"]),
+            integration=config["integration"],
             step=int(config["step"]),
+            features=config.get("features", "own"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"adapter '{location}': {ADAPTER_CONFIG} lacks or misstates {error}; import or train it again"
         ) from error
-    if config.get("format") != ADAPTER_FORMAT or info.integration != INTEGRATION:
-        raise ModelError(
-            f"adapter '{location}': must be of format {ADAPTER_FORMAT} and integration '{INTEGRATION}', is of format "
-            f"{config.get('format')} and '{info.integration}'; use the version of dreamcache it was made with"
-        )
+    rules = {
+        "format": (ADAPTER_FORMAT,),
+        "integration": get_args(IntegrationName),
+        "features": get_args(FeatureSource),
+    }
+    for name, allowed in rules.items():
+        got = config.get(name, "own" if name == "features" else None)
+        if got not in allowed:
+            raise ModelError(
+                f"adapter '{location}': its {name} must be {' or '.join(map(str, allowed))}, is {got!r}; use the "
+                f"version of dreamcache it was made with"
+            )
     check_adapter_fits(info, base)
     return info
 

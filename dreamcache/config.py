@@ -14,6 +14,8 @@ Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "grabcu
 Guidance = Literal["combined", "joint"]
 Scheduler = Literal["ddim", "dpmpp_2m", "euler", "euler_a", "unipc", "pndm", "heun"]
 DType = Literal["float32", "bfloat16", "float16"]
+IntegrationName = Literal["spatial_concat", "spatial_sum", "textual_sum", "decoupled"]
+FeatureSource = Literal["own", "middle"]
 
 SEGMENTER_MODELS = ("grounding-dino", "sam", "lang-sam")
 FORBID_UNKNOWN = {"extra": "forbid"}
@@ -26,7 +28,7 @@ class EncodeSettings:
     size: side in pixels of the square the subject is placed on; 0 takes the base model's own.
     places: module names of spatial transformers; empty takes the adapter's.
     timestep: of the noise added to the reference latent; the paper's is 1, the least.
-    text: prompt of the encoding pass; the paper's is the null text.
+    text: prompt of the encoding pass; the paper's is the null text. {class_name} is the subject's.
     posterior: mean of the VAE posterior ("mode"), or one seeded draw ("sample").
     segmenter_models: other weights than a segmenter's own, {"sam": "folder or hub-id@revision"}.
     compute_dtype, dtype: of the pass, and of the stored numbers.
@@ -49,6 +51,12 @@ class EncodeSettings:
 
     def __post_init__(self) -> None:
         _check(0 <= self.timestep < 1000, "timestep", "from 0 to 999", self.timestep)
+        _check(
+            "{caption}" not in self.text,
+            "text",
+            "without {caption} (only a training sample has one)",
+            self.text,
+        )
         _check(self.size >= 0 and self.size % 8 == 0, "size", "0 or a multiple of 8 pixels", self.size)
         unknown = sorted(set(self.segmenter_models) - set(SEGMENTER_MODELS))
         _check(not unknown, "segmenter_models", f"of {', '.join(SEGMENTER_MODELS)}", unknown)
@@ -56,6 +64,10 @@ class EncodeSettings:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def text_for(self, class_name: str) -> str:
+        """The prompt of the encoding pass of a subject of this class."""
+        return self.text.replace("{class_name}", class_name)
 
     def resolved(self, native_size: int, places: tuple[str, ...], compute_dtype: DType) -> EncodeSettings:
         """With the base's own size and the adapter's places filled in, as they enter the cache key."""

@@ -83,7 +83,7 @@ class Encoder:
             cache_key=cache_key(reference_id, self.info.fingerprint, settings, class_name),
             reference_id=reference_id,
             base_fingerprint=self.info.fingerprint,
-            maps=self._features(picture),
+            maps=self._features(picture, settings.text_for(class_name)),
             settings=settings.as_dict(),
         )
         return Encoded(
@@ -91,14 +91,14 @@ class Encoder:
         )
 
     @torch.no_grad()
-    def _features(self, picture: Image.Image) -> dict[str, Tensor]:
+    def _features(self, picture: Image.Image, text: str) -> dict[str, Tensor]:
         settings = self.settings
         latent = self._latent(to_tensor(picture))
         timestep = torch.tensor([settings.timestep], device=latent.device)
         noise = torch.randn(latent.shape, generator=_generator(settings.noise_seed, 0)).to(latent.device)
         # In float32: at t = 1 alpha_bar is 0.998, which bfloat16 rounds to 1, so that no noise would be left.
         noised = self.noise_schedule.add_noise(latent.float(), noise, timestep).to(self.base.unet.dtype)
-        maps = tap_features(self.base.unet, noised, timestep, self.prompts([settings.text]), settings.places)
+        maps = tap_features(self.base.unet, noised, timestep, self.prompts([text]), settings.places)
         dtype = getattr(torch, settings.dtype)
         return {place: value[0].to("cpu", dtype) for place, value in maps.items()}
 

@@ -86,7 +86,8 @@ class DreamCachePipeline:
 
     @property
     def places(self) -> tuple[str, ...]:
-        return self.adapter.places if self.adapter is not None else ()
+        """Whose features a subject must have: the adapter's own places, or the middle block's alone."""
+        return self.adapter.feature_places if self.adapter is not None else ()
 
     def encoder(self, settings: EncodeSettings) -> Encoder:
         """The encoder for these settings on this base; kept, since a segmenter may hold weights."""

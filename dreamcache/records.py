@@ -59,9 +59,10 @@ class Reference:
 def cache_key(reference_id: str, base_fingerprint: str, settings: EncodeSettings, class_name: str) -> str:
     """Names the features of one reference: photo, base model and all encoding settings decide them.
 
-    The class name counts only for segmenters that are prompted with it.
+    The class name counts only where a segmenter or the encoding pass is prompted with it.
     """
-    prompted = class_name if settings.segmenter in ("grounded-sam", "lang-sam") else None
+    asks = settings.segmenter in ("grounded-sam", "lang-sam") or settings.text_for("") != settings.text
+    prompted = class_name if asks else None
     return keys.of_values(
         "features",
         version=ENCODE_VERSION,

@@ -220,15 +220,25 @@ class _Positions:
 def _new_adapter(
     base: StableDiffusionPipeline, settings: TrainSettings, start: AdapterInfo | None
 ) -> DreamCacheAdapter:
-    """The adapter at `start`, or a fresh one whose join is the identity; the same in every process."""
-    places = trained_places(base.unet, settings)
+    """The adapter at `start`, or a fresh one that leaves the base as it is; the same in every process."""
+    wanted, places = settings.reference, trained_places(base.unet, settings)
     if start is not None:
-        if set(start.places) != set(places):
-            raise SpecError(
-                f"model.adapter: has places {', '.join(start.places)}, but this training asks for {', '.join(places)}; "
-                f"set reference.places to the adapter's"
-            )
+        asked = {
+            "places": (sorted(start.places), sorted(places)),
+            "integration": (start.integration, wanted.integration),
+            "features": (start.features, wanted.features),
+        }
+        for name, (held, ours) in asked.items():
+            if held != ours:
+                raise SpecError(
+                    f"model.adapter: its {name} is {held}, but this training asks for {ours}; set reference.{name} to "
+                    f"the adapter's"
+                )
         return load_adapter(start, base.unet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return DreamCacheAdapter(place_shapes(base.unet, places))
+        return DreamCacheAdapter(
+            place_shapes(base.unet, places, wanted.features),
+            integration=wanted.integration,
+            features=wanted.features,
+        )

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from dreamcache.config import FORBID_UNKNOWN
+from dreamcache.config import FORBID_UNKNOWN, FeatureSource, IntegrationName
 
 Precision = Literal["float32", "bfloat16"]
+CAPTION = "{caption}"
 
 
 def _check(holds: bool, name: str, rule: str, got: object) -> None:
@@ -80,24 +81,37 @@ class TransformSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReferenceSettings:
-    """How references are encoded while training (METHOD section 1 and its ablations in section 7).
+    """How references are encoded while training, and how they enter the U-Net (METHOD section 1, ablations in 7).
 
-    timestep, text: of the encoding pass. parts, every: the middle block's and every n-th decoder transformer; `places`
-    names them outright. A job that uses the adapter sets the same `reference.timestep` and `reference.text`.
+    timestep, text: of the encoding pass; {caption} in the text is the sample's own. A job that uses the adapter sets
+    the same `reference.timestep` and `reference.text` (there {class_name} may stand for the caption).
+    parts, every: the middle block's and every n-th transformer of encoder and decoder; `places` names them outright.
+    features: each place reads its own feature map, or all read the middle block's.
+    integration: see `dreamcache.model.integration`; the paper's is spatial_concat.
+    unet: the reference is encoded by the frozen base.
     """
 
     timestep: int = 1
     text: str = ""
-    parts: tuple[Literal["middle", "decoder"], ...] = ("middle", "decoder")
+    parts: tuple[Literal["encoder", "middle", "decoder"], ...] = ("middle", "decoder")
     every: int = 2
     places: tuple[str, ...] = ()
+    features: FeatureSource = "own"
+    integration: IntegrationName = "spatial_concat"
+    unet: Literal["frozen", "trained"] = "frozen"
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     def __post_init__(self) -> None:
         _check(0 <= self.timestep < 1000, "timestep", "from 0 to 999", self.timestep)
         _check(self.every >= 1, "every", "at least 1", self.every)
-        _check(bool(self.parts or self.places), "parts", "middle, decoder or both", self.parts)
+        _check(bool(self.parts or self.places), "parts", "of encoder, middle and decoder", self.parts)
+        _check(
+            self.unet == "frozen",
+            "unet",
+            "frozen: a trained one is a second U-Net of the base's size, whose features no other adapter could share",
+            self.unet,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -56,8 +56,8 @@ def plan(spec: JobSpec) -> Plan:
     """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     base = describe_base(spec.model.base, spec.model.revision)
     adapter = describe_adapter(spec.model.adapter, base)
-    reference = spec.reference.resolved(base.native_size, adapter.places, spec.model.dtype)
-    lacking = [place for place in adapter.places if place not in reference.places]
+    reference = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
+    lacking = [place for place in adapter.feature_places if place not in reference.places]
     if lacking:
         raise SpecError(f"reference.places: must hold every place of the adapter, lacks {', '.join(lacking)}")
     rows: list[dict[str, Any]] = []

@@ -248,8 +248,12 @@ def test_places_are_configuration(make: MakeTrainer) -> None:
     )
     with pytest.raises(ModelError, match="not a spatial transformer"):
         places(places=("up_blocks.9",))
-    with pytest.raises(ModelError, match="must be in the middle or the decoder half"):
-        places(places=("down_blocks.0.attentions.0",))
+    assert places(parts=("encoder",)) == (
+        "down_blocks.0.attentions.1",
+        "down_blocks.1.attentions.1",
+        "down_blocks.2.attentions.1",
+    )
+    assert len(places(parts=("encoder", "middle", "decoder"), every=1)) == 16
 
 
 def test_bfloat16_and_divergence(make: MakeTrainer) -> None:

@@ -22,13 +22,12 @@ from dreamcache.artifacts import (
     ADAPTER_CONFIG,
     ADAPTER_FORMAT,
     ADAPTER_WEIGHTS,
-    INTEGRATION,
     AdapterInfo,
     BaseInfo,
 )
 from dreamcache.errors import ModelError
 from dreamcache.model.adapter import DreamCacheAdapter
-from dreamcache.model.places import check_reachable, default_places, place_shapes
+from dreamcache.model.places import default_places, place_shapes
 from dreamcache.storage.filesystem import join, store_for
 
 PUBLISHED_PLACES = {
@@ -62,7 +61,8 @@ def save_adapter(
     config = {
         "format": ADAPTER_FORMAT,
         "base": {"name": base.name, "revision": base.revision, "fingerprint": base.fingerprint},
-        "integration": INTEGRATION,
+        "integration": adapter.integration,
+        "features": adapter.features,
         "places": list(adapter.places),
         "step": step,
         "parameters": sum(p.numel() for p in adapter.parameters()),
@@ -77,8 +77,9 @@ def save_adapter(
 
 def load_adapter(info: AdapterInfo, unet: UNet2DConditionModel) -> DreamCacheAdapter:
     """The adapter described by `info`, for this U-Net, in float32 on the CPU. Raises ModelError on a mismatch."""
-    check_reachable(info.places)
-    adapter = DreamCacheAdapter(place_shapes(unet, info.places))
+    adapter = DreamCacheAdapter(
+        place_shapes(unet, info.places, info.features), integration=info.integration, features=info.features
+    )
     where = f"adapter '{info.location}'"
     try:
         tensors = load((Path(info.location) / ADAPTER_WEIGHTS).read_bytes())

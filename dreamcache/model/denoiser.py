@@ -1,7 +1,8 @@
 """One guided prediction: the branches of guidance through the two halves of the U-Net, with the image condition.
 
-Branches that share their text share the encoder half: combined guidance costs 2 encoder and 3 decoder halves.
-Knows halves, injection and guidance; knows nothing of prompts, schedulers or images.
+Branches that share their text share the encoder half: combined guidance costs 2 encoder and 3 decoder halves. Only an
+adapter with places in the encoder half, an ablation, has every branch run it. Knows halves, injection and guidance;
+knows nothing of prompts, schedulers or images.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from torch import Tensor
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.guidance import BRANCHES, guide
 from dreamcache.model.inject import Memory, injecting
-from dreamcache.model.unet import decoder_half, encoder_half
+from dreamcache.model.places import reach_the_encoder
+from dreamcache.model.unet import EncoderState, decoder_half, encoder_half
 
 Projected = Mapping[str, KeysValues]
 """One subject's adapter keys and values by place, each [1, heads, tokens, head size]."""
@@ -58,19 +60,30 @@ class GuidedDenoiser:
         self.text_scale = given.text_scale.view(-1, 1, 1, 1)
         self.image_scale = given.image_scale.view(-1, 1, 1, 1)
         self.memory = self._memory(given)
+        self.shares_encoder = adapter is None or not reach_the_encoder(adapter.places)
 
     def __call__(self, x: Tensor, timestep: Tensor) -> Tensor:
-        state = encoder_half(self.unet, torch.cat([x, x]), timestep, self.encoder_text)
-        if self.mode != "text":
-            state = state.rows(self.from_encoder)
         if self.memory is None or self.adapter is None:
-            predictions = decoder_half(self.unet, state, self.decoder_text)
-        else:
+            predictions = self._decode(self._encode_shared(x, timestep))
+        elif self.shares_encoder:
+            state = self._encode_shared(x, timestep)
             with injecting(self.unet, self.adapter, self.memory):
-                predictions = decoder_half(self.unet, state, self.decoder_text)
+                predictions = self._decode(state)
+        else:
+            every = torch.cat([x] * len(self.branches))
+            with injecting(self.unet, self.adapter, self.memory):
+                predictions = self._decode(encoder_half(self.unet, every, timestep, self.decoder_text))
         return guide(
             self.mode, list(predictions.chunk(len(self.branches))), self.image_scale, self.text_scale
         )
+
+    def _encode_shared(self, x: Tensor, timestep: Tensor) -> EncoderState:
+        """One encoder pass a text, in the rows of the branches."""
+        state = encoder_half(self.unet, torch.cat([x, x]), timestep, self.encoder_text)
+        return state if self.mode == "text" else state.rows(self.from_encoder)
+
+    def _decode(self, state: EncoderState) -> Tensor:
+        return decoder_half(self.unet, state, self.decoder_text)
 
     def _memory(self, given: Conditions) -> Memory | None:
         """Stacks keys and values once for all steps: a row for each image branch of each sample with a subject."""

@@ -16,7 +16,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from dreamcache.model.adapter import AdapterBlock, DreamCacheAdapter, KeysValues
+from dreamcache.model.adapter import DreamCacheAdapter, Integration, KeysValues
 from dreamcache.model.places import transformer_at
 
 
@@ -51,27 +51,34 @@ def injecting(
             handle.remove()
 
 
-def _hook(block: nn.Module, adapter: AdapterBlock, memory: Memory, kv: KeysValues) -> list[RemovableHandle]:
+def _hook(block: nn.Module, adapter: Integration, memory: Memory, kv: KeysValues) -> list[RemovableHandle]:
+    target = {"self_attention": block.attn1, "text_attention": block.attn2, "block": block}[adapter.point]
     # attn1 sees norm1(x) only, while the adapter needs x itself: one hook keeps x, the other joins.
+    source = target if adapter.point == "text_attention" else block
     kept: list[Tensor] = []
 
     def keep_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         kept[:] = [args[0] if args else kwargs["hidden_states"]]
 
     def join(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        return blend(adapter, kept.pop(), output, memory, kv)
+        return blend(adapter, kept.pop(), output, memory, kv, module)
 
     return [
-        block.register_forward_pre_hook(keep_input, with_kwargs=True),
-        block.attn1.register_forward_hook(join),
+        source.register_forward_pre_hook(keep_input, with_kwargs=True),
+        target.register_forward_hook(join),
     ]
 
 
-def blend(adapter: AdapterBlock, x: Tensor, self_attention: Tensor, memory: Memory, kv: KeysValues) -> Tensor:
-    """The adapter's output on the rows that have a subject, the base's on the others; [B, tokens, C]."""
+def blend(
+    adapter: Integration, x: Tensor, output: Tensor, memory: Memory, kv: KeysValues, module: nn.Module
+) -> Tensor:
+    """The adapter's output on the rows that have a subject, the base's on the others; [B, tokens, C].
+
+    output: of the base's `module`, at the integration's point.
+    """
     rows = memory.rows
-    base = self_attention if rows is None else self_attention.index_select(0, rows)
-    joined = adapter(x if rows is None else x.index_select(0, rows), base, kv)
+    base = output if rows is None else output.index_select(0, rows)
+    joined = adapter(x if rows is None else x.index_select(0, rows), base, kv, module)
     if memory.strength is not None:
         joined = torch.lerp(base, joined.to(base.dtype), memory.strength.to(base.dtype))
-    return joined if rows is None else self_attention.index_copy(0, rows, joined.to(self_attention.dtype))
+    return joined if rows is None else output.index_copy(0, rows, joined.to(output.dtype))

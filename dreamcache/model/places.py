@@ -10,8 +10,12 @@ from collections.abc import Iterable
 from diffusers import UNet2DConditionModel
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
+from dreamcache.artifacts import feature_places
+from dreamcache.config import FeatureSource
 from dreamcache.errors import ModelError, did_you_mean
-from dreamcache.model.adapter import PlaceShape
+from dreamcache.model.integration import PlaceShape
+
+PARTS = {"encoder": "down_blocks", "middle": "mid_block", "decoder": "up_blocks"}
 
 
 def transformer_at(unet: UNet2DConditionModel, place: str) -> Transformer2DModel:
@@ -36,23 +40,36 @@ def all_places(unet: UNet2DConditionModel) -> tuple[str, ...]:
 
 def default_places(unet: UNet2DConditionModel) -> tuple[str, ...]:
     """The paper's choice: the middle block and every second decoder transformer (numbers 1, 3, 5, 7)."""
-    places = all_places(unet)
-    middle = [place for place in places if place.startswith("mid_block")]
-    decoder = [place for place in places if place.startswith("up_blocks")]
-    return tuple(middle + decoder[1::2])
+    return chosen_places(unet, ("middle", "decoder"), every=2)
 
 
-def place_shapes(unet: UNet2DConditionModel, places: Iterable[str]) -> dict[str, PlaceShape]:
-    """Width and heads of the transformer block at each place."""
+def place_shapes(
+    unet: UNet2DConditionModel, places: Iterable[str], features: FeatureSource = "own"
+) -> dict[str, PlaceShape]:
+    """Widths and heads of the transformer block at each place, and the channels of the features it reads."""
     shapes = {}
     for place in places:
-        attention = transformer_at(unet, place).transformer_blocks[0].attn1
-        shapes[place] = PlaceShape(channels=attention.to_q.in_features, heads=attention.heads)
+        block = transformer_at(unet, place).transformer_blocks[0]
+        source = transformer_at(unet, feature_places((place,), features)[0])
+        shapes[place] = PlaceShape(
+            channels=block.attn1.to_q.in_features,
+            heads=block.attn1.heads,
+            text=block.attn2.to_k.in_features,
+            feature=source.in_channels,
+        )
     return shapes
 
 
-def check_reachable(places: Iterable[str]) -> None:
-    """Raises ModelError for a place in the encoder half, which guidance's branches share: no image enters there."""
-    inside = [place for place in places if place.startswith("down_blocks")]
-    if inside:
-        raise ModelError(f"place '{inside[0]}': adapters act in the middle and decoder half only")
+def reach_the_encoder(places: Iterable[str]) -> bool:
+    """Whether an image enters the encoder half, so that branches of guidance with the same text cannot share it."""
+    return any(place.startswith("down_blocks") for place in places)
+
+
+def chosen_places(unet: UNet2DConditionModel, parts: Iterable[str], every: int) -> tuple[str, ...]:
+    """The middle block's, and every n-th transformer of encoder and decoder, in forward order (METHOD section 7)."""
+    known = all_places(unet)
+    found: list[str] = []
+    for part, prefix in PARTS.items():
+        inside = [place for place in known if place.startswith(prefix)] if part in parts else []
+        found += inside if part == "middle" else inside[every - 1 :: every]
+    return tuple(found)

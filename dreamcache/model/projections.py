@@ -30,7 +30,7 @@ class ProjectionCache:
         found = self._kept.get(subject.cache_key)
         if found is None:
             weight = next(self.adapter.parameters())
-            maps = {place: subject.maps[place][None].to(weight) for place in self.adapter.places}
+            maps = {place: subject.maps[place][None].to(weight) for place in self.adapter.feature_places}
             found = self._kept[subject.cache_key] = self.adapter.project(maps)
             self.num_bytes += _size(found)
             while self.num_bytes > self.max_bytes and len(self._kept) > 1:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from dreamcache.artifacts import BaseInfo
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
-from dreamcache.train_config import TrainSettings
+from dreamcache.train_config import CAPTION, ReferenceSettings, TrainSettings
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 
@@ -23,7 +24,8 @@ tags: [dreamcache, stable-diffusion, personalization]
 # {name}
 
 A DreamCache adapter (CVPR 2025, arXiv 2411.17786) for `{base}`{revision}, fingerprint `{fingerprint}`.
-{parameters:.2f} M parameters at {count} places: {places}. Trained by dreamcache; the base model is unchanged.
+{parameters:.2f} M parameters at {count} places: {places}. Integration: {integration}. Trained by dreamcache; the base
+model is unchanged.
 
 ## Use
 
@@ -32,7 +34,7 @@ from dreamcache import DreamCachePipeline
 pipe = DreamCachePipeline.from_pretrained("{base}"{revision_argument}, adapter="path/of/this/folder")
 ```
 
-In a job file: `model.adapter: <this folder>`, and as in training `reference: {{timestep: {timestep}, text: {text!r}}}`.
+In a job file: `model.adapter: <this folder>`, and as in training `reference: {reference}`.
 
 ## Training
 
@@ -71,7 +73,7 @@ def export_adapter(folder: TrainFolder, adapter: DreamCacheAdapter, made: Made) 
     training = {
         "name": made.name,
         "settings": settings.course(),
-        "reference": {"timestep": settings.reference.timestep, "text": settings.reference.text},
+        "reference": _job_settings(settings.reference),
         "validation": made.curves.last_validation(),
     }
     folder.store.write(folder.at("adapter", "README.md"), card(adapter, made).encode())
@@ -93,8 +95,9 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
         "parameters": sum(p.numel() for p in adapter.parameters()) / 1e6,
         "count": len(adapter.places),
         "places": ", ".join(f"`{place}`" for place in adapter.places),
-        "timestep": settings.reference.timestep,
-        "text": settings.reference.text,
+        "integration": settings.reference.integration
+        + (", all places read the middle block's features" if adapter.features == "middle" else ""),
+        "reference": json.dumps(_job_settings(settings.reference)),
         "steps": made.step,
         "batch": settings.global_batch,
         "data": _public(settings.data.path),
@@ -111,6 +114,11 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
         "table": "\n".join(rows) or "| not validated | | | |",
     }
     return CARD.format(**values)
+
+
+def _job_settings(reference: ReferenceSettings) -> dict[str, Any]:
+    """What a job's `reference` must say to encode as this training did; a job has no captions, but class names."""
+    return {"timestep": reference.timestep, "text": reference.text.replace(CAPTION, "a {class_name}")}
 
 
 def _public(place: str) -> str:

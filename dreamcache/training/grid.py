@@ -16,7 +16,7 @@ from dreamcache.config import EncodeSettings
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.text import PromptError
 from dreamcache.pipeline import DreamCachePipeline
-from dreamcache.train_config import TrainSettings
+from dreamcache.train_config import CAPTION, TrainSettings
 
 
 def sample_grid(
@@ -28,28 +28,32 @@ def sample_grid(
 ) -> Image.Image:
     """A row per item: its reference, its target, and an image of its caption with that reference."""
     pipe = DreamCachePipeline(base, info, copy.deepcopy(adapter))  # the pipeline casts its adapter in place
-    encode = EncodeSettings(
-        size=items[0]["pixels"].shape[-1],
-        timestep=settings.reference.timestep,
-        text=settings.reference.text,
-        segmenter="none",
-    )
+    side = items[0]["pixels"].shape[-1]
+    encodes = [
+        EncodeSettings(
+            size=side,
+            timestep=settings.reference.timestep,
+            text=settings.reference.text.replace(CAPTION, item["caption"]),
+            segmenter="none",
+        )
+        for item in items
+    ]
     views = [as_image(item["reference"]) for item in items]
     every = settings.every
     drawn = pipe(
         [_fitting(pipe, item["caption"]) for item in items],
-        [pipe.encode_reference(view, settings=encode) for view in views],
+        [pipe.encode_reference(view, settings=one) for view, one in zip(views, encodes, strict=True)],
         text_scale=every.text_scale,
         image_scale=every.image_scale,
         num_inference_steps=every.sample_steps,
-        height=encode.size,
-        width=encode.size,
+        height=side,
+        width=side,
         generator=[torch.Generator().manual_seed(number) for number in range(len(items))],
     ).images
-    grid = Image.new("RGB", (3 * encode.size, len(items) * encode.size))
+    grid = Image.new("RGB", (3 * side, len(items) * side))
     for row, (item, view, image) in enumerate(zip(items, views, drawn, strict=True)):
         for column, picture in enumerate((view, as_image(item["pixels"]), image)):
-            grid.paste(picture, (column * encode.size, row * encode.size))
+            grid.paste(picture, (column * side, row * side))
     return grid
 
 

@@ -17,13 +17,12 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor, nn
 
-from dreamcache.errors import ModelError
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.inject import Memory, injecting
-from dreamcache.model.places import all_places, transformer_at
+from dreamcache.model.places import all_places, chosen_places, transformer_at
 from dreamcache.model.tap import tap_features
 from dreamcache.model.unet import decoder_half, encoder_half
-from dreamcache.train_config import TrainSettings
+from dreamcache.train_config import CAPTION, TrainSettings
 
 Batch = Mapping[str, Any]
 """A collated batch of `train_data` items: tensors on any device, captions as a list of texts."""
@@ -43,7 +42,8 @@ class AdapterLoss(nn.Module):
         self.settings = settings
         self._frozen = (base,)
         self.scheduler = DDPMScheduler.from_config(base.scheduler.config)
-        self._null = {text: self._embed([text]) for text in ("", settings.reference.text)}
+        fixed = {"", settings.reference.text}
+        self._null = {text: self._embed([text]) for text in fixed if CAPTION not in text}
 
     @property
     def base(self) -> StableDiffusionPipeline:
@@ -82,10 +82,17 @@ class AdapterLoss(nn.Module):
             noise = batch["reference_noise"].to(latents).index_select(0, rows)
             step = torch.full((len(rows),), settings.timestep, device=latents.device)
             noised = self.scheduler.add_noise(latents, noise, step).to(self.base.unet.dtype)
-            text = self._null[settings.text].expand(len(rows), -1, -1)
-            features = tap_features(self.base.unet, noised, step, text, self.adapter.places)
+            text = self._reference_text([batch["caption"][row] for row in rows.tolist()])
+            features = tap_features(self.base.unet, noised, step, text, self.adapter.feature_places)
         with self._autocast():
             return self.adapter.project(features)
+
+    def _reference_text(self, captions: Sequence[str]) -> Tensor:
+        """Embeddings of the encoding pass's text, one row for each of these samples."""
+        text = self.settings.reference.text
+        if text in self._null:
+            return self._null[text].expand(len(captions), -1, -1)
+        return self._embed([text.replace(CAPTION, caption) for caption in captions])
 
     @torch.no_grad()
     def level_errors(self, batch: Batch, level: int, others: Mapping[str, Batch | None]) -> dict[str, Tensor]:
@@ -163,15 +170,8 @@ class AdapterLoss(nn.Module):
 def trained_places(unet: Any, settings: TrainSettings) -> tuple[str, ...]:
     """The places that `settings.reference` asks for, in forward order. Raises ModelError for one that is not there."""
     wanted = settings.reference
+    for place in wanted.places:
+        transformer_at(unet, place)
     if wanted.places:
-        for place in wanted.places:
-            transformer_at(unet, place)
-            if place.startswith("down_blocks"):
-                raise ModelError(
-                    f"place '{place}': must be in the middle or the decoder half, which the reference enters; "
-                    f"the encoder half is shared by the branches of guidance"
-                )
         return tuple(place for place in all_places(unet) if place in wanted.places)
-    middle = [p for p in all_places(unet) if p.startswith("mid_block") and "middle" in wanted.parts]
-    decoder = [p for p in all_places(unet) if p.startswith("up_blocks") and "decoder" in wanted.parts]
-    return tuple(middle + decoder[wanted.every - 1 :: wanted.every])
+    return chosen_places(unet, wanted.parts, wanted.every)

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from dreamcache import DreamCachePipeline, SubjectFeatures
 from dreamcache.errors import ModelError
 from dreamcache.model import denoiser
-from dreamcache.model.adapter import AdapterBlock
+from dreamcache.model.integration.spatial_concat import SpatialConcat
 from dreamcache.model.sampler import SCHEDULERS
 from dreamcache.model.text import PromptError
 
@@ -111,8 +111,8 @@ def test_subject_is_projected_once_and_encoder_half_is_shared(
 ) -> None:
     projected: list[int] = []
     rows: list[int] = []
-    project, encode = AdapterBlock.project, denoiser.encoder_half
-    monkeypatch.setattr(AdapterBlock, "project", lambda self, f: projected.append(1) or project(self, f))
+    project, encode = SpatialConcat.project, denoiser.encoder_half
+    monkeypatch.setattr(SpatialConcat, "project", lambda self, f: projected.append(1) or project(self, f))
     monkeypatch.setattr(
         denoiser, "encoder_half", lambda u, x, t, text: rows.append(len(x)) or encode(u, x, t, text)
     )

@@ -1,0 +1,40 @@
+"""Textual sum: the reference is read as further text, as in IP-Adapter's decoupled cross-attention (arXiv 2308.06721).
+
+    F' = LayerNorm(Linear_{C -> W}(F))                                   tokens of the text's width W
+    x  = x + Out( Attention(q, K T, V T) + Attention(q, K' F', V' F') )   q, K, V, Out: the base's own, frozen
+
+K', V' at all 16 text attentions of SD 1.5 are 19.2 M, the paper's 19 M; at the five default places 6.4 M, and 3.2 M for
+the tokens, which the paper's count leaves out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from dreamcache.model.integration.base import Integration, KeysValues, PlaceShape, Point
+
+
+class TextualSum(Integration):
+    """Text attention plus reference, by the same queries; the values, zero at first, are the gate."""
+
+    point: ClassVar[Point] = "text_attention"
+
+    def __init__(self, shape: PlaceShape) -> None:
+        super().__init__(shape)
+        self.to_tokens = nn.Linear(shape.feature_channels, shape.text)
+        self.norm = nn.LayerNorm(shape.text)
+        self.to_k = nn.Linear(shape.text, shape.channels, bias=False)
+        self.to_v = nn.Linear(shape.text, shape.channels, bias=False)
+        nn.init.zeros_(self.to_v.weight)
+
+    def project(self, feature: Tensor) -> KeysValues:
+        tokens = self.norm(self.to_tokens(feature.flatten(2).transpose(1, 2)))
+        return KeysValues(keys=self._split(self.to_k(tokens)), values=self._split(self.to_v(tokens)))
+
+    def forward(self, x: Tensor, output: Tensor, memory: KeysValues, base: Any) -> Tensor:
+        read = self._attend(self._split(base.to_q(x)), memory)
+        # The bias of the output projection is in `output` already.
+        return output + functional.linear(read, base.to_out[0].weight)
