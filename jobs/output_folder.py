@@ -14,10 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from dreamcache.errors import SpecError
 from dreamcache.storage.filesystem import join, store_for
+from jobs.claim import claim
 from jobs.spec import JobSpec, dump_spec
 
 PLAN_ROWS_PER_PART = 100_000
@@ -37,41 +37,7 @@ class OutputFolder:
 
     def claim(self, spec: JobSpec) -> None:
         """Makes the folder this job's. Raises SpecError `other_job` when it is another's or holds other files."""
-        text = (JOB_MARK + dump_spec(spec)).encode()
-        try:
-            held = self._held_job()
-        except FileNotFoundError:
-            stranger = next(iter(self.store.list(self.uri + "/")), None)
-            if stranger is not None:
-                raise SpecError(
-                    f"output '{self.uri}': must be empty or this job's, but holds '{stranger.uri}' and no job.yaml; "
-                    f"choose another folder",
-                    code="other_job",
-                ) from None
-            if self.store.create(self.at("job.yaml"), text):
-                return
-            held = self._held_job()
-        name = held.get("name")
-        if name != spec.name:
-            raise SpecError(
-                f"output '{self.uri}': belongs to job '{name}', this one is '{spec.name}'; choose another folder, "
-                f"or give this job that name to go on with it",
-                code="other_job",
-            )
-        self.store.write(self.at("job.yaml"), text)
-
-    def _held_job(self) -> dict[str, Any]:
-        """The spec that an earlier run wrote here; FileNotFoundError when there is no job.yaml."""
-        text = self.store.read(self.at("job.yaml"))
-        # A user's own job file may lie here under the same name; it is never overwritten.
-        held = yaml.safe_load(text) if text.startswith(JOB_MARK.encode()) else None
-        if not isinstance(held, dict):
-            raise SpecError(
-                f"output '{self.uri}': must be empty or this job's, but holds a job.yaml that no run wrote; "
-                f"choose another folder",
-                code="other_job",
-            )
-        return held
+        claim(self.uri, "job.yaml", kind="job", name=spec.name, mark=JOB_MARK, spec=dump_spec(spec))
 
     def write_plan(self, table: pa.Table) -> None:
         """plan/part-*.parquet, sorted as the catalog is."""

@@ -10,11 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from dreamcache.artifacts import describe_adapter, describe_base
-from dreamcache.errors import DreamCacheError, SpecError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.errors import DreamCacheError
+from dreamcache.storage.filesystem import join
+from jobs.claim import claim
 from jobs.cluster import join_cluster, told_by_worker
 from jobs.train_progress import TrainProgress
 from jobs.train_spec import TrainSpec, dump_train_spec
@@ -54,7 +53,7 @@ def run_training(spec: TrainSpec, *, quiet: bool = False, address: str | None = 
     base = describe_base(spec.model.base, spec.model.revision)
     if spec.model.adapter:
         describe_adapter(spec.model.adapter, base)
-    _claim(spec)
+    claim(spec.output, "train.yaml", kind="training", name=spec.name, mark=MARK, spec=dump_train_spec(spec))
     progress = TrainProgress(spec, quiet)
     progress.mark("starting", message="")
     join_cluster(
@@ -122,26 +121,3 @@ def _fit(spec: TrainSpec) -> None:
         raise DreamCacheError(
             f"{told}; the same command goes on from the last checkpoint", code="worker_error"
         ) from error
-
-
-def _claim(spec: TrainSpec) -> None:
-    """Makes the folder this training's. Raises SpecError `other_job` when it is another's or holds other files."""
-    store, place = store_for(spec.output), join(spec.output, "train.yaml")
-    text = (MARK + dump_train_spec(spec)).encode()
-    if store.stat(place) is None:
-        stranger = next(iter(store.list(spec.output)), None)
-        if stranger is not None:
-            raise SpecError(
-                f"output '{spec.output}': must be empty or this training's, but holds '{stranger.uri}'; choose "
-                f"another folder",
-                code="other_job",
-            )
-    else:
-        held = store.read(place)
-        name = yaml.safe_load(held).get("name") if held.startswith(MARK.encode()) else None
-        if name != spec.name:
-            raise SpecError(
-                f"output '{spec.output}': belongs to '{name}', this training is '{spec.name}'; choose another folder",
-                code="other_job",
-            )
-    store.write(place, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.utils.data import default_collate
 from dreamcache import DreamCachePipeline
 from dreamcache.artifacts import describe_adapter, describe_base
 from dreamcache.errors import DreamCacheError, ModelError, SpecError
+from dreamcache.model.adapter_io import save_adapter
 from dreamcache.model.base import load_base
 from dreamcache.train import Trainer
 from dreamcache.train_config import (
@@ -28,6 +30,7 @@ from dreamcache.train_config import (
     TransformSettings,
 )
 from dreamcache.training.checkpoints import Checkpoint, TrainFolder
+from dreamcache.training.export import job_settings
 from dreamcache.training.loop import TrainLoop
 from tests.tiny import save_base
 from tests.train_samples import write_folder
@@ -140,6 +143,77 @@ def test_the_same_gradients_another_way(make: MakeTrainer, changes: dict[str, An
     whole, parts = first_gradients(make(**options)), first_gradients(make(**options, **changes))
     for name, value in whole.items():
         assert (parts[name] - value).norm() <= 1e-3 * value.norm(), name
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        ReferenceSettings(integration="spatial_sum", features="middle", text="{caption}"),
+        ReferenceSettings(integration="textual_sum", parts=("encoder", "middle")),
+        ReferenceSettings(integration="decoupled", parts=("encoder", "decoder"), every=3),
+    ],
+    ids=lambda reference: reference.integration,
+)
+def test_variants_get_gradients_everywhere(make: MakeTrainer, reference: ReferenceSettings) -> None:
+    """Away from its start every parameter of a variant learns, and gradient checkpointing changes nothing of it."""
+    trainer = make(reference=reference, size=128, gradient_checkpointing=True)
+    with torch.no_grad():
+        for parameter in trainer.adapter.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    batch = default_collate([trainer.items[n] for n in range(2)])
+
+    def gradients() -> dict[str, torch.Tensor]:
+        trainer.adapter.zero_grad()
+        with ExitStack() as hooks:
+            trainer.loss(batch, hooks).mean().backward()
+        return {name: p.grad.clone() for name, p in trainer.adapter.named_parameters() if p.grad is not None}
+
+    checkpointed = gradients()
+    trainer.base.unet.disable_gradient_checkpointing()
+    assert len(checkpointed) == len(list(trainer.adapter.parameters()))
+    for name, value in gradients().items():
+        assert bool(value.any()), name
+        assert (checkpointed[name] - value).norm() <= 1e-3 * value.norm(), name
+    assert all(p.grad is None for p in trainer.base.unet.parameters())
+
+
+def test_the_caption_as_encoding_text(make: MakeTrainer) -> None:
+    """{caption} is each sample's own; what a job is told to set has the class name in its place."""
+    own, fixed = (
+        make(reference=ReferenceSettings(text=text)) for text in ("see {caption}", "see a box number 0")
+    )
+    batch = default_collate([own.validation[n] for n in range(2)])
+    assert batch["caption"] == ["a box number 0", "a box number 1"]
+    ours, theirs = (trainer.loss.read(batch, torch.arange(2)) for trainer in (own, fixed))
+    same = [
+        torch.allclose(ours[place].keys[n], theirs[place].keys[n], atol=1e-5)
+        for place in ours
+        for n in (0, 1)
+    ]
+    assert all(same[::2]) and not any(same[1::2])
+    assert job_settings(own.settings.reference)["text"] == "see a {class_name}"
+
+
+def test_what_is_asked_for_must_be_what_is_gone_on_from(make: MakeTrainer, tmp_path: Path) -> None:
+    trainer = make()
+    save_adapter(trainer.adapter, str(tmp_path), base=trainer.info, step=5)
+    start = describe_adapter(str(tmp_path), trainer.info)
+    for changes in ({"integration": "spatial_sum"}, {"features": "middle"}, {"every": 1}):
+        settings = replace(trainer.settings, reference=ReferenceSettings(**changes))
+        with pytest.raises(SpecError, match=r"set reference\.(integration|features|places) to the adapter's"):
+            Trainer(trainer.base, trainer.info, settings, start=start)
+    with pytest.raises(ValueError, match="unet must be frozen"):
+        ReferenceSettings(unet="trained")
+
+
+def test_checkpoints_of_an_older_release_are_gone_on_from(tmp_path: Path) -> None:
+    """A setting that did not exist then counts as its default."""
+    folder, course = TrainFolder(str(tmp_path)), TrainSettings(data=DataSettings(path="")).course()
+    old = {name: value for name, value in course.items() if name != "reference.integration"}
+    folder.save(Checkpoint(step=1, tensors={"a": torch.zeros(1)}), old, keep=1)
+    assert folder.newest(course, course) is not None
+    with pytest.raises(ModelError, match=r"reference\.integration was 'spatial_concat', is 'decoupled'"):
+        folder.newest({**course, "reference.integration": "decoupled"}, course)
 
 
 def test_a_batch_without_any_reference_has_zero_gradients(make: MakeTrainer) -> None:

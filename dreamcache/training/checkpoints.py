@@ -72,15 +72,19 @@ class TrainFolder:
         for old in {*held, *files} - set(files[-keep:]):
             self.store.delete(self.at("checkpoints", old))
 
-    def newest(self, course: Mapping[str, Any]) -> Checkpoint | None:
+    def newest(
+        self, course: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> Checkpoint | None:
         """The newest checkpoint, None when there is none.
 
-        Raises ModelError when it is damaged, or when another training, named by its settings, wrote it.
+        defaults: of settings that the release which wrote the checkpoint may not have known. Raises ModelError when
+        it is damaged, or when another training, named by its settings, wrote it.
         """
         found = self.read_json(f"checkpoints/{LATEST}")
         if found is None:
             return None
-        self._check_course(found["course"], json.loads(json.dumps(course)))
+        held = {**(defaults or {}), **found["course"]}
+        self._check_course(json.loads(json.dumps(held)), json.loads(json.dumps(course)))
         data = self.store.read(self.at("checkpoints", found["file"]))
         if keys.of_bytes(data) != found["sha256"]:
             raise ModelError(

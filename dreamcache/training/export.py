@@ -73,7 +73,7 @@ def export_adapter(folder: TrainFolder, adapter: DreamCacheAdapter, made: Made) 
     training = {
         "name": made.name,
         "settings": settings.course(),
-        "reference": _job_settings(settings.reference),
+        "reference": job_settings(settings.reference),
         "validation": made.curves.last_validation(),
     }
     folder.store.write(folder.at("adapter", "README.md"), card(adapter, made).encode())
@@ -97,7 +97,7 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
         "places": ", ".join(f"`{place}`" for place in adapter.places),
         "integration": settings.reference.integration
         + (", all places read the middle block's features" if adapter.features == "middle" else ""),
-        "reference": json.dumps(_job_settings(settings.reference)),
+        "reference": json.dumps(job_settings(settings.reference)),
         "steps": made.step,
         "batch": settings.global_batch,
         "data": _public(settings.data.path),
@@ -116,7 +116,7 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
     return CARD.format(**values)
 
 
-def _job_settings(reference: ReferenceSettings) -> dict[str, Any]:
+def job_settings(reference: ReferenceSettings) -> dict[str, Any]:
     """What a job's `reference` must say to encode as this training did; a job has no captions, but class names."""
     return {"timestep": reference.timestep, "text": reference.text.replace(CAPTION, "a {class_name}")}
 

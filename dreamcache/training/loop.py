@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dreamcache.train import Step, Trainer
+from dreamcache.train_config import DataSettings, TrainSettings
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 from dreamcache.training.export import Made, export_adapter
@@ -43,7 +44,7 @@ class TrainLoop:
             "base": trainer.info.fingerprint,
             "data.samples": trainer.num_samples,
         }
-        found = folder.newest(self.course)
+        found = folder.newest(self.course, TrainSettings(data=DataSettings(path="")).course())
         if found is not None:
             trainer.resume(found)
         self.curves = Curves.load(folder, trainer.step)

@@ -28,10 +28,21 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class PlainModel:
-    """e(x, t, cI, cT) with one full U-Net pass a call."""
+    """e(x, t, cI, cT) with one full U-Net pass a call.
 
-    def __init__(self, unet: Any, adapter: dict[str, Tensor], places: list[str]) -> None:
+    integration: one of METHOD section 7. source: the place whose features all places read, None for each its own.
+    """
+
+    def __init__(
+        self,
+        unet: Any,
+        adapter: dict[str, Tensor],
+        places: list[str],
+        integration: str = "spatial_concat",
+        source: str | None = None,
+    ) -> None:
         self.unet, self.adapter, self.places = unet, adapter, places
+        self.integration, self.source = integration, source
 
     def features(self, latent: Tensor, timestep: int, null_text: Tensor) -> dict[str, Tensor]:
         kept: dict[str, Tensor] = {}
@@ -51,7 +62,7 @@ class PlainModel:
         blocks = {place: self.unet.get_submodule(place).transformer_blocks[0] for place in self.places}
         if image is not None:
             for place, block in blocks.items():
-                block.forward = self._block(place, block, image[place])
+                block.forward = self._block(place, block, image[self.source or place])
         try:
             return self.unet(x, t, text).sample
         finally:
@@ -65,17 +76,41 @@ class PlainModel:
             if name.startswith(place + ".")
         }
         heads = block.attn1.heads
+        batch, channels = feature.shape[:2]
+        tokens = feature.reshape(batch, channels, -1).permute(0, 2, 1)
+
+        def linear(name: str, x: Tensor) -> Tensor:
+            return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0.0)
+
+        def norm(name: str, x: Tensor) -> Tensor:
+            return layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+        def memory(x: Tensor) -> Tensor:
+            query = linear("to_q", norm("norm", x))
+            return linear("to_out", attention(query, linear("to_k", tokens), linear("to_v", tokens), heads))
 
         def forward(x: Tensor, *args: Any, encoder_hidden_states: Tensor, **kwargs: Any) -> Tensor:
-            batch, channels = feature.shape[:2]
-            tokens = feature.reshape(batch, channels, -1).permute(0, 2, 1)
-            query = layer_norm(x, weights["norm.weight"], weights["norm.bias"]) @ weights["to_q.weight"].T
-            key, value = tokens @ weights["to_k.weight"].T, tokens @ weights["to_v.weight"].T
-            memory = attention(query, key, value, heads) @ weights["to_out.weight"].T + weights["to_out.bias"]
-            joined = torch.cat([block.attn1(block.norm1(x)), memory], -1)
-            x = x + joined @ weights["join.weight"].T + weights["join.bias"]
-            x = x + block.attn2(block.norm2(x), encoder_hidden_states=encoder_hidden_states)
-            return x + block.ff(block.norm3(x))
+            spatial = block.attn1(block.norm1(x))
+            if self.integration == "spatial_concat":
+                spatial = linear("join", torch.cat([spatial, memory(x)], -1))
+            elif self.integration == "spatial_sum":
+                spatial = spatial + memory(x)
+            x = x + spatial
+            normed = block.norm2(x)
+            x = x + block.attn2(normed, encoder_hidden_states=encoder_hidden_states)
+            if self.integration == "textual_sum":
+                as_text = norm("norm", linear("to_tokens", tokens))
+                query = normed @ block.attn2.to_q.weight.T
+                read = attention(query, linear("to_k", as_text), linear("to_v", as_text), heads)
+                x = x + read @ block.attn2.to_out[0].weight.T
+            y = x + block.ff(block.norm3(x))
+            if self.integration == "decoupled":
+                hidden = linear("proj_in", y)
+                hidden = hidden + memory(hidden)
+                wide = linear("feed_forward.1", norm("feed_forward.0", hidden))
+                hidden = hidden + linear("feed_forward.3", wide * 0.5 * (1 + torch.erf(wide / math.sqrt(2))))
+                y = y + linear("proj_out", hidden)
+            return y
 
         return forward
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +14,15 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamcache import DreamCachePipeline, EncodeSettings
-from dreamcache.artifacts import describe_base
+from dreamcache.artifacts import BaseInfo, describe_base
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
 from dreamcache.model.places import default_places, place_shapes
 from dreamcache.storage.feature_cache import to_parquet
+from dreamcache.train import Trainer
+from dreamcache.train_config import DataSettings, LossSettings, TrainSettings
 from tests.tiny import make_tokenizer
+from tests.train_samples import write_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -29,8 +34,8 @@ def bfloat16_by_default() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def save_sd21(folder: Path) -> None:
-    """The published configuration of stable-diffusion-2-1-base, random weights in bf16: 2.6 GB."""
+def make_sd21(folder: Path) -> StableDiffusionPipeline:
+    """The published configuration of stable-diffusion-2-1-base, random weights; the tokenizer's files in `folder`."""
     unet = UNet2DConditionModel(
         sample_size=64,
         cross_attention_dim=1024,
@@ -63,7 +68,7 @@ def save_sd21(folder: Path) -> None:
         set_alpha_to_one=False,
         steps_offset=1,
     )
-    StableDiffusionPipeline(
+    return StableDiffusionPipeline(
         vae=vae,
         text_encoder=text,
         tokenizer=make_tokenizer(folder / "tokenizer"),
@@ -72,12 +77,12 @@ def save_sd21(folder: Path) -> None:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    ).save_pretrained(folder)
+    )
 
 
 @pytest.mark.usefixtures("bfloat16_by_default")
 def test_true_size(tmp_path: Path) -> None:
-    save_sd21(tmp_path)
+    make_sd21(tmp_path).save_pretrained(tmp_path)  # 2.6 GB
     info = describe_base(str(tmp_path))
     assert info.native_size == 512
     unet = UNet2DConditionModel.from_pretrained(tmp_path, subfolder="unet", dtype=torch.bfloat16)
@@ -111,3 +116,45 @@ def test_true_size(tmp_path: Path) -> None:
     ).images
     assert images.shape == (2, 512, 512, 3)
     assert torch.isfinite(torch.from_numpy(images)).all()
+
+
+def test_one_training_step(tmp_path: Path) -> None:
+    """512 px, bf16, gradient checkpointing, on a CPU: what it takes, and that the adapter alone has gradients."""
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        base = make_sd21(tmp_path)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    frozen = [p for part in (base.unet, base.vae, base.text_encoder) for p in part.eval().parameters()]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    info = BaseInfo(
+        name="sd21",
+        location=str(tmp_path),
+        revision=None,
+        fingerprint="0" * 64,
+        native_size=512,
+        prediction_type="epsilon",
+    )
+    settings = TrainSettings(
+        data=DataSettings(path=str(write_folder(tmp_path / "data", 1)), validation_samples=0),
+        loss=LossSettings(drop_text=0, drop_image=0, drop_both=0),
+        steps=1,
+        global_batch=1,
+        micro_batch=1,
+        precision="bfloat16",
+        gradient_checkpointing=True,
+    )
+    trainer = Trainer(base, info, settings)
+    started = time.perf_counter()
+    loss = trainer.mean_loss([next(trainer.steps()).loss])  # raises unless it is finite
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"one step: {seconds:.0f} s, peak memory of the process {peak:.1f} GiB, loss {loss:.3f}")
+    assert peak < 12
+    assert len(trainer.optimizer.state) == len(list(trainer.adapter.parameters()))
+    for name, parameter in trainer.adapter.named_parameters():
+        moment = trainer.optimizer.state[parameter]["exp_avg"]
+        # At first the join reads nothing of the reference, so the join alone has gradients other than zero.
+        assert bool(moment.isfinite().all()) and bool(moment.any()) == ("join" in name), name
+    assert all(p.grad is None and not p.requires_grad for p in frozen)

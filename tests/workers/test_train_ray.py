@@ -96,5 +96,5 @@ def test_a_users_error_is_one_line(alone: tuple[TrainReport, dict[str, Any]], ro
     with pytest.raises(DreamCacheError, match=r"loss.drop_both was 0.05, is 0.5.*the same command") as caught:
         train(root, "one", **{"train.loss.drop_both": 0.5, "workers.max_failures": 0})
     assert "\n" not in str(caught.value)
-    with pytest.raises(DreamCacheError, match="belongs to 'boxes'"):
+    with pytest.raises(DreamCacheError, match="belongs to training 'boxes'"):
         train(root, "one", name="other")

@@ -1,0 +1,40 @@
+"""An output folder belongs to one job or training: its spec, in a file that only we write, says to which.
+
+Knows the folder's storage; knows nothing of what else lies in it.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from dreamcache.errors import SpecError
+from dreamcache.storage.filesystem import join, store_for
+
+
+def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str) -> None:
+    """Makes the folder `name`'s: writes `mark` and `spec` as `file`. Once more for who has it is no error.
+
+    kind: "job" or "training", in messages. mark: the file's first line, since a user's own file may have that name;
+    it is never overwritten. Raises SpecError `other_job` when the folder is another's or holds other files.
+    """
+    store, uri, text = store_for(folder), join(folder, file), (mark + spec).encode()
+
+    def refuse(rule: str, remedy: str = "choose another folder") -> SpecError:
+        return SpecError(f"output '{folder}': {rule}; {remedy}", code="other_job")
+
+    if store.stat(uri) is None:
+        stranger = next(iter(store.list(folder.rstrip("/") + "/")), None)
+        if stranger is not None:
+            raise refuse(f"must be empty or this {kind}'s, but holds '{stranger.uri}' and no {file}")
+        if store.create(uri, text):  # of two at once only one gets it
+            return
+    held = store.read(uri)
+    owner = yaml.safe_load(held) if held.startswith(mark.encode()) else None
+    if not isinstance(owner, dict):
+        raise refuse(f"must be empty or this {kind}'s, but holds a {file} that no run wrote")
+    if owner.get("name") != name:
+        raise refuse(
+            f"belongs to {kind} '{owner.get('name')}', this one is '{name}'",
+            f"choose another folder, or give this {kind} that name to go on with it",
+        )
+    store.write(uri, text)
