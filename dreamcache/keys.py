@@ -22,9 +22,38 @@ def of_values(kind: str, **values: Any) -> str:
     return of_bytes(canonical_json({"kind": kind, **values}).encode())
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces; refuses NaN, whose text differs between readers."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+class Template:
+    """`of_values` of which some values are left open: the JSON around them is made once, the hashes are the same.
+
+    `between` are the texts before, between and after the open values, whose JSON goes in by order of name.
+    """
+
+    def __init__(self, kind: str, *, open_values: tuple[str, ...], **values: Any) -> None:
+        self.names = tuple(sorted(open_values))
+        marks = {name: f"\0{name}\0" for name in self.names}
+        rest = canonical_json({"kind": kind, **values, **marks})
+        between = []
+        for mark in marks.values():
+            if rest.count(canonical_json(mark)) != 1:
+                raise ValueError(f"the text {mark!r} is reserved and may be in no value of '{kind}'")
+            text, rest = rest.split(canonical_json(mark))
+            between.append(text)
+        self.between = (*between, rest)
+
+    def key(self, **values: Any) -> str:
+        """sha256 with the open values filled in, 64 hex digits."""
+        filled = [
+            text + canonical_json(values[name]) for text, name in zip(self.between, self.names, strict=False)
+        ]
+        return of_bytes(("".join(filled) + self.between[-1]).encode())
 
 
 def seed_of(item_id: str) -> int:

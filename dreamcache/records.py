@@ -61,12 +61,17 @@ def cache_key(reference_id: str, base_fingerprint: str, settings: EncodeSettings
 
     The class name counts only where a segmenter or the encoding pass is prompted with it.
     """
+    return features_template(base_fingerprint, settings, class_name).key(reference=reference_id)
+
+
+def features_template(base_fingerprint: str, settings: EncodeSettings, class_name: str) -> keys.Template:
+    """`cache_key` of many photos: all but `reference` is filled in."""
     asks = settings.segmenter in ("grounded-sam", "lang-sam") or settings.text_for("") != settings.text
     prompted = class_name if asks else None
-    return keys.of_values(
+    return keys.Template(
         "features",
+        open_values=("reference",),
         version=ENCODE_VERSION,
-        reference=reference_id,
         base=base_fingerprint,
         settings=settings.as_dict(),
         class_name=prompted,
@@ -101,13 +106,20 @@ def item_id(
     image_format: ImageFormat,
 ) -> str:
     """Hash of all that decides the pixels of the stored image; `seed` is the job's."""
-    return keys.of_values(
+    template = item_template(
+        seed=seed, adapter_fingerprint=adapter_fingerprint, settings=settings, image_format=image_format
+    )
+    return template.key(cache_key=cache_key, prompt=prompt, sample=sample, subject=subject_id)
+
+
+def item_template(
+    *, seed: int, adapter_fingerprint: str, settings: GenerationSettings, image_format: ImageFormat
+) -> keys.Template:
+    """`item_id` of many items of one job: `cache_key`, `prompt`, `sample` and `subject` are left open."""
+    return keys.Template(
         "item",
+        open_values=("cache_key", "prompt", "sample", "subject"),
         version=GENERATE_VERSION,
-        subject=subject_id,
-        cache_key=cache_key,
-        prompt=prompt,
-        sample=sample,
         seed=seed,
         adapter=adapter_fingerprint,
         settings=settings.as_dict(),

@@ -160,29 +160,35 @@ def _name(uri: str) -> str:
 
 
 def _csv_rows(data: bytes, uri: str) -> Iterator[tuple[int, Row]]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CatalogError(
-            f"catalog '{uri}': must be UTF-8, byte {error.start} is not; save it as UTF-8"
-        ) from error
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter="\t" if uri.lower().endswith(".tsv") else ","
-    )
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+    reader = csv.DictReader(text, delimiter="\t" if uri.lower().endswith(".tsv") else ",")
     try:
         # The first line is the header, so that row numbers are those a spreadsheet shows.
         for number, row in enumerate(reader, start=2):
             too_many = "has more cells than the header; quote cells that hold a comma"
             yield number, row if None not in row else too_many
+    except UnicodeDecodeError:
+        raise CatalogError(
+            f"catalog '{uri}': must be UTF-8, byte {_first_bad_byte(data)} is not; save it as UTF-8"
+        ) from None
     except csv.Error as error:
         raise CatalogError(
             f"catalog '{uri}': cannot be read as CSV after line {reader.line_num}: {error}"
         ) from error
 
 
+def _first_bad_byte(data: bytes) -> int:
+    """Counted as `utf-8-sig` does, without the mark at the beginning."""
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(data)
+
+
 def _jsonl_rows(data: bytes, uri: str) -> Iterator[tuple[int, Row]]:
-    # Not splitlines(): JSON may hold other line ends, such as U+2028, inside its texts.
-    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
+    # Bytes, not text: JSON may hold other line ends, such as U+2028, inside its texts.
+    for number, line in enumerate(io.BytesIO(data.removeprefix(codecs.BOM_UTF8)), start=1):
         if not line.strip():
             continue
         try:

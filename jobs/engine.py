@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,6 @@ from jobs.cluster import join_cluster, told_by_worker
 from jobs.planner import Plan
 from jobs.spec import JobSpec, WorkerSpec
 from workers.context import JobContext
-from workers.tables import PLANNED
 
 # A lost worker comes back and its batch is drawn again; a batch that kills its worker every time ends the run
 # instead of repeating for ever, which is Ray Data's default.
@@ -29,7 +28,12 @@ MAX_TASK_RETRIES = 5
 
 
 def make_images(
-    spec: JobSpec, made_plan: Plan, rows: list[dict[str, Any]], address: str | None
+    spec: JobSpec,
+    made_plan: Plan,
+    rows: pa.Table,
+    *,
+    unrecorded: Callable[[pa.Table], pa.Table],
+    address: str | None,
 ) -> Iterator[str]:
     """Makes the images of plan rows that can run. Raises DreamCacheError when the run as a whole cannot go on."""
     import ray
@@ -49,7 +53,7 @@ def make_images(
 
     context = _context(spec, made_plan)
     size = spec.workers.batch_size
-    table = pa.Table.from_pylist(rows, schema=PLANNED)
+    table = rows
     # One block a batch: an image is committed as soon as its batch is drawn, and a lost worker loses one batch.
     blocks = [table.slice(start, size) for start in range(0, table.num_rows, size)]
     with warnings.catch_warnings():

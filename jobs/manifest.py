@@ -1,19 +1,19 @@
 """The manifest: the plan joined with the ledger, one row per planned item; what readers read.
 
-Knows both tables' columns; knows nothing of storage.
+Knows both tables' columns; knows nothing of storage. Works on one window of the plan at a time, by columns.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dreamcache.records import Done, Outcome
+from jobs.join import Window
 
 MANIFEST_COLUMNS = [
     ("item_id", pa.string()),
@@ -53,7 +53,19 @@ _FROM_PLAN = (
     "image",
     "mask",
 )
-_FROM_DONE = ("key", "width", "height", "num_bytes", "pixel_sha256", "seconds", "device")
+_FROM_RECORD = (
+    "key",
+    "code",
+    "message",
+    "width",
+    "height",
+    "num_bytes",
+    "pixel_sha256",
+    "seconds",
+    "device",
+)
+HARDLY_REPEATING = ("item_id", "seed", "key", "uri", "num_bytes", "pixel_sha256", "seconds")
+"""Columns for which a dictionary would be wasted work."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,48 +82,61 @@ class Counts:
     def total(self) -> int:
         return self.done + self.blocked + self.failed + self.pending
 
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)})
 
-def count(item_ids: list[str], outcomes: Mapping[str, Outcome]) -> Counts:
+
+def count(windows: Iterable[Window]) -> Counts:
     """Compares a plan with what the ledger has of it."""
-    planned = set(item_ids)
-    found = Counter(outcomes[ident].status if ident in outcomes else "pending" for ident in item_ids)
+    return sum((count_window(window) for window in windows), Counts())
+
+
+def count_window(window: Window) -> Counts:
+    """Of one part of the plan."""
+    found = pc.value_counts(pc.fill_null(window.records["status"], "pending")).to_pylist()
     return Counts(
-        done=found["done"],
-        blocked=found["blocked"],
-        failed=found["failed"],
-        pending=found["pending"],
-        orphaned=sum(ident not in planned for ident in outcomes),
+        orphaned=window.orphans.num_rows, **{status["values"]: status["counts"] for status in found}
     )
 
 
-def build_manifest(plan: pa.Table, outcomes: Mapping[str, Outcome], output: str) -> pa.Table:
-    """One row per plan row, in its order; the catalog's further columns follow ours, with `catalog_` before a
+def column_names(attributes: Iterable[str]) -> dict[str, str]:
+    """The manifest's column of each of the catalog's further columns: its own name, with `catalog_` before a
     name that we use ourselves."""
+    names = list(attributes)
     ours = {name for name, _ in MANIFEST_COLUMNS}
-    extra: dict[str, None] = {}
-    rows = []
-    for planned in plan.to_pylist():
-        row = {name: planned[name] for name in _FROM_PLAN}
-        row.update(_of_outcome(outcomes.get(planned["item_id"]), output))
-        attributes = json.loads(planned["attributes"])
-        for name, value in attributes.items():
-            column = name
-            while column in ours or (column != name and column in attributes):
-                column = f"catalog_{column}"
-            extra[column] = None
-            row[column] = value
-        rows.append(row)
-    schema = pa.schema([*MANIFEST_COLUMNS, *((name, pa.string()) for name in extra)])
-    return pa.Table.from_pylist(rows, schema=schema)
+    found = {}
+    for name in names:
+        column = name
+        while column in ours or (column != name and column in names):
+            column = f"catalog_{column}"
+        found[name] = column
+    return found
 
 
-def _of_outcome(outcome: Outcome | None, output: str) -> dict[str, Any]:
-    if outcome is None:
-        return {"status": "pending", "attempts": 0}
-    columns: dict[str, Any] = {"status": outcome.status, "attempts": outcome.attempts}
-    if isinstance(outcome, Done):
-        columns.update({name: getattr(outcome, name) for name in _FROM_DONE})
-        columns["uri"] = f"{output.rstrip('/')}/{outcome.key}"
-    else:
-        columns.update(code=outcome.code, message=outcome.message)
-    return columns
+def manifest_schema(attributes: Sequence[str]) -> pa.schema:
+    """Our columns, then the catalog's."""
+    return pa.schema(
+        [*MANIFEST_COLUMNS, *((name, pa.string()) for name in column_names(attributes).values())]
+    )
+
+
+def build_manifest(window: Window, attributes: Sequence[str], output: str) -> pa.Table:
+    """One row per planned row of the window, in its order. attributes: of the whole plan (`Plan.attributes`)."""
+    planned, records = window.planned, window.records
+    columns: dict[str, Any] = {name: planned[name] for name in _FROM_PLAN}
+    columns |= {name: records[name] for name in _FROM_RECORD}
+    columns["status"] = pc.fill_null(records["status"], "pending")
+    columns["attempts"] = pc.fill_null(records["attempts"], 0)
+    columns["uri"] = pc.binary_join_element_wise(output.rstrip("/"), records["key"], "/")
+    names = column_names(attributes)
+    told = _attributes(planned["attributes"], attributes)
+    columns |= {names[name]: told[name] for name in attributes}
+    schema = manifest_schema(attributes)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _attributes(column: pa.ChunkedArray, names: Sequence[str]) -> dict[str, pa.Array]:
+    """JSON objects as a column for each name. A subject's rows hold the same text, which is parsed once."""
+    coded = column.combine_chunks().dictionary_encode()
+    objects = [json.loads(text) for text in coded.dictionary.to_pylist()]
+    return {name: pa.array([o.get(name) for o in objects], pa.string()).take(coded.indices) for name in names}

@@ -7,22 +7,17 @@ Knows names and order of writing: the manifest comes last. Knows nothing of how 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dreamcache.errors import SpecError
 from dreamcache.storage.filesystem import join, store_for
 from jobs.claim import claim
+from jobs.plan_files import PlanFiles
 from jobs.spec import JobSpec, dump_spec
 
-PLAN_ROWS_PER_PART = 100_000
 JOB_MARK = "# Written by 'dreamcache run': the job whose output this folder is.\n"
-FAILED_COLUMNS = ("subject_id", "prompt", "sample", "code", "message", "attempts", "item_id", "image")
 
 
 class OutputFolder:
@@ -39,13 +34,13 @@ class OutputFolder:
         """Makes the folder this job's. Raises SpecError `other_job` when it is another's or holds other files."""
         claim(self.uri, "job.yaml", kind="job", name=spec.name, mark=JOB_MARK, spec=dump_spec(spec))
 
-    def write_plan(self, table: pa.Table) -> None:
+    def write_plan(self, files: PlanFiles) -> None:
         """plan/part-*.parquet, sorted as the catalog is."""
         old = {info.uri for info in self.store.list(self.at("plan") + "/")}
         written = set()
-        for number, start in enumerate(range(0, max(1, table.num_rows), PLAN_ROWS_PER_PART)):
-            uri = self.at("plan", f"part-{number:05d}.parquet")
-            self.store.write(uri, parquet_bytes(table.slice(start, PLAN_ROWS_PER_PART)))
+        for part in files.paths:
+            uri = self.at("plan", part.name)
+            self.store.upload(uri, part)
             written.add(uri)
         for uri in old - written:
             self.store.delete(uri)
@@ -61,17 +56,11 @@ class OutputFolder:
             return None
         return value if isinstance(value, dict) else None
 
-    def write_failed(self, manifest: pa.Table) -> None:
+    def write_failed(self, path: Path) -> None:
         """failed.csv: what a merchandiser reads; one line per item without an image."""
-        text = io.StringIO()
-        writer = csv.writer(text)  # ends lines with CR LF, so that a CR in a cell is quoted and starts no row
-        writer.writerow(FAILED_COLUMNS)
-        for row in manifest.select(["status", *FAILED_COLUMNS]).to_pylist():
-            if row["status"] not in ("done", "pending"):
-                writer.writerow([_cell(row[name]) for name in FAILED_COLUMNS])
-        self.store.write(self.at("failed.csv"), text.getvalue().encode())
+        self.store.upload(self.at("failed.csv"), path)
 
-    def write_manifest(self, manifest: pa.Table, summary: dict[str, Any]) -> None:
+    def write_manifest(self, path: Path, summary: dict[str, Any]) -> None:
         """manifest.parquet, then manifest.json, which says that the former is whole.
 
         manifest.json is compared and swapped: of two drivers that end at once, the last to read wins, whole.
@@ -79,32 +68,15 @@ class OutputFolder:
         uri = self.at("manifest.json")
         for _ in range(10):
             before = self.store.stat(uri)
-            self.store.write(self.at("manifest.parquet"), parquet_bytes(manifest))
+            self.store.upload(self.at("manifest.parquet"), path)
             if self.store.replace(uri, json_bytes(summary), before.etag if before else None):
                 return
         raise SpecError(f"output '{self.uri}': manifest.json is being rewritten by another run; wait for it")
-
-    def read_manifest(self) -> pa.Table:
-        """Raises FileNotFoundError before a run has ended."""
-        return pq.read_table(pa.BufferReader(self.store.read(self.at("manifest.parquet"))))
 
     def write_file(self, key: str, data: bytes) -> None:
         self.store.write(self.at(*key.split("/")), data)
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
-    """The table as a Parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue())
-
-
 def json_bytes(value: dict[str, Any]) -> bytes:
     """Readable JSON with sorted keys."""
     return (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
-
-
-def _cell(value: Any) -> str:
-    """A spreadsheet must show a cell that begins like a formula, not run it."""
-    text = "" if value is None else str(value)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text

@@ -5,6 +5,7 @@ Only plain {names}: a template comes from a file others may write, so it reaches
 
 from __future__ import annotations
 
+from functools import lru_cache
 from string import Formatter
 
 from dreamcache.errors import DreamCacheError, did_you_mean
@@ -20,10 +21,10 @@ class TemplateError(DreamCacheError):
 def fill(template: str, subject: Subject) -> str:
     """The prompt for this subject. Raises TemplateError: unknown placeholder, empty value, broken braces."""
     values = {"class_name": subject.class_name, "subject_id": subject.subject_id, **subject.attributes}
-    where = f"subject '{subject.subject_id}': prompt '{template[:80]}'"
     try:
-        parts = list(Formatter().parse(template))
+        parts = _parse(template)
     except ValueError as error:
+        where = _where(template, subject)
         raise TemplateError(f"{where}: {error}; write {{{{ and }}}} for plain braces") from error
     prompt = ""
     for text, name, spec, conversion in parts:
@@ -32,18 +33,28 @@ def fill(template: str, subject: Subject) -> str:
             continue
         if name not in values:
             raise TemplateError(
-                f"{where}: unknown placeholder {{{name}}}{did_you_mean(name, values)}; "
+                f"{_where(template, subject)}: unknown placeholder {{{name}}}{did_you_mean(name, values)}; "
                 f"known are {', '.join(values)}",
                 code="unknown_placeholder",
             )
         if spec or conversion:
+            where = _where(template, subject)
             raise TemplateError(f"{where}: placeholder {{{name}}} must be a plain name, without '!' or ':'")
         if not values[name]:
             raise TemplateError(
-                f"{where}: {{{name}}} has no value for this subject; fill the column",
+                f"{_where(template, subject)}: {{{name}}} has no value for this subject; fill the column",
                 code="empty_placeholder",
             )
         prompt += values[name]
     if not prompt.strip():
-        raise TemplateError(f"{where}: must not be empty")
+        raise TemplateError(f"{_where(template, subject)}: must not be empty")
     return " ".join(prompt.split())
+
+
+@lru_cache(maxsize=1024)
+def _parse(template: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    return list(Formatter().parse(template))
+
+
+def _where(template: str, subject: Subject) -> str:
+    return f"subject '{subject.subject_id}': prompt '{template[:80]}'"

@@ -1,8 +1,11 @@
 """The ledger of a job: terminal records of items, appended as sealed Parquet parts, never changed.
 
     workers --append--> ledger/part-<hash>.parquet --scan--> tables --resolve--> item_id -> one Outcome
+                             |                          |
+                             +- compaction: fewer parts +- pruned: records of images that were deleted
 
-Several drivers and attempts may record the same item; `resolve` decides alike for every reader.
+Several drivers and attempts may record the same item; `resolve` decides alike for every reader. A part may go
+while it is being read, but not its records: see `compaction` for the protocol.
 """
 
 from __future__ import annotations
@@ -21,11 +24,13 @@ from dreamcache import keys
 from dreamcache.errors import StorageError
 from dreamcache.records import Blocked, Done, Failed, Outcome
 from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.pruned import Pruned
 from dreamcache.storage.sealed import seal, unseal
 from dreamcache.storage.store import ObjectInfo, join
 
 SCHEMA_VERSION = "dreamcache.ledger/1"
 READERS = 16
+MAX_LISTINGS = 20
 LEDGER_SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -72,6 +77,7 @@ class Ledger:
 
     def __init__(self, output_uri: str) -> None:
         self.uri = join(output_uri, "ledger")
+        self.pruned = Pruned(output_uri)
         self._store = store_for(output_uri)
 
     def append(self, outcomes: Sequence[Outcome], recorded_at: datetime | None = None) -> str | None:
@@ -88,7 +94,7 @@ class Ledger:
         name = f"part-{keys.of_values('ledger-part', outcomes=named)}.parquet"
         table = pa.Table.from_pylist([to_row(outcome, now) for outcome in ordered], schema=LEDGER_SCHEMA)
         uri = join(self.uri, name)
-        self._store.create(uri, seal(table, {"dreamcache.schema": SCHEMA_VERSION}))
+        self._store.create(uri, to_bytes(table))
         return uri
 
     def parts(self) -> list[ObjectInfo]:
@@ -96,40 +102,80 @@ class Ledger:
         found = [info for info in self._store.list(self.uri) if _is_part(info.uri)]
         return sorted(found, key=lambda info: info.uri)
 
-    def scan(self) -> Iterator[pa.Table]:
-        """Every part's rows, in order of the parts' names; a bounded number of parts is read ahead.
+    def scan(self, seen: set[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of every part, without those of pruned images; a bounded number of parts is read ahead.
 
-        StorageError (`bad_ledger`) naming the part when one is damaged: nothing is passed over.
+        seen: names of parts to pass over; those read now are added. A record may come twice while parts are
+        being compacted, and never not at all. StorageError (`bad_ledger`) naming the part when one is damaged.
         """
-        waiting: deque[Future[pa.Table]] = deque()
+        seen = set() if seen is None else seen
+        void = self.pruned.limits()
+        for _ in range(MAX_LISTINGS):
+            gone = False
+            for uri, table in self._read_ahead([info.uri for info in self.parts() if info.uri not in seen]):
+                if table is None:
+                    gone = (
+                        True  # compacted since the listing: a later one shows the part that has its records
+                    )
+                else:
+                    seen.add(uri)
+                    yield without_pruned(table, void)
+            if not gone:
+                return
+        raise StorageError(
+            f"{self.uri}: parts must be readable where they are listed, got none {MAX_LISTINGS} times; "
+            "check the storage",
+            code="bad_ledger",
+        )
+
+    def _read_ahead(self, uris: list[str]) -> Iterator[tuple[str, pa.Table | None]]:
+        waiting: deque[tuple[str, Future[pa.Table | None]]] = deque()
         with ThreadPoolExecutor(READERS, thread_name_prefix="ledger") as pool:
             try:
-                for info in self.parts():
-                    waiting.append(pool.submit(self._read_part, info.uri))
+                for uri in uris:
+                    waiting.append((uri, pool.submit(self.read_part, uri)))
                     if len(waiting) >= 2 * READERS:
-                        yield waiting.popleft().result()
+                        first, future = waiting.popleft()
+                        yield first, future.result()
                 while waiting:
-                    yield waiting.popleft().result()
+                    first, future = waiting.popleft()
+                    yield first, future.result()
             finally:
-                for future in waiting:
+                for _, future in waiting:
                     future.cancel()
 
     def outcomes(self) -> dict[str, Outcome]:
-        """The one terminal record of every item recorded so far."""
+        """The one terminal record of every item recorded so far. In memory: for jobs of modest size."""
         return resolve(self.scan())
 
-    def _read_part(self, uri: str) -> pa.Table:
+    def read_part(self, uri: str) -> pa.Table | None:
+        """The part's rows; None when it is there no more. StorageError (`bad_ledger`) when it is damaged."""
         try:
             table, metadata = unseal(self._store.read(uri))
             if metadata.get("dreamcache.schema") != SCHEMA_VERSION or not table.schema.equals(LEDGER_SCHEMA):
                 raise ValueError(f"schema must be {SCHEMA_VERSION}, got {metadata.get('dreamcache.schema')}")
-        except (ValueError, FileNotFoundError) as error:
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
             raise StorageError(
                 f"{uri}: a sound ledger part is needed, got one that {error}; delete it to generate its "
                 "items again, or restore it from a copy",
                 code="bad_ledger",
             ) from error
         return table
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """A part's file."""
+    return seal(table, {"dreamcache.schema": SCHEMA_VERSION})
+
+
+def without_pruned(table: pa.Table, void: Mapping[str, int]) -> pa.Table:
+    """The rows that count: a pruned item's attempts up to the limit given for it in `void` do not."""
+    if not void:
+        return table
+    limits = [void.get(item_id, -1) for item_id in table["item_id"].to_pylist()]
+    return table.filter(pc.greater(table["attempts"], pa.array(limits, pa.int32())))
 
 
 def _is_part(uri: str) -> bool:
@@ -142,22 +188,38 @@ def resolve_table(tables: Iterable[pa.Table]) -> pa.Table:
 
     What is still equal is decided by the further columns, so the order of tables and rows never matters.
     """
+    table = in_order(tables)
+    return table.filter(pa.array(_first_of_runs(table["item_id"])))
+
+
+def distinct_table(tables: Iterable[pa.Table]) -> pa.Table:
+    """Every end of every attempt, without repetitions, in the order of `resolve_table`."""
+    table = in_order(tables)
+    first = [_first_of_runs(table[name]) for name in ("item_id", "status", "attempts", "code")]
+    return table.filter(pa.array(np.logical_or.reduce(first)))
+
+
+def in_order(tables: Iterable[pa.Table]) -> pa.Table:
+    """All rows, by item, each item's best record first. ValueError for an unknown status."""
     table = pa.concat_tables([LEDGER_SCHEMA.empty_table(), *tables])
     rank = pc.index_in(table["status"], pa.array(STATUS_ORDER))
     if rank.null_count:
         raise ValueError(f"status must be one of {', '.join(STATUS_ORDER)}, got {pc.unique(table['status'])}")
+    if pc.count_distinct(table["item_id"]).as_py() == table.num_rows:
+        return table.sort_by("item_id").combine_chunks()  # as nearly always; the rest would decide nothing
     rest = [
         name for name in LEDGER_SCHEMA.names if name not in ("item_id", "status", "attempts", "recorded_at")
     ]
     order = [("item_id", "ascending")]
     order += [(name, "descending") for name in ("rank", "attempts", "recorded_at", *rest)]
-    table = table.append_column("rank", rank).sort_by(order).drop_columns("rank").combine_chunks()
-    return table.filter(pa.array(_first_of_runs(table["item_id"])))
+    return table.append_column("rank", rank).sort_by(order).drop_columns("rank").combine_chunks()
 
 
 def _first_of_runs(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
     first = np.ones(len(column), dtype=np.bool_)
     if len(column) > 1:
+        if column.null_count:
+            column = pc.fill_null(column, "")
         first[1:] = pc.not_equal(column.slice(1), column.slice(0, len(column) - 1)).to_numpy()
     return first
 

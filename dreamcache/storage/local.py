@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ TEMPORARY_SUFFIX = ".dctmp"
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 NO_FILE = (errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+COPY_BYTES = 1 << 20
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -49,6 +51,10 @@ class LocalStore:
     def write(self, uri: str, data: bytes) -> None:
         with _temporary(uri, data) as (temporary, path):
             os.replace(temporary, path)
+
+    def upload(self, uri: str, path: Path) -> None:
+        with _temporary(uri, path) as (temporary, target):
+            os.replace(temporary, target)
 
     def create(self, uri: str, data: bytes) -> bool:
         with _temporary(uri, data) as (temporary, path):
@@ -95,9 +101,11 @@ class LocalStore:
             raise _error(prefix_uri, "list", error) from error
 
     def delete(self, uri: str) -> None:
+        path = local_path(uri)
         try:
-            local_path(uri).unlink(missing_ok=True)
-        except NotADirectoryError:
+            with _locked(path.parent, needed=False):
+                path.unlink(missing_ok=True)
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise _error(uri, "delete", error) from error
@@ -105,7 +113,8 @@ class LocalStore:
 
 def _walk(uri: str, folder: Path) -> Iterator[ObjectInfo]:
     try:
-        with os.scandir(folder) as found:
+        # A folder's entries come in no order, so nothing is deleted while they are read (see `Store.list`).
+        with _locked(folder, fcntl.LOCK_SH, needed=False), os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return
@@ -118,7 +127,7 @@ def _walk(uri: str, folder: Path) -> Iterator[ObjectInfo]:
 
 
 @contextlib.contextmanager
-def _temporary(uri: str, data: bytes) -> Iterator[tuple[Path, Path]]:
+def _temporary(uri: str, data: bytes | Path) -> Iterator[tuple[Path, Path]]:
     """(temporary file holding `data`, path of `uri`), on disk; the temporary is gone afterwards."""
     path = local_path(uri)
     temporary = path.parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
@@ -126,7 +135,11 @@ def _temporary(uri: str, data: bytes) -> Iterator[tuple[Path, Path]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
-                file.write(data)
+                if isinstance(data, Path):
+                    with data.open("rb") as source:
+                        shutil.copyfileobj(source, file, COPY_BYTES)
+                else:
+                    file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             yield temporary, path
@@ -139,11 +152,18 @@ def _temporary(uri: str, data: bytes) -> Iterator[tuple[Path, Path]]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process and thread at a time changes this folder by compare and swap; needs no lock file."""
+def _locked(folder: Path, kind: int = fcntl.LOCK_EX, *, needed: bool = True) -> Iterator[None]:
+    """One process and thread at a time deletes or swaps here, or several list; needs no lock file.
+
+    needed: False goes on without where a mount has no locks.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, kind)
+        except OSError:
+            if needed:
+                raise
         yield
     finally:
         os.close(handle)

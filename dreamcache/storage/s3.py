@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
@@ -78,6 +79,17 @@ class S3Store:
         except (BotoCoreError, ClientError) as error:
             raise storage_error(uri, "write", error) from error
 
+    def upload(self, uri: str, path: Path) -> None:
+        bucket, key = split_s3(uri)
+        try:
+            # boto3 sends large files in parts; the object appears when the last one is there.
+            with path.open("rb") as file:
+                s3_client.client().upload_fileobj(
+                    file, bucket, key, ExtraArgs={"ContentType": _content_type(key)}
+                )
+        except (BotoCoreError, ClientError) as error:
+            raise storage_error(uri, "write", error) from error
+
     def create(self, uri: str, data: bytes) -> bool:
         return _conditional_put(uri, data, {"IfNoneMatch": "*"})
 
@@ -92,6 +104,7 @@ class S3Store:
         return _info(uri, found["ContentLength"], found)
 
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
+        # Pages come in order of the keys, hence the promise of `Store.list`.
         bucket, key = split_s3(prefix_uri)
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
         try:

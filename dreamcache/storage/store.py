@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 S3_SCHEME = "s3://"
@@ -37,6 +38,9 @@ class Store(Protocol):
     def write(self, uri: str, data: bytes) -> None:
         """Store, or overwrite, in one step: a reader sees the old object or the new one."""
 
+    def upload(self, uri: str, path: Path) -> None:
+        """`write` of a file of this machine, of any size, without holding it in memory."""
+
     def create(self, uri: str, data: bytes) -> bool:
         """Store if there is none. True: the committed object is this call's. False: there was one already."""
 
@@ -52,6 +56,8 @@ class Store(Protocol):
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
         """All objects below a folder, recursively, in no promised order. An absent folder is empty.
 
+        Objects come and go meanwhile. What is there all the time is seen; and where an object was put before
+        another one beside it was deleted, and its name comes after that one's, at least one of them is seen.
         Each `uri` is `prefix_uri` as given, joined with the object's name (see `relative_to`).
         """
 

@@ -20,6 +20,7 @@ from jobs.cli.common import (
 
 if TYPE_CHECKING:
     from jobs.runner import Report
+    from jobs.spec import JobSpec
 
 Job = Annotated[str, typer.Argument(help=JOB_HELP)]
 Place = Annotated[str, typer.Argument(help=PLACE_HELP)]
@@ -27,22 +28,24 @@ Set = Annotated[list[str], typer.Option("--set", help=SET_HELP)]
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster; without it one is started here.")]
 
+SHOWN_ROWS = 20
+
 
 def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:
-    """Show what a job would do: items new, done and failed so far. Runs nothing, writes nothing."""
+    """Show what a job would do: items new, unchanged, changed and orphaned. Runs nothing, writes nothing."""
     from dreamcache.storage.ledger import Ledger
-    from jobs.manifest import count
+    from jobs.changes import OLD_COLUMNS, find_changes
+    from jobs.join import Join
     from jobs.planner import plan as make_plan
+    from jobs.reader import scan_outputs_if_any
 
     spec = load(job, settings)
     made = make_plan(spec)
-    counts = count(made.table["item_id"].to_pylist(), Ledger(spec.output).outcomes())
-    bad = [
-        row
-        for row in made.table.select(["subject_id", "prompt", "code", "message"]).to_pylist()
-        if row["code"]
-    ]
+    with Join(made.files, Ledger(spec.output).scan()) as join:
+        changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
+    counts = changes.counts
     if as_json:
+        columns = ["subject_id", "prompt", "code", "message"]
         print_json(
             {
                 "plan": made.fingerprint,
@@ -50,20 +53,28 @@ def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:
                 "items": made.num_items,
                 "repeated_prompts": made.num_repeated_prompts,
                 **asdict(counts),
-                "cannot_run": bad,
+                **{name: getattr(changes, name) for name in ("new", "unchanged", "changed")},
+                "orphans": {name: getattr(changes, name) for name in ("replaced", "dropped", "removed")},
+                "cannot_run": [row for table in made.unable() for row in table.select(columns).to_pylist()],
             }
         )
         return
     typer.echo(f"{made.num_items} items of {made.num_subjects} subjects -> {spec.output}")
     typer.echo(
-        f"new {counts.pending}  done {counts.done}  failed {counts.failed + counts.blocked}  orphaned {counts.orphaned}"
+        f"new {changes.new}  unchanged {changes.unchanged}  changed {changes.changed}  orphaned {changes.orphaned}"
     )
+    typer.echo(f"done {counts.done}  failed {counts.failed + counts.blocked}  to make {counts.pending}")
+    if counts.orphaned:
+        typer.echo(
+            f"orphans since the last manifest: replaced {changes.replaced}  dropped {changes.dropped}  "
+            f"removed with their subject {changes.removed}; 'dreamcache run --prune' deletes their images"
+        )
     if made.num_repeated_prompts:
         typer.echo(f"{made.num_repeated_prompts} repeated prompts are planned once")
-    for row in bad[:20]:
+    for row in made.first_unable(SHOWN_ROWS):
         typer.echo(f"cannot run [{row['code']}] {row['message']}")
-    if len(bad) > 20:
-        typer.echo(f"... and {len(bad) - 20} more; --json shows all")
+    if made.num_unable > SHOWN_ROWS:
+        typer.echo(f"... and {made.num_unable - SHOWN_ROWS} more; --json shows all")
 
 
 def run(
@@ -71,12 +82,36 @@ def run(
     settings: Set = [],
     address: Address = None,
     gallery: Annotated[bool, typer.Option(help="Write the gallery page.")] = True,
+    prune: Annotated[bool, typer.Option(help="Delete images of items that are planned no more.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="With --prune: list these images, and run nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make all images of a job that are not made yet. The same command continues a job that was stopped."""
+    spec = load(job, settings)
+    if dry_run:
+        _list_orphans(spec, prune, as_json)
+        return
     from jobs.runner import run as run_job
 
-    _end(run_job(load(job, settings), gallery=gallery, quiet=as_json, address=address), as_json)
+    _end(run_job(spec, gallery=gallery, quiet=as_json, address=address, prune=prune), as_json)
+
+
+def _list_orphans(spec: JobSpec, prune: bool, as_json: bool) -> None:
+    from dreamcache.storage.ledger import Ledger
+    from jobs.planner import plan as make_plan
+    from jobs.prune import orphans
+
+    if not prune:
+        raise typer.BadParameter("goes with --prune; what a run would make is told by 'dreamcache plan'")
+    found = orphans(make_plan(spec), Ledger(spec.output))
+    keys = (f"{spec.output.rstrip('/')}/{key}" for table in found for key in table["key"].to_pylist())
+    if as_json:
+        print_json({"would_delete": list(keys)})
+        return
+    number = 0
+    for number, key in enumerate(keys, start=1):  # noqa: B007 - the number is told at the end
+        typer.echo(key)
+    typer.echo(f"{number} images would be deleted")
 
 
 def retry(
@@ -134,28 +169,29 @@ def outputs(
     as_json: Json = False,
 ) -> None:
     """List images and their records from the manifest."""
-    from jobs.reader import outputs as read_outputs
+    from jobs.reader import first_outputs
 
-    table = read_outputs(output_of(place), status=state, subject=subject)
-    rows = (table.slice(0, limit) if limit else table).to_pylist()
+    table, num_matching = first_outputs(output_of(place), limit, status=state, subject=subject)
+    rows = table.to_pylist()
     if as_json:
         print_json(rows)
         return
     columns = ("subject_id", "status", "prompt", "sample", "uri", "code")
     print_table(columns, [[row[name] for name in columns] for row in rows])
-    if len(rows) < table.num_rows:
-        typer.echo(f"... {table.num_rows - len(rows)} more; --limit 0 shows all")
+    if len(rows) < num_matching:
+        typer.echo(f"... {num_matching - len(rows)} more; --limit 0 shows all")
 
 
 def gallery(place: Place) -> None:
     """Write the gallery page again from the manifest, and print where it is."""
+    from jobs.gallery import ITEM_LIMIT
     from jobs.output_folder import OutputFolder
     from jobs.publish_gallery import publish_gallery
-    from jobs.reader import outputs as read_outputs
+    from jobs.reader import first_outputs
 
     folder = OutputFolder(output_of(place))
-    summary = folder.read_json("manifest.json") or {}
-    typer.echo(publish_gallery(str(summary.get("job", "job")), read_outputs(folder.uri), folder))
+    rows, _ = first_outputs(folder.uri, ITEM_LIMIT)
+    typer.echo(publish_gallery(folder.read_json("manifest.json"), rows, folder))
 
 
 def _end(report: Report, as_json: bool) -> None:
@@ -167,6 +203,8 @@ def _end(report: Report, as_json: bool) -> None:
             f"done {counts.done}  failed {counts.failed + counts.blocked}  pending {counts.pending}  "
             f"of {counts.total} items in {report.seconds:.0f} s, {report.made} made by this run"
         )
+        if report.pruned:
+            typer.echo(f"pruned {report.pruned} images that are planned no more")
         if report.exit_code:
             typer.echo(f"why: {report.output}/failed.csv; mend the cause, then 'dreamcache retry'")
         typer.echo(f"manifest: {report.output}/manifest.parquet")

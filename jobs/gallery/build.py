@@ -39,6 +39,7 @@ def write_gallery(
     title: str,
     source: str = "",
     limit: int = ITEM_LIMIT,
+    totals: Mapping[str, int] | None = None,
 ) -> str:
     """Write `gallery/` and return the page's key, `gallery/index.html`, relative to the output root.
 
@@ -49,6 +50,7 @@ def write_gallery(
     write: stores bytes under a key; the page itself is written last.
     source: the output's own address, named in the footer.
     limit: items on the page; the counts are always of the whole manifest.
+    totals: items by status and number of subjects, where `manifest` is only the beginning of a larger one.
     Raises DreamCacheError (`bad_manifest`) if a column is missing.
     """
     _check_columns(manifest)
@@ -60,7 +62,7 @@ def write_gallery(
             names[subject_id] = f"references/{_safe_name(subject_id)}.{_extension(photo)}"
             write(f"gallery/{names[subject_id]}", photo)
     write("gallery/data.js", gallery_data.as_script(shown, names))
-    write("gallery/index.html", _page(manifest, len(shown), title, source))
+    write("gallery/index.html", _page(totals or _totals(manifest), len(shown), title, source))
     return "gallery/index.html"
 
 
@@ -79,31 +81,36 @@ def _check_columns(manifest: pa.Table) -> None:
         )
 
 
-def _page(manifest: pa.Table, num_shown: int, title: str, source: str) -> bytes:
+def _page(totals: Mapping[str, int], num_shown: int, title: str, source: str) -> bytes:
     style, script = _part("style.css"), _part("script.js") + _part("lightbox.js")
     policy = POLICY.format(style=_hash(style), script=_hash(script))
     values = {"title": html.escape(title), "policy": html.escape(policy, quote=False)}
     values |= {"style": style, "script": script, "source": html.escape(source or "the job's output folder")}
-    values |= _counts(manifest)
+    values |= _counts(totals)
     values["notice"] = ""
-    if num_shown < len(manifest):
+    num_items = sum(totals[name] for name in STATUSES)
+    if num_shown < num_items:
         values["notice"] = (
-            f'<p class="notice">This page holds the first {num_shown:,} of {len(manifest):,} items; '
+            f'<p class="notice">This page holds the first {num_shown:,} of {num_items:,} items; '
             "all of them are in <code>manifest.parquet</code>, failures in <code>failed.csv</code>.</p>"
         )
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], _part("page.html")).encode()
 
 
-def _counts(manifest: pa.Table) -> dict[str, str]:
+def _totals(manifest: pa.Table) -> dict[str, int]:
+    """Items by status, and subjects."""
+    totals = {name: int(pc.sum(pc.equal(manifest["status"], name)).as_py() or 0) for name in STATUSES}
+    return {**totals, "subjects": len(manifest["subject_id"].unique())}
+
+
+def _counts(totals: Mapping[str, int]) -> dict[str, str]:
     """Texts of the header, counted over the whole manifest."""
-    statuses = manifest["status"]
-    counts = {name: int(pc.sum(pc.equal(statuses, name)).as_py() or 0) for name in STATUSES}
-    subjects = len(manifest["subject_id"].unique())
-    texts = {name: f"{count:,}" for name, count in counts.items()}
-    texts["no_pending"] = "" if counts["pending"] else "hidden"
-    texts["all"] = f"{len(manifest):,}"
+    subjects, done = totals["subjects"], totals["done"]
+    texts = {name: f"{totals[name]:,}" for name in STATUSES}
+    texts["no_pending"] = "" if totals["pending"] else "hidden"
+    texts["all"] = f"{sum(totals[name] for name in STATUSES):,}"
     texts["subjects"] = f"{subjects:,} subject{'' if subjects == 1 else 's'}"
-    texts["images"] = f"{counts['done']:,} image{'' if counts['done'] == 1 else 's'}"
+    texts["images"] = f"{done:,} image{'' if done == 1 else 's'}"
     return texts
 
 

@@ -3,67 +3,129 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dreamcache.errors import SpecError
 from dreamcache.records import Blocked, Done, Failed, Outcome
-from jobs.manifest import build_manifest, count
+from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_row
+from jobs.join import Join
+from jobs.manifest import Counts, build_manifest, column_names, count
 from jobs.output_folder import OutputFolder
-from jobs.planner import plan
+from jobs.plan_files import PlanFiles
+from jobs.planner import Plan, plan
+from jobs.publish_manifest import publish_manifest
+from jobs.reader import first_outputs, outputs, scan_outputs
 from jobs.spec import JobSpec
 
 MakeSpec = Callable[..., JobSpec]
 CATALOG = "subject_id,image,color,key\na,a.png,red,k1\nb,b.png,blue,k2\n"
 
 
-def outcomes_of(ids: list[str]) -> dict[str, Outcome]:
+def outcomes_of(ids: list[str]) -> list[Outcome]:
     done = Done(item_id=ids[0], key=f"images/{ids[0]}.png", width=8, height=9, num_bytes=10, pixel_sha256="f")
-    return {
-        ids[0]: done,
-        ids[1]: Failed(item_id=ids[1], code="bad_image", message="broken", attempts=3),
-        ids[2]: Blocked(item_id=ids[2], code="safety_checker", message="withheld"),
-        "gone": Failed(item_id="gone", code="x", message="of an earlier plan"),
-    }
+    return [
+        done,
+        Failed(item_id=ids[1], code="bad_image", message="broken", attempts=3),
+        Blocked(item_id=ids[2], code="safety_checker", message="withheld"),
+        Failed(item_id="gone", code="x", message="of an earlier plan"),
+    ]
+
+
+def manifest_of(made: Plan, outcomes: Iterable[Outcome], output: str) -> tuple[pa.Table, Counts]:
+    records = pa.Table.from_pylist([to_row(outcome) for outcome in outcomes], schema=LEDGER_SCHEMA)
+    with Join(made.files, [records]) as join:
+        windows = list(join.windows())
+    return pa.concat_tables(build_manifest(w, made.attributes, output) for w in windows), count(windows)
 
 
 def test_every_planned_item_has_one_row(make_spec: MakeSpec) -> None:
-    table = plan(make_spec(CATALOG)).table
-    ids = table["item_id"].to_pylist()
-    outcomes = outcomes_of(ids)
-    rows = build_manifest(table, outcomes, "s3://b/out/").to_pylist()
+    made = plan(make_spec(CATALOG))
+    ids = made.table["item_id"].to_pylist()
+    manifest, counts = manifest_of(made, outcomes_of(ids), "s3://b/out/")
+    rows = manifest.to_pylist()
     assert [row["item_id"] for row in rows] == ids
     assert [row["status"] for row in rows] == ["done", "failed", "blocked", "pending"]
     assert [row["attempts"] for row in rows] == [1, 3, 1, 0]
     assert rows[0]["uri"] == f"s3://b/out/images/{ids[0]}.png"
     assert (rows[0]["width"], rows[0]["num_bytes"], rows[0]["code"]) == (8, 10, None)
     assert (rows[1]["uri"], rows[1]["code"], rows[1]["message"]) == (None, "bad_image", "broken")
-    counts = count(ids, outcomes)
     assert (counts.done, counts.failed, counts.blocked, counts.pending) == (1, 1, 1, 1)
     assert (counts.total, counts.orphaned) == (4, 1)
 
 
 def test_catalog_columns_follow_ours(make_spec: MakeSpec) -> None:
-    manifest = build_manifest(plan(make_spec(CATALOG)).table, {}, "out")
+    manifest, _ = manifest_of(plan(make_spec(CATALOG)), [], "out")
     assert manifest["color"].to_pylist() == ["red", "red", "blue", "blue"]
     assert manifest["catalog_key"].to_pylist() == ["k1", "k1", "k2", "k2"]
     assert manifest["key"].null_count == 4
+    assert column_names(["key", "catalog_key"]) == {
+        "key": "catalog_catalog_key",
+        "catalog_key": "catalog_key",
+    }
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx"])
-def test_failed_csv_holds_no_formula(make_spec: MakeSpec, tmp_path: Path, cell: str) -> None:
-    table = plan(make_spec()).table
-    ids = table["item_id"].to_pylist()
-    outcomes: dict[str, Outcome] = {
-        item: Failed(item_id=item, code="bad_prompt", message=cell) for item in ids
-    }
-    OutputFolder(str(tmp_path / "out")).write_failed(build_manifest(table, outcomes, "out"))
-    with (tmp_path / "out" / "failed.csv").open(newline="") as file:
+def test_failed_csv_holds_no_formula(make_spec: MakeSpec, cell: str) -> None:
+    spec = make_spec()
+    made = plan(spec)
+    ids = made.table["item_id"].to_pylist()
+    Ledger(spec.output).append([Failed(item_id=item, code="bad_prompt", message=cell) for item in ids])
+    publish_manifest(made, OutputFolder(spec.output), gallery=False)
+    with Path(spec.output, "failed.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["message"] for row in rows] == ["'" + cell] * 4
     assert [row["subject_id"] for row in rows] == ["a", "a", "b", "b"]
+
+
+def small_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Plans of several parts, so that what works window by window is seen to."""
+
+    def files(schema: pa.Schema, **options: Any) -> PlanFiles:
+        return PlanFiles(schema, **options, part_rows=rows)
+
+    monkeypatch.setattr("jobs.planner.PlanFiles", files)
+
+
+def test_windows_of_a_plan_make_one_manifest(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, counts = manifest_of(made := plan(make_spec(CATALOG)), outcomes_of(ids := ids_of(made)), "out")
+    small_parts(monkeypatch, 3)
+    for spills in (200, 1):  # one file for each window, or one for all
+        monkeypatch.setattr("jobs.join.MAX_SPILLS", spills)
+        parted = plan(make_spec(CATALOG))
+        assert len(parted.files.paths) == 2
+        assert parted.fingerprint == made.fingerprint
+        assert manifest_of(parted, outcomes_of(ids), "out") == (whole, counts)
+
+
+def ids_of(made: Plan) -> list[str]:
+    ids: list[str] = made.table["item_id"].to_pylist()
+    return ids
+
+
+def test_a_manifest_is_read_in_parts(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_parts(monkeypatch, 3)
+    monkeypatch.setattr("jobs.publish_manifest.ITEM_LIMIT", 3)
+    spec = make_spec(CATALOG)
+    made, folder = plan(spec), OutputFolder(spec.output)
+    Ledger(spec.output).append(outcomes_of(ids_of(made)))
+    publish_manifest(made, folder, gallery=True)
+    assert pq.ParquetFile(Path(spec.output, "manifest.parquet")).num_row_groups == 2
+    assert outputs(spec.output)["item_id"].to_pylist() == ids_of(made)
+    assert outputs(spec.output, status="done", columns=["subject_id"]).to_pylist() == [{"subject_id": "a"}]
+    assert outputs(spec.output, subject="b")["status"].to_pylist() == ["blocked", "pending"]
+    assert sum(batch.num_rows for batch in scan_outputs(spec.output, subject="b")) == 2
+    table, num_matching = first_outputs(spec.output, 3)
+    assert (table["item_id"].to_pylist(), num_matching) == (ids_of(made)[:3], 4)
+    page = Path(spec.output, "gallery", "index.html").read_text()
+    assert "the first 3 of 4 items" in page
+    assert json.loads(Path(spec.output, "manifest.json").read_text())["subjects"] == 2
 
 
 def test_a_folder_is_claimed_by_one_job(make_spec: MakeSpec) -> None:
@@ -97,9 +159,10 @@ def test_files_of_others_are_left_alone(make_spec: MakeSpec, name: str, text: st
 
 
 def test_a_smaller_plan_leaves_no_old_parts(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.output_folder.PLAN_ROWS_PER_PART", 3)
+    small_parts(monkeypatch, 3)
     spec = make_spec()
     folder = OutputFolder(spec.output)
-    folder.write_plan(plan(spec).table)
-    folder.write_plan(plan(make_spec(prompts=["x"])).table)
+    folder.write_plan(plan(spec).files)
+    assert len(list(Path(spec.output, "plan").iterdir())) == 2
+    folder.write_plan(plan(make_spec(prompts=["x"])).files)
     assert [path.name for path in Path(spec.output, "plan").iterdir()] == ["part-00000.parquet"]

@@ -1,0 +1,89 @@
+"""Compaction: many small ledger parts become one sorted part, while others append, read and compact.
+
+    64 x part-<hash> -> part-g1-<hash>,  64 x part-g1-<hash> -> part-g2-<hash>,  which is left alone
+
+The protocol. A part is never changed. A compactor
+
+    1. lists the parts and reads some of one level, its sources; one that is gone by then it leaves out,
+    2. creates the merged part, named by the hash of its bytes, by conditional write,
+    3. and only then deletes the sources it has read.
+
+What holds, after every step and after a crash between any two: each record that was appended is in some part.
+For a part is deleted only by who has seen a part with all its records created, and that one obeys the same rule.
+A crash between 2 and 3 leaves records in two parts, which resolve to one; the next compactor merges the
+rest. Two compactors with the same sources create the same part, with overlapping ones two parts that overlap.
+Merging drops a record only for another with the same item, attempt and end. So a compactor that comes back
+from the dead deletes nothing that is nowhere else.
+
+Readers. A listing takes time, and the store promises only that of a part created before another was deleted,
+and named after it, one is seen (`Store.list`). Merged parts are named to come later: hex digits are before `g`, and
+`g1` before `g2`. So a listing misses no record: while it passes the names, some part that holds the record is always
+still ahead, or was seen. Who then finds a listed part gone lists again; what was read stays true.
+
+Knows parts and their names; not which records matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from dreamcache import keys
+from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.ledger import READERS, Ledger, distinct_table, to_bytes
+from dreamcache.storage.store import ObjectInfo, join
+
+FAN = 64
+LEVELS = 2
+MAX_BYTES = 32 * 1024 * 1024
+"""Of a merge's sources together, so that it fits into memory; larger parts are left alone."""
+
+
+def compact(ledger: Ledger, *, fan: int = FAN) -> int:
+    """Merges each `fan` small parts into one; returns the number of parts that are no more. Safe at any time.
+
+    StorageError `bad_ledger` when a part is damaged, others when storage fails; nothing is lost then.
+    """
+    gone = 0
+    for level in range(LEVELS):
+        for sources in _groups([info for info in ledger.parts() if level_of(info.uri) == level], fan):
+            gone += _merge(ledger, sources, level + 1)
+    return gone
+
+
+def level_of(uri: str) -> int:
+    """How often the records of a part were merged."""
+    name = uri.rsplit("/", 1)[-1].removeprefix("part-")
+    return int(name[1]) if name.startswith("g") else 0
+
+
+def _groups(parts: list[ObjectInfo], fan: int) -> Iterator[list[str]]:
+    """Parts to be merged with each other; those left over wait for more."""
+    group: list[str] = []
+    num_bytes = 0
+    for info in parts:
+        if info.num_bytes > MAX_BYTES // 2:
+            continue
+        group.append(info.uri)
+        num_bytes += info.num_bytes
+        if len(group) == fan or num_bytes > MAX_BYTES // 2:
+            if len(group) > 1:
+                yield group
+            group, num_bytes = [], 0
+
+
+def _merge(ledger: Ledger, sources: list[str], level: int) -> int:
+    store = store_for(ledger.uri)
+    with ThreadPoolExecutor(READERS, thread_name_prefix="compaction") as pool:
+        read = {
+            uri: table
+            for uri, table in zip(sources, pool.map(ledger.read_part, sources), strict=True)
+            if table is not None
+        }
+        if len(read) < 2:
+            return 0  # another compactor was here
+        data = to_bytes(distinct_table(read.values()))
+        # Whether it is this call's or was there: a part with all these records has been committed.
+        store.create(join(ledger.uri, f"part-g{level}-{keys.of_bytes(data)}.parquet"), data)
+        list(pool.map(store.delete, read))
+    return len(read) - 1
