@@ -7,19 +7,25 @@ Running again is the same command: it goes on where the ledger ends. Never impor
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 import dreamcache
 from dreamcache.errors import DreamCacheError
 from dreamcache.records import Failed, Outcome
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
+from dreamcache.storage.s3_client import be_patient
+from jobs.budget import Budget, BudgetReached
 from jobs.engine import make_images
 from jobs.interrupt import interruptible
 from jobs.manifest import Counts, build_manifest, count
@@ -28,6 +34,7 @@ from jobs.planner import Plan, plan
 from jobs.progress import JobProgress
 from jobs.publish_gallery import publish_gallery
 from jobs.spec import JobSpec
+from workers.tables import PLANNED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,10 +46,14 @@ class Report:
     made: int
     seconds: float
     gallery: str | None
+    stopped: str | None = None
+    """Which budget has stopped it, if any."""
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 3 finished with failed or blocked items."""
+        """0 all done, 3 finished with failed or blocked items, 4 stopped by a budget."""
+        if self.stopped:
+            return 4
         return 0 if self.counts.done == self.counts.total else 3
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,6 +63,7 @@ class Report:
             "made": self.made,
             "seconds": round(self.seconds, 1),
             "exit_code": self.exit_code,
+            "stopped": self.stopped,
             "total": self.counts.total,
             **asdict(self.counts),
         }
@@ -81,32 +93,73 @@ def run(
     pending = pending_rows(made_plan, before, retry or (lambda outcome: False))
     unable = [row for row in pending if row["code"] is not None]
     ready = [row for row in pending if row["code"] is None]
+    budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
+    notes: list[str] = []
 
     def on_status(progress: dict[str, Any], state: str = "running") -> None:
-        folder.write_status({"job": spec.name, "state": state, "this_run": progress, "updated_at": _now()})
+        status = {"job": spec.name, "state": state, "this_run": progress, "updated_at": _now()}
+        folder.write_status({**status, "spent": budget.spent(), "notes": notes})
+
+    def on_note(text: str) -> None:
+        notes.append(text)
+        if not quiet:
+            print(f"note: {text}", file=sys.stderr, flush=True)
 
     progress = JobProgress(len(pending), on_status, quiet)
-    try:
-        with interruptible() as check, progress:
-            _record_unable(ledger, unable)
-            progress.add_unable(len(unable))
-            if ready:
-                for status in make_images(spec, made_plan, ready, address):
-                    progress.add(status)
-                    check()
-    except BaseException:
-        with suppress(DreamCacheError):
-            on_status(progress.as_dict(), "stopped")
-        raise
-    counts, page = finish(spec, made_plan, folder, gallery)
-    on_status({**progress.as_dict(), "counts": asdict(counts)}, "finished")
+    stopped: BudgetReached | KeyboardInterrupt | None = None
+    be_patient(
+        spec.failures.storage_patience_s
+    )  # the storage has answered: from now on it is worth waiting for
+    with interruptible() as check:
+        try:
+            with progress:
+                _record_unable(ledger, unable)
+                progress.add_unable(len(unable))
+                budget.check()
+                rows = ready[: budget.items_left(len(before) + len(unable))]
+                if rows:
+                    statuses = make_images(
+                        spec,
+                        made_plan,
+                        pa.Table.from_pylist(rows, schema=PLANNED),
+                        unrecorded=lambda table: unrecorded(ledger, table),
+                        address=address,
+                        on_note=on_note,
+                        on_gpu_seconds=budget.on_gpu_seconds,
+                    )
+                    with closing(statuses):
+                        for status in statuses:
+                            progress.add(status)
+                            check()
+                if len(rows) < len(ready):
+                    raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
+        except (BudgetReached, KeyboardInterrupt) as error:
+            stopped = error
+            on_status(progress.as_dict(), "stopping")
+        except BaseException:
+            with suppress(DreamCacheError):
+                on_status(progress.as_dict(), "stopped")
+            raise
+        # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
+        counts, page = finish(spec, made_plan, folder, gallery and stopped is None)
+        state = "stopped" if stopped and counts.pending else "finished"
+        on_status({**progress.as_dict(), "counts": asdict(counts)}, state)
+    if isinstance(stopped, KeyboardInterrupt):
+        raise stopped
     return Report(
         output=spec.output,
         counts=counts,
         made=progress.counts["done"],
         seconds=time.monotonic() - started,
         gallery=page,
+        stopped=str(stopped) if stopped and counts.pending else None,
     )
+
+
+def unrecorded(ledger: Ledger, rows: pa.Table) -> pa.Table:
+    """Those of the rows (PLANNED) that have no terminal record now."""
+    recorded = pa.array(list(ledger.outcomes()), pa.string())
+    return rows.filter(pc.invert(pc.is_in(rows["item_id"], recorded)))
 
 
 def pending_rows(

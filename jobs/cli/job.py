@@ -167,7 +167,9 @@ def _end(report: Report, as_json: bool) -> None:
             f"done {counts.done}  failed {counts.failed + counts.blocked}  pending {counts.pending}  "
             f"of {counts.total} items in {report.seconds:.0f} s, {report.made} made by this run"
         )
-        if report.exit_code:
+        if report.stopped:
+            typer.echo(f"stopped: {report.stopped}; the same command with a higher limit goes on from here")
+        if report.exit_code == 3:
             typer.echo(f"why: {report.output}/failed.csv; mend the cause, then 'dreamcache retry'")
         typer.echo(f"manifest: {report.output}/manifest.parquet")
         if report.gallery:
