@@ -22,8 +22,8 @@ from workers.attempts import Verdict, Work
 from workers.failures import FailurePolicy
 
 MEMORY_SHARE = 0.8
-"""Of the machine, for a worker that declares no memory: one that allocates without end must fail before Ray or the
-kernel chooses whom to kill."""
+"""Of the machine, for a worker on the CPU that declares no memory: one that allocates without end must fail before Ray
+or the kernel chooses whom to kill. On a GPU only declared memory is a bound: the driver maps memory of its own."""
 
 HANDOVER_S = 1.0
 STDERR = 2
@@ -53,7 +53,8 @@ class Watch:
                 code="worker_lost",
             )
         s3_client.be_patient(self.policy.storage_patience_s)
-        limit_memory(self.memory_bytes)
+        if self.memory_bytes or not self.gpus:
+            limit_memory(self.memory_bytes or int(MEMORY_SHARE * machine_memory()))
         self.farewell = Farewell()
 
     def sort(self, units: Sequence[str]) -> Work:
@@ -115,9 +116,8 @@ class Farewell:
         os._exit(1)
 
 
-def limit_memory(memory_bytes: int | None) -> None:
-    """Bounds this process's private memory, so that allocating more is an error of the item that does it."""
-    limit = memory_bytes or int(MEMORY_SHARE * machine_memory())
+def limit_memory(limit: int) -> None:
+    """Bounds this process's private memory in bytes, so that allocating more is an error of the item that does it."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(
         resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
