@@ -24,6 +24,9 @@ from dreamcache.records import Blocked, Failed, Request
 
 logger = logging.getLogger(__name__)
 
+WARM_UP_STEPS = 2
+OUT_OF_MEMORY = "out_of_memory"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Drawn:
@@ -38,7 +41,8 @@ class Generator:
     """Draws batches of requests with one pipeline and one group of settings.
 
     batch_size: smaller batches are filled up by repeating an item, because a kernel's last bits depend on the
-    batch's shape; so an item gets the same pixels whatever its neighbours are.
+    batch's shape; so an item gets the same pixels whatever its neighbours are, also while a batch is halved to
+    find the item at fault. micro_batch: the shape in use; less than batch_size once memory did not suffice.
     """
 
     def __init__(
@@ -52,7 +56,24 @@ class Generator:
         self.pipe = pipe
         self.settings = settings
         self.features_of = features_of
-        self.batch_size = batch_size
+        self.batch_size = self.micro_batch = batch_size
+        self.note: str | None = None
+
+    def warm_up(self, subject: SubjectFeatures) -> None:
+        """Draws a full batch in few steps, so that kernels are built and memory is known before the first item."""
+        request = Request(
+            item_id="warm-up", subject_id="", class_name="", reference_id="", cache_key="", image="", mask=None,
+            prompt="", sample=0, seed=0,
+        )  # fmt: skip
+        steps = min(self.settings.num_inference_steps, WARM_UP_STEPS)
+        for outcome in self._draw_fitting([(request, subject)], steps):
+            if isinstance(outcome, Failed):
+                logger.warning("warming up: %s", outcome.message)
+
+    def take_note(self) -> str | None:
+        """What the user should hear of since the last call."""
+        note, self.note = self.note, None
+        return note
 
     def generate(self, requests: Sequence[Request]) -> list[Drawn | Blocked | Failed]:
         """One outcome per request, in order."""
@@ -67,33 +88,56 @@ class Generator:
             except Exception as error:  # what is left is this subject's own
                 outcomes[request.item_id] = _failed(request, error)
         for start in range(0, len(ready), self.batch_size):
-            for outcome in self._draw(ready[start : start + self.batch_size], fill=True):
+            batch = ready[start : start + self.batch_size]
+            for outcome in self._draw_fitting(batch, self.settings.num_inference_steps):
                 outcomes[outcome.item_id] = outcome
         return [outcomes[request.item_id] for request in requests]
 
+    def _draw_fitting(
+        self, batch: list[tuple[Request, SubjectFeatures]], steps: int
+    ) -> list[Drawn | Blocked | Failed]:
+        """In micro-batches that fit in memory. What was once too large is not tried again by this worker."""
+        before = self.micro_batch
+        while True:
+            size = self.micro_batch
+            parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+            outcomes = [outcome for part in parts for outcome in self._draw(part, steps)]
+            if not outcomes or not all(_lacks_memory(outcome) for outcome in outcomes):
+                break
+            if size == 1:
+                self.micro_batch = before  # the items', not the shape's fault
+                break
+            self.micro_batch = size // 2
+        if self.micro_batch < before:
+            self.note = (
+                f"a micro-batch of {before} does not fit in this worker's memory; goes on with {self.micro_batch} "
+                f"(slower; pixels within 1/255); to be rid of this, set workers.batch_size to {self.micro_batch}"
+            )
+            logger.warning(self.note)
+        return outcomes
+
     def _draw(
-        self, batch: list[tuple[Request, SubjectFeatures]], *, fill: bool
+        self, batch: list[tuple[Request, SubjectFeatures]], steps: int
     ) -> list[Drawn | Blocked | Failed]:
         try:
-            return self._draw_once(batch, fill=fill)
+            return self._draw_once(batch, steps)
         except Exception as error:  # whatever the model raises is an item's outcome, once it stands alone
             if is_device_lost(error):
                 raise  # the device's fault, not the item's: nothing in this process can draw any more
-            if not fill and len(batch) == 1:
+            if len(batch) == 1:
                 return [_failed(batch[0][0], error)]
             logger.warning("a batch of %d failed (%s); halving it", len(batch), error)
         # Outside the except block, whose traceback would keep the failed batch's tensors on the device.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        middle = max(1, len(batch) // 2)
-        halves = [half for half in (batch[:middle], batch[middle:]) if half]
-        return [outcome for half in halves for outcome in self._draw(half, fill=False)]
+        middle = len(batch) // 2
+        return self._draw(batch[:middle], steps) + self._draw(batch[middle:], steps)
 
     def _draw_once(
-        self, batch: list[tuple[Request, SubjectFeatures]], *, fill: bool
+        self, batch: list[tuple[Request, SubjectFeatures]], steps: int
     ) -> list[Drawn | Blocked | Failed]:
         started = time.perf_counter()
-        filled = batch + [batch[0]] * (self.batch_size - len(batch)) if fill else batch
+        filled = batch + [batch[0]] * (self.micro_batch - len(batch))
         settings = self.settings
         images = self.pipe(
             prompt=[request.prompt for request, _ in filled],
@@ -103,7 +147,7 @@ class Generator:
             text_scale=settings.text_scale,
             image_scale=settings.image_scale,
             strength=settings.strength,
-            num_inference_steps=settings.num_inference_steps,
+            num_inference_steps=steps,
             scheduler=settings.scheduler,
             height=settings.height or None,
             width=settings.width or None,
@@ -145,7 +189,17 @@ def _failed(request: Request, error: Exception) -> Failed:
     if isinstance(error, DreamCacheError):
         return Failed(item_id=request.item_id, code=error.code, message=str(error))
     message = f"item {request.item_id[:12]}: {type(error).__name__}: {str(error)[:500]}"
-    return Failed(item_id=request.item_id, code="generation_error", message=message)
+    code = OUT_OF_MEMORY if is_out_of_memory(error) else "generation_error"
+    return Failed(item_id=request.item_id, code=code, message=message)
+
+
+def _lacks_memory(outcome: Drawn | Blocked | Failed) -> bool:
+    return isinstance(outcome, Failed) and outcome.code == OUT_OF_MEMORY
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Of the device or of the machine; torch's CPU allocator raises a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def is_device_lost(error: Exception) -> bool:

@@ -42,6 +42,10 @@ class ReferenceFeatures:
             self._kept.popitem(last=False)
         return found
 
+    def has(self, request: Request) -> bool:
+        """Whether the features are in memory already."""
+        return request.cache_key in self._kept
+
     def _stored(self, cache_key: str) -> SubjectFeatures | None:
         try:
             stored = self.cache.get(cache_key)

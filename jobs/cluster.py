@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import os
 import re
+import signal
+import threading
 from typing import Any
 
 from dreamcache.errors import DreamCacheError
@@ -49,9 +51,12 @@ def _init(options: dict[str, Any]) -> None:
     """ray.init, once more if it fails: on a busy machine a node may miss Ray's fixed 30 seconds to start."""
     import ray
 
+    ours = signal.getsignal(signal.SIGTERM)
     for left in (1, 0):
         try:
             ray.init(**options)
+            if callable(ours) and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, ours)  # Ray has put its own in its place
             return
         except Exception as error:
             ray.shutdown()

@@ -1,15 +1,17 @@
-"""The Ray Data pipeline of a run: rows of the plan in, the status of each item out as its record is committed.
+"""All images of one window of the plan, whatever happens to workers and nodes meanwhile.
 
-    rows -> EncodeWorker (actors) -> GenerateWorker (actors) -> publish (tasks) -> statuses
+    rows -> pipeline -> statuses;   the pipeline is lost -> a pause -> what has no record yet -> pipeline again
 
-Resources are declared from the spec; nothing is probed on the driver. Knows Ray; never imports torch.
+A worker that dies is Ray's to bring back and `workers.attempts`' to judge; here is what follows when the pipeline as
+a whole is lost. Knows Ray's errors; never imports torch.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator
+import random
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -17,14 +19,13 @@ import pyarrow as pa
 import dreamcache
 from dreamcache.errors import DreamCacheError
 from jobs.cluster import join_cluster, told_by_worker
+from jobs.pipeline import run_pipeline
 from jobs.planner import Plan
-from jobs.spec import JobSpec, WorkerSpec
+from jobs.spec import JobSpec
 from workers.context import JobContext
 
-# A lost worker comes back and its batch is drawn again; a batch that kills its worker every time ends the run
-# instead of repeating for ever, which is Ray Data's default.
-MAX_RESTARTS = 5
-MAX_TASK_RETRIES = 5
+LONGEST_PAUSE_S = 30.0
+PIPELINE_LOST = "pipeline_lost"
 
 
 def make_images(
@@ -33,9 +34,17 @@ def make_images(
     rows: pa.Table,
     *,
     unrecorded: Callable[[pa.Table], pa.Table],
-    address: str | None,
-) -> Iterator[str]:
-    """Makes the images of plan rows that can run. Raises DreamCacheError when the run as a whole cannot go on."""
+    address: str | None = None,
+    on_note: Callable[[str], None] = lambda text: None,
+    on_gpu_seconds: Callable[[float], None] = lambda seconds: None,
+) -> Generator[str]:
+    """Makes the images of rows (PLANNED) and yields each item's status as its record is committed.
+
+    unrecorded: those of the rows that have no terminal record now; asked only when a pipeline was lost, and items
+    recorded since its last word are then not yielded. on_note: told what the user should hear of a worker, each
+    thing once. on_gpu_seconds: told what the workers have cost since its last call. Both may raise, which stops the
+    workers, as closing the iterator does. Raises DreamCacheError when the run as a whole cannot go on.
+    """
     import ray
 
     workers = spec.workers
@@ -45,39 +54,31 @@ def make_images(
         cpus=sum(pool.count * pool.cpus for pool in pools) + workers.publishers.cpus,
         gpus=sum(pool.count * pool.gpus for pool in pools),
     )
-    _set_up_ray_data()
-
-    from workers.encode import EncodeWorker
-    from workers.generate import GenerateWorker
-    from workers.publish import publish
-
+    book = _open_book(spec)
     context = _context(spec, made_plan)
-    size = spec.workers.batch_size
-    table = rows
-    # One block a batch: an image is committed as soon as its batch is drawn, and a lost worker loses one batch.
-    blocks = [table.slice(start, size) for start in range(0, table.num_rows, size)]
-    with warnings.catch_warnings():
-        # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
-        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-        dataset = (
-            ray.data.from_arrow(blocks)
-            .map_batches(EncodeWorker, **_actors(spec.workers.encoders, context, size))
-            .map_batches(GenerateWorker, **_actors(spec.workers.generators, context, size))
-            .map_batches(
-                publish,
-                fn_kwargs={"context": context},
-                batch_size=size,
-                batch_format="pyarrow",
-                num_cpus=spec.workers.publishers.cpus,
-                max_retries=MAX_TASK_RETRIES,
-                compute=ray.data.TaskPoolStrategy(size=min(spec.workers.publishers.count, len(blocks))),
-            )
-        )
-    try:
-        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from batch["status"].to_pylist()
-    except ray.exceptions.RayError as error:
-        raise _as_ours(error) from error
+    notes: set[str] = set()
+    fruitless, paid = 0, 0.0
+    while rows.num_rows:
+        fruitless += 1
+        try:
+            with closing(run_pipeline(spec, context, rows, book)) as batches:
+                for batch in batches:
+                    fruitless = 0
+                    for note in set(batch["note"].drop_null().to_pylist()) - notes:
+                        notes.add(note)
+                        on_note(note)
+                    yield from batch["status"].to_pylist()
+                    before, paid = paid, ray.get(book.gpu_seconds.remote())
+                    on_gpu_seconds(paid - before)
+            return
+        except ray.exceptions.RayError as error:
+            lost = _as_ours(error)
+            if lost.code != PIPELINE_LOST or fruitless >= spec.failures.max_rounds:
+                raise lost from error
+        on_note(f"{lost}; running what has no record yet")
+        time.sleep(random.uniform(0.2, 1) * min(LONGEST_PAUSE_S, 2.0**fruitless))
+        ray.get(book.settle.remote())
+        rows = unrecorded(rows)
 
 
 def _as_ours(error: Exception) -> DreamCacheError:
@@ -85,43 +86,22 @@ def _as_ours(error: Exception) -> DreamCacheError:
     if told is not None:
         return DreamCacheError(f"{told}; the same command goes on from here", code="worker_error")
     return DreamCacheError(
-        f"a worker was lost {MAX_RESTARTS + 1} times or raised: {type(error).__name__}: "
-        f"{str(error).strip().splitlines()[-1][:300]}; what is done is kept, the same command goes on from here; if it "
-        f"ends so again, see Ray's logs and lower workers.batch_size",
-        code="worker_lost",
+        f"the pipeline was lost: {type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}; what is done is "
+        f"kept, the same command goes on from here; if it ends so again, see Ray's logs",
+        code=PIPELINE_LOST,
     )
 
 
-def _actors(workers: WorkerSpec, context: JobContext, batch_size: int) -> dict[str, Any]:
-    from ray.data import ActorPoolStrategy
+def _open_book(spec: JobSpec) -> Any:
+    """The attempt book, on the driver's own node: it is lost only with the run."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return {
-        "fn_constructor_args": (context,),
-        "compute": ActorPoolStrategy(size=workers.count),
-        "batch_size": batch_size,
-        "batch_format": "pyarrow",
-        "num_cpus": workers.cpus,
-        "num_gpus": workers.gpus or None,
-        "memory": workers.memory_bytes,
-        "max_restarts": MAX_RESTARTS,
-        "max_task_retries": MAX_TASK_RETRIES,
-    }
+    from workers.attempts import AttemptBook
 
-
-def _set_up_ray_data() -> None:
-    import ray.data
-
-    # What Ray Data tells of its progress stays in its log file; ours is counted in images.
-    for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setLevel(logging.CRITICAL)  # an error reaches the user once, as ours
-    data = ray.data.DataContext.get_current()
-    data.enable_progress_bars = False
-    # A block is never dropped: a row's failure is a value, any other error ends the run, which can be repeated.
-    data.max_errored_blocks = 0
-    # Accelerators may take long to come, and a batch long to draw: neither is a reason to give up.
-    data.execution_no_progress_timeout_s = -1
-    data.execution_options.preserve_order = False
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    return ray.remote(**options)(AttemptBook).remote(spec.failures)
 
 
 def _context(spec: JobSpec, made_plan: Plan) -> JobContext:
@@ -144,6 +124,7 @@ def _context(spec: JobSpec, made_plan: Plan) -> JobContext:
         generation=spec.generation,
         images=spec.images,
         limits=spec.limits,
+        failures=spec.failures,
         batch_size=spec.workers.batch_size,
         num_threads=max(1, int(spec.workers.generators.cpus)),
         provenance=provenance,

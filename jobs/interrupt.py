@@ -1,5 +1,5 @@
-"""Ctrl-C that is never lost: Python raises KeyboardInterrupt wherever the main thread is, and some library code there
-swallows it. Knows signals only."""
+"""Ctrl-C and SIGTERM that are never lost: Python raises KeyboardInterrupt wherever the main thread is, and some library
+code there swallows it. Knows signals only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""SIGTERM is what `ray job stop` and Kubernetes send."""
+
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
     """Yields check(), which raises KeyboardInterrupt when one was asked for, now or before."""
     asked = threading.Event()
 
-    def on_sigint(number: int, frame: Any) -> None:
+    def on_signal(number: int, frame: Any) -> None:
         asked.set()
         raise KeyboardInterrupt
 
@@ -26,8 +29,9 @@ def interruptible() -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield check  # signals go to the main thread alone
         return
-    before = signal.signal(signal.SIGINT, on_sigint)
+    before = {number: signal.signal(number, on_signal) for number in STOPPING}
     try:
         yield check
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

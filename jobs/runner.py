@@ -7,9 +7,10 @@ Running again is the same command: it goes on where the ledger ends. Never impor
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,8 @@ from dreamcache.records import Failed, Outcome
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
+from dreamcache.storage.s3_client import be_patient
+from jobs.budget import Budget, BudgetReached
 from jobs.engine import make_images
 from jobs.interrupt import interruptible
 from jobs.manifest import Counts
@@ -45,10 +48,14 @@ class Report:
     seconds: float
     gallery: str | None
     pruned: int = 0
+    stopped: str | None = None
+    """Which budget has stopped it, if any."""
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 3 finished with failed or blocked items."""
+        """0 all done, 3 finished with failed or blocked items, 4 stopped by a budget."""
+        if self.stopped:
+            return 4
         return 0 if self.counts.done == self.counts.total else 3
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,6 +66,7 @@ class Report:
             "pruned": self.pruned,
             "seconds": round(self.seconds, 1),
             "exit_code": self.exit_code,
+            "stopped": self.stopped,
             "total": self.counts.total,
             **asdict(self.counts),
         }
@@ -87,33 +95,71 @@ def run(
     ledger = Ledger(spec.output)
     num_pruned = finish_prunes(ledger) if prune else 0
     work = find_work(made_plan, ledger, retry)
+    budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
+    notes: list[str] = []
 
     def on_status(progress: dict[str, Any], state: str = "running") -> None:
-        folder.write_status({"job": spec.name, "state": state, "this_run": progress, "updated_at": _now()})
+        status = {"job": spec.name, "state": state, "this_run": progress, "updated_at": _now()}
+        folder.write_status({**status, "spent": budget.spent(), "notes": notes})
+
+    def on_note(text: str) -> None:
+        notes.append(text)
+        if not quiet:
+            print(f"note: {text}", file=sys.stderr, flush=True)
 
     progress = JobProgress(work.num_pending, on_status, quiet)
-    try:
-        with interruptible() as check, progress:
-            for rows in work.unable():
-                _record_unable(ledger, rows)
-                progress.add_unable(rows.num_rows)
-                check()
-            for rows in work.windows():
-                unrecorded = Recorded(ledger).unrecorded
-                for status in make_images(spec, made_plan, rows, unrecorded=unrecorded, address=address):
-                    progress.add(status)
+    stopped: BudgetReached | KeyboardInterrupt | None = None
+    # The storage has answered: from now on it is worth waiting for.
+    be_patient(spec.failures.storage_patience_s)
+    with interruptible() as check:
+        try:
+            with progress:
+                for rows in work.unable():
+                    _record_unable(ledger, rows)
+                    progress.add_unable(rows.num_rows)
                     check()
-                # Housekeeping: what is wrong with the storage, those who need it will say.
-                with suppress(StorageError):
-                    compact(ledger)
-            if prune:
-                num_pruned += prune_orphans(made_plan, ledger)
-    except BaseException:
-        with suppress(DreamCacheError):
-            on_status(progress.as_dict(), "stopped")
-        raise
-    counts, page = publish_manifest(made_plan, folder, gallery=gallery)
-    on_status({**progress.as_dict(), "counts": asdict(counts)}, "finished")
+                budget.check()
+                left = budget.items_left(made_plan.num_items - work.num_pending + work.num_unable)
+                reached = BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
+                for window in work.windows():
+                    if left == 0:
+                        raise reached
+                    rows = window.slice(0, left)
+                    statuses = make_images(
+                        spec,
+                        made_plan,
+                        rows,
+                        unrecorded=Recorded(ledger).unrecorded,
+                        address=address,
+                        on_note=on_note,
+                        on_gpu_seconds=budget.on_gpu_seconds,
+                    )
+                    with closing(statuses):
+                        for status in statuses:
+                            progress.add(status)
+                            check()
+                    # Housekeeping: what is wrong with the storage, those who need it will say.
+                    with suppress(StorageError):
+                        compact(ledger)
+                    if left is not None:
+                        left -= rows.num_rows
+                        if rows.num_rows < window.num_rows:
+                            raise reached
+                if prune:
+                    num_pruned += prune_orphans(made_plan, ledger)
+        except (BudgetReached, KeyboardInterrupt) as error:
+            stopped = error
+            on_status(progress.as_dict(), "stopping")
+        except BaseException:
+            with suppress(DreamCacheError):
+                on_status(progress.as_dict(), "stopped")
+            raise
+        # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
+        counts, page = publish_manifest(made_plan, folder, gallery=gallery and stopped is None)
+        state = "stopped" if stopped and counts.pending else "finished"
+        on_status({**progress.as_dict(), "counts": asdict(counts)}, state)
+    if isinstance(stopped, KeyboardInterrupt):
+        raise stopped
     return Report(
         output=spec.output,
         counts=counts,
@@ -121,6 +167,7 @@ def run(
         seconds=time.monotonic() - started,
         gallery=page,
         pruned=num_pruned,
+        stopped=str(stopped) if stopped and counts.pending else None,
     )
 
 

@@ -24,6 +24,7 @@ from dreamcache.config import (
 )
 from dreamcache.errors import SpecError
 from jobs.yaml_file import anchor, dump, parse, read_yaml
+from workers.failures import FailurePolicy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,18 +41,33 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSpec:
-    """What one group of workers is given by Ray: number of workers, and each one's share of CPU, GPU, memory."""
+    """What one group of workers is given by Ray; each number but the first two is one worker's share.
+
+    count: of workers. max_count: if more than count, Ray adds workers up to it while work waits and the cluster
+    has room, and takes them away when idle. gpus: may be a fraction. memory_bytes: set aside on the node, and the
+    most that the process may allocate. accelerator_type: as Ray names it ("H100"). label_selector: node labels
+    ({"market-type": "spot"}). resources: custom ones ({"tpu-host": 1}).
+    """
 
     count: int = 1
+    max_count: int | None = None
     cpus: float = 1
     gpus: float = 0
     memory_bytes: int | None = None
+    accelerator_type: str | None = None
+    label_selector: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise ValueError(f"count must be at least 1, got {self.count}")
+        if self.max_count is not None and self.max_count < self.count:
+            raise ValueError(f"max_count must be at least count ({self.count}), got {self.max_count}")
+        for name in ("cpus", "gpus", "memory_bytes"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +84,28 @@ class WorkersSpec:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits(ImageLimits):
+    """What a photo may be, and what the job may cost, over all its runs; beyond that, a run stops with exit code 4.
+
+    max_items: items with a record. max_gpu_hours: declared GPUs of the workers x time they are up. max_hours: of
+    making images, by the clock.
+    """
+
+    max_items: int | None = None
+    max_gpu_hours: float | None = None
+    max_hours: float | None = None
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        ImageLimits.__post_init__(self)
+        for name in ("max_items", "max_gpu_hours", "max_hours"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be more than 0, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,8 +131,9 @@ class JobSpec:
     reference: EncodeSettings = EncodeSettings()
     generation: GenerationSettings = GenerationSettings()
     images: ImageFormat = ImageFormat()
-    limits: ImageLimits = ImageLimits()
+    limits: Limits = Limits()
     workers: WorkersSpec = WorkersSpec()
+    failures: FailurePolicy = FailurePolicy()
 
     __pydantic_config__ = FORBID_UNKNOWN
 

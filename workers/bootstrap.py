@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dreamcache.errors import ModelError
@@ -9,6 +10,7 @@ from dreamcache.storage.feature_cache import FeatureCache
 from workers.context import JobContext
 
 if TYPE_CHECKING:
+    from dreamcache.model.features import SubjectFeatures
     from dreamcache.pipeline import DreamCachePipeline
     from dreamcache.references import ReferenceFeatures
 
@@ -52,6 +54,14 @@ def load_references(context: JobContext, pipe: DreamCachePipeline) -> ReferenceF
 
     cache = FeatureCache(context.cache, context.base_fingerprint)
     return ReferenceFeatures(pipe.encoder(context.reference), cache, context.limits)
+
+
+def blank_subject(pipe: DreamCachePipeline, context: JobContext) -> SubjectFeatures:
+    """Features of a white photo, to warm up with."""
+    from PIL import Image
+
+    settings = replace(context.reference, segmenter="none", on_no_mask="whole_image")
+    return pipe.encode_reference(Image.new("RGB", (settings.size, settings.size), "white"), settings=settings)
 
 
 def device_name(pipe: DreamCachePipeline) -> str:

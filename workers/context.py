@@ -7,6 +7,7 @@ from typing import Any
 
 from dreamcache.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
 from dreamcache.records import Request
+from workers.failures import FailurePolicy
 
 REQUEST_COLUMNS = tuple(Request.__dataclass_fields__)
 
@@ -27,6 +28,7 @@ class JobContext:
     generation: GenerationSettings
     images: ImageFormat
     limits: ImageLimits
+    failures: FailurePolicy
     batch_size: int
     num_threads: int
     provenance: dict[str, str]

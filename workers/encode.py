@@ -5,38 +5,51 @@ from __future__ import annotations
 import pyarrow as pa
 
 from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError
+from dreamcache.records import Request
 from workers.bootstrap import load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.tables import PLANNED
+from workers.watch import Watch
 
 
 class EncodeWorker:
     """Ray actor. Rows in, the same rows out; those of a subject that cannot be encoded carry its error."""
 
-    def __init__(self, context: JobContext) -> None:
+    def __init__(self, context: JobContext, watch: Watch) -> None:
+        self.watch = watch
+        self.watch.join()
         self.references = load_references(context, load_pipeline(context))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        errors: dict[tuple[str, str], DreamCacheError | None] = {}
         rows = batch.to_pylist()
-        for row in rows:
-            # Subjects with the same photo share a cache key, but each is told of under its own name.
-            key = row["subject_id"], row["cache_key"]
-            if key not in errors:
-                errors[key] = self._error_of(row)
-            error = errors[key]
-            if error is not None:
-                row.update(code=error.code, message=str(error))
+        with self.watch.farewell.batch():
+            condemned = self.watch.sort(sorted({row["cache_key"] for row in rows})).condemned
+            errors: dict[tuple[str, str], DreamCacheError | None] = {}
+            for row in rows:
+                verdict = condemned.get(row["cache_key"])
+                # Subjects with the same photo share a cache key, but each is told of under its own name.
+                key = row["subject_id"], row["cache_key"]
+                if verdict is not None:
+                    errors[key] = verdict.error(f"subject '{row['subject_id']}': encoding its photo")
+                    row["attempts"] += verdict.attempts - 1
+                elif key not in errors:
+                    errors[key] = self._error_of(request_of(row))
+                error = errors[key]
+                if error is not None:
+                    row.update(code=error.code, message=str(error))
         return pa.Table.from_pylist(rows, schema=PLANNED)
 
-    def _error_of(self, row: dict[str, object]) -> DreamCacheError | None:
+    def _error_of(self, request: Request) -> DreamCacheError | None:
+        if self.references.has(request):
+            return None
         try:
-            self.references.get(request_of(row))
+            with self.watch.attempt([request.cache_key]):
+                self.references.get(request)
         except NO_ITEMS_FAULT:
             raise
         except DreamCacheError as error:
             return error
         except Exception as error:  # a photo no reader foresaw costs its own subject only
-            message = f"subject '{row['subject_id']}': {type(error).__name__}: {str(error)[:500]}"
+            message = f"subject '{request.subject_id}': {type(error).__name__}: {str(error)[:500]}"
             return DreamCacheError(message, code="encode_error")
         return None

@@ -7,33 +7,44 @@ from typing import Any
 import pyarrow as pa
 
 from dreamcache.records import Blocked, Failed
-from workers.bootstrap import device_name, load_pipeline, load_references
+from workers.bootstrap import blank_subject, device_name, load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.tables import DRAWN, NO_PIXELS
+from workers.watch import Watch
 
 
 class GenerateWorker:
     """Ray actor. Rows that carry an error pass through; the others get pixels or an error of their own."""
 
-    def __init__(self, context: JobContext) -> None:
+    def __init__(self, context: JobContext, watch: Watch) -> None:
         from dreamcache.generate import Generator
 
+        self.watch = watch
+        self.watch.join()
         pipe = load_pipeline(context)
         references = load_references(context, pipe)
         self.generator = Generator(pipe, context.generation, references.get, batch_size=context.batch_size)
         self.device = device_name(pipe)
+        self.generator.warm_up(blank_subject(pipe, context))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        rows = batch.to_pylist()
-        ready = [request_of(row) for row in rows if row["code"] is None]
-        outcomes = {outcome.item_id: outcome for outcome in self.generator.generate(ready)}
-        for row in rows:
-            row.update(NO_PIXELS, **self._columns(outcomes.get(row["item_id"])))
-        return pa.Table.from_pylist(rows, schema=DRAWN)
+        rows = {row["item_id"]: {**row, **NO_PIXELS} for row in batch.to_pylist()}
+        with self.watch.farewell.batch():
+            work = self.watch.sort([row["item_id"] for row in rows.values() if row["code"] is None])
+            for item, verdict in work.condemned.items():
+                row = rows[item]
+                row["attempts"] += verdict.attempts - 1
+                message = str(verdict.error(f"item {item[:12]} of subject '{row['subject_id']}'"))
+                row.update(code=verdict.code, message=message)
+            for group in work.groups:
+                with self.watch.attempt(group):
+                    outcomes = self.generator.generate([request_of(rows[item]) for item in group])
+                for outcome in outcomes:
+                    rows[outcome.item_id].update(self._columns(outcome))
+        next(iter(rows.values()))["note"] = self.generator.take_note()
+        return pa.Table.from_pylist(list(rows.values()), schema=DRAWN)
 
     def _columns(self, outcome: Any) -> dict[str, Any]:
-        if outcome is None:
-            return {}
         if isinstance(outcome, (Failed, Blocked)):
             return {"code": outcome.code, "message": outcome.message, "blocked": isinstance(outcome, Blocked)}
         height, width, _ = outcome.rgb.shape

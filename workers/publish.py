@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from dreamcache.errors import ImageError
 from dreamcache.records import Blocked, Done, Failed, Outcome
+from dreamcache.storage import s3_client
 from dreamcache.storage.image_store import ImageStore, encode_image, stored_pixel_sha256
 from dreamcache.storage.ledger import Ledger
 from workers.context import JobContext
@@ -17,10 +18,15 @@ from workers.tables import OUTCOMES
 
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
+    s3_client.be_patient(context.failures.storage_patience_s)
     images = ImageStore(context.output, context.images)
-    outcomes = [_outcome(row, context, images) for row in batch.to_pylist()]
+    rows = batch.to_pylist()
+    outcomes = [_outcome(row, context, images) for row in rows]
     Ledger(context.output).append(outcomes)
-    told = [{"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None)} for o in outcomes]
+    told = [
+        {"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None), "note": row["note"]}
+        for o, row in zip(outcomes, rows, strict=True)
+    ]
     return pa.Table.from_pylist(told, schema=OUTCOMES)
 
 

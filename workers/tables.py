@@ -37,9 +37,11 @@ DRAWN = pa.schema(
         ("seconds", pa.float64()),
         ("device", pa.string()),
         ("blocked", pa.bool_()),
+        ("note", pa.string()),
     ]
 )
-"""A row with its pixels, uint8 [height, width, 3] as bytes, or with an error and none."""
+"""A row with its pixels, uint8 [height, width, 3] as bytes, or with an error and none. note: of its worker, for
+the user; null for nearly all."""
 
 NO_PIXELS: dict[str, Any] = {
     "rgb": None,
@@ -48,7 +50,10 @@ NO_PIXELS: dict[str, Any] = {
     "seconds": 0.0,
     "device": "",
     "blocked": False,
+    "note": None,
 }
 
-OUTCOMES = pa.schema([("item_id", pa.string()), ("status", pa.string()), ("code", pa.string())])
-"""What the driver hears of each item, to count."""
+OUTCOMES = pa.schema(
+    [("item_id", pa.string()), ("status", pa.string()), ("code", pa.string()), ("note", pa.string())]
+)
+"""What the driver hears of each item, to count and to tell."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import secrets
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from dreamcache.errors import StorageError
 from dreamcache.storage import s3_client
@@ -18,14 +16,13 @@ from dreamcache.storage.s3_errors import (
     error_code,
     http_status,
     is_missing_key,
+    is_transient,
     is_unknown_outcome,
     storage_error,
 )
 from dreamcache.storage.store import S3_SCHEME, ObjectInfo, join
 
-READ_ATTEMPTS = 4
 COMMIT_ATTEMPTS = 8
-LONGEST_PAUSE_SECONDS = 5.0
 WRITER = "dreamcache-writer"
 CONTENT_TYPES = {  # a browser shows a gallery straight from the bucket only if it is told what things are
     "html": "text/html; charset=utf-8",
@@ -37,6 +34,8 @@ CONTENT_TYPES = {  # a browser shows a gallery straight from the bucket only if 
     "webp": "image/webp",
     "parquet": "application/vnd.apache.parquet",
 }
+
+T = TypeVar("T")
 
 _known_buckets: set[tuple[str, str]] = set()
 
@@ -54,28 +53,19 @@ class S3Store:
 
     def read(self, uri: str) -> bytes:
         bucket, key = split_s3(uri)
-        for attempt in range(1, READ_ATTEMPTS + 1):
-            try:
-                return bytes(s3_client.client().get_object(Bucket=bucket, Key=key)["Body"].read())
-            except (
-                HTTPClientError,
-                IncompleteReadError,
-            ) as error:  # a body cut short is ours to ask for again
-                if attempt == READ_ATTEMPTS:
-                    raise storage_error(uri, "read", error) from error
-                _pause(attempt)
-            except ClientError as error:
-                if is_missing_key(error):
-                    raise FileNotFoundError(f"{uri}: no such object") from None
-                raise storage_error(uri, "read", error) from error
-            except BotoCoreError as error:
-                raise storage_error(uri, "read", error) from error
-        raise AssertionError("unreachable")
+        try:
+            # A body cut short is ours to ask for again: botocore's own retries end with the headers.
+            return _asked(lambda: bytes(s3_client.client().get_object(Bucket=bucket, Key=key)["Body"].read()))
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and is_missing_key(error):
+                raise FileNotFoundError(f"{uri}: no such object") from None
+            raise storage_error(uri, "read", error) from error
 
     def write(self, uri: str, data: bytes) -> None:
         bucket, key = split_s3(uri)
+        fixed = {"Bucket": bucket, "Key": key, "Body": data, "ContentType": _content_type(key)}
         try:
-            s3_client.client().put_object(Bucket=bucket, Key=key, Body=data, ContentType=_content_type(key))
+            _asked(lambda: s3_client.client().put_object(**fixed))
         except (BotoCoreError, ClientError) as error:
             raise storage_error(uri, "write", error) from error
 
@@ -107,23 +97,38 @@ class S3Store:
         # Pages come in order of the keys, hence the promise of `Store.list`.
         bucket, key = split_s3(prefix_uri)
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
-        try:
-            for page in (
-                s3_client.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            ):
-                for found in page.get("Contents", []):
-                    name = found["Key"][len(prefix) :]
-                    if name and not name.endswith("/"):  # folder marks of other tools
-                        yield _info(join(prefix_uri, name), found["Size"], found)
-        except (BotoCoreError, ClientError) as error:
-            raise storage_error(prefix_uri, "list", error) from error
+        asked = {"Bucket": bucket, "Prefix": prefix}
+        more = True
+        while more:
+            try:
+                page = _asked(lambda: s3_client.client().list_objects_v2(**asked))
+            except (BotoCoreError, ClientError) as error:
+                raise storage_error(prefix_uri, "list", error) from error
+            for found in page.get("Contents", []):
+                name = found["Key"][len(prefix) :]
+                if name and not name.endswith("/"):  # folder marks of other tools
+                    yield _info(join(prefix_uri, name), found["Size"], found)
+            more = page.get("IsTruncated", False)
+            asked["ContinuationToken"] = page.get("NextContinuationToken", "")
 
     def delete(self, uri: str) -> None:
         bucket, key = split_s3(uri)
         try:
-            s3_client.client().delete_object(Bucket=bucket, Key=key)
+            _asked(lambda: s3_client.client().delete_object(Bucket=bucket, Key=key))
         except (BotoCoreError, ClientError) as error:
             raise storage_error(uri, "delete", error) from error
+
+
+def _asked(call: Callable[[], T]) -> T:
+    """call(), again while the storage does not answer and this process's patience lasts. botocore's errors."""
+    for _ in s3_client.tries():
+        try:
+            return call()
+        except (BotoCoreError, ClientError) as error:
+            if not is_transient(error):
+                raise
+            last = error
+    raise last
 
 
 def _conditional_put(uri: str, data: bytes, condition: dict[str, str]) -> bool:
@@ -137,7 +142,7 @@ def _conditional_put(uri: str, data: bytes, condition: dict[str, str]) -> bool:
     fixed = {"Metadata": {WRITER: mark}, "ContentType": _content_type(key)}
     doubt = False
     last: BotoCoreError | ClientError | None = None
-    for attempt in range(1, COMMIT_ATTEMPTS + 1):
+    for _ in s3_client.tries(COMMIT_ATTEMPTS):
         try:
             s3_client.client().put_object(Bucket=bucket, Key=key, Body=data, **fixed, **condition)
             return True
@@ -156,7 +161,6 @@ def _conditional_put(uri: str, data: bytes, condition: dict[str, str]) -> bool:
                     return True
             elif not isinstance(error, ClientError) or http_status(error) != 409:
                 raise storage_error(uri, "write", error) from error
-        _pause(attempt)
     assert last is not None
     raise storage_error(uri, "write", last) from last
 
@@ -169,7 +173,7 @@ def _written_by(uri: str, mark: str) -> bool:
 def _head(uri: str, action: str) -> dict[str, Any] | None:
     bucket, key = split_s3(uri)
     try:
-        return dict(s3_client.client().head_object(Bucket=bucket, Key=key))
+        return dict(_asked(lambda: s3_client.client().head_object(Bucket=bucket, Key=key)))
     except ClientError as error:
         if is_missing_key(error):
             return None
@@ -202,7 +206,3 @@ def _info(uri: str, num_bytes: int, found: dict[str, Any]) -> ObjectInfo:
 
 def _content_type(key: str) -> str:
     return CONTENT_TYPES.get(key.rsplit(".", 1)[-1].lower(), "application/octet-stream")
-
-
-def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.05 * 2**attempt)))

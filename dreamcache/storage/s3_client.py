@@ -5,13 +5,20 @@
     AWS_ACCESS_KEY_ID.. / AWS_PROFILE / role         -> credentials, refreshed by botocore
     AWS_RETRY_MODE, AWS_MAX_ATTEMPTS                 -> retries, else RETRY_MODE and MAX_ATTEMPTS
 
+Above botocore's retries, which last a few seconds, stands the process's patience with a storage that does not answer:
+little at first, so that a wrong endpoint is told at once; more for workers, who know that it did answer.
+
 Clients are thread-safe but must not cross a fork, so a child makes its own. Credentials stay in the process.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,8 +28,11 @@ from botocore.config import Config
 
 from dreamcache.errors import StorageError
 
-RETRY_MODE = "adaptive"
-MAX_ATTEMPTS = 6
+# "adaptive" would learn a rate near zero from a store that refuses one request in five.
+RETRY_MODE = "standard"
+MAX_ATTEMPTS = 3
+LEAST_TRIES = 3
+LONGEST_PAUSE_S = 8.0
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
 CONNECTIONS = 32
@@ -31,6 +41,23 @@ DEFAULT_REGION = "us-east-1"
 _Key = tuple[int, tuple[tuple[str, str], ...]]
 _clients: dict[_Key, Any] = {}
 _lock = threading.Lock()
+_patience_s = 0.0
+
+
+def be_patient(seconds: float) -> None:
+    """From now on this process asks so long before it gives a request up."""
+    global _patience_s
+    _patience_s = seconds
+
+
+def tries(least: int = LEAST_TRIES) -> Iterator[int]:
+    """1, 2, ... with jittered, growing pauses between; ends after `least` and once patience is over."""
+    began = time.monotonic()
+    for attempt in itertools.count(1):
+        yield attempt
+        if attempt >= least and time.monotonic() - began >= _patience_s:
+            return
+        time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, 0.05 * 2**attempt)))
 
 
 def client() -> Any:

@@ -61,6 +61,11 @@ def is_unknown_outcome(error: aws.BotoCoreError | aws.ClientError) -> bool:
     return isinstance(error, aws.HTTPClientError) and not isinstance(error, aws.EndpointConnectionError)
 
 
+def is_transient(error: aws.BotoCoreError | aws.ClientError) -> bool:
+    """True when the same request may well succeed later: no answer, a cut one, 5xx, SlowDown."""
+    return _explain("", error)[0] == "storage_unreachable"
+
+
 def storage_error(uri: str, action: str, error: aws.BotoCoreError | aws.ClientError) -> StorageError:
     """The error a user can act on. `action` is a verb: read, write, list, delete."""
     code, rule, remedy = _explain(uri, error)

@@ -205,7 +205,9 @@ def _end(report: Report, as_json: bool) -> None:
         )
         if report.pruned:
             typer.echo(f"pruned {report.pruned} images that are planned no more")
-        if report.exit_code:
+        if report.stopped:
+            typer.echo(f"stopped: {report.stopped}; the same command with a higher limit goes on from here")
+        if report.exit_code == 3:
             typer.echo(f"why: {report.output}/failed.csv; mend the cause, then 'dreamcache retry'")
         typer.echo(f"manifest: {report.output}/manifest.parquet")
         if report.gallery:

@@ -1,0 +1,141 @@
+"""The attempt book alone: any items may be poison, any worker may die; innocents are never condemned."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workers.attempts import AttemptBook
+from workers.failures import FailurePolicy
+
+POLICY = FailurePolicy(max_attempts=2, item_timeout_s=10, max_worker_deaths=12)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def work(
+    book: AttemptBook, batch: list[str], poison: set[str], worker: str = "w"
+) -> tuple[set[str], set[str], int]:
+    """A worker's life with one batch, brought back whenever it dies: (done, condemned, deaths)."""
+    deaths = 0
+    while True:
+        assert book.join(worker) < POLICY.max_worker_deaths
+        found = book.sort(batch)
+        done: set[str] = set()
+        for group in found.groups:
+            book.begin(worker, group)
+            if poison & set(group):
+                deaths += 1
+                break
+            book.end(worker)
+            done |= set(group)
+        else:
+            return done, set(found.condemned), deaths
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 17), st.data())
+def test_the_poison_is_condemned_and_nothing_else(size: int, data: st.DataObject) -> None:
+    batch = [f"item-{number}" for number in range(size)]
+    poison = set(data.draw(st.lists(st.sampled_from(batch), unique=True, max_size=4)))
+    done, condemned, deaths = work(AttemptBook(POLICY), batch, poison)
+    assert condemned == poison
+    assert done == set(batch) - poison
+    assert deaths <= len(poison) * (POLICY.max_attempts + size.bit_length())
+
+
+def test_one_poison_in_eight_costs_three_halvings_and_its_attempts() -> None:
+    batch = [f"item-{number}" for number in range(8)]
+    assert work(AttemptBook(POLICY), batch, {"item-5"})[2] == 3 + POLICY.max_attempts
+
+
+def test_a_batch_whose_worker_was_lost_is_tried_in_halves_and_is_innocent() -> None:
+    book = AttemptBook(POLICY)
+    batch = [f"item-{number}" for number in range(8)]
+    for _ in range(3):  # lost nodes, each in the middle of the batch
+        book.join("w")
+        book.begin("w", tuple(book.sort(batch).groups[0]))
+    assert {len(group) for group in book.sort(batch).groups} <= {1, 2, 4}
+    done, condemned, _ = work(book, batch, set())
+    assert (done, condemned) == (set(batch), set())
+    assert book.sort(batch).groups == (tuple(batch),)  # and then they are as all others
+
+
+def test_a_worker_that_goes_on_is_not_suspected_when_another_dies() -> None:
+    book = AttemptBook(POLICY)
+    for worker, unit in (("a", "x"), ("b", "y")):
+        book.join(worker)
+        book.begin(worker, (unit,))
+    book.join("a")
+    assert book.sort(["x"]).groups == (("x",),)
+    book.end("b")
+    book.join("b")
+    book.begin("b", ("z", "y"))
+    assert book.sort(["z", "y"]).groups == (("z", "y"),)
+
+
+def test_a_death_after_the_time_limit_is_a_timeout() -> None:
+    clock = Clock()
+    book = AttemptBook(POLICY, clock)
+    for _ in range(POLICY.max_attempts):
+        book.join("w")
+        book.begin("w", ("slow",))
+        clock.now += POLICY.item_timeout_s
+    book.join("w")
+    verdict = book.sort(["slow"]).condemned["slow"]
+    assert (verdict.code, verdict.attempts) == ("timeout", POLICY.max_attempts)
+    assert "item_timeout_s (10 s)" in verdict.reason
+
+
+def test_a_worker_that_only_ever_dies_is_counted_and_one_that_works_is_forgiven() -> None:
+    book = AttemptBook(POLICY)
+    assert [book.join("w") for _ in range(4)] == [0, 1, 2, 3]
+    book.begin("w", ("x",))
+    book.end("w")
+    assert book.join("w") == 1
+
+
+def test_when_the_pipeline_is_lost_what_was_in_hand_is_suspect_under_any_worker() -> None:
+    book = AttemptBook(POLICY)
+    book.join("old")
+    book.begin("old", ("a", "b"))
+    book.settle()
+    assert book.sort(["a", "b", "c"]).groups == (("a",), ("b",), ("c",))
+
+
+def test_gpu_seconds_are_declared_gpus_by_time_also_after_a_round() -> None:
+    clock = Clock()
+    book = AttemptBook(POLICY, clock)
+    book.join("w", 2)
+    book.join("half", 0.5)
+    clock.now = 10
+    book.join("w", 2)  # brought back: still one worker
+    assert book.gpu_seconds() == 25
+    book.settle()
+    clock.now = 100
+    assert book.gpu_seconds() == 25
+
+
+def test_many_workers_share_a_book() -> None:
+    book = AttemptBook(POLICY)
+    dice = random.Random(3)
+    poison = {f"{worker}-{dice.randrange(8)}" for worker in range(20)}
+    for worker in range(20):
+        batch = [f"{worker}-{number}" for number in range(8)]
+        done, condemned, _ = work(book, batch, poison, f"w{worker}")
+        assert condemned == poison & set(batch) and done == set(batch) - poison
+
+
+@pytest.mark.parametrize("values", [{"max_attempts": 0}, {"item_timeout_s": -1}, {"storage_patience_s": -1}])
+def test_a_budget_that_cannot_be_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        FailurePolicy(**values)  # type: ignore[arg-type]
