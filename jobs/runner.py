@@ -28,6 +28,7 @@ from jobs.planner import Plan, plan
 from jobs.progress import JobProgress
 from jobs.publish_gallery import publish_gallery
 from jobs.spec import JobSpec
+from workers.telemetry import Telemetry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,8 +83,11 @@ def run(
     unable = [row for row in pending if row["code"] is not None]
     ready = [row for row in pending if row["code"] is None]
 
+    telemetry = Telemetry(spec.output, "driver")
+
     def on_status(progress: dict[str, Any], state: str = "running") -> None:
         folder.write_status({"job": spec.name, "state": state, "this_run": progress, "updated_at": _now()})
+        telemetry.left(progress["left"])
 
     progress = JobProgress(len(pending), on_status, quiet)
     try:

@@ -8,13 +8,17 @@ from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError
 from workers.bootstrap import load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.tables import PLANNED
+from workers.telemetry import Telemetry
 
 
 class EncodeWorker:
     """Ray actor. Rows in, the same rows out; those of a subject that cannot be encoded carry its error."""
 
     def __init__(self, context: JobContext) -> None:
+        telemetry = Telemetry(context.output, "encoder")
         self.references = load_references(context, load_pipeline(context))
+        self.references.on_features = telemetry.features
+        telemetry.warmed()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         errors: dict[tuple[str, str], DreamCacheError | None] = {}

@@ -10,6 +10,7 @@ from dreamcache.records import Blocked, Failed
 from workers.bootstrap import device_name, load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.tables import DRAWN, NO_PIXELS
+from workers.telemetry import Telemetry
 
 
 class GenerateWorker:
@@ -18,15 +19,18 @@ class GenerateWorker:
     def __init__(self, context: JobContext) -> None:
         from dreamcache.generate import Generator
 
+        self.telemetry = Telemetry(context.output, "generator")
         pipe = load_pipeline(context)
         references = load_references(context, pipe)
         self.generator = Generator(pipe, context.generation, references.get, batch_size=context.batch_size)
         self.device = device_name(pipe)
+        self.telemetry.warmed()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()
         ready = [request_of(row) for row in rows if row["code"] is None]
         outcomes = {outcome.item_id: outcome for outcome in self.generator.generate(ready)}
+        self.telemetry.drawn(outcomes.values())
         for row in rows:
             row.update(NO_PIXELS, **self._columns(outcomes.get(row["item_id"])))
         return pa.Table.from_pylist(rows, schema=DRAWN)

@@ -13,13 +13,16 @@ from dreamcache.storage.image_store import ImageStore, encode_image, stored_pixe
 from dreamcache.storage.ledger import Ledger
 from workers.context import JobContext
 from workers.tables import OUTCOMES
+from workers.telemetry import Telemetry
 
 
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
+    telemetry = Telemetry(context.output, "publisher")
     images = ImageStore(context.output, context.images)
     outcomes = [_outcome(row, context, images) for row in batch.to_pylist()]
     Ledger(context.output).append(outcomes)
+    telemetry.published(outcomes)
     told = [{"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None)} for o in outcomes]
     return pa.Table.from_pylist(told, schema=OUTCOMES)
 
