@@ -75,14 +75,15 @@ def status(args: argparse.Namespace) -> int:
     state = _state(args.folder)
     metrics = [node["metrics-export-port"] for node in state["nodes"]]
     parts = {"s3": state["weed"]["s3"][0], **{f"ray-{node}": port for node, port in enumerate(metrics)}}
+    is_up = {name: is_open(port) for name, port in parts.items()}
     answer = {
         "folder": str(args.folder),
         "processes": len(running(args.folder)),
-        "open": {name: is_open(port) for name, port in parts.items()},
+        "open": is_up,
         "metrics": [f"http://{HOST}:{port}/metrics" for port in metrics],
     }
     print(json.dumps(answer, indent=2))
-    return 0 if all(answer["open"].values()) else 1
+    return 0 if all(is_up.values()) else 1
 
 
 def down(args: argparse.Namespace) -> int:
