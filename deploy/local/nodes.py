@@ -62,6 +62,8 @@ def environment(folder: Path, state: State) -> dict[str, str]:
         "RAY_API_SERVER_ADDRESS": f"http://{HOST}:{state['dashboard']}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(folder / "auth_token"),
+        # Ray's processes report metrics every ten seconds, which a job tried out may not live to see.
+        "RAY_metrics_report_interval_ms": "1000",
         "AWS_ENDPOINT_URL": f"http://{HOST}:{state['weed']['s3'][0]}",
         "AWS_ACCESS_KEY_ID": state["access_key"],
         "AWS_SECRET_ACCESS_KEY": state["secret_key"],
