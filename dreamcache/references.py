@@ -7,7 +7,10 @@ Knows nothing of Ray; every error it raises is about one subject only.
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal
 
 from dreamcache.config import ImageLimits
 from dreamcache.encode import Encoder
@@ -18,11 +21,16 @@ from dreamcache.photos import read_photo
 from dreamcache.records import Request
 from dreamcache.storage.feature_cache import FeatureCache
 
+Source = Literal["cache", "encoded"]
+
 logger = logging.getLogger(__name__)
 
 
 class ReferenceFeatures:
-    """request -> SubjectFeatures. Keeps the last `capacity` subjects in memory: plans are sorted by subject."""
+    """request -> SubjectFeatures. Keeps the last `capacity` subjects in memory: plans are sorted by subject.
+
+    on_features: told of features that were not in memory, where they came from and in how many seconds.
+    """
 
     def __init__(
         self, encoder: Encoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64
@@ -31,11 +39,12 @@ class ReferenceFeatures:
         self.cache = cache
         self.limits = limits
         self.capacity = capacity
+        self.on_features: Callable[[Source, float], None] = lambda source, seconds: None
         self._kept: OrderedDict[str, SubjectFeatures] = OrderedDict()
 
     def get(self, request: Request) -> SubjectFeatures:
         """Raises ImageError or StorageError when the photo cannot be used."""
-        found = self._kept.get(request.cache_key) or self._stored(request.cache_key) or self._encode(request)
+        found = self._kept.get(request.cache_key) or self._fetch(request)
         self._kept[request.cache_key] = found
         self._kept.move_to_end(request.cache_key)
         if len(self._kept) > self.capacity:
@@ -45,6 +54,13 @@ class ReferenceFeatures:
     def has(self, request: Request) -> bool:
         """Whether the features are in memory already."""
         return request.cache_key in self._kept
+
+    def _fetch(self, request: Request) -> SubjectFeatures:
+        started = time.perf_counter()
+        stored = self._stored(request.cache_key)
+        found = stored or self._encode(request)
+        self.on_features("encoded" if stored is None else "cache", time.perf_counter() - started)
+        return found
 
     def _stored(self, cache_key: str) -> SubjectFeatures | None:
         try:

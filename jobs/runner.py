@@ -34,6 +34,7 @@ from jobs.prune import finish_prunes, prune_orphans
 from jobs.publish_manifest import publish_manifest
 from jobs.spec import JobSpec
 from jobs.work import Recorded, find_work
+from workers.telemetry import Telemetry
 
 RECORDS_PER_PART = 1000
 
@@ -98,9 +99,12 @@ def run(
     budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
     notes: list[str] = []
 
+    telemetry = Telemetry(spec.output, "driver")
+
     def on_status(progress: dict[str, Any], state: str = "running") -> None:
         status = {"job": spec.name, "state": state, "this_run": progress, "updated_at": _now()}
         folder.write_status({**status, "spent": budget.spent(), "notes": notes})
+        telemetry.left(progress["left"])
 
     def on_note(text: str) -> None:
         notes.append(text)

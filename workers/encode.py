@@ -9,6 +9,7 @@ from dreamcache.records import Request
 from workers.bootstrap import load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.tables import PLANNED
+from workers.telemetry import Telemetry
 from workers.watch import Watch
 
 
@@ -16,9 +17,12 @@ class EncodeWorker:
     """Ray actor. Rows in, the same rows out; those of a subject that cannot be encoded carry its error."""
 
     def __init__(self, context: JobContext, watch: Watch) -> None:
+        telemetry = Telemetry(context.output, "encoder")
         self.watch = watch
         self.watch.join()
         self.references = load_references(context, load_pipeline(context))
+        self.references.on_features = telemetry.features
+        telemetry.warmed()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()

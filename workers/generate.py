@@ -10,6 +10,7 @@ from dreamcache.records import Blocked, Failed
 from workers.bootstrap import blank_subject, device_name, load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.tables import DRAWN, NO_PIXELS
+from workers.telemetry import Telemetry
 from workers.watch import Watch
 
 
@@ -19,6 +20,7 @@ class GenerateWorker:
     def __init__(self, context: JobContext, watch: Watch) -> None:
         from dreamcache.generate import Generator
 
+        self.telemetry = Telemetry(context.output, "generator")
         self.watch = watch
         self.watch.join()
         pipe = load_pipeline(context)
@@ -26,6 +28,7 @@ class GenerateWorker:
         self.generator = Generator(pipe, context.generation, references.get, batch_size=context.batch_size)
         self.device = device_name(pipe)
         self.generator.warm_up(blank_subject(pipe, context))
+        self.telemetry.warmed()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = {row["item_id"]: {**row, **NO_PIXELS} for row in batch.to_pylist()}
@@ -39,6 +42,7 @@ class GenerateWorker:
             for group in work.groups:
                 with self.watch.attempt(group):
                     outcomes = self.generator.generate([request_of(rows[item]) for item in group])
+                self.telemetry.drawn(outcomes)
                 for outcome in outcomes:
                     rows[outcome.item_id].update(self._columns(outcome))
         next(iter(rows.values()))["note"] = self.generator.take_note()

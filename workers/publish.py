@@ -14,15 +14,18 @@ from dreamcache.storage.image_store import ImageStore, encode_image, stored_pixe
 from dreamcache.storage.ledger import Ledger
 from workers.context import JobContext
 from workers.tables import OUTCOMES
+from workers.telemetry import Telemetry
 
 
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
     s3_client.be_patient(context.failures.storage_patience_s)
+    telemetry = Telemetry(context.output, "publisher")
     images = ImageStore(context.output, context.images)
     rows = batch.to_pylist()
     outcomes = [_outcome(row, context, images) for row in rows]
     Ledger(context.output).append(outcomes)
+    telemetry.published(outcomes)
     told = [
         {"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None), "note": row["note"]}
         for o, row in zip(outcomes, rows, strict=True)
