@@ -1,4 +1,4 @@
-"""Stable Diffusion 2.1 at its true size, with random weights: parameter count, cache size, and that it runs in bf16."""
+"""Stable Diffusion 2.1 at its true size, random weights: parameters, cache size, that it runs and trains in bf16."""
 
 from __future__ import annotations
 
