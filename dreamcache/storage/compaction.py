@@ -57,6 +57,11 @@ def level_of(uri: str) -> int:
     return int(name[1]) if name.startswith("g") else 0
 
 
+def merged_name(data: bytes, level: int) -> str:
+    """The name of a merged part: the same bytes have one name, which is listed after those of its sources."""
+    return f"part-g{level}-{keys.of_bytes(data)}.parquet"
+
+
 def _groups(parts: list[ObjectInfo], fan: int) -> Iterator[list[str]]:
     """Parts to be merged with each other; those left over wait for more."""
     group: list[str] = []
@@ -84,6 +89,6 @@ def _merge(ledger: Ledger, sources: list[str], level: int) -> int:
             return 0  # another compactor was here
         data = to_bytes(distinct_table(read.values()))
         # Whether it is this call's or was there: a part with all these records has been committed.
-        store.create(join(ledger.uri, f"part-g{level}-{keys.of_bytes(data)}.parquet"), data)
+        store.create(join(ledger.uri, merged_name(data, level)), data)
         list(pool.map(store.delete, read))
     return len(read) - 1

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from dreamcache.errors import CatalogError, DreamCacheError, SpecError
-from jobs.cli import adapter, cache, job, start, train
+from jobs.cli import adapter, bench, cache, job, start, train
 
 INTERRUPTED = 130
 
@@ -25,6 +25,7 @@ for verb in (start.demo, start.init, job.plan, job.run, job.status, job.retry, j
     app.command()(verb)
 app.command()(train.train)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
+app.add_typer(bench.app, name="bench", help="Measurements of the program itself.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
 
 

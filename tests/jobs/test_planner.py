@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from dreamcache import keys
+from dreamcache.config import GenerationSettings, ImageFormat
 from dreamcache.errors import ModelError, SpecError
+from dreamcache.records import Subject, item_id, item_template
+from jobs.plan_rows import PlanRows
 from jobs.planner import plan
 from jobs.spec import JobSpec, dump_spec
 from tests.jobs.conftest import write_json
 
 MakeSpec = Callable[..., JobSpec]
+RELATIVE = {"base": "base", "adapter": "adapter"}
 
 
 def rows_of(spec: JobSpec) -> list[dict[str, Any]]:
@@ -46,6 +56,62 @@ def test_a_rows_own_prompts_come_first_and_repeats_are_planned_once(make_spec: M
     made = plan(make_spec("subject_id,image,prompts\na,a.png,a product on sand|mine\n"))
     assert made.table["prompt"].to_pylist() == ["a product on sand", "mine", "a product in snow"]
     assert made.num_repeated_prompts == 1
+
+
+def test_ids_and_seeds_are_those_of_every_release(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pinned: another id for the same work would make every image of every catalog again."""
+    catalog = "subject_id,image,prompts,color\na,a.png,,red\nb,b.png,mine {color}|mine blue|{nope},blue\n"
+    catalog += "c,none.png,,\nb,b.png,,\n,x,,\n"
+    make_spec(catalog)
+    monkeypatch.chdir(tmp_path)
+    spec = make_spec(
+        catalog, prompts=["a {class_name} on sand", "in {color}"], samples=2, seed=5, model=RELATIVE
+    )
+    made = plan(replace(spec, catalog="catalog.csv"))
+    assert (made.num_subjects, made.num_items, made.num_repeated_prompts, made.num_unable) == (5, 18, 2, 8)
+    rows = made.table.to_pylist()
+    assert [(row["item_id"], row["seed"]) for row in rows[:2]] == [
+        ("4923ac07b67980be1dfb5eb53d43df5b0779f8e38f9fc889526dba7d9e532b27", 5270245138079776958),
+        ("2b705a7b23ef120e39e17c8f0420ac9ba2bc7d53e0a7556571610ad84ad5e48a", 3130101225952842254),
+    ]
+    text = json.dumps(rows, sort_keys=True).encode()
+    assert (
+        hashlib.sha256(text).hexdigest() == "a4f57f6dd1b77c850d48c864811f502556bd989f9cacea5163db509281fc4ed8"
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=30), st.text(max_size=30), st.integers(1, 3))
+def test_ids_made_by_column_are_the_records_own(subject_id: str, prompt: str, samples: int) -> None:
+    job = {
+        "seed": 3,
+        "adapter_fingerprint": "ef" * 32,
+        "settings": GenerationSettings(),
+        "image_format": ImageFormat(),
+    }
+    rows = PlanRows(item_template(**job), samples)
+    rows.add(
+        Subject(subject_id=subject_id, class_name="mug", image="x"),
+        "ab" * 32,
+        "cd" * 32,
+        [(prompt, None, None)],
+    )
+    table, sum_of_ids = rows.take()
+    ids = [
+        item_id(subject_id=subject_id, cache_key="cd" * 32, prompt=prompt, sample=n, **job)
+        for n in range(samples)
+    ]
+    assert table["item_id"].to_pylist() == ids
+    assert table["seed"].to_pylist() == [keys.seed_of(ident) for ident in ids]
+    assert sum_of_ids == sum(int(ident, 16) for ident in ids)
+
+
+def test_the_same_work_has_the_same_name(make_spec: MakeSpec) -> None:
+    name = plan(make_spec()).fingerprint
+    assert plan(make_spec("subject_id,image\nb,b.png\na,a.png\n")).fingerprint == name
+    assert plan(make_spec("subject_id,image\na,a.png\n")).fingerprint != name
 
 
 KEEPS_IDS: dict[str, dict[str, Any]] = {

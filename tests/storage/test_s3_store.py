@@ -158,6 +158,26 @@ def test_answer_lost_after_the_object_was_stored(
         assert store.read(uri) == b"mine too"
 
 
+def test_a_conflict_is_tried_again(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """409: another conditional write of this key was under way, and who won is not known yet."""
+    with _LossyProxy(s3.endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        store, uri = store_for(bucket), join(bucket, "x")
+        proxy.conflicts = 2
+        assert store.create(uri, b"mine")
+        assert proxy.lost == 2
+        proxy.conflicts = 1
+        assert not store.create(uri, b"late"), "the other one won"
+        found = store.stat(uri)
+        assert found is not None
+        proxy.conflicts = 1
+        assert store.replace(uri, b"mine too", found.etag)
+        proxy.conflicts = 1_000
+        monkeypatch.setattr("dreamcache.storage.s3.COMMIT_ATTEMPTS", 2)
+        with pytest.raises(StorageError, match="ConditionalRequestConflict"):
+            store.create(join(bucket, "y"), b"never")
+
+
 def test_read_of_a_body_cut_short_is_repeated(
     s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,15 +190,23 @@ def test_read_of_a_body_cut_short_is_repeated(
         assert proxy.lost == 1
 
 
+CONFLICT_BODY = b"<Error><Code>ConditionalRequestConflict</Code><Message>try again</Message></Error>"
+CONFLICT = (
+    b"HTTP/1.1 409 Conflict\r\nContent-Type: application/xml\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(CONFLICT_BODY), CONFLICT_BODY)
+)
+
+
 class _LossyProxy:
-    """A TCP relay that drops the connection at the answer of the next `lose` PUTs, or within `cut` bodies."""
+    """A TCP relay that drops the connection at the answer of the next `lose` PUTs, or within `cut` bodies, or
+    answers the next PUTs itself: `conflicts` times 409."""
 
     def __init__(self, target: str) -> None:
         host, port = target.removeprefix("http://").split(":")
         self._target = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.lose = self.cut = self.lost = 0
+        self.lose = self.cut = self.conflicts = self.lost = 0
 
     def __enter__(self) -> _LossyProxy:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -200,6 +228,11 @@ class _LossyProxy:
     def _requests(self, inner: socket.socket, outer: socket.socket) -> None:
         try:
             while data := inner.recv(65536):
+                if self.conflicts and data.startswith(b"PUT"):
+                    self.conflicts -= 1
+                    self.lost += 1
+                    inner.sendall(CONFLICT)
+                    return
                 if data.startswith((b"PUT", b"GET", b"HEAD")):
                     self._method = data[:4]
                 outer.sendall(data)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -129,3 +131,12 @@ def test_other_schemes_are_refused() -> None:
 )
 def test_join(parts: tuple[str, ...], joined: str) -> None:
     assert join(*parts) == joined
+
+
+def test_a_file_is_uploaded_whole(place: str, tmp_path: Path) -> None:
+    data = os.urandom(9_000_000)  # more than one part of a multipart upload
+    (tmp_path / "big").write_bytes(data)
+    store, uri = store_for(place), join(place, "x.parquet")
+    store.write(uri, b"old")
+    store.upload(uri, tmp_path / "big")
+    assert store.read(uri) == data

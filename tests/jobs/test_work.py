@@ -1,0 +1,187 @@
+"""What is left to do: windows in plan order, retries, records of this run, catalogs that change, pruning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dreamcache.errors import StorageError
+from dreamcache.records import Blocked, Done, Failed
+from dreamcache.storage.ledger import Ledger
+from jobs.changes import OLD_COLUMNS, Changes, find_changes
+from jobs.join import Join
+from jobs.output_folder import OutputFolder
+from jobs.planner import plan
+from jobs.prune import finish_prunes, orphans, prune_orphans
+from jobs.publish_manifest import publish_manifest
+from jobs.reader import outputs, scan_outputs_if_any
+from jobs.spec import JobSpec, dump_spec
+from jobs.work import Recorded, find_work
+from tests.command import dreamcache
+from tests.jobs.test_manifest import small_parts
+from workers.tables import PLANNED
+
+MakeSpec = Callable[..., JobSpec]
+ROWS = 5
+
+
+def finish(spec: JobSpec) -> None:
+    """What a run does, without a model: every pending item gets an image and a record, then the manifest."""
+    made, ledger = plan(spec), Ledger(spec.output)
+    OutputFolder(spec.output).claim(spec)
+    for rows in find_work(made, ledger).windows():
+        for row in rows.to_pylist():
+            make(spec, ledger, row["item_id"], row["attempts"] + 1)
+    publish_manifest(made, OutputFolder(spec.output), gallery=False)
+
+
+def make(spec: JobSpec, ledger: Ledger, item: str, attempts: int = 1) -> None:
+    path = image(spec, item)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(f"made at attempt {attempts}".encode())
+    key = f"images/{item[:2]}/{item}.png"
+    ledger.append(
+        [Done(item_id=item, key=key, width=1, height=1, num_bytes=1, pixel_sha256="f", attempts=attempts)]
+    )
+
+
+def image(spec: JobSpec, item: str) -> Path:
+    return Path(spec.output, "images", item[:2], f"{item}.png")
+
+
+def changes_of(spec: JobSpec) -> Changes:
+    with Join(plan(spec).files, Ledger(spec.output).scan()) as join:
+        return find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
+
+
+def test_windows_are_what_is_left_in_plan_order(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_parts(monkeypatch, 3)
+    spec = make_spec("subject_id,image\na,a.png\nb,b.png\nc,none.png\n", samples=4)
+    made, ledger = plan(spec), Ledger(spec.output)
+    rows = made.table.to_pylist()
+    ids = [row["item_id"] for row in rows]
+    make(spec, ledger, ids[1])
+    ledger.append(
+        [
+            Failed(item_id=ids[2], code="x", message="m", attempts=2),
+            Failed(item_id="gone", code="x", message=""),
+        ]
+    )
+    ledger.append([Blocked(item_id=ids[3], code="y", message="m", attempts=4)])
+
+    work = find_work(made, ledger)
+    windows = list(work.windows(ROWS))
+    assert [table.num_rows for table in windows] == [5, 5, 3]
+    assert all(table.schema.equals(PLANNED) for table in windows)
+    got = [row["item_id"] for table in windows for row in table.to_pylist()]
+    assert got == [ident for n, ident in enumerate(ids[:16]) if n not in (1, 2, 3)]
+    assert sum(table.num_rows for table in work.unable()) == work.num_unable == 8
+    assert work.num_pending == 13 + 8
+
+    again = find_work(made, ledger, lambda outcome: getattr(outcome, "code", "") == "x")
+    [first, *_] = again.windows()
+    assert {row["item_id"]: row["attempts"] for row in first.to_pylist()} == {ids[0]: 0, ids[2]: 2} | {
+        ident: 0 for ident in ids[4:16]
+    }
+
+
+def test_records_of_this_run_are_seen(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    made, ledger = plan(spec), Ledger(spec.output)
+    ids = made.table["item_id"].to_pylist()
+    ledger.append([Failed(item_id=ids[0], code="x", message="m")])
+    [rows] = find_work(made, ledger, lambda outcome: True).windows()
+    recorded = Recorded(ledger)
+    assert recorded.unrecorded(rows).equals(rows), "an earlier attempt's record is not one of this run"
+    make(spec, ledger, ids[1])
+    ledger.append([Failed(item_id=ids[0], code="x", message="m", attempts=2)])
+    assert recorded.unrecorded(rows)["item_id"].to_pylist() == ids[2:]
+
+
+def test_only_the_difference_is_to_be_made(make_spec: MakeSpec) -> None:
+    three = "subject_id,image\na,a.png\nb,b.png\nc,a.png\n"
+    spec = make_spec(three)
+    assert (changes_of(spec).new, changes_of(spec).unchanged) == (6, 0)
+    finish(spec)
+    assert changes_of(spec).unchanged == 6
+
+    # b has another photo, c is gone, d is new, and one prompt gave way to another.
+    spec = make_spec(three.replace("c,a.png", "d,a.png"), prompts=["a {class_name} on sand", "in rain"])
+    Path(spec.catalog).with_name("b.png").write_bytes(b"another photo")
+    found = changes_of(spec)
+    # b on sand is changed; "in rain" of a and b, and both of d are new.
+    assert (found.unchanged, found.changed, found.new) == (1, 1, 4)
+    assert (found.orphaned, found.replaced, found.dropped, found.removed) == (5, 1, 2, 2)
+    finish(spec)
+    after = changes_of(spec)
+    assert (after.unchanged, after.new, after.changed, after.orphaned) == (6, 0, 0, 5)
+    assert outputs(spec.output)["status"].to_pylist() == ["done"] * 6
+
+
+def test_pruned_images_are_made_again_when_planned_again(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    finish(spec)
+    before = plan(spec).table["item_id"].to_pylist()
+    smaller = make_spec("subject_id,image\na,a.png\n")
+    made, ledger = plan(smaller), Ledger(spec.output)
+    listed = [item for table in orphans(made, ledger) for item in table["item_id"].to_pylist()]
+    assert set(listed) == set(before[2:])
+    assert all(image(spec, item).exists() for item in before), "to list them deletes nothing"
+    assert prune_orphans(made, ledger) == 2
+    assert [image(spec, item).exists() for item in before] == [True, True, False, False]
+    assert set(ledger.outcomes()) == set(before[:2])
+    assert prune_orphans(made, ledger) == 0
+
+    finish(make_spec())
+    assert all(image(spec, item).exists() for item in before)
+    assert set(ledger.outcomes()) == set(before)
+    assert outputs(spec.output)["status"].to_pylist() == ["done"] * 4
+
+
+def test_a_late_record_of_a_pruned_image_is_void(make_spec: MakeSpec) -> None:
+    """A driver that began before the pruning, and records after it what it counted before."""
+    spec = make_spec()
+    finish(spec)
+    [*_, item] = plan(spec).table["item_id"].to_pylist()
+    made, ledger = plan(make_spec("subject_id,image\na,a.png\n")), Ledger(spec.output)
+    prune_orphans(made, ledger)
+    key = f"images/{item[:2]}/{item}.png"
+    ledger.append([Done(item_id=item, key=key, width=1, height=1, num_bytes=1, pixel_sha256="f", attempts=2)])
+    assert item not in ledger.outcomes()
+
+
+def test_a_prune_that_broke_off_is_finished_first(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    finish(spec)
+    made, ledger = plan(make_spec("subject_id,image\na,a.png\n")), Ledger(spec.output)
+    for images in orphans(made, ledger):
+        ledger.pruned.announce(images)  # and killed
+    find_work(made, ledger)  # another plan is not concerned
+    with pytest.raises(StorageError, match="dreamcache run --prune") as caught:
+        find_work(plan(make_spec()), ledger)
+    assert caught.value.code == "prune_unfinished"
+    assert finish_prunes(ledger) == 2
+    assert finish_prunes(ledger) == 0
+    assert find_work(plan(make_spec()), ledger).num_pending == 2
+
+
+def test_the_command_tells_of_changes_and_orphans(make_spec: MakeSpec, tmp_path: Path) -> None:
+    finish(make_spec())
+    job = tmp_path / "job.yaml"
+    job.write_text(dump_spec(make_spec("subject_id,image\na,a.png\n")))
+    told = json.loads(dreamcache("plan", str(job), "--json").stdout)
+    assert {name: told[name] for name in ("new", "unchanged", "changed", "orphaned", "done")} == {
+        "new": 0, "unchanged": 2, "changed": 0, "orphaned": 2, "done": 2
+    }  # fmt: skip
+    assert told["orphans"] == {"replaced": 0, "dropped": 0, "removed": 2}
+    text = dreamcache("plan", str(job)).stdout
+    assert "new 0  unchanged 2  changed 0  orphaned 2" in text
+    listed = json.loads(dreamcache("run", str(job), "--prune", "--dry-run", "--json").stdout)["would_delete"]
+    assert len(listed) == 2 and all(Path(path).exists() for path in listed)
+    assert dreamcache("run", str(job), "--dry-run").returncode == 2
+    ran = json.loads(dreamcache("run", str(job), "--prune", "--json").stdout)
+    assert (ran["pruned"], ran["made"], ran["exit_code"], ran["orphaned"]) == (2, 0, 0, 0)
+    assert not any(Path(path).exists() for path in listed)

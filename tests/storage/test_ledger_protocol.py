@@ -1,0 +1,210 @@
+"""The commit protocol under random interleavings: several writers, two drivers, crashes, compaction, pruning.
+
+Every step of an actor is a rule of the machine, so a crash is an actor whose next step never comes, and a driver
+that comes back from the dead one whose next step comes late. The store is a real folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dreamcache.config import ImageFormat
+from dreamcache.records import Done, Failed, Outcome
+from dreamcache.storage.compaction import compact, level_of, merged_name
+from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.image_store import ImageStore
+from dreamcache.storage.ledger import Ledger, distinct_table, resolve, to_bytes
+
+ITEMS = [digit * 64 for digit in "0123"]
+NUM_DRIVERS = 2
+
+
+@dataclass
+class Driver:
+    """planned attempts of the items to make, as its last look at the ledger told; images not recorded yet."""
+
+    pending: dict[str, int] = field(default_factory=dict)
+    drawn: dict[str, Outcome] = field(default_factory=dict)
+
+
+@dataclass
+class Compaction:
+    """A compactor between two steps."""
+
+    sources: list[str]
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    created: bool = False
+
+
+class Protocol(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = tempfile.mkdtemp(prefix="dreamcache-protocol-")
+        self.ledger, self.store = Ledger(self.place), store_for(self.place)
+        self.images = ImageStore(self.place, ImageFormat())
+        self.drivers = [Driver() for _ in range(NUM_DRIVERS)]
+        self.compactors: list[Compaction] = []
+        self.prunes: list[tuple[str, list[str]]] = []
+        self.draws = 0
+        self.committed: dict[str, bytes] = {}
+        self.appended: set[tuple[str, int, str, str | None]] = set()
+        self.ended: dict[str, str] = {}
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.place)
+
+    # A driver: look, draw and commit, record. A crash of it is a new look with nothing in hand.
+
+    @rule(driver=st.integers(0, NUM_DRIVERS - 1), retry=st.booleans())
+    def look(self, driver: int, retry: bool) -> None:
+        if self.ledger.pruned.unfinished():
+            return  # a run refuses to start
+        found = self.ledger.outcomes()
+        void = self.ledger.pruned.limits()
+        pending = {item: void.get(item, 0) for item in ITEMS if item not in found}
+        if retry:
+            pending |= {item: o.attempts for item, o in found.items() if o.status == "failed"}
+        self.drivers[driver] = Driver(pending=pending)
+
+    @rule(driver=st.integers(0, NUM_DRIVERS - 1), item=st.sampled_from(ITEMS), fails=st.booleans())
+    def draw(self, driver: int, item: str, fails: bool) -> None:
+        mine = self.drivers[driver]
+        if item not in mine.pending:
+            return
+        attempts = mine.pending[item] + 1
+        if fails:
+            mine.drawn[item] = Failed(item_id=item, code="bad_image", message="m", attempts=attempts)
+            return
+        self.draws += 1
+        data = f"pixels of draw {self.draws}".encode()
+        if self.images.commit(item, data):
+            assert item not in self.committed, "a second object under one key"
+            self.committed[item] = data
+        else:
+            data = self.images.read(self.images.key_of(item))
+        mine.drawn[item] = done(item, data, attempts)
+
+    @rule(driver=st.integers(0, NUM_DRIVERS - 1), repeated=st.booleans())
+    def record(self, driver: int, repeated: bool) -> None:
+        mine = self.drivers[driver]
+        outcomes = list(mine.drawn.values())
+        for _ in range(1 + repeated):  # a task that is run again appends again
+            self.ledger.append(outcomes)
+        self.appended |= {(o.item_id, o.attempts, o.status, getattr(o, "code", None)) for o in outcomes}
+        for item in mine.drawn:
+            mine.pending.pop(item, None)
+        mine.drawn = {}
+
+    # Compactors: whole ones, and slow ones whose steps are apart.
+
+    @rule()
+    def compact_at_once(self) -> None:
+        compact(self.ledger, fan=2)
+
+    @rule(level=st.integers(0, 1))
+    def compactor_lists(self, level: int) -> None:
+        sources = [info.uri for info in self.ledger.parts() if level_of(info.uri) == level]
+        if len(sources) > 1 and len(self.compactors) < 2:
+            self.compactors.append(Compaction(sources=sources))
+
+    @precondition(lambda self: self.compactors)
+    @rule(data=st.data())
+    def compactor_goes_on(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self.compactors))
+        if not one.tables:
+            read = {uri: self.ledger.read_part(uri) for uri in one.sources}
+            one.tables = {uri: table for uri, table in read.items() if table is not None}
+            if len(one.tables) < 2:
+                self.compactors.remove(one)
+        elif not one.created:
+            merged = to_bytes(distinct_table(one.tables.values()))
+            level = level_of(one.sources[0]) + 1
+            self.store.create(join(self.ledger.uri, merged_name(merged, level)), merged)
+            one.created = True
+        else:
+            uri, _ = one.tables.popitem()
+            self.store.delete(uri)
+            if not one.tables:
+                self.compactors.remove(one)
+
+    @rule(which=st.integers(0, 1))
+    def compactor_crashes(self, which: int) -> None:
+        del self.compactors[which : which + 1]
+
+    # Pruning: announce, delete one by one, finish. A crash leaves it to be gone on with.
+
+    @rule(item=st.sampled_from(ITEMS))
+    def announce_a_prune(self, item: str) -> None:
+        found = self.ledger.outcomes().get(item)
+        if not isinstance(found, Done) or self.prunes:
+            return
+        images = pa.table({"item_id": [item], "key": [found.key], "attempts": [found.attempts]})
+        self.prunes.append((self.ledger.pruned.announce(images), [item]))
+        self.ended.pop(item, None)
+
+    @precondition(lambda self: self.prunes)
+    @rule()
+    def prune_goes_on(self) -> None:
+        uri, items = self.prunes[-1]
+        if items:
+            item = items.pop()
+            self.store.delete(join(self.place, self.images.key_of(item)))
+            self.committed.pop(item, None)
+            return
+        self.ledger.pruned.finish(uri)
+        self.prunes.pop()
+
+    # What must hold after every step.
+
+    @invariant()
+    def one_record_an_item_which_is_never_lost(self) -> None:
+        found = self.ledger.outcomes()
+        tables = [t for info in self.ledger.parts() if (t := self.ledger.read_part(info.uri)) is not None]
+        kept = {
+            (row["item_id"], row["attempts"], row["status"], row["code"])
+            for table in tables
+            for row in table.to_pylist()
+        }
+        assert kept == self.appended, "a record was lost or made up"
+        for item, status in self.ended.items():
+            assert item in found, "a terminal record is gone"
+            assert not (status == "done" and found[item].status != "done"), "done was downgraded"
+        self.ended = {item: outcome.status for item, outcome in found.items()}
+        assert resolve([*tables, *tables]) == resolve(tables)
+
+    @invariant()
+    def every_done_record_has_its_image(self) -> None:
+        for item, outcome in self.ledger.outcomes().items():
+            if isinstance(outcome, Done):
+                data = self.images.read(outcome.key)
+                assert data == self.committed[item], "a committed object was rewritten"
+                assert replace(outcome, attempts=1) == done(item, data, 1)
+
+
+def done(item: str, data: bytes, attempts: int) -> Done:
+    """The record of an image, with its bytes for the hash so that record and object can be compared."""
+    return Done(
+        item_id=item,
+        key=f"images/{item[:2]}/{item}.png",
+        width=8,
+        height=8,
+        num_bytes=len(data),
+        pixel_sha256=data.decode(),
+        attempts=attempts,
+    )
+
+
+TestProtocol = Protocol.TestCase
+TestProtocol.settings = settings(
+    max_examples=40,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
