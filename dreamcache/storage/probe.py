@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from dreamcache.errors import StorageError
@@ -54,9 +55,7 @@ def check_conditional_writes(store: Store, uri: str) -> None:
     with probing(store, uri) as folder:
         name = join(folder, "once")
         store.write(join(folder, "any"), b"x")  # a place that cannot be written says so in its own words
-        first, second = (
-            _conditional(uri, lambda data=data: store.create(name, data)) for data in (b"1", b"2")
-        )
+        first, second = (_conditional(uri, partial(store.create, name, data)) for data in (b"1", b"2"))
         if not first or second:
             raise _not_honoured(uri, "If-None-Match", "a second write under the same key replaced the first")
         if _conditional(uri, lambda: store.replace(name, b"3", NO_ETAG)):
@@ -73,7 +72,7 @@ def check_swap(store: Store, uri: str) -> None:
         store.write(name, b"1")
         before = store.stat(name)
         etag = before.etag if before else None
-        took = [_conditional(uri, lambda data=data: store.replace(name, data, etag)) for data in (b"2", b"3")]
+        took = [_conditional(uri, partial(store.replace, name, data, etag)) for data in (b"2", b"3")]
         if took != [True, False]:
             raise _not_honoured(uri, "If-Match", f"of two swaps of one version {sum(took)} succeeded")
         raced = join(folder, "raced")
@@ -109,8 +108,8 @@ def latency_ms(store: Store, uri: str, times: int = 5) -> tuple[float, float]:
     """Median milliseconds of a small write and of a small read. Raises StorageError."""
     with probing(store, uri) as folder:
         names = [join(folder, str(number)) for number in range(times)]
-        writes = [_timed(lambda name=name: store.write(name, b"x")) for name in names]
-        reads = [_timed(lambda name=name: store.read(name)) for name in names]
+        writes = [_timed(partial(store.write, name, b"x")) for name in names]
+        reads = [_timed(partial(store.read, name)) for name in names]
     return statistics.median(writes), statistics.median(reads)
 
 
