@@ -29,7 +29,9 @@ def test_feature_shapes_are_those_of_the_model(tiny: DreamCachePipeline) -> None
     for size in (128, 136):
         settings = EncodeSettings(size=size, segmenter="none", places=all_places(tiny.base.unet))
         made = tiny.encode_reference(Image.new("RGB", (64, 64), "red"), settings=settings)
-        assert feature_shapes(tiny.info, settings) == {name: tuple(value.shape) for name, value in made.maps.items()}
+        assert feature_shapes(tiny.info, settings) == {
+            name: tuple(value.shape) for name, value in made.maps.items()
+        }
         stored = made.to_stored()
         assert feature_bytes(tiny.info, settings) == sum(len(raw.data) for raw in stored.maps.values())
 
@@ -41,7 +43,10 @@ def test_predictions_are_those_of_the_scheduler(tiny: DreamCachePipeline, schedu
     settings = GenerationSettings(num_inference_steps=7, scheduler=scheduler, guidance="joint")  # type: ignore[arg-type]
     assert passes_per_image(settings).evaluations == 2 * len(made.timesteps)
     combined = passes_per_image(GenerationSettings(num_inference_steps=7, scheduler=scheduler))  # type: ignore[arg-type]
-    assert (combined.encoder_halves, combined.decoder_halves) == (2 * len(made.timesteps), 3 * len(made.timesteps))
+    assert (combined.encoder_halves, combined.decoder_halves) == (
+        2 * len(made.timesteps),
+        3 * len(made.timesteps),
+    )
 
 
 def test_weights_are_counted_without_loading_them(tiny: DreamCachePipeline) -> None:
