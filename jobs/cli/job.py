@@ -1,4 +1,4 @@
-"""The verbs of a job: plan, run, status, retry, outputs, gallery."""
+"""The verbs of a job: plan, run, status, retry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from jobs.cli.common import (
     load,
     output_of,
     print_json,
-    print_table,
 )
 
 if TYPE_CHECKING:
@@ -124,38 +123,6 @@ def status(place: Place, as_json: Json = False) -> None:
     if found["manifest"]:
         counts = found["manifest"]["counts"]
         typer.echo("manifest: " + "  ".join(f"{name} {counts[name]}" for name in sorted(counts)))
-
-
-def outputs(
-    place: Place,
-    subject: Annotated[str | None, typer.Option(help="One subject_id.")] = None,
-    state: Annotated[str | None, typer.Option("--status", help="done, blocked, failed or pending.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many rows; 0 for all.")] = 50,
-    as_json: Json = False,
-) -> None:
-    """List images and their records from the manifest."""
-    from jobs.reader import outputs as read_outputs
-
-    table = read_outputs(output_of(place), status=state, subject=subject)
-    rows = (table.slice(0, limit) if limit else table).to_pylist()
-    if as_json:
-        print_json(rows)
-        return
-    columns = ("subject_id", "status", "prompt", "sample", "uri", "code")
-    print_table(columns, [[row[name] for name in columns] for row in rows])
-    if len(rows) < table.num_rows:
-        typer.echo(f"... {table.num_rows - len(rows)} more; --limit 0 shows all")
-
-
-def gallery(place: Place) -> None:
-    """Write the gallery page again from the manifest, and print where it is."""
-    from jobs.output_folder import OutputFolder
-    from jobs.publish_gallery import publish_gallery
-    from jobs.reader import outputs as read_outputs
-
-    folder = OutputFolder(output_of(place))
-    summary = folder.read_json("manifest.json") or {}
-    typer.echo(publish_gallery(str(summary.get("job", "job")), read_outputs(folder.uri), folder))
 
 
 def _end(report: Report, as_json: bool) -> None:
