@@ -102,7 +102,7 @@ class OutputFolder:
         writer.writerow(FAILED_COLUMNS)
         for row in manifest.select(["status", *FAILED_COLUMNS]).to_pylist():
             if row["status"] not in ("done", "pending"):
-                writer.writerow([safe_cell(row[name]) for name in FAILED_COLUMNS])
+                writer.writerow([_cell(row[name]) for name in FAILED_COLUMNS])
         self.store.write(self.at("failed.csv"), text.getvalue().encode())
 
     def write_manifest(self, manifest: pa.Table, summary: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ def json_bytes(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
-def safe_cell(value: Any) -> str:
+def _cell(value: Any) -> str:
     """A spreadsheet must show a cell that begins like a formula, not run it."""
     text = "" if value is None else str(value)
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text

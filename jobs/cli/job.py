@@ -1,4 +1,4 @@
-"""The verbs of a job: plan, run, status, retry."""
+"""The verbs of a job: plan, run, status, retry, gallery."""
 
 from __future__ import annotations
 
@@ -123,6 +123,17 @@ def status(place: Place, as_json: Json = False) -> None:
     if found["manifest"]:
         counts = found["manifest"]["counts"]
         typer.echo("manifest: " + "  ".join(f"{name} {counts[name]}" for name in sorted(counts)))
+
+
+def gallery(place: Place) -> None:
+    """Write the gallery page again from the manifest, and print where it is."""
+    from jobs.output_folder import OutputFolder
+    from jobs.publish_gallery import publish_gallery
+    from jobs.reader import outputs as read_outputs
+
+    folder = OutputFolder(output_of(place))
+    summary = folder.read_json("manifest.json") or {}
+    typer.echo(publish_gallery(str(summary.get("job", "job")), read_outputs(folder.uri), folder))
 
 
 def _end(report: Report, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that read a job's images: outputs, gallery."""
+"""dreamcache outputs: a job's images listed or exported."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def outputs(
     as_json: Json = False,
 ) -> None:
     """List images and their records from the manifest, or export them. A repeated export goes on where it ended."""
-    from jobs.reader import outputs as read_outputs
+    from jobs.export.rows import Rows
 
     wanted = _wanted(where)
     wanted |= {
@@ -53,26 +53,18 @@ def outputs(
             raise typer.BadParameter("must be 'error' or 'number'", param_hint="--on-collision")
         _export(output_of(place), export, form, layout, wanted, on_collision == "number", shard_mb, as_json)
         return
-    table = read_outputs(output_of(place), where=wanted)
-    rows = (table.slice(0, limit) if limit else table).to_pylist()
+    rows, found = [], 0
+    for row in Rows(output_of(place), wanted):
+        found += 1
+        if not limit or found <= limit:
+            rows.append(row)
     if as_json:
         print_json(rows)
         return
     columns = ("subject_id", "status", "prompt", "sample", "uri", "code")
     print_table(columns, [[row[name] for name in columns] for row in rows])
-    if len(rows) < table.num_rows:
-        typer.echo(f"... {table.num_rows - len(rows)} more; --limit 0 shows all")
-
-
-def gallery(place: Place) -> None:
-    """Write the gallery page again from the manifest, and print where it is."""
-    from jobs.output_folder import OutputFolder
-    from jobs.publish_gallery import publish_gallery
-    from jobs.reader import outputs as read_outputs
-
-    folder = OutputFolder(output_of(place))
-    summary = folder.read_json("manifest.json") or {}
-    typer.echo(publish_gallery(str(summary.get("job", "job")), read_outputs(folder.uri), folder))
+    if len(rows) < found:
+        typer.echo(f"... {found - len(rows)} more; --limit 0 shows all")
 
 
 def _wanted(where: list[str]) -> dict[str, str]:

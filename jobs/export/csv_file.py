@@ -6,11 +6,11 @@ import csv
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from dreamcache.storage.filesystem import join
 from jobs.export.fetch import send_file
 from jobs.export.rows import Rows
-from jobs.output_folder import safe_cell
 
 
 def write_csv(rows: Rows, target: str) -> Iterator[None]:
@@ -22,6 +22,12 @@ def write_csv(rows: Rows, target: str) -> Iterator[None]:
             writer = csv.writer(file)
             writer.writerow(rows.columns)
             for row in rows:
-                writer.writerow([safe_cell(row[name]) for name in rows.columns])
+                writer.writerow([_cell(row[name]) for name in rows.columns])
                 yield
         send_file(path, uri)
+
+
+def _cell(value: Any) -> str:
+    """As in failed.csv: a spreadsheet must show a cell that begins like a formula, not run it."""
+    text = "" if value is None else str(value)
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text

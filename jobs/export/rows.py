@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dreamcache.errors import StorageError
+from dreamcache.errors import SpecError, StorageError, did_you_mean
 from dreamcache.storage.arrow import pyarrow_filesystem
-from dreamcache.storage.filesystem import join
-from jobs.reader import check_column
+from dreamcache.storage.filesystem import join, store_for
 
 ROWS_AT_ONCE = 4096
 
@@ -25,17 +24,22 @@ class Rows:
 
     def __init__(self, output: str, where: Mapping[str, str]) -> None:
         self.output = output.rstrip("/")
-        self._filesystem, self._path = pyarrow_filesystem(join(self.output, "manifest.parquet"))
-        try:
-            with self._open() as file:
-                self.columns = tuple(file.schema_arrow.names)
-        except FileNotFoundError as error:
+        manifest = join(self.output, "manifest.parquet")
+        # Asked of our own store first, whose errors say what to do.
+        if store_for(manifest).stat(manifest) is None:
             raise StorageError(
                 f"output '{output}': has no manifest.parquet; it is written when a run ends, see 'dreamcache status'",
                 code="no_manifest",
-            ) from error
+            )
+        self._filesystem, self._path = pyarrow_filesystem(manifest)
+        with self._open() as file:
+            self.columns = tuple(file.schema_arrow.names)
         for column in where:
-            check_column(column, list(self.columns))
+            if column not in self.columns:
+                raise SpecError(
+                    f"--where {column}: the manifest has no such column{did_you_mean(column, self.columns)}; "
+                    f"it has {', '.join(self.columns)}"
+                )
         self.where = dict(where)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
