@@ -1,4 +1,4 @@
-"""dreamcache outputs: a job's images listed or exported."""
+"""The verbs that read a job's images: outputs (list, export) and replay."""
 
 from __future__ import annotations
 
@@ -107,3 +107,35 @@ def _export(
         for one in done.lost[:20]:
             typer.echo(f"lost: {one['message']}")
     raise typer.Exit(3 if done.num_lost else 0)
+
+
+def replay(
+    item: Annotated[str, typer.Argument(help="An item id, or as many of its first digits as name one.")],
+    output: Annotated[str, typer.Option(help=PLACE_HELP)],
+    save: Annotated[
+        str | None, typer.Option(help="Folder or s3:// URI for the replayed image and a side by side.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make one image again from its record, here, and compare. Exit code 1 if it differs by more than 1/255."""
+    from jobs.replay import BOUND
+    from jobs.replay import replay as replay_item
+
+    done = replay_item(output_of(output), item, save=save)
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        source = (
+            "its photo" if done.features == "photo" else "cached features, since its photo is gone or changed"
+        )
+        typer.echo(
+            f"item {done.item_id[:12]} of subject '{done.subject_id}' replayed from {source} on {done.device}"
+        )
+        verdict = "equal" if not done.max_difference else "within" if done.within_bound else "beyond"
+        typer.echo(
+            f"largest difference {done.max_difference}/255 ({verdict}, bound {BOUND}/255), "
+            f"{100 * done.differing:.2f} % of pixels differ"
+        )
+        for uri in done.saved:
+            typer.echo(f"saved: {uri}")
+    raise typer.Exit(0 if done.within_bound else 1)
