@@ -53,6 +53,10 @@ def feature_shapes(base: BaseInfo, reference: EncodeSettings) -> dict[str, tuple
     Raises ModelError for a place that the layout does not have.
     """
     unet, vae = component_config(base, "unet"), component_config(base, "vae")
+    if "block_out_channels" not in unet:
+        raise ModelError(
+            f"model '{base.name}': its unet/config.json lacks block_out_channels; repair the folder"
+        )
     channels = [int(value) for value in unet["block_out_channels"]]
     sides = _sides(reference.size // _scale(vae), len(channels))
     shapes = {}

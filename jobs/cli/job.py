@@ -15,6 +15,7 @@ from jobs.cli.common import (
     load,
     output_of,
     print_json,
+    print_table,
 )
 
 if TYPE_CHECKING:
@@ -26,10 +27,15 @@ Set = Annotated[list[str], typer.Option("--set", help=SET_HELP)]
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster; without it one is started here.")]
 
+Calibrate = Annotated[
+    int, typer.Option(help="Make so many items here, unrecorded, to estimate the time.", min=0)
+]
 
-def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:
+
+def plan(job: Job, settings: Set = [], calibrate: Calibrate = 0, as_json: Json = False) -> None:
     """Show what a job would do: items new, done and failed so far. Runs nothing, writes nothing."""
     from dreamcache.storage.ledger import Ledger
+    from jobs.estimate import estimate_plan
     from jobs.manifest import count
     from jobs.planner import plan as make_plan
 
@@ -41,9 +47,11 @@ def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:
         for row in made.table.select(["subject_id", "prompt", "code", "message"]).to_pylist()
         if row["code"]
     ]
+    guess = estimate_plan(made, calibrate, counts.pending)
     if as_json:
         print_json(
             {
+                "estimate": guess.as_dict(),
                 "plan": made.fingerprint,
                 "subjects": made.num_subjects,
                 "items": made.num_items,
@@ -57,6 +65,8 @@ def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:
     typer.echo(
         f"new {counts.pending}  done {counts.done}  failed {counts.failed + counts.blocked}  orphaned {counts.orphaned}"
     )
+    for line in guess.lines():
+        typer.echo(line)
     if made.num_repeated_prompts:
         typer.echo(f"{made.num_repeated_prompts} repeated prompts are planned once")
     for row in bad[:20]:
@@ -81,17 +91,29 @@ def run(
 def retry(
     job: Job,
     reason: Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")] = [],
+    state: Annotated[list[str], typer.Option("--status", help="Only failed or only blocked items.")] = [],
+    dry_run: Annotated[
+        bool, typer.Option(help="Count them by reason, as of the last manifest; run nothing.")
+    ] = False,
     settings: Set = [],
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Try failed and blocked items again; items not run yet are run too."""
+    from jobs.retry import chooser, count_reasons
+
+    spec, chosen = load(job, settings), chooser(reason, state)
+    if dry_run:
+        found = count_reasons(spec.output, reason, state)
+        columns = ("status", "code", "items", "example")
+        if as_json:
+            print_json(found)
+        else:
+            print_table(columns, [[row[name] for name in columns] for row in found])
+        return
     from jobs.runner import run as run_job
 
-    def chosen(outcome: object) -> bool:
-        return not reason or getattr(outcome, "code", None) in reason
-
-    _end(run_job(load(job, settings), retry=chosen, quiet=as_json, address=address), as_json)
+    _end(run_job(spec, retry=chosen, quiet=as_json, address=address), as_json)
 
 
 def status(place: Place, as_json: Json = False) -> None:
