@@ -1,4 +1,4 @@
-"""Which failed and blocked items are tried again, and how many there are of each reason. Knows records and manifests."""
+"""Which failed and blocked items are tried again, and how many of each reason there are. Knows records, manifests."""
 
 from __future__ import annotations
 
