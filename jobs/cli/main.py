@@ -21,7 +21,17 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Personalized images of every product of a catalog, from one photo each, as one batch job.",
 )
-for verb in (start.demo, start.init, job.plan, job.run, job.status, job.retry, read.outputs, read.replay, job.gallery):
+for verb in (
+    start.demo,
+    start.init,
+    job.plan,
+    job.run,
+    job.status,
+    job.retry,
+    read.outputs,
+    read.replay,
+    job.gallery,
+):
     app.command()(verb)
 app.command()(train.train)
 app.command()(check.doctor)
