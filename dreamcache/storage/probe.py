@@ -48,7 +48,7 @@ def probing(store: Store, uri: str) -> Iterator[str]:
 
 
 def check_conditional_writes(store: Store, uri: str) -> None:
-    """A handful of small requests (four writes, a listing, two deletes) that show whether `create` and `replace` are refused when they must be.
+    """Four small writes, a listing and two deletes show whether `create` and `replace` are refused when they must be.
 
     Raises StorageError `no_conditional_writes` when they are not; any other StorageError is the place's own.
     """
