@@ -154,6 +154,13 @@ def _hub_json(name: str, revision: str, part: str) -> dict[str, Any]:
         ) from error
 
 
+def component_config(base: BaseInfo, part: str) -> dict[str, Any]:
+    """A component's `config.json`: "unet" or "vae". Raises ModelError."""
+    if base.revision is not None:
+        return _hub_json(base.location, base.revision, part)
+    return _json(Path(base.location) / part / "config.json")
+
+
 def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
     """Finds an adapter folder (a path or an s3:// URI); None takes the embedded one.
 

@@ -9,13 +9,16 @@ import yaml
 
 from dreamcache.errors import SpecError
 from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.probe import check_conditional_writes, is_probe
+from dreamcache.storage.store import relative_to
 
 
 def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str) -> None:
     """Makes the folder `name`'s: writes `mark` and `spec` as `file`. Once more for who has it is no error.
 
     kind: "job" or "training", in messages. mark: the file's first line, since a user's own file may have that name;
-    it is never overwritten. Raises SpecError `other_job` when the folder is another's or holds other files.
+    it is never overwritten. Raises SpecError `other_job` when the folder is another's or holds other files, and
+    StorageError `no_conditional_writes` for a store on which two runs could overwrite each other.
     """
     store, uri, text = store_for(folder), join(folder, file), (mark + spec).encode()
 
@@ -23,9 +26,13 @@ def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str)
         return SpecError(f"output '{folder}': {rule}; {remedy}", code="other_job")
 
     if store.stat(uri) is None:
-        stranger = next(iter(store.list(folder.rstrip("/") + "/")), None)
+        root = folder.rstrip("/") + "/"
+        stranger = next(
+            (info for info in store.list(root) if not is_probe(relative_to(info.uri, root))), None
+        )
         if stranger is not None:
             raise refuse(f"must be empty or this {kind}'s, but holds '{stranger.uri}' and no {file}")
+        check_conditional_writes(store, folder)
         if store.create(uri, text):  # of two at once only one gets it
             return
     held = store.read(uri)

@@ -1,4 +1,4 @@
-"""The verbs of a job: plan, run, status, retry, outputs, gallery."""
+"""The verbs of a job: plan, run, status, retry, gallery."""
 
 from __future__ import annotations
 
@@ -30,11 +30,16 @@ Address = Annotated[str | None, typer.Option(help="A running Ray cluster; withou
 
 SHOWN_ROWS = 20
 
+Calibrate = Annotated[
+    int, typer.Option(help="Make so many items here, unrecorded, to estimate the time.", min=0)
+]
 
-def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:
+
+def plan(job: Job, settings: Set = [], calibrate: Calibrate = 0, as_json: Json = False) -> None:
     """Show what a job would do: items new, unchanged, changed and orphaned. Runs nothing, writes nothing."""
     from dreamcache.storage.ledger import Ledger
     from jobs.changes import OLD_COLUMNS, find_changes
+    from jobs.estimate import estimate_plan
     from jobs.join import Join
     from jobs.planner import plan as make_plan
     from jobs.reader import scan_outputs_if_any
@@ -44,10 +49,12 @@ def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:
     with Join(made.files, Ledger(spec.output).scan()) as join:
         changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
     counts = changes.counts
+    guess = estimate_plan(made, calibrate, counts.pending)
     if as_json:
         columns = ["subject_id", "prompt", "code", "message"]
         print_json(
             {
+                "estimate": guess.as_dict(),
                 "plan": made.fingerprint,
                 "subjects": made.num_subjects,
                 "items": made.num_items,
@@ -69,6 +76,8 @@ def plan(job: Job, settings: Set = [], as_json: Json = False) -> None:
             f"orphans since the last manifest: replaced {changes.replaced}  dropped {changes.dropped}  "
             f"removed with their subject {changes.removed}; 'dreamcache run --prune' deletes their images"
         )
+    for line in guess.lines():
+        typer.echo(line)
     if made.num_repeated_prompts:
         typer.echo(f"{made.num_repeated_prompts} repeated prompts are planned once")
     for row in made.first_unable(SHOWN_ROWS):
@@ -117,17 +126,29 @@ def _list_orphans(spec: JobSpec, prune: bool, as_json: bool) -> None:
 def retry(
     job: Job,
     reason: Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")] = [],
+    state: Annotated[list[str], typer.Option("--status", help="Only failed or only blocked items.")] = [],
+    dry_run: Annotated[
+        bool, typer.Option(help="Count them by reason, as of the last manifest; run nothing.")
+    ] = False,
     settings: Set = [],
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Try failed and blocked items again; items not run yet are run too."""
+    from jobs.retry import chooser, count_reasons
+
+    spec, chosen = load(job, settings), chooser(reason, state)
+    if dry_run:
+        found = count_reasons(spec.output, reason, state)
+        columns = ("status", "code", "items", "example")
+        if as_json:
+            print_json(found)
+        else:
+            print_table(columns, [[row[name] for name in columns] for row in found])
+        return
     from jobs.runner import run as run_job
 
-    def chosen(outcome: object) -> bool:
-        return not reason or getattr(outcome, "code", None) in reason
-
-    _end(run_job(load(job, settings), retry=chosen, quiet=as_json, address=address), as_json)
+    _end(run_job(spec, retry=chosen, quiet=as_json, address=address), as_json)
 
 
 def status(place: Place, as_json: Json = False) -> None:
@@ -159,27 +180,6 @@ def status(place: Place, as_json: Json = False) -> None:
     if found["manifest"]:
         counts = found["manifest"]["counts"]
         typer.echo("manifest: " + "  ".join(f"{name} {counts[name]}" for name in sorted(counts)))
-
-
-def outputs(
-    place: Place,
-    subject: Annotated[str | None, typer.Option(help="One subject_id.")] = None,
-    state: Annotated[str | None, typer.Option("--status", help="done, blocked, failed or pending.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many rows; 0 for all.")] = 50,
-    as_json: Json = False,
-) -> None:
-    """List images and their records from the manifest."""
-    from jobs.reader import first_outputs
-
-    table, num_matching = first_outputs(output_of(place), limit, status=state, subject=subject)
-    rows = table.to_pylist()
-    if as_json:
-        print_json(rows)
-        return
-    columns = ("subject_id", "status", "prompt", "sample", "uri", "code")
-    print_table(columns, [[row[name] for name in columns] for row in rows])
-    if len(rows) < num_matching:
-        typer.echo(f"... {num_matching - len(rows)} more; --limit 0 shows all")
 
 
 def gallery(place: Place) -> None:

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from dreamcache.errors import CatalogError, DreamCacheError, SpecError
-from jobs.cli import adapter, bench, cache, job, start, train
+from jobs.cli import adapter, bench, cache, check, job, read, start, train
 
 INTERRUPTED = 130
 
@@ -21,9 +21,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Personalized images of every product of a catalog, from one photo each, as one batch job.",
 )
-for verb in (start.demo, start.init, job.plan, job.run, job.status, job.retry, job.outputs, job.gallery):
+for verb in (
+    start.demo,
+    start.init,
+    job.plan,
+    job.run,
+    job.status,
+    job.retry,
+    read.outputs,
+    read.replay,
+    job.gallery,
+):
     app.command()(verb)
 app.command()(train.train)
+app.command()(check.doctor)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(bench.app, name="bench", help="Measurements of the program itself.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")

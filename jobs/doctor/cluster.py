@@ -1,0 +1,202 @@
+"""The checks of a cluster and its nodes, from what `report.py` says of them. Knows no Ray itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import dreamcache
+from dreamcache.artifacts import describe_adapter, describe_base
+from dreamcache.errors import DreamCacheError
+from jobs.doctor.check import Trial, Verdict, fail, ok, skip, warn
+from jobs.doctor.memory import memory
+from jobs.spec import JobSpec
+
+JOIN_LIMIT_S = 240.0
+REFUSED = "InvalidAuthToken"
+TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
+LOOPBACK = ("127.", "localhost", "[::1]", "auto", "local")
+UNKNOWN = "the cluster told nothing"
+
+
+class Reporter:
+    """Asks in the background, from when it is made; `close` ends the asking."""
+
+    def __init__(self, spec: JobSpec, address: str | None) -> None:
+        self.address = address
+        model = {"base": spec.model.base, "revision": spec.model.revision, "adapter": spec.model.adapter}
+        request = {
+            "address": address,
+            "output": spec.output,
+            "has_gpu": spec.workers.generators.gpus > 0,
+            **model,
+        }
+        self._files: list[IO[bytes]] = [tempfile.TemporaryFile() for _ in range(3)]
+        self._files[0].write(json.dumps(request).encode())
+        self._files[0].seek(0)
+        self._started = time.monotonic()
+        stdin, stdout, stderr = self._files
+        command = [sys.executable, "-m", "jobs.doctor.report"]
+        self._process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
+        self._told: dict[str, Any] | None = None
+
+    def ask(self) -> dict[str, Any]:
+        """The report. Raises DreamCacheError `bad_token` or `no_cluster`; at once for a refused token."""
+        while self._told is None and self._process.poll() is None:
+            if REFUSED in self._text(2):
+                self._process.kill()
+                raise DreamCacheError(
+                    f"address '{self.address}': the cluster refuses the token; {TOKEN}", code="bad_token"
+                )
+            if time.monotonic() - self._started > JOIN_LIMIT_S:
+                self._process.kill()
+                raise DreamCacheError(
+                    f"address '{self.address}': no answer; check the address", code="no_cluster"
+                )
+            time.sleep(0.05)
+        if self._told is None:
+            lines = self._text(1).strip().splitlines()
+            if self._process.returncode != 0 or not lines:
+                raise self._error()
+            self._told = json.loads(lines[-1])
+        return dict(self._told or {})
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for file in self._files:
+            file.close()
+
+    def _error(self) -> DreamCacheError:
+        said = self._text(2).strip().splitlines() or ["it said nothing"]
+        if REFUSED in self._text(2) or " 401" in said[-1]:
+            return DreamCacheError(
+                f"address '{self.address}': the cluster refuses the token; {TOKEN}", code="bad_token"
+            )
+        return DreamCacheError(f"{said[-1].partition('Error: ')[2] or said[-1]}", code="no_cluster")
+
+    def _text(self, number: int) -> str:
+        # Not through the file object: it shares its position with the process that writes.
+        return Path(f"/proc/self/fd/{self._files[number].fileno()}").read_bytes().decode(errors="replace")
+
+
+def trials(spec: JobSpec, reporter: Reporter) -> Iterator[Trial]:
+    """The cluster, then what its nodes have; without an address, this machine."""
+    yield Trial(name="cluster: reachable", attempt=lambda: _reachable(reporter), limit_s=JOIN_LIMIT_S + 10)
+    yield Trial(name="cluster: room for the workers", attempt=lambda: _room(spec, reporter))
+    yield Trial(name="versions: equal everywhere", attempt=lambda: _versions(reporter))
+    yield Trial(name="nodes: same model files", attempt=lambda: _model(spec, reporter), limit_s=300)
+    yield Trial(name="nodes: see the output", attempt=lambda: _mark(reporter))
+    yield Trial(name="memory: one micro-batch", attempt=lambda: memory(spec, _nodes(reporter)))
+
+
+def _nodes(reporter: Reporter) -> list[dict[str, Any]]:
+    """Nodes that answered; none where the cluster could not be asked, which has its own check."""
+    try:
+        return [node for node in reporter.ask()["nodes"] if "error" not in node]
+    except DreamCacheError:
+        return []
+
+
+def _reachable(reporter: Reporter) -> Verdict:
+    if reporter.address is None:
+        reporter.ask()
+        return skip("no --address: a run starts Ray on this machine")
+    told = reporter.ask()
+    silent = [f"{node['host']}: {node['error']}" for node in told["nodes"] if "error" in node]
+    if silent:
+        return fail(
+            f"{len(silent)} of {len(told['nodes'])} nodes do not answer: {silent[0]}",
+            "see the node's Ray logs",
+        )
+    who = f"{len(told['nodes'])} nodes answer" if "jobs" not in told else "the Jobs API answers"
+    host = reporter.address.partition("://")[2] or reporter.address
+    if told["token"]:
+        return ok(f"{who}, asked with a token")
+    if host.startswith(LOOPBACK):
+        return ok(f"{who}, without a token, on this machine")
+    return warn(
+        f"{who}, without a token: whoever reaches the port can run code there", f"on every node: {TOKEN}"
+    )
+
+
+def _room(spec: JobSpec, reporter: Reporter) -> Verdict:
+    try:
+        there = reporter.ask().get("resources")
+    except DreamCacheError:
+        there = None
+    if there is None:
+        return skip("no cluster's resources are known")
+    pools = (spec.workers.encoders, spec.workers.generators)
+    wanted = {"CPU": sum(p.count * p.cpus for p in pools), "GPU": sum(p.count * p.gpus for p in pools)}
+    finding = ", ".join(f"{wanted[kind]:g} {kind} declared, {there.get(kind, 0):g} there" for kind in wanted)
+    if any(there.get(kind, 0) < wanted[kind] for kind in wanted):
+        return warn(finding, "add nodes, unless the cluster scales up by itself, or lower the workers' count")
+    return ok(finding)
+
+
+def _versions(reporter: Reporter) -> Verdict:
+    ours = {name: version(name) for name in ("ray", "torch", "diffusers")}
+    ours = {"python": ".".join(map(str, sys.version_info[:3])), **ours, "dreamcache": dreamcache.__version__}
+    nodes = _nodes(reporter)
+    if not nodes:
+        return skip(UNKNOWN)
+    other = [
+        f"{node['host']} has {name} {node['versions'][name]}, here is {ours[name]}"
+        for node in nodes
+        for name in ours
+        if node["versions"][name] != ours[name] and (name != "dreamcache" or node["versions"][name])
+    ]
+    if other:
+        return fail("; ".join(other[:5]), "use one image or environment on all machines")
+    without = [node["host"] for node in nodes if not node["versions"]["dreamcache"]]
+    if without:
+        return warn(
+            f"{len(without)} nodes have no dreamcache",
+            "install it there, or use 'dreamcache submit', which ships it",
+        )
+    return ok(f"{len(nodes)} machines: " + ", ".join(f"{name} {found}" for name, found in ours.items()))
+
+
+def _model(spec: JobSpec, reporter: Reporter) -> Verdict:
+    nodes = [node for node in _nodes(reporter) if node["versions"]["dreamcache"]]
+    if not nodes:
+        return skip(UNKNOWN)
+    base = describe_base(spec.model.base, spec.model.revision)
+    ours = [base.fingerprint, describe_adapter(spec.model.adapter, base).fingerprint]
+    other = [
+        f"{node['host']}: {node.get('model_error') or 'other files'}"
+        for node in nodes
+        if node.get("model") != ours
+    ]
+    if other:
+        return fail(
+            f"{len(other)} of {len(nodes)} machines find another model: {other[0]}",
+            "give all machines the same files, or name a hub id with a revision and an adapter in s3://",
+        )
+    return ok(f"{len(nodes)} machines find base {ours[0][:12]} and adapter {ours[1][:12]}")
+
+
+def _mark(reporter: Reporter) -> Verdict:
+    nodes = [node for node in _nodes(reporter) if "mark" in node]
+    if not nodes:
+        return skip(
+            "nothing to compare: one machine, or the output cannot be written"
+            if _nodes(reporter)
+            else UNKNOWN
+        )
+    blind = [f"{node['host']}: {node.get('mark_error', '')}" for node in nodes if not node["mark"]]
+    if blind:
+        return fail(
+            f"{len(blind)} of {len(nodes)} nodes do not see what this machine writes to the output: {blind[0]}",
+            "use s3:// or a folder that all machines share, and give every node credentials",
+        )
+    return ok(f"{len(nodes)} nodes read what this machine wrote to the output")

@@ -1,0 +1,57 @@
+"""The checks of AWS credentials on this machine: where they come from and how long they hold. Shows no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from dreamcache.storage.store import S3_SCHEME
+from jobs.doctor.check import Trial, Verdict, fail, ok, warn
+from jobs.spec import JobSpec
+
+SHORT_S = 3600.0
+RENEW = "give the machines a role, which renews itself, or take credentials that outlast the run"
+
+
+def trials(spec: JobSpec) -> Iterator[Trial]:
+    """One check where anything of the job lies in S3."""
+    places = (spec.catalog, spec.cache_uri, spec.output, spec.model.adapter or "")
+    if any(place.startswith(S3_SCHEME) for place in places):
+        yield Trial(name="credentials: lifetime", attempt=lifetime, limit_s=30)
+
+
+def lifetime() -> Verdict:
+    """Of what botocore finds now. Credentials of a role renew themselves; those of the environment end."""
+    import botocore.session
+
+    found = botocore.session.Session().get_credentials()
+    if found is None:
+        return fail(
+            "no AWS credentials found", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    source = f"from '{found.method}'"
+    ends = getattr(found, "_expiry_time", None)  # botocore tells it nowhere else
+    if ends is not None and found.method != "env":
+        return ok(f"temporary, {source}, renewed by itself; now good for {_text(_left(ends))}")
+    if ends is not None:
+        return _by_time(_left(ends), source)
+    if found.get_frozen_credentials().token:
+        return warn(f"temporary, {source}, and nothing says when they end", RENEW)
+    return ok(f"{source}, without an end")
+
+
+def _by_time(left: float, source: str) -> Verdict:
+    if left <= 0:
+        return fail(f"temporary, {source}, ended {_text(-left)} ago", "renew them")
+    if left < SHORT_S:
+        return warn(f"temporary, {source}, good for {_text(left)} more and not renewed", RENEW)
+    return ok(f"temporary, {source}, good for {_text(left)} more and not renewed")
+
+
+def _left(ends: datetime) -> float:
+    return (ends - datetime.now(UTC)).total_seconds()
+
+
+def _text(seconds: float) -> str:
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"

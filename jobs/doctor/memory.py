@@ -1,0 +1,58 @@
+"""The check of memory: what one generator takes for its micro-batch, estimated, against what is free on the nodes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dreamcache.artifacts import describe_adapter, describe_base
+from jobs.doctor.check import Verdict, fail, ok, skip, warn
+from jobs.sizes import worker_bytes
+from jobs.spec import JobSpec
+
+COMFORT = 0.8
+LOWER = "lower workers.batch_size, or set model.dtype: bfloat16"
+
+
+def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
+    """Compares on the tightest device. It is an estimate, so only weights that cannot fit are a failure."""
+    generators = spec.workers.generators
+    on_gpu = generators.gpus > 0
+    free = _free(nodes, on_gpu)
+    if free is None:
+        lacking = [node["gpu_error"] for node in nodes if "gpu_error" in node]
+        if lacking:
+            return fail(f"no GPU can be asked: {lacking[0]}", "install a torch that fits the driver")
+        return skip("no GPU was found to ask" if on_gpu and nodes else "no machine was asked")
+    base = describe_base(spec.model.base, spec.model.revision)
+    adapter = describe_adapter(spec.model.adapter, base)
+    # Generators that share one GPU, or one machine.
+    sharing = math.floor(1 / generators.gpus) if 0 < generators.gpus < 1 else 1
+    sharing = sharing if on_gpu else math.ceil(generators.count / max(1, len(nodes)))
+
+    def need(batch_size: int) -> int:
+        dtype = spec.model.dtype
+        settings = spec.generation
+        one = worker_bytes(base, adapter, settings, batch_size=batch_size, dtype=dtype, on_gpu=on_gpu)
+        return sharing * one
+
+    size = spec.workers.batch_size
+    device = "the smallest GPU" if on_gpu else "the fullest machine"
+    finding = (
+        f"about {need(size) / 1e9:.1f} GB for {sharing} generator{'s' if sharing > 1 else ''} with batches of {size} "
+        f"(an estimate), {free / 1e9:.1f} GB free on {device}"
+    )
+    if need(0) > free:
+        return fail(
+            f"{finding}; the weights alone take {need(0) / 1e9:.1f} GB",
+            "use larger machines, or fewer workers on each",
+        )
+    if need(size) > COMFORT * free:
+        return warn(finding, LOWER)
+    return ok(finding)
+
+
+def _free(nodes: list[dict[str, Any]], on_gpu: bool) -> int | None:
+    if on_gpu:
+        return min((int(gpu["free"]) for node in nodes for gpu in node["gpus"]), default=None)
+    return min((int(node["free_bytes"]) for node in nodes if node["free_bytes"]), default=None)

@@ -1,0 +1,29 @@
+"""The check of base model and adapter on this machine. Knows the planner's view of them: files and fingerprints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dreamcache.artifacts import describe_adapter, describe_base
+from jobs.doctor.check import Trial, Verdict, fail, ok
+from jobs.spec import JobSpec
+
+
+def trials(spec: JobSpec) -> Iterator[Trial]:
+    """One check: the files are there, and the adapter was trained on this base."""
+    yield Trial(name="model: base and adapter match", attempt=lambda: _match(spec), limit_s=300)
+
+
+def _match(spec: JobSpec) -> Verdict:
+    base = describe_base(spec.model.base, spec.model.revision)
+    adapter = describe_adapter(spec.model.adapter, base)
+    places = spec.reference.resolved(base.native_size, adapter.places, spec.model.dtype).places
+    lacking = [place for place in adapter.places if place not in places]
+    if lacking:
+        return fail(
+            f"reference.places lacks {', '.join(lacking)} of the adapter's", "add them, or leave the key out"
+        )
+    return ok(
+        f"base '{base.name}' {base.fingerprint[:12]}, adapter {adapter.fingerprint[:12]} of step {adapter.step}, "
+        f"trained on it"
+    )

@@ -1,0 +1,55 @@
+"""The checks of storage: a job's catalog, feature cache and output. Knows stores; knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.probe import check_conditional_writes, check_read_write, check_swap, latency_ms
+from jobs.catalog import read_catalog
+from jobs.doctor.check import Trial, Verdict, ok, warn
+from jobs.spec import JobSpec
+
+SLOW_MS = 500.0
+
+
+def trials(spec: JobSpec) -> Iterator[Trial]:
+    """Catalog: its first row is read. Cache: written and read. Output: that, and conditional writes."""
+    yield Trial(name="catalog: read", attempt=lambda: _catalog(spec))
+    for name, uri in (("cache", spec.cache_uri), ("output", spec.output)):
+        yield Trial(name=f"{name}: write, read, list, delete", attempt=functools.partial(_usable, uri))
+        yield Trial(name=f"{name}: conditional write", attempt=functools.partial(_conditional, uri))
+        if name == "output":
+            yield Trial(name=f"{name}: compare and swap, race", attempt=functools.partial(_swap, uri))
+        yield Trial(name=f"{name}: latency", attempt=functools.partial(_latency, uri))
+
+
+def _catalog(spec: JobSpec) -> Verdict:
+    entry = next(iter(read_catalog(spec.catalog, columns=spec.columns, class_name=spec.class_name)), None)
+    if entry is None:
+        return warn(f"{spec.catalog} has no rows", "add products to it")
+    return ok(f"{spec.catalog} can be read")
+
+
+def _usable(uri: str) -> Verdict:
+    check_read_write(store_for(uri), uri)
+    return ok(f"{uri} can be written, read, listed and deleted in")
+
+
+def _conditional(uri: str) -> Verdict:
+    check_conditional_writes(store_for(uri), uri)
+    return ok("a second write under one key is refused, and so is one for another version")
+
+
+def _swap(uri: str) -> Verdict:
+    check_swap(store_for(uri), uri)
+    return ok("one version is swapped once, and of 8 writers that race for one key one wins")
+
+
+def _latency(uri: str) -> Verdict:
+    write, read = latency_ms(store_for(uri), uri)
+    finding = f"median of 5: write {write:.1f} ms, read {read:.1f} ms"
+    if max(write, read) > SLOW_MS:
+        return warn(finding, "put workers and storage into one region, or raise workers.publishers.count")
+    return ok(finding)

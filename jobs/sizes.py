@@ -1,0 +1,155 @@
+"""How much a job takes, by arithmetic on the model's small files: U-Net passes, bytes of features, memory of a worker.
+
+Knows the SD 1.x / 2.x layout as `config.json` tells it and the headers of safetensors files; loads no weights and never
+imports torch. What is exact and what an estimate is said at each function.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dreamcache.artifacts import ADAPTER_WEIGHTS, AdapterInfo, BaseInfo, component_config
+from dreamcache.config import EncodeSettings, GenerationSettings
+from dreamcache.errors import ModelError
+
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+WEIGHTED = ("unet", "vae", "text_encoder")
+BRANCHES = {"joint": (2, 2), "combined": (2, 3)}
+"""Encoder and decoder halves of one guided prediction; see `dreamcache.model.denoiser`."""
+
+HEADROOM = 1.25
+DEVICE_BYTES = 800_000_000
+"""What a GPU's libraries and workspaces take beside tensors, about."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passes:
+    """Half passes of the U-Net for one image; two halves are one evaluation."""
+
+    encoder_halves: int
+    decoder_halves: int
+
+    @property
+    def evaluations(self) -> float:
+        return (self.encoder_halves + self.decoder_halves) / 2
+
+
+def passes_per_image(settings: GenerationSettings) -> Passes:
+    """Exact: guidance's halves times the scheduler's predictions, which heun and pndm have more of than steps."""
+    steps = settings.num_inference_steps
+    predictions = {"heun": 2 * steps - 1, "pndm": steps + 1}.get(settings.scheduler, steps)
+    encoder, decoder = BRANCHES[settings.guidance]
+    return Passes(encoder_halves=encoder * predictions, decoder_halves=decoder * predictions)
+
+
+def feature_shapes(base: BaseInfo, reference: EncodeSettings) -> dict[str, tuple[int, int, int]]:
+    """[C, h, w] of the features at each place; `reference` is the plan's, with all filled in. Exact.
+
+    Raises ModelError for a place that the layout does not have.
+    """
+    unet, vae = component_config(base, "unet"), component_config(base, "vae")
+    if "block_out_channels" not in unet:
+        raise ModelError(
+            f"model '{base.name}': its unet/config.json lacks block_out_channels; repair the folder"
+        )
+    channels = [int(value) for value in unet["block_out_channels"]]
+    sides = _sides(reference.size // _scale(vae), len(channels))
+    shapes = {}
+    for place in reference.places:
+        level = _level(place, len(channels))
+        shapes[place] = (channels[level], sides[level], sides[level])
+    return shapes
+
+
+def feature_bytes(base: BaseInfo, reference: EncodeSettings) -> int:
+    """Bytes of one subject's features. Exact for the numbers; the stored file is a little smaller (zstd)."""
+    return ITEM_BYTES[reference.dtype] * sum(
+        math.prod(shape) for shape in feature_shapes(base, reference).values()
+    )
+
+
+def worker_bytes(
+    base: BaseInfo,
+    adapter: AdapterInfo,
+    settings: GenerationSettings,
+    *,
+    batch_size: int,
+    dtype: str,
+    on_gpu: bool,
+) -> int:
+    """Memory that a generator takes for one batch. An ESTIMATE: weights by count, activations by rule of thumb.
+
+    Raises ModelError when the weights are not on this machine.
+    """
+    unet, vae = component_config(base, "unet"), component_config(base, "vae")
+    width = ITEM_BYTES[dtype]
+    height_px, width_px = settings.height or base.native_size, settings.width or base.native_size
+    activations = max(
+        _unet_numbers(unet, height_px * width_px / _scale(vae) ** 2, settings.guidance),
+        8
+        * int(vae["block_out_channels"][0])
+        * height_px
+        * width_px,  # the decoder's last block, at full size
+    )
+    numbers = count_parameters(base, adapter) + HEADROOM * batch_size * activations
+    return int(numbers * width) + (DEVICE_BYTES if on_gpu else 0)
+
+
+def _unet_numbers(unet: dict[str, Any], latent_area: float, guidance: str) -> float:
+    """Of one image: skip connections of both halves' rows, and the widest block (16 maps wide: GEGLU and its input)."""
+    encoder_rows, decoder_rows = BRANCHES[guidance]
+    channels = [int(value) for value in unet["block_out_channels"]]
+    per_level = int(unet.get("layers_per_block", 2)) + 1
+    skips = sum(per_level * count * latent_area / 4**level for level, count in enumerate(channels))
+    return float(skips * (encoder_rows + decoder_rows) + 16 * channels[0] * latent_area * decoder_rows)
+
+
+def count_parameters(base: BaseInfo, adapter: AdapterInfo) -> int:
+    """Parameters of base and adapter, counted in the files' headers."""
+    folder = Path(base.location)
+    files = [path for part in WEIGHTED for path in sorted((folder / part).glob("*.safetensors"))]
+    if base.revision is not None or not files:
+        raise ModelError(
+            f"model '{base.name}': its weights are not in a folder of this machine, so they are not counted"
+        )
+    return sum(_count(path) for path in [*files, Path(adapter.location) / ADAPTER_WEIGHTS])
+
+
+def _count(path: Path) -> int:
+    with path.open("rb") as file:
+        head = file.read(8)
+        try:
+            tensors = json.loads(file.read(struct.unpack("<Q", head)[0]))
+        except (ValueError, struct.error, MemoryError, OverflowError) as error:
+            raise ModelError(
+                f"{path}: must be a safetensors file, its header cannot be read: {error}"
+            ) from error
+    return sum(math.prod(value["shape"]) for name, value in tensors.items() if name != "__metadata__")
+
+
+def _level(place: str, levels: int) -> int:
+    """How many times the map at a place has been halved."""
+    parts = place.split(".")
+    number = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+    known = {"down_blocks": number, "mid_block": levels - 1, "up_blocks": levels - 1 - number}
+    level = known.get(parts[0], -1)
+    if not 0 <= level < levels:
+        raise ModelError(f"place '{place}': this base model's U-Net has {levels} levels and no such place")
+    return level
+
+
+def _sides(side: int, levels: int) -> list[int]:
+    """Of the latent map at each level; a halving rounds up."""
+    sides = [side]
+    while len(sides) < levels:
+        sides.append((sides[-1] + 1) // 2)
+    return sides
+
+
+def _scale(vae: dict[str, Any]) -> int:
+    return int(2 ** (len(vae["block_out_channels"]) - 1))

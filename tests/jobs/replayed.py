@@ -1,0 +1,61 @@
+"""A small job made in this process, as its workers would make it: output folder, plan, images, manifest.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from dreamcache import DreamCachePipeline
+from dreamcache.generate import Drawn, Generator
+from dreamcache.references import ReferenceFeatures
+from dreamcache.storage.feature_cache import FeatureCache
+from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.image_store import ImageStore, encode_image
+from jobs.output_folder import JOB_MARK
+from jobs.planner import plan
+from jobs.spec import JobSpec, dump_spec
+from workers.context import request_of
+
+
+def make_job(spec: JobSpec) -> list[str]:
+    """Item ids in the plan's order. Generators have one thread, as `workers.generators.cpus: 1` says."""
+    made = plan(spec)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        pipe = DreamCachePipeline.from_pretrained(spec.model.base, adapter=spec.model.adapter)
+        cache = FeatureCache(spec.cache_uri, made.base.fingerprint)
+        references = ReferenceFeatures(pipe.encoder(made.reference), cache, spec.limits)
+        generator = Generator(pipe, spec.generation, references.get, batch_size=spec.workers.batch_size)
+        drawn = generator.generate([request_of(row) for row in made.table.to_pylist()])
+    finally:
+        torch.set_num_threads(threads)
+    images = ImageStore(spec.output, spec.images)
+    for outcome in drawn:
+        assert isinstance(outcome, Drawn), outcome
+        images.commit(outcome.item_id, encode_image(outcome.rgb, spec.images, {"item_id": outcome.item_id}))
+    sink = pa.BufferOutputStream()
+    pq.write_table(made.table, sink)
+    summary = {
+        "base": {"fingerprint": made.base.fingerprint},
+        "adapter": {"fingerprint": made.adapter.fingerprint},
+    }
+    files = {
+        "job.yaml": (JOB_MARK + dump_spec(spec)).encode(),
+        "plan/part-00000.parquet": sink.getvalue().to_pybytes(),
+        "manifest.json": json.dumps(summary).encode(),
+    }
+    for name, data in files.items():
+        store_for(spec.output).write(join(spec.output, *name.split("/")), data)
+    return [str(item) for item in made.table["item_id"].to_pylist()]
+
+
+def edit_json(path: Path, key: str, name: str, value: str) -> None:
+    """Sets one value of a JSON file."""
+    values = json.loads(path.read_text())
+    values[key][name] = value
+    path.write_text(json.dumps(values))

@@ -1,0 +1,54 @@
+"""retry: failed and blocked items by reason and by status, and what it would try, told before it is run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dreamcache.errors import SpecError
+from dreamcache.records import Blocked, Failed
+from jobs.retry import chooser
+from tests.command import dreamcache, error_of, write_job
+
+FAILED = Failed(item_id="a", code="missing_image", message="m")
+BLOCKED = Blocked(item_id="b", code="safety_checker", message="m")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "statuses", "expected"),
+    [
+        ((), (), [True, True]),
+        (("missing_image",), (), [True, False]),
+        ((), ("blocked",), [False, True]),
+        (("missing_image",), ("blocked",), [False, False]),
+    ],
+)
+def test_what_is_chosen(reasons: tuple[str, ...], statuses: tuple[str, ...], expected: list[bool]) -> None:
+    assert [chooser(reasons, statuses)(outcome) for outcome in (FAILED, BLOCKED)] == expected
+
+
+def test_a_wrong_status() -> None:
+    with pytest.raises(
+        SpecError, match=r"--status fialed: must be failed or blocked \(did you mean 'failed'\?\)"
+    ):
+        chooser((), ("fialed",))
+
+
+def test_the_reasons_are_counted_and_only_they_are_tried(tmp_path: Path, model: dict[str, str]) -> None:
+    """Both items fail before a worker is needed: one photo is missing, the other's prompt cannot be filled."""
+    (tmp_path / "catalog.csv").write_text("subject_id,image,prompts\na,none.png,x\nb,b.png,{colour}\n")
+    (tmp_path / "b.png").write_bytes(b"photo")
+    job = write_job(tmp_path, catalog="catalog.csv", output="output", model=model)
+    refused = dreamcache("retry", job, "--dry-run")
+    assert (refused.returncode, "has no manifest.parquet" in error_of(refused)) == (1, True)
+    assert dreamcache("run", job, "--no-gallery").returncode == 3
+    told = json.loads(dreamcache("retry", job, "--dry-run", "--json").stdout)
+    assert {row["code"]: row["items"] for row in told} == {"missing_image": 1, "unknown_placeholder": 1}
+    told = json.loads(dreamcache("retry", job, "--dry-run", "--json", "--reason", "missing_image").stdout)
+    assert [(row["status"], row["code"]) for row in told] == [("failed", "missing_image")]
+    assert json.loads(dreamcache("retry", job, "--dry-run", "--json", "--status", "blocked").stdout) == []
+    assert dreamcache("retry", job, "--reason", "missing_image").returncode == 3
+    rows = json.loads(dreamcache("outputs", job, "--json").stdout)
+    assert {row["subject_id"]: row["attempts"] for row in rows} == {"a": 2, "b": 1}
