@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from jobs.reader import outputs
     from jobs.runner import Report, run
     from jobs.spec import JobSpec, load_spec, parse_spec
+    from jobs.submitter import submit
 
-__all__ = ["JobSpec", "Plan", "Report", "load_spec", "outputs", "parse_spec", "plan", "run"]
+__all__ = ["JobSpec", "Plan", "Report", "load_spec", "outputs", "parse_spec", "plan", "run", "submit"]
 
 _HOMES = {
     "JobSpec": "jobs.spec",
@@ -27,6 +28,7 @@ _HOMES = {
     "Report": "jobs.runner",
     "run": "jobs.runner",
     "outputs": "jobs.reader",
+    "submit": "jobs.submitter",
 }
 
 

@@ -20,9 +20,13 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
 
     Raises DreamCacheError `bad_address`, or `no_resources` when this machine has too few GPUs.
     """
-    import ray
-
     address = address or os.environ.get("RAY_ADDRESS")
+    if address and address.startswith(("http://", "https://")):
+        raise DreamCacheError(
+            f"address '{address}': is a dashboard's, where jobs are submitted ('dreamcache submit'); to join "
+            f"the cluster from here give the address of the head's GCS (host:6379)",
+            code="bad_address",
+        )
     if address and address.startswith("ray://"):
         raise DreamCacheError(
             f"address '{address}': Ray Data and Ray Train do not run through Ray Client; give the address of the "
@@ -31,6 +35,11 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
         )
     # No usage report leaves the cluster unless the user asks for it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A token that is set is meant to be shown; Ray reads the mode once, when it is imported.
+    if address and (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+
     if ray.is_initialized():
         return
     # "local", since without it Ray would join any cluster that someone has started on this machine; and here,
@@ -48,11 +57,16 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
 
 
 def _init(options: dict[str, Any]) -> None:
-    """ray.init, once more if it fails: on a busy machine a node may miss Ray's fixed 30 seconds to start."""
+    """ray.init, once more if it fails: on a busy machine a node may miss Ray's fixed 30 seconds to start.
+
+    A cluster that is there is tried once: Ray itself tries for 20 s, also where the token is wrong, and says no more.
+    """
     import ray
 
     ours = signal.getsignal(signal.SIGTERM)
-    for left in (1, 0):
+    is_new = options["address"] == "local"
+    hint = "" if is_new else "; where it asks for a token, it must be in RAY_AUTH_TOKEN"
+    for left in (1, 0) if is_new else (0,):
         try:
             ray.init(**options)
             if callable(ours) and threading.current_thread() is threading.main_thread():
@@ -63,7 +77,7 @@ def _init(options: dict[str, Any]) -> None:
             if not left:
                 raise DreamCacheError(
                     f"Ray at '{options['address']}' cannot be started or reached: "
-                    f"{' '.join(str(error).split())[:300]}; the same command goes on from here",
+                    f"{' '.join(str(error).split())[:300]}{hint}; the same command goes on from here",
                     code="no_cluster",
                 ) from error
 

@@ -41,7 +41,7 @@ class S3Server:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dc-s3-"))
-        ports = _free_ports(2 * len(SERVICES))
+        ports = free_ports(2 * len(SERVICES))
         self._ports = dict(zip(SERVICES, ports[: len(SERVICES)], strict=True))
         self._grpc = dict(zip(SERVICES, ports[len(SERVICES) :], strict=True))
         self._process: subprocess.Popen[bytes] | None = None
@@ -222,7 +222,7 @@ def _binary() -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports free now, all different, below those the system lends to clients: free again after a restart."""
     ports: list[int] = []
     for port in random.SystemRandom().sample(PORTS, 100):

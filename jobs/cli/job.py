@@ -151,18 +151,34 @@ def retry(
     _end(run_job(spec, retry=chosen, quiet=as_json, address=address), as_json)
 
 
-def status(place: Place, as_json: Json = False) -> None:
+def status(
+    place: Annotated[str, typer.Argument(help=PLACE_HELP + " Or a submitted job's id.")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="Also ask this cluster, http://HEAD:8265, for the submitted job's state."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """How a job stands, read from its output folder; works when no cluster is left."""
     from dreamcache.errors import StorageError
+    from jobs.cli.cluster import find, print_attempt
     from jobs.output_folder import OutputFolder
 
-    folder = OutputFolder(output_of(place))
+    output, attempt = find(place, address)
+    folder = OutputFolder(output)
     found = folder.read_json("status.json")
-    if found is None:
+    if found is None and attempt is None:
         raise StorageError(f"output '{folder.uri}': has no status.json; no job has run there", code="no_job")
+    found = found or {}
     found["manifest"] = folder.read_json("manifest.json")
+    found["cluster"] = asdict(attempt) if attempt else None
     if as_json:
         print_json(found)
+        return
+    if attempt:
+        print_attempt(attempt)
+    if "state" not in found:
+        typer.echo(f"output '{folder.uri}': has no status.json yet")
         return
     if found.get("kind") == "training":
         from jobs.train_progress import progress_line

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from dreamcache.errors import CatalogError, DreamCacheError, SpecError
-from jobs.cli import adapter, bench, cache, check, job, read, start, train
+from jobs.cli import adapter, bench, cache, check, cluster, job, read, start, train
 
 INTERRUPTED = 130
 
@@ -35,6 +35,7 @@ for verb in (
     app.command()(verb)
 app.command()(train.train)
 app.command()(check.doctor)
+cluster.add_to(app)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(bench.app, name="bench", help="Measurements of the program itself.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")

@@ -18,6 +18,17 @@ RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """These hold no work and no model. After their node's death they try for 60 s to report it, then end."""
 
 
+def marked(mark: str) -> dict[int, str]:
+    """Names by id of the processes that carry this mark in their environment."""
+    wanted = f"{MARK}={mark}".encode()
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another user's, or gone
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_text("utf-8", "replace")[:60].strip("\0 ")
+    return found
+
+
 class Running:
     """`dreamcache ...` in a session of its own; `stderr` and `stdout` go to one file."""
 
@@ -51,14 +62,7 @@ class Running:
 
     def left(self, *, but: Collection[str] = ()) -> dict[int, str]:
         """Names by id of this command's processes that are there now, the driver among them."""
-        wanted = f"{MARK}={self.mark}".encode()
-        found = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # another user's, or gone
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    found[int(folder.name)] = (
-                        (folder / "cmdline").read_text("utf-8", "replace")[:60].strip("\0 ")
-                    )
+        found = marked(self.mark)
         return {pid: name for pid, name in found.items() if name not in but}
 
     def wait_alone(self, seconds: float, *, but: Collection[str] = ()) -> None:

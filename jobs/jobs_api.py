@@ -1,0 +1,215 @@
+"""The way to a cluster's Ray Jobs API: its address, the token, and Ray's errors told as ours.
+
+    --address | RAY_API_SERVER_ADDRESS | RAY_ADDRESS | this machine's cluster -> URL -> token -> client
+
+Knows Ray's addresses and authentication; knows nothing of what is submitted. Never imports torch, nor Ray at import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dreamcache.errors import DreamCacheError, SpecError
+
+DASHBOARD_PORT = 8265
+LOCAL = f"http://127.0.0.1:{DASHBOARD_PORT}"
+REACH_SECONDS = 15.0
+NODES_SECONDS = 5.0
+_ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+
+
+class ClusterError(DreamCacheError):
+    """A cluster cannot be used: `no_cluster`, `no_token`, `bad_token`, or its answer makes no sense."""
+
+    code = "cluster"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobsApi:
+    """A reached cluster. client: Ray's JobSubmissionClient; headers let a request in; is_open: anyone may send jobs."""
+
+    url: str
+    client: Any
+    headers: dict[str, str]
+    is_open: bool
+
+    @property
+    def is_loopback(self) -> bool:
+        return (urlsplit(self.url).hostname or "") in ("127.0.0.1", "localhost", "::1")
+
+    def nodes_here(self) -> bool:
+        """Whether every machine of the cluster is this one, so that it sees this machine's files.
+
+        A loopback address says nothing of it: it may be the near end of a tunnel to a cluster far away.
+        """
+        from ray.util.state.api import StateApiClient
+        from ray.util.state.common import ListApiOptions, StateResource
+
+        deadline = time.monotonic() + NODES_SECONDS
+        while True:
+            with reported(self.url), _no_addresses():
+                found = StateApiClient(self.url, headers=dict(self.headers)).list(
+                    StateResource.NODES, options=ListApiOptions(), raise_on_missing_output=False
+                )
+            alive = [node.node_ip for node in found if node.state == "ALIVE"]
+            if alive or time.monotonic() > deadline:
+                return bool(alive) and all(_is_ours(address) for address in alive)
+            time.sleep(0.2)  # a head that has just started knows of no node yet
+
+
+def connect(address: str | None = None) -> JobsApi:
+    """Reaches the Jobs API at `address`, the URL of a head's dashboard.
+
+    Without one: RAY_API_SERVER_ADDRESS, RAY_ADDRESS, then this machine's cluster. Raises SpecError `bad_address`, or
+    ClusterError `no_cluster` (nobody answers), `no_token` or `bad_token`.
+    """
+    from ray.job_submission import JobSubmissionClient
+
+    url = resolve(address)
+    headers = auth_headers()
+    is_open, asks_token = _lets_strangers_in(url)
+    if asks_token and not headers:
+        raise ClusterError(_no_token(url), code="no_token")
+    with reported(url), _no_addresses():
+        client = JobSubmissionClient(url, headers=dict(headers))
+    return JobsApi(url=url, client=client, headers=headers, is_open=is_open)
+
+
+def resolve(address: str | None) -> str:
+    """The URL that `address`, or Ray's variables, mean. Raises SpecError `bad_address`."""
+    if address is not None and address not in ("auto", "local"):
+        if not address.startswith(("http://", "https://")):
+            host = address.split("://")[-1].split(":")[0] or "HEAD"
+            raise SpecError(
+                f"address '{address}': must be the URL of the cluster's dashboard, where jobs are submitted, such as "
+                f"http://{host}:{DASHBOARD_PORT}",
+                code="bad_address",
+            )
+        return address.rstrip("/")
+    if address is None:
+        for name in _ADDRESS_VARIABLES:
+            given = os.environ.get(name, "")
+            if given.startswith(("http://", "https://")):
+                return given.rstrip("/")
+            if given and given not in (
+                "auto",
+                "local",
+            ):  # a head's GCS, host:port; its dashboard is beside it
+                return f"http://{given.split('://')[-1].rsplit(':', 1)[0]}:{DASHBOARD_PORT}"
+    return LOCAL
+
+
+def auth_headers() -> dict[str, str]:
+    """What lets a request in: RAY_JOB_HEADERS (JSON), and Ray's token where it is not switched off.
+
+    Ray's own client sends a token only when RAY_AUTH_MODE=token; here one that is set up is enough. Raises
+    ClusterError `no_token` when the mode asks for a token and there is none, which Ray answers by aborting.
+    """
+    given = os.environ.get("RAY_JOB_HEADERS")
+    try:
+        headers = dict(json.loads(given)) if given else {}
+    except (ValueError, TypeError) as error:
+        raise SpecError(f"RAY_JOB_HEADERS: must be a JSON object of headers: {error}") from error
+    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
+    if mode == "disabled" or any(name.lower() == "authorization" for name in headers):
+        return headers
+    token = _token()
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    elif mode == "token" and not headers:
+        raise ClusterError(_no_token("RAY_AUTH_MODE=token"), code="no_token")
+    return headers
+
+
+def _token() -> str | None:
+    """Ray's order: RAY_AUTH_TOKEN, the file at RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token."""
+    if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
+        return token
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named).expanduser() if named else Path("~/.ray/auth_token").expanduser()
+    try:
+        return path.read_text("utf-8").strip() or None
+    except OSError as error:
+        if named:
+            raise ClusterError(
+                f"RAY_AUTH_TOKEN_PATH '{named}': must be a readable file with the cluster's token: {error.strerror}",
+                code="no_token",
+            ) from error
+        return None
+
+
+def _no_token(where: str) -> str:
+    return (
+        f"{where}: the cluster asks for a token and none was found; set RAY_AUTH_TOKEN, or put the cluster's token "
+        f"(on its head: 'ray get-auth-token') into ~/.ray/auth_token"
+    )
+
+
+def _lets_strangers_in(url: str) -> tuple[bool, bool]:
+    """(whether the Jobs API answers who shows nothing, whether it asks for a token); ClusterError `no_cluster`."""
+    import requests  # Ray's own client speaks through it too
+
+    try:
+        found = requests.get(f"{url}/api/version", timeout=REACH_SECONDS, allow_redirects=False)
+    except requests.exceptions.RequestException as error:
+        raise ClusterError(_nobody(url, error), code="no_cluster") from error
+    return found.status_code == 200, found.status_code == 401
+
+
+@contextmanager
+def reported(url: str) -> Iterator[None]:
+    """Errors of Ray's client as ours, in one line."""
+    import requests
+    from ray.exceptions import AuthenticationError
+
+    try:
+        yield
+    except AuthenticationError as error:
+        if "required" in str(error).split(":")[0]:
+            raise ClusterError(_no_token(url), code="no_token") from error
+        raise ClusterError(
+            f"{url}: the cluster refuses this token; it must be the one that its head was started with "
+            f"('ray get-auth-token' there), in RAY_AUTH_TOKEN or ~/.ray/auth_token",
+            code="bad_token",
+        ) from error
+    except (ConnectionError, requests.exceptions.RequestException) as error:
+        raise ClusterError(_nobody(url, error), code="no_cluster") from error
+    except (RuntimeError, ValueError) as error:
+        raise ClusterError(f"{url}: {' '.join(str(error).split())[:400]}", code="cluster") from error
+
+
+def _nobody(url: str, error: Exception) -> str:
+    return (
+        f"{url}: no Ray cluster answers there ({type(error).__name__}); start one with 'ray start --head', open a "
+        f"tunnel to it, or give its --address, http://HEAD:{DASHBOARD_PORT}"
+    )
+
+
+@contextmanager
+def _no_addresses() -> Iterator[None]:
+    """Ray lets its variables override the address it is given; here what was asked for holds."""
+    held = {name: os.environ.pop(name) for name in _ADDRESS_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(held)
+
+
+def _is_ours(address: str) -> bool:
+    """Whether this machine has the IP address: only then can a socket be bound to it."""
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((address, 0))
+    except OSError:
+        return False
+    return True
