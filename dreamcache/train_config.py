@@ -25,10 +25,14 @@ def _check(holds: bool, name: str, rule: str, got: object) -> None:
 class DataSettings:
     """Where samples of (image, mask, caption) are read (see `training.sources`).
 
+    The reference is cut from the image by its mask, unless a sample brings a reference photo of its own (a packshot of
+    the same subject): then it is that photo, on white or with its own mask, and the image needs no mask. Flips, jitter
+    and erasing act on either; scale and place in the frame only on what is cut out.
+
     path: a folder of images/ and masks/, or of .parquet or .tar shards; a local path or s3:// URI.
     validation: a place of the same kind; None keeps the first `validation_samples` of `path` out of training.
     shuffle_shards: so many shards are held in memory and mixed at a time.
-    on_no_mask: a sample without mask ends the training, or its whole image is the reference.
+    on_no_mask: a sample without mask and reference photo ends the training, or its whole image is the reference.
     loaders: processes that read and transform ahead, for each worker; 0 does it between the steps.
     """
 

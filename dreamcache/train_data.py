@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,25 @@ def kept_conditions(settings: LossSettings, lot: float) -> tuple[bool, bool]:
     return lot >= both, lot < no_text or lot >= both + settings.drop_image
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Decoded:
+    """A sample's pictures, upright, and its caption; masks are [H, W] bool.
+
+    reference: the picture that its reference is made of; `image` itself where the sample brings none.
+    """
+
+    image: Image.Image
+    mask: NDArray[np.bool_] | None
+    caption: str
+    reference: Image.Image
+    reference_mask: NDArray[np.bool_] | None
+
+    @property
+    def framed(self) -> bool:
+        """Whether the reference is a photo of its own that needs no cutting out."""
+        return self.reference is not self.image and self.reference_mask is None
+
+
 class Samples:
     """Decoded samples of a source by number, with the last opened shards kept. One process, one thread."""
 
@@ -71,8 +91,8 @@ class Samples:
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
 
-    def read(self, number: int) -> tuple[Image.Image, NDArray[np.bool_] | None, str]:
-        """Upright image, mask [H, W] bool, caption. A sample that cannot be used is replaced by the next one.
+    def read(self, number: int) -> Decoded:
+        """The sample, decoded. One that cannot be used is replaced by the next.
 
         Raises ImageError when too many cannot.
         """
@@ -89,7 +109,7 @@ class Samples:
                     ) from error
         raise AssertionError("unreachable")
 
-    def _decode(self, number: int) -> tuple[Image.Image, NDArray[np.bool_] | None, str]:
+    def _decode(self, number: int) -> Decoded:
         shard = int(np.searchsorted(self.ends, number, side="right"))
         if shard not in self._open:
             self._open[shard] = self.source.open(shard)
@@ -97,19 +117,34 @@ class Samples:
                 self._open.popitem(last=False)
         self._open.move_to_end(shard)
         sample = self._open[shard][number - int(self.ends[shard]) + self.source.sizes[shard]]
-        image = decode_image(sample.image, where=sample.where, limits=ImageLimits())
-        if sample.mask is None:
-            if self.settings.on_no_mask == "fail":
-                raise ImageError(
-                    f"{sample.where}: needs a mask of its subject; add one, or set data.on_no_mask: whole_image",
-                    code="no_mask",
-                )
-            return image, None, sample.caption
-        mask = decode_mask(sample.mask, where=f"{sample.where}, mask", limits=ImageLimits(), size=image.size)
-        marked = np.asarray(mask) >= 128
-        if not marked.any():
-            raise ImageError(f"{sample.where}: its mask is empty; mend or remove it", code="empty_mask")
-        return image, marked, sample.caption
+        # A mask is needed where the reference is cut out by it.
+        if sample.mask is None and sample.reference is None and self.settings.on_no_mask == "fail":
+            raise ImageError(
+                f"{sample.where}: needs a mask of its subject or a reference photo; add one, or set "
+                f"data.on_no_mask: whole_image",
+                code="no_mask",
+            )
+        image, mask = _picture(sample.image, sample.mask, sample.where)
+        photo, photo_mask = image, mask
+        if sample.reference is not None:
+            photo, photo_mask = _picture(
+                sample.reference, sample.reference_mask, f"{sample.where}, reference"
+            )
+        return Decoded(
+            image=image, mask=mask, caption=sample.caption, reference=photo, reference_mask=photo_mask
+        )
+
+
+def _picture(data: bytes, mask: bytes | None, where: str) -> tuple[Image.Image, NDArray[np.bool_] | None]:
+    """Upright image and its mask. Raises ImageError."""
+    image = decode_image(data, where=where, limits=ImageLimits())
+    if mask is None:
+        return image, None
+    decoded = decode_mask(mask, where=f"{where}, mask", limits=ImageLimits(), size=image.size)
+    marked = np.asarray(decoded) >= 128
+    if not marked.any():
+        raise ImageError(f"{where}: its mask is empty; mend or remove it", code="empty_mask")
+    return image, marked
 
 
 class TrainItems:
@@ -135,16 +170,23 @@ class TrainItems:
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        image, mask, caption = self.samples.read(self._number(position))
+        sample = self.samples.read(self._number(position))
         rng = np.random.default_rng([self.seed, SAMPLE, position])
         share = noise_share(self.seed, position, self.global_batch, rng.random())
         keep_text, keep_image = kept_conditions(self.loss, rng.random())
         noise = rng.standard_normal((2, *self.shape.latent), dtype=np.float32)
-        view = reference_view(image, mask, self.transform, size=self.shape.size, rng=rng)
+        view = reference_view(
+            sample.reference,
+            sample.reference_mask,
+            self.transform,
+            size=self.shape.size,
+            rng=rng,
+            framed=sample.framed,
+        )
         return {
-            **target_view(image, mask, self.shape),
+            **target_view(sample.image, sample.mask, self.shape),
             "reference": as_array(view),
-            "caption": caption,
+            "caption": sample.caption,
             "share": np.float32(share),
             "noise": noise[0],
             "reference_noise": noise[1],
@@ -170,15 +212,17 @@ class ValidationItems:
         return self.count
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        image, mask, caption = self.samples.read(number)
+        sample = self.samples.read(number)
         noise = np.random.default_rng([0, SAMPLE, number]).standard_normal(
             (2, *self.shape.latent), np.float32
         )
-        view = packshot(image, mask, size=self.shape.size, margin=VALIDATION_MARGIN)
+        view = packshot(
+            sample.reference, sample.reference_mask, size=self.shape.size, margin=VALIDATION_MARGIN
+        )
         return {
-            **target_view(image, mask, self.shape),
+            **target_view(sample.image, sample.mask, self.shape),
             "reference": as_array(view),
-            "caption": caption,
+            "caption": sample.caption,
             "noise": noise[0],
             "reference_noise": noise[1],
         }

@@ -16,7 +16,7 @@ from dreamcache.train_config import DataSettings, LossSettings, TransformSetting
 from dreamcache.train_data import Samples, TrainItems, epoch_order, kept_conditions, noise_share
 from dreamcache.training.sources import open_source
 from dreamcache.training.transform import ItemShape, reference_view
-from tests.train_samples import picture, write_folder, write_parquet, write_tars
+from tests.train_samples import COLOURS, photo, picture, write_folder, write_parquet, write_tars
 
 SIZE = 96
 PLAIN = TransformSettings(flip_p=0, jitter_p=0, erase_p=0)
@@ -40,9 +40,9 @@ def view(seed: int, settings: TransformSettings = PLAIN) -> np.ndarray:
     return np.asarray(made).astype(int)
 
 
-def extent(pixels: np.ndarray) -> tuple[int, int, int, int]:
+def extent(pixels: np.ndarray, below: int = 128) -> tuple[int, int, int, int]:
     """Left, top, width and height of what is not white."""
-    marked = pixels.min(axis=2) < 128
+    marked = pixels.min(axis=2) < below
     columns, rows = np.flatnonzero(marked.any(0)), np.flatnonzero(marked.any(1))
     return columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1
 
@@ -77,6 +77,59 @@ def test_every_form_gives_the_same_samples(
     samples = [sample for shard in range(len(source.sizes)) for sample in source.open(shard)]
     assert [len(source.open(shard)) for shard in range(len(source.sizes))] == list(source.sizes)
     assert [(s.image, s.mask, s.caption) for s in samples] == [picture(number) for number in range(7)]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_sample_may_bring_its_own_reference(kind: str, tmp_path: Path) -> None:
+    """Samples 1 and 4 bring a photo on white, 2 and 5 one with a mask, 0 and 3 are cut from the target as ever."""
+    writer: Any = WRITERS[kind]
+    path, without = writer(tmp_path / "data", 6, photos=True), writer(tmp_path / "without", 6)
+    source = open_source(str(path))
+    samples = [sample for shard in range(len(source.sizes)) for sample in source.open(shard)]
+    assert [(s.reference, s.reference_mask) for s in samples] == [photo(number) for number in range(6)]
+
+    with_photos, plain = items(path, transform=PLAIN), items(without, transform=PLAIN)
+    for position in range(6):
+        number = with_photos._number(position)
+        item, other = with_photos[position], plain[position]
+        assert all(np.array_equal(item[name], other[name]) for name in ("pixels", "mask", "noise"))
+        shown = ((item["reference"].transpose(1, 2, 0) + 1) * 127.5).astype(int)
+        if number % 3 == 0:
+            assert np.array_equal(item["reference"], other["reference"])
+            continue
+        left, top, width, height = extent(shown, below=200)
+        assert height > 1.7 * width  # the photo's upright box, not the target's lying one
+        middle = shown[top + height // 2, left + width // 2]
+        assert abs(middle - COLOURS[number % len(COLOURS)]).max() < 12
+        if number % 3 == 1:  # the photo as it is: 16 x 32 of 64 pixels, in the middle
+            assert abs(np.subtract((left, top, width, height), (12, 8, 8, 16))).max() <= 1
+        else:  # cut out: at least 0.7 of the frame, and none of the grey about it
+            assert height >= 0.7 * 32 - 2 and (shown[0, 0] == 255).all()
+
+
+def test_own_references_are_flipped_jittered_and_erased_as_well() -> None:
+    image = Image.new("RGB", (40, 40), "white")
+    image.paste((255, 0, 0), (4, 10, 20, 30))
+    image.paste((0, 0, 255), (20, 10, 36, 30))
+
+    def made(seed: int, **changes: float) -> np.ndarray:
+        settings = TransformSettings(**{"flip_p": 0, "jitter_p": 0, "erase_p": 0, **changes})
+        rng = np.random.default_rng(seed)
+        return np.asarray(reference_view(image, None, settings, size=40, rng=rng, framed=True)).astype(int)
+
+    assert np.array_equal(made(1), np.asarray(image))
+    assert np.array_equal(made(1, flip_p=1), np.asarray(image)[:, ::-1])
+    assert (made(1, jitter_p=1) != made(1)).any() and (made(1, erase_p=1) != made(1)).any()
+
+
+def test_a_sample_with_a_reference_needs_no_mask(tmp_path: Path) -> None:
+    path = write_folder(tmp_path, 2, photos=True)
+    for file in (path / "masks").iterdir():
+        file.unlink()
+    samples = Samples(DataSettings(path=str(path), max_bad_samples=0), str(path))
+    assert samples.read(1).mask is None and samples.read(1).framed
+    with pytest.raises(ImageError, match="needs a mask of its subject or a reference photo"):
+        samples.read(0)
 
 
 def test_unknown_data_is_refused(tmp_path: Path) -> None:
@@ -157,7 +210,7 @@ def test_a_bad_sample_is_replaced_and_too_many_end_it(tmp_path: Path) -> None:
     path = write_folder(tmp_path, 4)
     (path / "images" / "001.png").write_bytes(b"broken")
     samples = Samples(DataSettings(path=str(path), max_bad_samples=1), str(path))
-    assert samples.read(1)[2] == "a box number 2"
+    assert samples.read(1).caption == "a box number 2"
     with pytest.raises(ImageError, match=r"001.png.*max_bad_samples is 1"):
         samples.read(1)
 
@@ -169,4 +222,4 @@ def test_masks_are_needed_unless_said_otherwise(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="needs a mask"):
         Samples(DataSettings(path=str(path), max_bad_samples=0), str(path)).read(0)
     whole = Samples(DataSettings(path=str(path), on_no_mask="whole_image"), str(path))
-    assert whole.read(0)[1] is None
+    assert whole.read(0).mask is None

@@ -26,36 +26,56 @@ def picture(number: int, size: int = 64) -> tuple[bytes, bytes, str]:
     return _png(pixels), _png(mask), f"a box number {number}"
 
 
-def write_folder(folder: Path, count: int) -> Path:
+def photo(number: int, size: int = 64) -> tuple[bytes | None, bytes | None]:
+    """PNG bytes of a sample's own reference photo and its mask: samples 0, 3, ... have neither, 1, 4, ... no mask.
+
+    The photo shows the box upright (16 x 32 of 64 pixels) in the middle, on white or, with a mask, on grey.
+    """
+    if number % 3 == 0:
+        return None, None
+    masked = number % 3 == 2
+    pixels = np.full((size, size, 3), 128 if masked else 255, np.uint8)
+    mask = np.zeros((size, size), np.uint8)
+    box = np.s_[size // 4 : 3 * size // 4, 3 * size // 8 : 5 * size // 8]
+    pixels[box], mask[box] = COLOURS[number % len(COLOURS)], 255
+    return _png(pixels), _png(mask) if masked else None
+
+
+def write_folder(folder: Path, count: int, *, photos: bool = False) -> Path:
     lines = []
-    for part in ("images", "masks"):
+    for part in ("images", "masks", *(("references", "reference_masks") if photos else ())):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for number in range(count):
         image, mask, caption = picture(number)
         (folder / "images" / f"{number:03d}.png").write_bytes(image)
         (folder / "masks" / f"{number:03d}.png").write_bytes(mask)
+        for part, data in zip(("references", "reference_masks"), photo(number), strict=True):
+            if photos and data:
+                (folder / part / f"{number:03d}.png").write_bytes(data)
         lines.append(json.dumps({"file_name": f"{number:03d}.png", "caption": caption}))
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
     return folder
 
 
-def write_parquet(folder: Path, count: int) -> Path:
+def write_parquet(folder: Path, count: int, *, photos: bool = False) -> Path:
     """Two files with row groups of two."""
     folder.mkdir(parents=True)
-    rows = [picture(number) for number in range(count)]
-    for part, chosen in enumerate((rows[: count // 2], rows[count // 2 :])):
-        table = pa.table(
-            {
-                "image": [{"bytes": image, "path": None} for image, _, _ in chosen],
-                "mask": [mask for _, mask, _ in chosen],
-                "text": [caption for _, _, caption in chosen],
-            }
-        )
+    for part, numbers in enumerate((range(count // 2), range(count // 2, count))):
+        rows = [picture(number) for number in numbers]
+        columns = {
+            "image": [{"bytes": image, "path": None} for image, _, _ in rows],
+            "mask": [mask for _, mask, _ in rows],
+            "text": [caption for _, _, caption in rows],
+        }
+        if photos:
+            columns["reference"] = [photo(number)[0] for number in numbers]
+            columns["reference_mask"] = [photo(number)[1] for number in numbers]
+        table = pa.table(columns)
         pq.write_table(table, folder / f"{part:05d}.parquet", row_group_size=2)
     return folder
 
 
-def write_tars(folder: Path, count: int) -> Path:
+def write_tars(folder: Path, count: int, *, photos: bool = False) -> Path:
     """Two shards."""
     folder.mkdir(parents=True)
     half = count // 2
@@ -64,6 +84,8 @@ def write_tars(folder: Path, count: int) -> Path:
             for number in numbers:
                 image, mask, caption = picture(number)
                 parts = {"png": image, "mask.png": mask, "txt": caption.encode()}
+                beside = zip(("reference.png", "reference_mask.png"), photo(number), strict=True)
+                parts |= {extension: data for extension, data in beside if photos and data}
                 for extension, data in parts.items():
                     info = tarfile.TarInfo(f"{number:03d}.{extension}")
                     info.size = len(data)

@@ -4,6 +4,9 @@
     parquet     *.parquet, columns image, mask, caption; images as bytes or as Hugging Face's {bytes, path}
     webdataset  *.tar, members <key>.png|jpg|webp, <key>.mask.png, <key>.txt or <key>.json (caption)
 
+A sample may bring its own reference photo, another picture of the same subject: `references/<name>.png`, column
+`reference`, member `<key>.reference.png|jpg|webp`; and that photo's mask: `reference_masks/`, `reference_mask`.
+
 A shard is what is read at once: the whole folder (file by file), a row group, a tar. Knows names and bytes; knows
 nothing of pixels.
 """
@@ -26,16 +29,23 @@ from dreamcache.storage.store import S3_SCHEME, relative_to
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 CAPTION_NAMES = ("caption", "text", "prompt")
+BESIDE = {"mask": "masks", "reference": "references", "reference_mask": "reference_masks"}
+"""Optional pictures of a sample: field, column and member's name, and the folder's name in the folder form"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One training sample as stored. `where` names it in messages."""
+    """One training sample as stored. `where` names it in messages.
+
+    mask: of the subject in `image`. reference: another picture of the subject, with `reference_mask` or on white.
+    """
 
     where: str
     image: bytes
     mask: bytes | None
     caption: str
+    reference: bytes | None = None
+    reference_mask: bytes | None = None
 
 
 class Source(Protocol):
@@ -72,7 +82,10 @@ class FolderSource:
 
     def __init__(self, path: str, names: Sequence[str], table: str) -> None:
         self.path = path
-        self.masks = {PurePosixPath(name).stem: name for name in names if name.startswith("masks/")}
+        self.beside = {
+            field: {PurePosixPath(name).stem: name for name in names if name.startswith(f"{folder}/")}
+            for field, folder in BESIDE.items()
+        }
         self.rows = list(_captions(store_for(path).read(join(path, table)), table, path))
         self.sizes = (len(self.rows),)
 
@@ -82,12 +95,13 @@ class FolderSource:
     def _read(self, index: int) -> Sample:
         name, caption = self.rows[index]
         file = name if name.startswith("images/") else f"images/{name}"
-        mask, store = self.masks.get(PurePosixPath(name).stem), store_for(self.path)
+        stem, store = PurePosixPath(name).stem, store_for(self.path)
+        beside = {
+            field: store.read(join(self.path, found[stem])) if stem in found else None
+            for field, found in self.beside.items()
+        }
         return Sample(
-            where=join(self.path, file),
-            image=store.read(join(self.path, file)),
-            mask=store.read(join(self.path, mask)) if mask else None,
-            caption=caption,
+            where=join(self.path, file), image=store.read(join(self.path, file)), caption=caption, **beside
         )
 
 
@@ -110,14 +124,14 @@ class ParquetSource:
     def open(self, shard: int) -> Sequence[Sample]:
         uri, group = self.groups[shard]
         file = _parquet(uri)
-        wanted = [name for name in file.schema_arrow.names if name in ("image", "mask", *CAPTION_NAMES)]
+        wanted = [name for name in file.schema_arrow.names if name in ("image", *BESIDE, *CAPTION_NAMES)]
         rows = file.read_row_group(group, columns=wanted).to_pylist()
         return [
             Sample(
                 where=f"{uri} row group {group} row {number}",
                 image=_bytes(row["image"]) or b"",
-                mask=_bytes(row.get("mask")),
                 caption=_caption(row),
+                **{field: _bytes(row.get(field)) for field in BESIDE},
             )
             for number, row in enumerate(rows)
         ]
@@ -158,12 +172,14 @@ def _members(uri: str, *, contents: bool) -> dict[str, dict[str, bytes]]:
 
 def _from_members(where: str, parts: dict[str, bytes]) -> Sample:
     caption = parts["txt"].decode() if "txt" in parts else _caption(json.loads(parts.get("json", b"{}")))
-    mask = next((parts[f"mask{s}"] for s in IMAGE_SUFFIXES if f"mask{s}" in parts), None)
-    return Sample(where=where, image=_image_of(parts) or b"", mask=mask, caption=caption.strip())
+    beside = {field: _image_of(parts, field) for field in BESIDE}
+    return Sample(where=where, image=_image_of(parts) or b"", caption=caption.strip(), **beside)
 
 
-def _image_of(parts: dict[str, bytes]) -> bytes | None:
-    return next((parts[s[1:]] for s in IMAGE_SUFFIXES if s[1:] in parts), None)
+def _image_of(parts: dict[str, bytes], field: str = "") -> bytes | None:
+    """The image itself, or the one beside it whose name ends in e.g. ".mask.png"."""
+    names = (f"{field}{suffix}".removeprefix(".") for suffix in IMAGE_SUFFIXES)
+    return next((parts[name] for name in names if name in parts), None)
 
 
 def _captions(data: bytes, name: str, path: str) -> Iterable[tuple[str, str]]:

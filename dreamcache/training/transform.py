@@ -31,21 +31,23 @@ def reference_view(
     *,
     size: int,
     rng: np.random.Generator,
+    framed: bool = False,
 ) -> Image.Image:
     """The reference made of a target's own subject: RGB on white, `size` x `size` pixels (METHOD section 4).
 
-    image: RGB or RGBA; mask: [H, W] bool, None takes the whole image. The same `rng` state gives the same pixels.
+    image: RGB or RGBA; mask: [H, W] bool, None takes the whole image. framed: the image is a photo of its own, already
+    on white, and fills the frame as it is. The same `rng` state gives the same pixels.
     """
     if rng.random() < settings.jitter_p:
         image = _jitter(image, settings, rng)
     # The subject alone on white, its longer side a random share of the frame's.
-    side = max(1, round(size * rng.uniform(settings.min_side, 1.0)))
+    side = size if framed else max(1, round(size * rng.uniform(settings.min_side, 1.0)))
     subject = packshot(image, mask, size=side, margin=0.0)
     if rng.random() < settings.flip_p:
         subject = subject.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     # At random in the frame. The white beside a narrow subject may leave the frame, the subject does not.
     frame = Image.new("RGB", (size, size), WHITE)
-    blank = _blank_sides(image, mask, side)
+    blank = (0, 0) if framed else _blank_sides(image, mask, side)
     frame.paste(subject, tuple(int(rng.integers(-pad, size - side + pad + 1)) for pad in blank))  # type: ignore[arg-type]
     # A white rectangle over a part, so that no single part of the subject is relied on.
     if rng.random() < settings.erase_p:
