@@ -19,7 +19,7 @@ PHOTO_SIDE = 256
 _BATCH = 16
 
 
-class OutOfTime(Exception):
+class OutOfTimeError(Exception):
     """The minutes given are over; the same command goes on."""
 
 
@@ -86,7 +86,7 @@ class Artist:
         todo = [i for i, place in enumerate(places) if not place.exists()]
         for first in range(0, len(todo), _BATCH):
             if time.monotonic() > self.until:
-                raise OutOfTime(f"{arm}: {len(todo) - first} of {len(questions)} pictures are left")
+                raise OutOfTimeError(f"{arm}: {len(todo) - first} of {len(questions)} pictures are left")
             part = todo[first : first + _BATCH]
             asked = [questions[i] for i in part]
             drawn = self.pipe(

@@ -1,4 +1,4 @@
-"""Ranks, and means with 95 % bootstrap intervals over subjects: a subject's scenes are not independent of each other."""
+"""Ranks, and means with 95 % bootstrap intervals over subjects: a subject's pictures are not independent."""
 
 from dataclasses import dataclass
 
