@@ -78,12 +78,15 @@ class Group:
 
     @property
     def others(self) -> np.ndarray:
-        """For each design, the place of the next one of its class: whose reference it is given when shuffled."""
+        """For each design, the place of the next one of its class: whose reference it is given when shuffled.
+
+        A design that is alone in its class gets the next of all.
+        """
         classes = np.array([design_from_seed(seed).class_name for seed in self.seeds])
         chosen = np.empty(len(self.seeds), int)
         for name in set(classes):
             places = np.flatnonzero(classes == name)
-            chosen[places] = np.roll(places, -1)
+            chosen[places] = np.roll(places, -1) if len(places) > 1 else (places + 1) % len(classes)
         return chosen
 
 

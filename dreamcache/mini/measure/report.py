@@ -3,7 +3,7 @@
 from typing import Any
 
 _ORDER = (
-    "adapters", "text only", "shuffled reference", "chance",
+    "adapters", "text only", "shuffled reference", "chance", "chance, class known",
     "real, through the VAE", "real", "real, exact mask",
 )  # fmt: skip
 
@@ -26,8 +26,9 @@ def markdown(report: dict[str, Any]) -> str:
 
 def _retrieval(name: str, group: dict[str, Any]) -> list[str]:
     count, arms = group["candidates"], dict(group["arms"])
-    chance = {"retrieval@1": 1 / count, "retrieval@5": 5 / count, "mean rank": (count + 1) / 2}
-    arms["chance"] = {key: [value] for key, value in chance.items()}
+    for row, left in (("chance", count), ("chance, class known", group["designs of a class"])):
+        chance = {"retrieval@1": 1 / left, "retrieval@5": min(1, 5 / left), "mean rank": (left + 1) / 2}
+        arms[row] = {key: [value] for key, value in chance.items()}
     lines = [
         f"| {name}, {count} designs, {group['pictures']} pictures | retrieval@1 | retrieval@5 | mean rank |",
         "|---|---|---|---|",
