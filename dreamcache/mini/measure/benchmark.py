@@ -85,7 +85,13 @@ def _retrieval(
     true = [real(question) for question in group.questions]
     renders = [picture for picture, _ in true]
     arms = {**drawn, "real": renders, "real, through the VAE": artist.through_vae(renders)}
-    made: dict[str, Any] = {"candidates": count, "pictures": len(owners), "chance@1": 1 / count, "arms": {}}
+    classes = len({question.class_name for question in group.questions})
+    made: dict[str, Any] = {
+        "candidates": count,
+        "designs of a class": count / classes,
+        "pictures": len(owners),
+        "arms": {},
+    }
 
     def rank(name: str, objects: list[Image.Image], masks: list[Any]) -> np.ndarray:
         scores = (imagenet(objects) @ gallery.T).numpy()
