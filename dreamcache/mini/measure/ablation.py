@@ -7,8 +7,6 @@ files. Knows the command's name and its YAML; must not import jobs.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ import yaml
 from PIL import Image
 
 from dreamcache.config import EncodeSettings
-from dreamcache.errors import DreamCacheError
+from dreamcache.mini.command import dreamcache
 from dreamcache.mini.dataset import write_training_data
 from dreamcache.mini.measure.drawing import Artist
 from dreamcache.mini.measure.features import ClipFeatures, ImageNetFeatures
@@ -58,7 +56,7 @@ def training(timestep: int, steps: int, output: str) -> dict[str, object]:
             # The packshot is another picture than the target: there is nothing to be hidden from the adapter.
             "transform": {"erase_p": 0.0, "jitter_p": 0.0},
             "reference": {"timestep": timestep, "every": 1},
-            "loss": {"foreground": 1.0, "min_snr_gamma": 5.0},
+            "loss": {"foreground": 1.0},
             "optimizer": {"learning_rate": 1e-3, "warmup_steps": min(30, steps // 4), "ema": 0.99},
             "steps": steps,
             "global_batch": _BATCH,
@@ -75,10 +73,7 @@ def _train(work: Path, timestep: int, steps: int) -> None:
         return
     file = work / f"{output}.yaml"
     file.write_text(yaml.safe_dump(training(timestep, steps, output), sort_keys=False), "utf-8")
-    command = Path(sys.executable).with_name("dreamcache")
-    ended = subprocess.run([str(command), "train", str(file)], check=False)
-    if ended.returncode:
-        raise DreamCacheError(f"ablation: 'dreamcache train {file}' ended with {ended.returncode}; see above")
+    dreamcache("train", str(file))
 
 
 def _measure(work: Path, steps: int, group: Group, until: float) -> dict[str, object]:
