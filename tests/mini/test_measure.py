@@ -227,7 +227,7 @@ def _report() -> dict[str, Any]:
         "overlap of found and true masks": [0.85, 0.8, 0.9],
     }
     return {
-        "weights": {"base": "b", "adapter": "a", "adapter_step": 7},
+        "weights": {"base": "b", "adapter": "a", "adapter_step": 7, "dtype": "float32"},
         "features": "features",
         "objects": "objects",
         "intervals": "95 %",

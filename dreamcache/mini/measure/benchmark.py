@@ -37,10 +37,15 @@ class Sizes:
 
 
 def run(
-    work: Path, sizes: Sizes, *, adapter: str | None = None, until: float = float("inf")
+    work: Path,
+    sizes: Sizes,
+    *,
+    adapter: str | None = None,
+    dtype: str = "float32",
+    until: float = float("inf"),
 ) -> dict[str, Any]:
     """Draws what is missing, writes benchmark.json, .md and .jpg, and returns the report. Raises OutOfTimeError."""
-    artist = Artist(work, adapter=adapter, until=until)
+    artist = Artist(work, adapter=adapter, dtype=dtype, until=until)
     groups = (all_classes(sizes.subjects, sizes.scenes), one_class(sizes.class_subjects, sizes.scenes))
     pictures = {}
     for group in groups:

@@ -33,10 +33,14 @@ class Artist:
         adapter: str | None = None,
         encode: EncodeSettings = EncodeSettings(),
         scales: Scales = Scales(),
+        dtype: str = "float32",
         until: float = float("inf"),
     ) -> None:
-        """adapter: a folder, None takes the shipped one. until: of time.monotonic(), when to stop."""
-        self.pipe = DreamCachePipeline.from_pretrained("mini", adapter=adapter)
+        """adapter: a folder, None takes the shipped one. until: of time.monotonic(), when to stop.
+
+        dtype: as `model.dtype` of a job; bfloat16 draws twice as fast where the processor knows it.
+        """
+        self.pipe = DreamCachePipeline.from_pretrained("mini", adapter=adapter, dtype=getattr(torch, dtype))
         self.encode, self.scales, self.until = encode, scales, until
         info = self.pipe.adapter_info
         assert info is not None
@@ -44,6 +48,7 @@ class Artist:
             "base": self.pipe.info.fingerprint[:16],
             "adapter": info.fingerprint[:16],
             "adapter_step": info.step,
+            "dtype": dtype,
         }
         decides = {**self.weights, **scales.as_dict(), "encode": encode.as_dict()}
         self.folder = work / "pictures" / keys.of_values("measured", **decides)[:16]
@@ -69,7 +74,9 @@ class Artist:
         base = self.pipe.base
         made = []
         for first in range(0, len(pictures), _BATCH):
-            pixels = base.image_processor.preprocess(list(pictures[first : first + _BATCH]))
+            pixels = base.image_processor.preprocess(list(pictures[first : first + _BATCH])).to(
+                base.vae.dtype
+            )
             latents = base.vae.encode(pixels).latent_dist.mode()
             made += base.image_processor.postprocess(base.vae.decode(latents).sample, output_type="pil")
         return made

@@ -12,7 +12,8 @@ def markdown(report: dict[str, Any]) -> str:
     """Tables of retrieval and of scenes; every number with its interval."""
     weights = report["weights"]
     lines = [
-        f"Weights: base `{weights['base']}`, adapter `{weights['adapter']}` (step {weights['adapter_step']}). "
+        f"Weights: base `{weights['base']}`, adapter `{weights['adapter']}` (step {weights['adapter_step']}), "
+        f"drawn in {weights['dtype']}. "
         f"Features: {report['features']}. Objects: {report['objects']}. Intervals: {report['intervals']}.",
         "",
     ]
