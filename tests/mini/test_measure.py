@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -115,6 +116,9 @@ def test_pictures_are_drawn_once_and_a_stopped_run_goes_on(tmp_path: Path):
     assert times == {place: place.stat().st_mtime_ns for place in artist.folder.rglob("*.png")}
     assert [p.tobytes() for p in artist.text_only(asked)] != [p.tobytes() for p in drawn]
     assert Artist(tmp_path).folder != artist.folder
+    # The same design and number in another scene is another picture, in the same folder.
+    other = [replace(asked[0], scene="snow" if asked[0].scene != "snow" else "beach")]
+    assert artist.with_reference(other)[0].tobytes() != drawn[0].tobytes()
 
 
 def test_a_job_becomes_a_sheet_with_a_row_for_each_product(tmp_path: Path):

@@ -55,7 +55,8 @@ class Question:
 
     @property
     def name(self) -> str:
-        return f"{self.seed}-{self.number}"
+        """Names all that is asked: two questions of one name would share a kept picture."""
+        return f"{self.seed}-{self.number}-{self.scene.replace(' ', '_')}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
