@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dreamcache.mini.recipe.settings import Settings
 
-TRAINING = ("data", "vae", "clip", "latents", "unet", "adapter", "export")
+TRAINING = ("data", "vae", "clip", "latents", "unet", "export", "adapter", "measure")
 STAGES = (*TRAINING, "grid", "evaluate", "all")
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dreamcache.mini.dataset import draw_reference
 from dreamcache.mini.recipe.settings import LATENT, SIZE, Settings
 from dreamcache.mini.world.captions import all_captions, caption
 from dreamcache.mini.world.design import CLASSES, design_from_seed
-from dreamcache.mini.world.render import framed, pose_from_seed, render
+from dreamcache.mini.world.render import pose_from_seed, render
 from dreamcache.mini.world.scenes import SCENES
 
 ARRAYS = ("reference", "picture", "mask", "caption", "scene", "class")
@@ -73,14 +74,6 @@ def _draw_row(
         arrays["mask"][row, k] = mask.reshape(LATENT, 4, LATENT, 4).mean(axis=(1, 3))
         arrays["caption"][row, k] = lookup[caption(design.class_name, scene, item)]
         arrays["scene"][row, k] = place
-
-
-def draw_reference(seed: int) -> np.ndarray:
-    """The packshot of a design as the product's own preprocessing would cut it, uint8 [64, 64, 3]."""
-    design = design_from_seed(seed)
-    margin = float(np.random.default_rng((seed, 0x3A6)).uniform(0.035, 0.08))
-    pose = framed(design, pose_from_seed(seed * 16, centered=True), margin)
-    return render(design, pose=pose, scene=None, size=SIZE)[0]
 
 
 def shards(settings: Settings, part: str) -> list[Path]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamcache.mini.dataset import draw_reference
 from dreamcache.mini.recipe.clip import pixels
-from dreamcache.mini.recipe.data import draw_reference
 from dreamcache.mini.recipe.draw import Artist
 from dreamcache.mini.recipe.settings import Settings
 from dreamcache.mini.world.captions import caption

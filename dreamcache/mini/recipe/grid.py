@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from dreamcache.mini.recipe.data import draw_reference
+from dreamcache.mini.dataset import draw_reference
 from dreamcache.mini.recipe.draw import Artist
 from dreamcache.mini.recipe.settings import Settings
 from dreamcache.mini.world.captions import caption

@@ -31,8 +31,8 @@ class Settings:
     unet_minutes: float = 600.0
     unet_batch: int = 48
     unet_lr: float = 1e-3
-    adapter_minutes: float = 30.0
-    adapter_lr: float = 4e-4
+    adapter_steps: int = 1_000
+    adapter_lr: float = 2e-4
     checkpoint_minutes: float = 5.0
 
     def folder(self, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The loop shared by the stages unet and adapter: checkpoints, averages, learning rates, curves.
+"""The loop of the stage unet: checkpoints, averages, learning rates, curves.
 
 Knows clocks and checkpoints; what a step is, joint.py knows.
 """
@@ -28,12 +28,11 @@ _COOL_FROM = 0.7  # share of the budget after which the learning rate falls to z
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """What differs between the stages."""
+    """What is asked of the loop."""
 
     name: str
     minutes: float
     rate: float
-    train_base: bool
     rules: Rules
 
 
@@ -48,22 +47,17 @@ class Models(nn.Module):
         self.unet.set_attn_processor(AttnProcessor())
 
 
-def train(settings: Settings, stage: Stage, start: dict[str, Tensor] | None = None) -> None:
-    """Train until the budget is spent, from the stage's checkpoint if there is one, else from `start`."""
-    launch(settings, _train, stage, start)
+def train(settings: Settings, stage: Stage) -> None:
+    """Train until the budget is spent, from the stage's checkpoint if there is one."""
+    launch(settings, _train, stage)
 
 
-def _train(team: Team, settings: Settings, stage: Stage, start: dict[str, Tensor] | None) -> None:
+def _train(team: Team, settings: Settings, stage: Stage) -> None:
     path = settings.folder(stage.name) / "last.pt"
     device = checkpoints.prepare(settings, 2)
     torch.set_num_threads(max(1, settings.threads // team.size))
-    models = Models()
-    if start is not None:
-        models.load_state_dict(start)
-    models.to(device)
-    models.unet.requires_grad_(stage.train_base)
-    trained = [p for p in models.parameters() if p.requires_grad]
-    optimizer = MatrixAdam(trained, lr=stage.rate)
+    models = Models().to(device)
+    optimizer = MatrixAdam(list(models.parameters()), lr=stage.rate)
     run = Run(models=models, average=Average(models, 0.999), device=device, team=team, optimizer=optimizer)
     spent = run.resume(checkpoints.read(path))
     torch.manual_seed(run.step * 64 + team.rank)
@@ -103,19 +97,18 @@ class Run:
 
 
 def load_average(settings: Settings) -> tuple[dict[str, Tensor], int, str]:
-    """The newest averaged weights: of the adapter stage if it has begun, else of the unet stage."""
-    for name in ("adapter", "unet"):
-        state = checkpoints.read(settings.folder(name) / "last.pt")
-        if state is not None:
-            return state["average"], state["step"], name
-    raise FileNotFoundError(f"{settings.work}: no unet/last.pt yet; run --stage unet first")
+    """The newest averaged weights of base and adapters, their step, and the stage's name."""
+    state = checkpoints.read(settings.folder("unet") / "last.pt")
+    if state is None:
+        raise FileNotFoundError(f"{settings.work}: no unet/last.pt yet; run --stage unet first")
+    return state["average"], state["step"], "unet"
 
 
 def _loop(settings: Settings, stage: Stage, run: Run, clock: Clock, path: Path) -> None:
     scheduler, text = make_scheduler(), load_text(settings)
     latents, held_out = load_latents(settings, "train"), load_latents(settings, "held_out")
     designs = settings.unet_batch // latents.picture.shape[1] // run.team.size
-    trained = [p for p in run.models.parameters() if p.requires_grad]
+    trained = list(run.models.parameters())
     losses, mark, first, share = [], clock.spent, run.step, clock.share
     while share < 1.0:
         checkpoints.set_rate(run.optimizer, stage.rate * _rate(share, run.step))

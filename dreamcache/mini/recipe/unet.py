@@ -6,7 +6,5 @@ from dreamcache.mini.recipe.train import Stage, train
 
 
 def run(settings: Settings) -> None:
-    stage = Stage(
-        name="unet", minutes=settings.unet_minutes, rate=settings.unet_lr, train_base=True, rules=Rules()
-    )
+    stage = Stage(name="unet", minutes=settings.unet_minutes, rate=settings.unet_lr, rules=Rules())
     train(settings, stage)

@@ -1,0 +1,77 @@
+"""Training data of the procedural world in the form that `dreamcache train` reads: Parquet shards.
+
+Columns: image (a scene), mask (the object's), caption, reference (the same design's packshot); pictures as PNG bytes.
+Knows the world and the columns. Must not know models or training.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from dreamcache.mini.world.captions import caption
+from dreamcache.mini.world.design import design_from_seed
+from dreamcache.mini.world.render import framed, pose_from_seed, render
+from dreamcache.mini.world.scenes import SCENES
+
+SIZE = 64
+_SHARD = 512
+_GROUP = 128
+_COLUMNS = ("image", "mask", "caption", "reference")
+
+
+def write_training_data(
+    folder: Path | str, num_designs: int, *, first_seed: int = 0, scenes: int = 2, size: int = SIZE
+) -> Path:
+    """Write part-*.parquet, `scenes` samples of each design; shards that are there stay. Returns the folder.
+
+    Same arguments, same bytes of pictures. Seeds from HELD_OUT_FROM on are for validation.
+    """
+    if num_designs < 1:
+        raise ValueError(f"training data: {num_designs} designs: must be at least 1")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(first_seed, first_seed + num_designs, _SHARD):
+        last = min(first + _SHARD, first_seed + num_designs)
+        place = folder / f"part-{first:09d}-{last:09d}.parquet"
+        if place.exists():
+            continue
+        rows = [row for seed in range(first, last) for row in _samples(seed, scenes, size)]
+        table = pa.table({name: [row[name] for row in rows] for name in _COLUMNS})
+        partial = place.with_suffix(".partial")
+        pq.write_table(table, partial, row_group_size=_GROUP, compression="none")
+        os.replace(partial, place)
+    return folder
+
+
+def draw_reference(seed: int, size: int = SIZE) -> np.ndarray:
+    """The packshot of a design as the product's own preprocessing would cut it, uint8 [size, size, 3]."""
+    design = design_from_seed(seed)
+    margin = float(np.random.default_rng((seed, 0x3A6)).uniform(0.035, 0.08))
+    pose = framed(design, pose_from_seed(seed * 16, centered=True), margin)
+    return render(design, pose=pose, scene=None, size=size)[0]
+
+
+def _samples(seed: int, scenes: int, size: int) -> Iterator[dict[str, bytes | str]]:
+    design, reference = design_from_seed(seed), _png(draw_reference(seed, size))
+    places = np.random.default_rng((seed, 0xDA7A)).choice(len(SCENES), size=scenes, replace=False)
+    for number, place in enumerate(places):
+        item, scene = seed * 16 + 1 + number, SCENES[int(place)]
+        picture, mask = render(design, pose=pose_from_seed(item), scene=scene, scene_seed=item, size=size)
+        yield {
+            "image": _png(picture),
+            "mask": _png(mask),
+            "caption": caption(design.class_name, scene, item),
+            "reference": reference,
+        }
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG", compress_level=1)
+    return data.getvalue()

@@ -1,0 +1,132 @@
+"""What is asked of the model: which designs, in which scenes, with which words, noise and scales.
+
+Knows the world and numbers. Must not know models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dreamcache.mini.world import CLASSES, HELD_OUT_FROM, SCENES, design_from_seed, pose_from_seed, render
+from dreamcache.mini.world.captions import scene_phrases
+
+SIDE = 64
+CLASS = CLASSES[0]
+"""The class whose designs are told apart from each other: the first, so that nobody chose it."""
+_REAL = 8  # renders that are compared take poses after those of a design's training pictures
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scales:
+    """How pictures are drawn: as in the job file of `dreamcache init`."""
+
+    guidance: str = "combined"
+    text_scale: float = 3.0
+    image_scale: float = 2.0
+    num_inference_steps: int = 20
+    scheduler: str = "ddim"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One picture to draw: a design in a scene, from noise of its own."""
+
+    seed: int
+    number: int  # of the design's scenes
+    scene: str
+
+    @property
+    def class_name(self) -> str:
+        return design_from_seed(self.seed).class_name
+
+    @property
+    def prompt(self) -> str:
+        return prompt(self.class_name, self.scene)
+
+    @property
+    def noise_seed(self) -> int:
+        return self.seed * 16 + self.number
+
+    @property
+    def name(self) -> str:
+        """Names all that is asked: two questions of one name would share a kept picture."""
+        return f"{self.seed}-{self.number}-{self.scene.replace(' ', '_')}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Designs that are told apart from each other, `scenes` pictures of each."""
+
+    name: str
+    seeds: tuple[int, ...]
+    scenes: int = 4
+    questions: tuple[Question, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        made = [question for seed in self.seeds for question in _asked(seed, self.scenes)]
+        object.__setattr__(self, "questions", tuple(made))
+
+    @property
+    def owners(self) -> np.ndarray:
+        """The place in `seeds` of each question's design, [questions]."""
+        return np.repeat(np.arange(len(self.seeds)), self.scenes)
+
+    @property
+    def others(self) -> np.ndarray:
+        """For each design, the place of the next one of its class: whose reference it is given when shuffled.
+
+        A design that is alone in its class gets the next of all.
+        """
+        classes = np.array([design_from_seed(seed).class_name for seed in self.seeds])
+        chosen = np.empty(len(self.seeds), int)
+        for name in set(classes):
+            places = np.flatnonzero(classes == name)
+            chosen[places] = np.roll(places, -1) if len(places) > 1 else (places + 1) % len(classes)
+        return chosen
+
+
+def all_classes(count: int, scenes: int, first: int = HELD_OUT_FROM) -> Group:
+    """The first held-out designs: consecutive seeds walk through the classes."""
+    return Group(name="all classes", seeds=tuple(range(first, first + count)), scenes=scenes)
+
+
+def one_class(count: int, scenes: int, first: int = HELD_OUT_FROM, class_name: str = CLASS) -> Group:
+    """The first held-out designs of one class."""
+    start = first + (CLASSES.index(class_name) - first) % len(CLASSES)
+    seeds = tuple(range(start, start + count * len(CLASSES), len(CLASSES)))
+    return Group(name=f"one class ({class_name})", seeds=seeds, scenes=scenes)
+
+
+def prompt(class_name: str, scene: str) -> str:
+    return f"a photo of a {class_name} {scene_phrases(scene)[0]}"
+
+
+def photo(seed: int, size: int) -> tuple[Image.Image, np.ndarray]:
+    """The catalog's packshot of a design as `dreamcache init` writes it, and its exact mask [size, size] bool."""
+    design = design_from_seed(seed)
+    picture, mask = render(design, pose=pose_from_seed(seed, centered=True), scene=None, size=size)
+    return Image.fromarray(picture), mask > 127
+
+
+def real(question: Question) -> tuple[Image.Image, np.ndarray]:
+    """A true picture of what is asked, in a pose of its own, and the object's exact mask [SIDE, SIDE] bool."""
+    item = question.seed * 16 + _REAL + question.number
+    picture, mask = render(
+        design_from_seed(question.seed),
+        pose=pose_from_seed(item),
+        scene=question.scene,
+        scene_seed=item,
+        size=SIDE,
+    )
+    return Image.fromarray(picture), mask > 127
+
+
+def _asked(seed: int, scenes: int) -> Sequence[Question]:
+    places = np.random.default_rng((seed, 0x45C)).choice(len(SCENES), size=scenes, replace=False)
+    return [Question(seed=seed, number=k, scene=SCENES[int(place)]) for k, place in enumerate(places)]
