@@ -10,7 +10,7 @@ import sys
 import typer
 
 from dreamcache.errors import CatalogError, DreamCacheError, SpecError
-from jobs.cli import adapter, cache, job, start, train
+from jobs.cli import adapter, cache, evaluate, job, start, train
 
 INTERRUPTED = 130
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 for verb in (start.demo, start.init, job.plan, job.run, job.status, job.retry, job.outputs, job.gallery):
     app.command()(verb)
 app.command()(train.train)
+app.command()(evaluate.evaluate)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
 
