@@ -55,10 +55,11 @@ def make_images(
     with warnings.catch_warnings():
         # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        dataset = ray.data.from_arrow(blocks)
+        if spec.method == "dreamcache":  # the others have no features to cache
+            dataset = dataset.map_batches(EncodeWorker, **_actors(spec.workers.encoders, context, size))
         dataset = (
-            ray.data.from_arrow(blocks)
-            .map_batches(EncodeWorker, **_actors(spec.workers.encoders, context, size))
-            .map_batches(GenerateWorker, **_actors(spec.workers.generators, context, size))
+            dataset.map_batches(GenerateWorker, **_actors(spec.workers.generators, context, size))
             .map_batches(
                 publish,
                 fn_kwargs={"context": context},
@@ -130,6 +131,7 @@ def _context(spec: JobSpec, made_plan: Plan) -> JobContext:
     return JobContext(
         output=spec.output,
         cache=spec.cache_uri,
+        method=spec.method,
         base=spec.model.base,
         revision=spec.model.revision,
         adapter=spec.model.adapter,

@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from dreamcache import keys
-from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_adapter, describe_base
+from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
 from dreamcache.config import EncodeSettings, ImageLimits
 from dreamcache.errors import ImageError, SpecError
+from dreamcache.methods import describe_method
 from dreamcache.photos import read_photo
 from dreamcache.records import Reference, Subject, cache_key, item_id
 from jobs.catalog import BadRow, read_catalog
@@ -55,7 +56,7 @@ class Plan:
 def plan(spec: JobSpec) -> Plan:
     """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     base = describe_base(spec.model.base, spec.model.revision)
-    adapter = describe_adapter(spec.model.adapter, base)
+    adapter = describe_method(spec.method, spec.model.adapter, base)
     reference = spec.reference.resolved(base.native_size, adapter.places, spec.model.dtype)
     lacking = [place for place in adapter.places if place not in reference.places]
     if lacking:
