@@ -62,7 +62,8 @@ def _notes(spec: EvalSpec, bench: Benchmark | None) -> tuple[str, ...]:
     given, prompts = len(bench.subjects), max(len(subject.prompts) for subject in bench.subjects)
     live = sum(subject.is_live for subject in bench.subjects)
     note = (
-        f"DreamBench: {given} of the {PUBLISHED_SUBJECTS} published subjects (things: {given - live}, animals: {live}), "
+        f"DreamBench: {given} of the {PUBLISHED_SUBJECTS} published subjects "
+        f"(things: {given - live}, animals: {live}), "
         f"prompts of each: {prompts}, images of each prompt: {asked.samples}, photo number {asked.reference} is the "
         f"reference; "
         f"every image is compared with all real photos of its subject."

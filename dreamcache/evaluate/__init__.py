@@ -5,7 +5,6 @@
     summary -> report.md, Parquet, SVG                                     report, plot, published
 
     dreambench  the published folder layout, read        folder     images that someone else made, read
-    sweep       a grid of guidance, and the rule          attention  where a place looked in the reference
 
-encoders, metrics, masked, score and attention need torch; the others do not. Nothing here knows of Ray or jobs.
+encoders, metrics, masked and score need torch; the others do not. Nothing here knows of Ray or jobs.
 """

@@ -4,7 +4,7 @@
     Request --PhotoConditions--> what a method reads of the subject: nothing, or its photo
 
     text_only        the base model alone           ip_adapter   StableDiffusionPipeline.load_ip_adapter
-    blip_diffusion   BlipDiffusionPipeline          (dreamcache  DreamCachePipeline itself, with the feature cache)
+    dreamcache       DreamCachePipeline itself, with the feature cache
 
 Each backend has, as DreamCachePipeline has: info, adapter_info, base, prompts.check, encode_reference, __call__.
 Importing this package imports no torch.

@@ -15,14 +15,13 @@ from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_adapter
 from dreamcache.errors import ModelError
 
-Method = Literal["dreamcache", "ip-adapter", "blip-diffusion", "text-only"]
+Method = Literal["dreamcache", "ip-adapter", "text-only"]
 METHODS: tuple[str, ...] = get_args(Method)
 METHOD_VERSION = 1
 """Raised when a release changes the pixels of a method other than dreamcache."""
 
 HUB = "hub://"
 IMAGE_ENCODER = "image_encoder"
-BLIP_PARTS = ("qformer", "image_processor")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +46,6 @@ def describe_method(method: str, adapter: str | None, base: BaseInfo) -> Adapter
         return _info(method, base, adapter or "", _ip_adapter_content(adapter))
     if adapter is not None:
         raise ModelError(f"method '{method}': takes no adapter, got '{adapter}'; leave model.adapter out")
-    if method == "blip-diffusion" and base.revision is None:
-        return _info(method, base, base.location, _blip_content(base))
     return _info(method, base, base.location, {})
 
 
@@ -81,17 +78,6 @@ def _ip_adapter_content(adapter: str | None) -> dict[str, str]:
     folder = Path(place.source)
     encoder = sorted((folder / IMAGE_ENCODER).iterdir())
     return _hashes(folder, [folder / place.file, *encoder])
-
-
-def _blip_content(base: BaseInfo) -> dict[str, str]:
-    folder = Path(base.location)
-    missing = [part for part in BLIP_PARTS if not (folder / part).is_dir()]
-    if missing:
-        raise ModelError(
-            f"method 'blip-diffusion': model '{base.name}' must be a BlipDiffusionPipeline folder, "
-            f"{', '.join(missing)} missing"
-        )
-    return _hashes(folder, [path for part in BLIP_PARTS for path in sorted((folder / part).rglob("*"))])
 
 
 def _hashes(folder: Path, paths: list[Path]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""IP-Adapter through diffusers' own loader: CLIP's view of the photo joins the text in cross-attention.
+"""IP-Adapter through diffusers' own loader and U-Net: CLIP's view of the photo joins the text in cross-attention.
 
 Each image of a batch has its own photo; noise is the item's own, as elsewhere. Of the generation settings,
 text_scale is the guidance scale and image_scale the adapter's scale (0 to 1); guidance and strength have no meaning.
@@ -7,6 +7,7 @@ Knows StableDiffusionPipeline; knows nothing of jobs.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from dreamcache.errors import ModelError
 from dreamcache.methods.info import IMAGE_ENCODER, IpAdapterPlace, ip_adapter_place
 from dreamcache.methods.photo import Photo
 from dreamcache.model.base import load_base
-from dreamcache.model.sampler import make_scheduler
+from dreamcache.model.guidance import guide
+from dreamcache.model.sampler import make_scheduler, sample
 from dreamcache.model.text import PromptEncoder
 from dreamcache.pipeline import PipelineOutput
 
@@ -90,26 +92,30 @@ class IpAdapter:
         **unused: Any,
     ) -> PipelineOutput:
         """One image per prompt, each with its own subject and generator."""
-        if scheduler:
-            self.base.scheduler = make_scheduler(scheduler, self.base.scheduler.config)
-        self.base.set_ip_adapter_scale(float(image_scale))
-        size = self.info.native_size
-        # diffusers wants all "no image" halves before all photos, and none of them without guidance.
+        base, size = self.base, self.info.native_size
+        base.set_ip_adapter_scale(float(image_scale))
+        shape = (len(prompt), 4, *((side or size) // base.vae_scale_factor for side in (height, width)))
+        noise = unit_noise(shape, generator).to(base.unet.device, base.unet.dtype)
+        text = torch.cat([self.prompts([negative_prompt] * len(prompt)), self.prompts(list(prompt))])
+        # StableDiffusionPipeline repeats what it is given for every prompt of the batch, so that each image would
+        # read the photos of all; called here, the U-Net gets each row's own. First all "no image", then all photos.
         halves = torch.stack(list(subject), dim=1).flatten(0, 1)
-        shape = (len(prompt), 4, *((side or size) // self.base.vae_scale_factor for side in (height, width)))
-        made = self.base(
-            prompt=list(prompt),
-            negative_prompt=[negative_prompt] * len(prompt),
-            ip_adapter_image_embeds=[halves if text_scale > 1 else halves[len(prompt) :]],
-            guidance_scale=text_scale,
+
+        def model(x: Tensor, timestep: Tensor) -> Tensor:
+            predictions = base.unet(
+                torch.cat([x, x]), timestep, text, added_cond_kwargs={"image_embeds": [halves]}
+            ).sample
+            return guide("text", list(predictions.chunk(2)), 0.0, text_scale)
+
+        config = base.scheduler.config
+        latents = sample(
+            model,
+            make_scheduler(scheduler, config) if scheduler else copy.deepcopy(base.scheduler),
+            noise,
             num_inference_steps=num_inference_steps,
-            height=height or size,
-            width=width or size,
-            latents=unit_noise(shape, generator).to(self.base.unet.dtype),
             generator=list(generator),
-            output_type="latent",
         )
-        return PipelineOutput(images=decode(self.base, made.images, output_type))
+        return PipelineOutput(images=decode(base, latents, output_type))
 
 
 def unit_noise(shape: tuple[int, ...], generators: Sequence[torch.Generator]) -> Tensor:

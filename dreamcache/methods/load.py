@@ -37,10 +37,6 @@ def load_method(
         from dreamcache.methods.text_only import TextOnly
 
         return TextOnly(info, told, dtype=dtype, device=device)
-    if method == "ip-adapter":
-        from dreamcache.methods.ip_adapter import IpAdapter
+    from dreamcache.methods.ip_adapter import IpAdapter
 
-        return IpAdapter(info, told, adapter, dtype=dtype, device=device)
-    from dreamcache.methods.blip_diffusion import BlipDiffusion
-
-    return BlipDiffusion(info, told, dtype=dtype, device=device)
+    return IpAdapter(info, told, adapter, dtype=dtype, device=device)

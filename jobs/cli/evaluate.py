@@ -17,7 +17,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
-    """Score images as the paper does: a job, DreamBench, folders, or a sweep of guidance. The same command goes on."""
+    """Score images as the paper does: a job, DreamBench, or folders of images. The same command goes on."""
     from dreamcache.evaluate_config import TITLES
     from jobs.evaluate import run_evaluation
     from jobs.evaluate_spec import load_eval_spec
