@@ -83,8 +83,8 @@ def run_evaluation(spec: EvalSpec, *, quiet: bool = False, address: str | None =
     for method in spec.lines():
         if method.runs:
             run_job(spec.job_of(method), quiet=quiet, address=address)
-        images, missing[method.name] = plan_method(spec, method, real, bench)
-        planned += images
+        found, missing[method.name] = plan_method(spec, method, real, bench)
+        planned += found
     scored = _score(spec, planned, quiet)
     images = _joined(planned, Scores(spec.output).read())
     names = [method.name for method in spec.lines()]
