@@ -58,17 +58,16 @@ def make_images(
         dataset = ray.data.from_arrow(blocks)
         if spec.method == "dreamcache":  # the others have no features to cache
             dataset = dataset.map_batches(EncodeWorker, **_actors(spec.workers.encoders, context, size))
-        dataset = (
-            dataset.map_batches(GenerateWorker, **_actors(spec.workers.generators, context, size))
-            .map_batches(
-                publish,
-                fn_kwargs={"context": context},
-                batch_size=size,
-                batch_format="pyarrow",
-                num_cpus=spec.workers.publishers.cpus,
-                max_retries=MAX_TASK_RETRIES,
-                compute=ray.data.TaskPoolStrategy(size=min(spec.workers.publishers.count, len(blocks))),
-            )
+        dataset = dataset.map_batches(
+            GenerateWorker, **_actors(spec.workers.generators, context, size)
+        ).map_batches(
+            publish,
+            fn_kwargs={"context": context},
+            batch_size=size,
+            batch_format="pyarrow",
+            num_cpus=spec.workers.publishers.cpus,
+            max_retries=MAX_TASK_RETRIES,
+            compute=ray.data.TaskPoolStrategy(size=min(spec.workers.publishers.count, len(blocks))),
         )
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
