@@ -114,6 +114,7 @@ def _context(spec: JobSpec, made_plan: Plan) -> JobContext:
     return JobContext(
         output=spec.output,
         cache=spec.cache_uri,
+        method=spec.method,
         base=spec.model.base,
         revision=spec.model.revision,
         adapter=spec.model.adapter,

@@ -44,19 +44,17 @@ def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) 
     with warnings.catch_warnings():
         # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-        dataset = (
-            ray.data.from_arrow(blocks)
-            .map_batches(EncodeWorker, **actors(workers.encoders))
-            .map_batches(GenerateWorker, **actors(workers.generators))
-            .map_batches(
-                publish,
-                fn_kwargs={"context": context},
-                batch_size=size,
-                batch_format="pyarrow",
-                num_cpus=workers.publishers.cpus,
-                max_retries=PUBLISH_RETRIES,
-                compute=ray.data.TaskPoolStrategy(size=min(workers.publishers.count, len(blocks))),
-            )
+        dataset = ray.data.from_arrow(blocks)
+        if spec.method == "dreamcache":  # the others have no features to cache
+            dataset = dataset.map_batches(EncodeWorker, **actors(workers.encoders))
+        dataset = dataset.map_batches(GenerateWorker, **actors(workers.generators)).map_batches(
+            publish,
+            fn_kwargs={"context": context},
+            batch_size=size,
+            batch_format="pyarrow",
+            num_cpus=workers.publishers.cpus,
+            max_retries=PUBLISH_RETRIES,
+            compute=ray.data.TaskPoolStrategy(size=min(workers.publishers.count, len(blocks))),
         )
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache import keys
-from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_adapter, describe_base
+from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
 from dreamcache.config import EncodeSettings, ImageLimits
 from dreamcache.errors import ImageError, SpecError
+from dreamcache.methods import describe_method
 from dreamcache.photos import read_photo
 from dreamcache.records import Reference, Subject, features_template, item_template
 from jobs.catalog import BadRow, read_catalog
@@ -79,7 +80,7 @@ class Plan:
 def plan(spec: JobSpec) -> Plan:
     """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     base = describe_base(spec.model.base, spec.model.revision)
-    adapter = describe_adapter(spec.model.adapter, base)
+    adapter = describe_method(spec.method, spec.model.adapter, base)
     reference = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
     lacking = [place for place in adapter.feature_places if place not in reference.places]
     if lacking:

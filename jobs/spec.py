@@ -23,6 +23,7 @@ from dreamcache.config import (
     ImageLimits,
 )
 from dreamcache.errors import SpecError
+from dreamcache.methods.info import Method
 from jobs.yaml_file import anchor, dump, parse, read_yaml
 from workers.failures import FailurePolicy
 
@@ -116,6 +117,7 @@ class JobSpec:
     the catalog's own ({subject_id: sku}). class_name: for rows that have none. prompts: templates with
     {class_name}, {subject_id} and any catalog column; a row's own prompts come first. samples: images of every
     subject and prompt. seed: of the whole job. cache: shared by jobs; beside the output where not given.
+    method: what draws the images (see `dreamcache.methods`).
     """
 
     name: str
@@ -127,6 +129,7 @@ class JobSpec:
     class_name: str = "product"
     columns: Mapping[str, str] = field(default_factory=dict)
     cache: str | None = None
+    method: Method = "dreamcache"
     model: ModelSpec = ModelSpec()
     reference: EncodeSettings = EncodeSettings()
     generation: GenerationSettings = GenerationSettings()

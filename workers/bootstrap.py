@@ -10,6 +10,7 @@ from dreamcache.storage.feature_cache import FeatureCache
 from workers.context import JobContext
 
 if TYPE_CHECKING:
+    from dreamcache.methods.photo import PhotoConditions
     from dreamcache.model.features import SubjectFeatures
     from dreamcache.pipeline import DreamCachePipeline
     from dreamcache.references import ReferenceFeatures
@@ -25,14 +26,15 @@ def load_pipeline(context: JobContext) -> DreamCachePipeline:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    from dreamcache.pipeline import DreamCachePipeline
+    from dreamcache.methods.load import load_method
 
     torch.set_num_threads(context.num_threads)
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
     # Ray leaves GPUs visible to workers that asked for none; only an assigned one is ours.
     has_gpu = bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
-    pipe = DreamCachePipeline.from_pretrained(
+    pipe = load_method(
+        context.method,
         context.base,
         revision=context.revision,
         adapter=context.adapter,
@@ -48,8 +50,12 @@ def load_pipeline(context: JobContext) -> DreamCachePipeline:
     return pipe
 
 
-def load_references(context: JobContext, pipe: DreamCachePipeline) -> ReferenceFeatures:
-    """Features by request, through the job's feature cache."""
+def load_references(context: JobContext, pipe: DreamCachePipeline) -> ReferenceFeatures | PhotoConditions:
+    """Features by request, through the job's feature cache; for other methods what they make of the photo."""
+    if context.method != "dreamcache":
+        from dreamcache.methods.photo import PhotoConditions
+
+        return PhotoConditions(pipe, context.limits)
     from dreamcache.references import ReferenceFeatures
 
     cache = FeatureCache(context.cache, context.base_fingerprint)

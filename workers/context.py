@@ -18,6 +18,7 @@ class JobContext:
 
     output: str
     cache: str
+    method: str
     base: str
     revision: str | None
     adapter: str | None

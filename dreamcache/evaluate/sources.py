@@ -1,0 +1,58 @@
+"""Where an encoder's weights are and what they are called, without torch: folder, hub id, or the embedded CLIP.
+
+Knows files and names only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from dreamcache import keys
+from dreamcache.artifacts import MINI, mini_folder
+from dreamcache.errors import ModelError
+from dreamcache.evaluate_config import MetricSettings
+
+METRICS_VERSION = 1
+"""Raised when a release changes scores for the same settings."""
+
+
+def locate(name: str) -> tuple[str, str | None]:
+    """(folder or hub id, revision) of an encoder's name; `mini` is the embedded CLIP. Raises ModelError."""
+    if name == MINI:
+        return str(mini_folder() / "clip"), None
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return str(folder), None
+    hub, at, revision = name.rpartition("@")
+    hub = hub if at else name
+    if name.startswith((".", "/", "~")) or hub.count("/") != 1:
+        raise ModelError(
+            f"metrics: model '{name}': must be 'mini', a folder or a hub id 'owner/name' or 'owner/name@revision'; "
+            f"got none of these"
+        )
+    return hub, (revision if at else None)
+
+
+def fingerprint(settings: MetricSettings) -> str:
+    """sha256 of all that decides a score besides the image: encoders by content, segmenter, version."""
+    models = {kind: _identity(name) for kind, name in settings.encoders.items()}
+    rest = {name: value for name, value in settings.as_dict().items() if name not in models}
+    if settings.segmenter is None:
+        rest = {}
+    return keys.of_values("metrics", version=METRICS_VERSION, models=models, segments=rest)
+
+
+def _identity(name: str) -> str:
+    location, revision = locate(name)
+    folder = Path(location)
+    if not folder.is_dir():
+        # Unpinned, the hub may change it under the same name; the report names it so that a reader can tell.
+        return f"{location}@{revision or 'unpinned'}"
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".txt"))
+    return keys.of_values("encoder", files={path.name: _hash(path) for path in files})
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

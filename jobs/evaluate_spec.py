@@ -1,0 +1,263 @@
+"""The evaluation file: YAML parsed once into frozen values; unknown keys are errors with "did you mean".
+
+Knows the names of settings (metrics: `dreamcache.evaluate_config`); knows nothing of what they do. Never imports torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from dreamcache.config import FORBID_UNKNOWN
+from dreamcache.errors import SpecError
+from dreamcache.evaluate.bootstrap import BootstrapSettings
+from dreamcache.evaluate_config import MetricSettings
+from dreamcache.storage.filesystem import join
+from jobs.spec import JobSpec, WorkerSpec, parse_spec
+from jobs.yaml_file import anchor, dump, parse, read_yaml
+
+FIXED_KEYS = ("name", "output")
+"""Of a `run`: set by the evaluation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DreamBenchSpec:
+    """path: the published folder or s3:// URI. subjects: only these. num_prompts: only the first so many of the 25.
+
+    samples: images of every subject and prompt (paper: 4). reference: which of a subject's photos is the one given.
+    """
+
+    path: str
+    subjects: tuple[str, ...] = ()
+    num_prompts: int | None = None
+    samples: int = 4
+    reference: int = 0
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        if self.num_prompts is not None and self.num_prompts < 1:
+            raise ValueError(f"num_prompts must be at least 1, got {self.num_prompts}")
+        if self.samples < 1 or self.reference < 0:
+            raise ValueError("samples must be at least 1 and reference 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MethodSpec:
+    """One line of the table: images of a finished `job` (its output), a folder of `images`, or a job to `run`.
+
+    run: keys of a job file; they come over the evaluation's own `run`.
+    """
+
+    name: str
+    run: Mapping[str, Any] | None = None
+    job: str | None = None
+    images: str | None = None
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ()._+-]{0,49}", self.name):
+            raise ValueError(f"name must be 1-50 letters, digits, spaces or ()._+-, got {self.name!r}")
+        if sum(given is not None for given in (self.run, self.job, self.images)) > 1:
+            raise ValueError(f"method '{self.name}' must have one of run, job and images")
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"[^a-z0-9._]+", "-", self.name.lower()).strip("-.")
+
+    @property
+    def runs(self) -> bool:
+        """Whether its images are made by this evaluation."""
+        return self.job is None and self.images is None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepSpec:
+    """A grid of guidance (Supp fig. S5): one job per scale, all with one feature cache.
+
+    combined: image scales, at the run's own text_scale. joint: values of joint guidance's one scale.
+    The chosen setting has the highest `image_metric` among those whose `text_metric` is at most `within` below the
+    grid's best. sheet: subjects and prompts shown in the contact sheet.
+    """
+
+    combined: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    joint: tuple[float, ...] = (2.0, 3.5, 5.0, 7.5, 10.0)
+    image_metric: Literal["clip_i", "dino", "dinov2", "mclip_i", "mdino", "mdinov2"] = "clip_i"
+    text_metric: Literal["clip_t"] = "clip_t"
+    within: float = 0.01
+    sheet: int = 6
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        if len(self.combined) + len(self.joint) < 2:
+            raise ValueError("combined and joint must have at least two scales together")
+        if self.within < 0 or self.sheet < 1:
+            raise ValueError("within must be 0 or more, and sheet at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalWorkersSpec:
+    """scorers: actors that hold the encoders. batch_size: images scored between two commits."""
+
+    scorers: WorkerSpec = WorkerSpec(cpus=1)
+    batch_size: int = 16
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalSpec:
+    """An evaluation: methods, what they are measured with, and where the report goes.
+
+    run: keys of a job file that all jobs below share. dreambench: catalog and prompts of those jobs, and their real
+    photos; without it a run has its own catalog. real: a folder `<real>/<subject_id>/*.jpg`; without either, an
+    image is compared with the photo its job was given.
+    """
+
+    name: str
+    output: str
+    methods: tuple[MethodSpec, ...] = ()
+    dreambench: DreamBenchSpec | None = None
+    real: str | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+    metrics: MetricSettings = MetricSettings()
+    bootstrap: BootstrapSettings = BootstrapSettings()
+    sweep: SweepSpec | None = None
+    workers: EvalWorkersSpec = EvalWorkersSpec()
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", self.name):
+            raise ValueError(f"name must be 1-60 letters, digits, '.', '_' or '-', got {self.name!r}")
+        if self.sweep is not None:
+            raise ValueError(
+                "sweep is not built yet: curves, contact sheet and choice are missing; leave it out"
+            )
+        if not self.methods:
+            raise ValueError("an evaluation must have methods")
+        slugs = [method.slug for method in self.methods]
+        if len(set(slugs)) < len(slugs):
+            raise ValueError(f"methods must have different names, got {', '.join(slugs)}")
+
+    def lines(self) -> tuple[MethodSpec, ...]:
+        """The methods, or one for each setting of the sweep."""
+        if self.sweep is None:
+            return self.methods
+        grid = [("combined", "image_scale", scale) for scale in self.sweep.combined]
+        grid += [("joint", "text_scale", scale) for scale in self.sweep.joint]
+        return tuple(
+            MethodSpec(name=f"{mode} {scale:g}", run={"generation": {"guidance": mode, name: scale}})
+            for mode, name, scale in grid
+        )
+
+    def job_of(self, method: MethodSpec) -> JobSpec:
+        """The job whose images are this method's. Raises SpecError naming every broken rule."""
+        where = f"methods '{method.name}': run"
+        values = _merged(self.run, method.run or {})
+        taken = [key for key in FIXED_KEYS if key in values]
+        if self.dreambench is not None:
+            taken += [key for key in ("catalog", "prompts", "samples", "columns") if key in values]
+            values |= {
+                "catalog": join(self.output, "catalog", "catalog.jsonl"),
+                "samples": self.dreambench.samples,
+            }
+        if taken:
+            raise SpecError(f"{where}: '{taken[0]}' is set by the evaluation; leave it out")
+        values = {"cache": join(self.output, "cache"), **values}
+        output = join(self.output, "jobs", method.slug)
+        return parse_spec(
+            {**values, "name": f"{self.name}-{method.slug}"[:100], "output": output}, where=where
+        )
+
+
+_ADAPTER = TypeAdapter(EvalSpec)
+
+
+def load_eval_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> EvalSpec:
+    """Reads eval.yaml; local paths in it are relative to its folder. overrides: {"dreambench.samples": 1}.
+
+    Raises SpecError with file, key, rule and remedy.
+    """
+    path = Path(path)
+    remedy = "see README, section Evaluation"
+    values = read_yaml(path, overrides or {}, kind="evaluation file", remedy=remedy)
+    spec = _anchored(parse_eval_spec(values, where=str(path)), path.parent)
+    for method in spec.lines():
+        if method.runs:
+            spec.job_of(method)
+    return spec
+
+
+def parse_eval_spec(values: Mapping[str, Any], where: str = "evaluation") -> EvalSpec:
+    """Checks plain values against EvalSpec. Raises SpecError naming every broken rule."""
+    return parse(_ADAPTER, EvalSpec, values, where)
+
+
+def dump_eval_spec(spec: EvalSpec) -> str:
+    """The whole spec as YAML, defaults included, so that an evaluation's folder tells all."""
+    return dump(_ADAPTER, spec)
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """`second` over `first`; groups of settings are merged key by key."""
+    merged = dict(first)
+    for key, value in second.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _anchored(spec: EvalSpec, folder: Path) -> EvalSpec:
+    def anchored(uri: str | None) -> str | None:
+        return anchor(uri, folder) if uri is not None else None
+
+    bench, metrics = spec.dreambench, spec.metrics
+    models: dict[str, Any] = {
+        name: anchor(model, folder) if (folder / model).is_dir() else model
+        for name, model in metrics.encoders.items()
+    }
+    methods = [
+        replace(
+            method,
+            job=anchored(method.job),
+            images=anchored(method.images),
+            run=_anchored_run(method.run, folder) if method.run is not None else None,
+        )
+        for method in spec.methods
+    ]
+    return replace(
+        spec,
+        output=anchor(spec.output, folder),
+        real=anchored(spec.real),
+        run=_anchored_run(spec.run, folder),
+        dreambench=replace(bench, path=anchor(bench.path, folder)) if bench else None,
+        metrics=replace(metrics, **models),
+        methods=tuple(methods),
+    )
+
+
+def _anchored_run(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    values = dict(run)
+    for key in ("catalog", "cache"):
+        if isinstance(values.get(key), str):
+            values[key] = anchor(values[key], folder)
+    model = values.get("model")
+    if isinstance(model, Mapping):
+        values["model"] = dict(model)
+        for key in ("base", "adapter"):
+            name = model.get(key)
+            if isinstance(name, str) and (key == "adapter" or (folder / name).is_dir()):
+                values["model"][key] = anchor(name, folder)
+    return values

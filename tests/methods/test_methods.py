@@ -1,0 +1,176 @@
+"""Other methods on tiny models of the real classes: through the generator, as the job calls them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from dreamcache.artifacts import describe_base
+from dreamcache.config import GenerationSettings, ImageLimits
+from dreamcache.errors import ModelError, SpecError
+from dreamcache.generate import Drawn, Generator
+from dreamcache.methods import describe_method
+from dreamcache.methods.load import load_method
+from dreamcache.methods.photo import PhotoConditions
+from dreamcache.records import Request
+from tests.end_to_end.photos import picture
+from tests.tiny import TEXT_WIDTH, save_base
+
+SETTINGS = GenerationSettings(num_inference_steps=2, text_scale=3.0, image_scale=1.0)
+WIDTH = 24
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_base(tmp_path_factory.mktemp("methods") / "base"))
+
+
+@pytest.fixture(scope="module")
+def ip_adapter(base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An IP-Adapter in the published layout: one file, and image_encoder/ beside it."""
+    folder = tmp_path_factory.mktemp("ip-adapter")
+    torch.manual_seed(6)
+    CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            image_size=32,
+            patch_size=8,
+            projection_dim=WIDTH,
+        )
+    ).save_pretrained(folder / "image_encoder")
+    weights = {
+        "image_proj.proj.weight": torch.randn(4 * TEXT_WIDTH, WIDTH),
+        "image_proj.proj.bias": torch.zeros(4 * TEXT_WIDTH),
+        "image_proj.norm.weight": torch.ones(TEXT_WIDTH),
+        "image_proj.norm.bias": torch.zeros(TEXT_WIDTH),
+    }
+    number = 1
+    unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet")
+    for name in unet.attn_processors:
+        if name.endswith("attn2.processor"):
+            width = unet.get_submodule(name.removesuffix(".processor")).to_q.out_features
+            for part in ("to_k_ip", "to_v_ip"):
+                weights[f"ip_adapter.{number}.{part}.weight"] = torch.randn(width, TEXT_WIDTH)
+            number += 2  # as published: the self-attentions between are counted too
+    place = folder / "ip-adapter_tiny.safetensors"
+    save_file(weights, place)
+    return str(place)
+
+
+@pytest.fixture
+def requests(tmp_path: Path) -> list[Request]:
+    made = []
+    for number in range(3):
+        path = tmp_path / f"{number}.png"
+        picture(number).save(path)
+        made.append(
+            Request(
+                item_id=f"{number}",
+                subject_id=f"s{number}",
+                class_name="mug",
+                reference_id=f"r{number}",
+                cache_key="",
+                image=str(path),
+                mask=None,
+                prompt="a mug on sand",
+                sample=0,
+                seed=7,
+            )
+        )
+    return made
+
+
+def draw(pipe: object, requests: list[Request], **changes: float) -> dict[str, np.ndarray]:
+    conditions = PhotoConditions(pipe, ImageLimits())
+    settings = GenerationSettings(**{**SETTINGS.as_dict(), **changes})
+    generator = Generator(pipe, settings, conditions.get, batch_size=2)
+    outcomes = generator.generate(requests)
+    assert all(isinstance(outcome, Drawn) for outcome in outcomes), outcomes
+    return {outcome.item_id: outcome.rgb for outcome in outcomes}
+
+
+def test_text_only_is_the_plain_base_model(base: str, requests: list[Request]) -> None:
+    made = draw(load_method("text-only", base), requests)
+    assert np.array_equal(made["0"], made["1"])  # the same prompt and seed; the photo plays no part
+    pipe = StableDiffusionPipeline.from_pretrained(base)
+    plain = pipe(
+        "a mug on sand",
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        height=128,
+        width=128,
+        generator=torch.Generator().manual_seed(7),
+        output_type="np",
+    ).images[0]
+    assert np.abs(made["0"] / 255.0 - plain).max() < 2 / 255
+
+
+def test_ip_adapter_reads_each_photo(base: str, ip_adapter: str, requests: list[Request]) -> None:
+    pipe = load_method("ip-adapter", base, adapter=ip_adapter)
+    made = draw(pipe, requests)
+    assert not np.array_equal(made["0"], made["1"])
+    alone = draw(pipe, requests[1:2])
+    assert np.abs(alone["1"].astype(int) - made["1"].astype(int)).max() <= 1  # its own photo in any batch
+    without = draw(pipe, requests, image_scale=0.0)
+    assert np.array_equal(without["0"], without["1"])
+    assert (
+        np.abs(
+            without["0"].astype(int) - draw(load_method("text-only", base), requests)["0"].astype(int)
+        ).max()
+        <= 1
+    )
+
+
+def test_ip_adapter_as_diffusers_alone_draws_it(base: str, ip_adapter: str, requests: list[Request]) -> None:
+    made = draw(load_method("ip-adapter", base, adapter=ip_adapter), requests[:1])
+    pipe = StableDiffusionPipeline.from_pretrained(base)
+    folder = Path(ip_adapter)
+    pipe.load_ip_adapter(str(folder.parent), subfolder="", weight_name=folder.name)
+    pipe.set_ip_adapter_scale(1.0)
+    plain = pipe(
+        "a mug on sand",
+        ip_adapter_image=picture(0),
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        height=128,
+        width=128,
+        generator=torch.Generator().manual_seed(7),
+        output_type="np",
+    ).images[0]
+    assert np.abs(made["0"] / 255.0 - plain).max() < 2 / 255
+
+
+def test_methods_have_fingerprints_of_their_own(base: str, ip_adapter: str) -> None:
+    info = describe_base(base)
+    text = describe_method("text-only", None, info)
+    with_adapter = describe_method("ip-adapter", ip_adapter, info)
+    assert text.fingerprint != with_adapter.fingerprint
+    assert load_method("text-only", base).adapter_info == text
+
+
+@pytest.mark.parametrize(
+    ("method", "adapter", "told"),
+    [
+        ("text-only", "/some/adapter", "takes no adapter"),
+        ("ip-adapter", None, "got none"),
+        ("ip-adapter", "/nowhere/x.safetensors", "image_encoder/ beside it"),
+        ("ip-adapter", "hub://owner/name/x.safetensors@main", "40 hex digits"),
+    ],
+)
+def test_what_does_not_fit_is_refused(base: str, method: str, adapter: str | None, told: str) -> None:
+    with pytest.raises(ModelError, match=told):
+        load_method(method, base, adapter=adapter)
+
+
+def test_unknown_methods_are_refused(base: str) -> None:
+    with pytest.raises(SpecError, match="did you mean 'ip-adapter'"):
+        load_method("ip-adaptor", base)

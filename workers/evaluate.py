@@ -1,0 +1,73 @@
+"""The scorer: holds the encoders, turns batches of images into scores, and commits each batch's scores itself.
+
+So what is scored is kept when a run dies, and the driver hears only what it counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from dreamcache.config import ImageLimits
+from dreamcache.evaluate.scores import RealPhoto, ScoreRequest, Scores
+from dreamcache.evaluate_config import MetricSettings
+
+PHOTO = pa.struct([("photo_id", pa.string()), ("uri", pa.string()), ("mask", pa.string())])
+REQUESTS = pa.schema(
+    [
+        *(
+            (name, pa.string())
+            for name in ("score_id", "subject_id", "class_name", "image", "prompt", "mask")
+        ),
+        ("real", pa.list_(PHOTO)),
+    ]
+)
+"""The fields of `scores.ScoreRequest`."""
+
+SCORED = pa.schema([("score_id", pa.string()), ("status", pa.string())])
+"""What the driver hears of each image: done or failed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalContext:
+    """What every scorer is told. num_threads: torch threads of one."""
+
+    output: str
+    metrics: MetricSettings
+    limits: ImageLimits
+    num_threads: int
+
+
+class EvaluateWorker:
+    """Ray actor. Rows of REQUESTS in, rows of SCORED out, their scores committed."""
+
+    def __init__(self, context: EvalContext) -> None:
+        import ray
+        import torch
+        from transformers.utils import logging
+
+        from dreamcache.evaluate.score import Scorer
+
+        torch.set_num_threads(context.num_threads)
+        logging.disable_progress_bar()
+        # Ray leaves GPUs visible to workers that asked for none; only an assigned one is ours.
+        has_gpu = bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
+        device = "cuda" if has_gpu else "cpu"
+        self.scorer = Scorer(context.metrics, device=device, limits=context.limits)
+        self.scores = Scores(context.output)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        scores = self.scorer.score([request_of(row) for row in batch.to_pylist()])
+        self.scores.append(scores)
+        told = [
+            {"score_id": score.score_id, "status": "done" if score.code is None else "failed"}
+            for score in scores
+        ]
+        return pa.Table.from_pylist(told, schema=SCORED)
+
+
+def request_of(row: dict[str, Any]) -> ScoreRequest:
+    """The request in a row of REQUESTS."""
+    return ScoreRequest(**{**row, "real": tuple(RealPhoto(**photo) for photo in row["real"])})
