@@ -26,8 +26,14 @@ FIRST_BATCH_S = 0.5
 class JobProgress:
     """Counts terminal records of one run and tells of them; use as a context manager."""
 
-    def __init__(self, total: int, on_status: Callable[[dict[str, Any]], None], quiet: bool = False) -> None:
-        self.total = total
+    def __init__(
+        self,
+        total: int,
+        on_status: Callable[[dict[str, Any]], None],
+        quiet: bool = False,
+        what: str = "images",
+    ) -> None:
+        self.total, self.what = total, what
         self.on_status = on_status
         self.counts = {"done": 0, "blocked": 0, "failed": 0}
         self.num_unable = self.num_first = 0
@@ -52,7 +58,7 @@ class JobProgress:
             )
             self.bar = Progress(*columns, console=self.console)
             self.bar.start()
-            self.task = self.bar.add_task("images", total=self.total, detail="starting workers")
+            self.task = self.bar.add_task(self.what, total=self.total, detail="starting workers")
         self._tell(force=True)
         self._ticker.start()
         return self
@@ -123,7 +129,7 @@ class JobProgress:
         elif not self.quiet and (force or now - self.last_line >= LINE_INTERVAL_S):
             self.last_line = now
             print(
-                f"images {sum(self.counts.values())}/{self.total}  {self._detail()}",
+                f"{self.what} {sum(self.counts.values())}/{self.total}  {self._detail()}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -132,7 +138,7 @@ class JobProgress:
         rate = self.images_per_s
         eta = f"ETA {_clock(self.left / rate)}" if rate and self.left else ("ETA -" if self.left else "ended")
         failed = self.counts["failed"] + self.counts["blocked"]
-        return f"done {self.counts['done']}  failed {failed}  left {self.left}  {rate:.1f} images/s  {eta}"
+        return f"done {self.counts['done']}  failed {failed}  left {self.left}  {rate:.1f}{' images' if self.what == 'images' else ''}/s  {eta}"
 
 
 def _clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from dreamcache.errors import CatalogError, DreamCacheError, SpecError
-from jobs.cli import adapter, bench, cache, check, cluster, evaluate, job, read, start, train
+from jobs.cli import adapter, bench, cache, check, cluster, evaluate, job, read, start, synthesize, train
 
 INTERRUPTED = 130
 
@@ -34,6 +34,7 @@ for verb in (
 ):
     app.command()(verb)
 app.command()(train.train)
+app.command()(synthesize.synthesize)
 app.command()(evaluate.evaluate)
 app.command()(check.doctor)
 cluster.add_to(app)
