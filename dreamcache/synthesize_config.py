@@ -149,7 +149,12 @@ class MaskSettings:
     __pydantic_config__ = FORBID_UNKNOWN
 
     def __post_init__(self) -> None:
-        _check(0 <= self.min_area < self.max_area <= 1, "min_area", "from 0 to max_area, at most 1", self.min_area)
+        _check(
+            0 <= self.min_area < self.max_area <= 1,
+            "min_area",
+            "from 0 to max_area, at most 1",
+            self.min_area,
+        )
         _check(0 <= self.min_score <= 1, "min_score", "from 0 to 1", self.min_score)
         _check(self.segmenter not in ("file", "alpha"), "segmenter", "one that sees pixels", self.segmenter)
         unknown = sorted(set(self.segmenter_models) - set(SEGMENTER_MODELS))

@@ -78,7 +78,10 @@ def run_synthesis(
 class _Synthesis:
     def __init__(self, spec: SynthSpec, engine: Engine, quiet: bool) -> None:
         self.spec, self.engine, self.quiet = spec, engine, quiet
-        self.store, self.made = store_for(spec.output), dict.fromkeys(("captions", "images", "masks", "dataset"), 0)
+        self.store, self.made = (
+            store_for(spec.output),
+            dict.fromkeys(("captions", "images", "masks", "dataset"), 0),
+        )
         self.llm = describe_llm(spec.captions).fingerprint if spec.captions.backend == "llm" else ""
         self.painter = describe_painter(spec.images).fingerprint
 
@@ -104,7 +107,9 @@ class _Synthesis:
         counts = self._counts(counted, num_bad, verdicts, shards)
         self._finish(shards, counts)
         self._status("finished", counts=counts)
-        return SynthReport(output=spec.output, counts=counts, made=self.made, seconds=time.monotonic() - started)
+        return SynthReport(
+            output=spec.output, counts=counts, made=self.made, seconds=time.monotonic() - started
+        )
 
     def _captions(self) -> tuple[list[dict[str, Any]], int]:
         """All captions in order of their requests, and the LLM's lines that were none."""

@@ -62,7 +62,9 @@ class LlmCaptioner:
         self.categories = list(settings.categories or GENERAL)
 
     def __call__(self, first: int, count: int, seed: int) -> Captions:
-        categories = [self.categories[number % len(self.categories)] for number in range(first, first + count)]
+        categories = [
+            self.categories[number % len(self.categories)] for number in range(first, first + count)
+        ]
         answers = self._answer([self._prompt(category) for category in categories], first, seed)
         found: list[dict[str, str]] = []
         num_bad = 0

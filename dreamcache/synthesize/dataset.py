@@ -35,9 +35,7 @@ _FEATURES: dict[str, Any] = {
     "mask": {"_type": "Image"},
     **{name: {"dtype": "string", "_type": "Value"} for name in TEXTS},
     **{name: {"dtype": "float64", "_type": "Value"} for name in SCORES},
-    **{
-        name: {"dtype": "int64" if name == "seed" else "string", "_type": "Value"} for name in PROVENANCE
-    },
+    **{name: {"dtype": "int64" if name == "seed" else "string", "_type": "Value"} for name in PROVENANCE},
 }
 SAMPLES = pa.schema(
     [
@@ -69,7 +67,11 @@ def split_objects(objects: Sequence[str], settings: DatasetSettings, seed: int) 
 
 
 def plan(
-    verdicts: Sequence[tuple[Part, Sequence[Mapping[str, Any]]]], settings: DatasetSettings, *, seed: int, recipe: str
+    verdicts: Sequence[tuple[Part, Sequence[Mapping[str, Any]]]],
+    settings: DatasetSettings,
+    *,
+    seed: int,
+    recipe: str,
 ) -> list[Part]:
     """The shards. verdicts: each part of masks with its rows. recipe: what identifies the settings of all stages."""
     kept = [(part, row) for part, rows in verdicts for row in rows if row["verdict"] == KEPT]
@@ -78,12 +80,18 @@ def plan(
     for split in SPLITS:
         chosen = [(part, row) for part, row in kept if (row["object"] in held_out) == (split == "validation")]
         for number, first in enumerate(range(0, len(chosen), settings.shard_size)):
-            shards.append(_shard(split, number, chosen[first : first + settings.shard_size], settings, recipe))
+            shards.append(
+                _shard(split, number, chosen[first : first + settings.shard_size], settings, recipe)
+            )
     return shards
 
 
 def _shard(
-    split: str, number: int, chosen: Sequence[tuple[Part, Mapping[str, Any]]], settings: DatasetSettings, recipe: str
+    split: str,
+    number: int,
+    chosen: Sequence[tuple[Part, Mapping[str, Any]]],
+    settings: DatasetSettings,
+    recipe: str,
 ) -> Part:
     sources: dict[str, dict[str, Any]] = {}
     for part, row in chosen:
@@ -111,7 +119,9 @@ def card(shards: Sequence[Part]) -> str:
     there = {(part.work["split"], part.name.rsplit(".", 1)[-1]) for part in shards}
     ordered = [one for split in SPLITS for one in sorted(there) if one[0] == split]
     return CARD.format(
-        files="".join(f"  - split: {split}\n    path: {split}/*.{extension}\n" for split, extension in ordered)
+        files="".join(
+            f"  - split: {split}\n    path: {split}/*.{extension}\n" for split, extension in ordered
+        )
     )
 
 

@@ -61,7 +61,9 @@ class Counts:
         }
 
 
-def keep(captions: Iterable[Mapping[str, Any]], settings: FilterSettings) -> tuple[list[dict[str, Any]], Counts]:
+def keep(
+    captions: Iterable[Mapping[str, Any]], settings: FilterSettings
+) -> tuple[list[dict[str, Any]], Counts]:
     """The captions that stay, in order, and what was counted."""
     judge, counts, kept = _Judge(settings), Counts(), []
     for caption in captions:
@@ -140,7 +142,9 @@ def report(counts: Counts) -> str:
 
 def _histogram(before: Counter[Any], after: Counter[Any], name: str) -> list[str]:
     """A bar for each: kept ones full, dropped ones light."""
-    rows = sorted(before.items(), key=(lambda one: one[0]) if name == "words" else (lambda one: (-one[1], one[0])))
+    rows = sorted(
+        before.items(), key=(lambda one: one[0]) if name == "words" else (lambda one: (-one[1], one[0]))
+    )
     most, width = max(before.values(), default=1), max((len(str(key)) for key, _ in rows[:SHOWN]), default=0)
     lines = []
     for key, count in rows[:SHOWN]:

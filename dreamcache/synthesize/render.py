@@ -40,7 +40,9 @@ class Painter(Protocol):
     def __call__(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]: ...
 
 
-def plan(kept: Sequence[Mapping[str, Any]], settings: PictureSettings, *, seed: int, fingerprint: str) -> list[Part]:
+def plan(
+    kept: Sequence[Mapping[str, Any]], settings: PictureSettings, *, seed: int, fingerprint: str
+) -> list[Part]:
     """Parts of `part_size` items each. fingerprint: the model's."""
     decides = {"settings": settings.identity(), "seed": seed, "fingerprint": fingerprint}
     items = []
@@ -64,7 +66,9 @@ def make_part(painter: Painter, part: Part, settings: PictureSettings) -> bytes:
     return to_bytes(rows, IMAGES)
 
 
-def _draw(painter: Painter, items: Sequence[Mapping[str, Any]], settings: PictureSettings) -> list[dict[str, Any]]:
+def _draw(
+    painter: Painter, items: Sequence[Mapping[str, Any]], settings: PictureSettings
+) -> list[dict[str, Any]]:
     """Rows of a batch; where it fails as a whole, each item is tried alone."""
     filled = [*items, *[items[-1]] * (settings.batch_size - len(items))]
     seeds = [keys.seed_of(item["item_id"]) for item in filled]
