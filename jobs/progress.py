@@ -137,8 +137,9 @@ class JobProgress:
     def _detail(self) -> str:
         rate = self.images_per_s
         eta = f"ETA {_clock(self.left / rate)}" if rate and self.left else ("ETA -" if self.left else "ended")
+        unit = self.what.split()[0]
         failed = self.counts["failed"] + self.counts["blocked"]
-        return f"done {self.counts['done']}  failed {failed}  left {self.left}  {rate:.1f}{' images' if self.what == 'images' else ''}/s  {eta}"
+        return f"done {self.counts['done']}  failed {failed}  left {self.left}  {rate:.1f} {unit}/s  {eta}"
 
 
 def _clock(seconds: float) -> str:

@@ -68,7 +68,7 @@ class TemplateCaptioner:
 
 
 def plan(settings: CaptionSettings, *, seed: int, fingerprint: str, num_rounds: int = 1) -> list[Part]:
-    """The parts whose captions are asked for. fingerprint: of the LLM, "" without. num_rounds: of the LLM's requests."""
+    """The parts whose captions are asked for. fingerprint: of the LLM, "" without. num_rounds: of its requests."""
     decides = {"settings": settings.identity(), "seed": seed, "fingerprint": fingerprint}
     if settings.backend == "templates":
         total, size = settings.count, PART

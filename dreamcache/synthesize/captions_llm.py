@@ -25,8 +25,8 @@ You write captions for a data set of photographs. Write {count} diverse, descrip
 context that is meaningful for it: say where it is, what surrounds it, and the light. Use another object and \
 another context in every caption. Name no brands and no persons, and write no text that is to be read in the picture.
 
-Answer with {count} lines and nothing else. Each line is one JSON object with the keys "object" (its plain name, one to \
-three words, as it stands in the caption), "category" and "caption" (one sentence of 8 to 30 words), like this:
+Answer with {count} lines and nothing else. Each line is one JSON object with the keys "object" (its plain name, one \
+to three words, as it stands in the caption), "category" and "caption" (one sentence of 8 to 30 words), like this:
 {"object": "teapot", "category": "kitchen", "caption": "a blue teapot steaming on a wooden table beside a rainy window"}
 """
 

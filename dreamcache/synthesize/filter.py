@@ -86,7 +86,10 @@ class _Judge:
         self.settings = settings
         self.seen: set[tuple[str, ...]] = set()
         self.pairs: list[frozenset[str]] = []
-        self.near = MinHashLSH(threshold=settings.similarity, num_perm=settings.num_permutations)
+        # What it finds is confirmed, so finding too much is cheap and missing some is not.
+        self.near = MinHashLSH(
+            threshold=settings.similarity, num_perm=settings.num_permutations, weights=(0.05, 0.95)
+        )
 
     def __call__(self, caption: Mapping[str, Any], kept: Mapping[str, Counter[Any]]) -> str | None:
         """A reason to drop it; None keeps it."""
@@ -95,7 +98,7 @@ class _Judge:
             return "too_short"
         if len(words) > rules.max_words:
             return "too_long"
-        if " ".join(words_of(caption["object"])) not in " ".join(words):
+        if f" {' '.join(words_of(caption['object']))} " not in f" {' '.join(words)} ":
             return "object_not_named"
         if words in self.seen:
             return "exact_duplicate"
@@ -150,7 +153,7 @@ def _histogram(before: Counter[Any], after: Counter[Any], name: str) -> list[str
     for key, count in rows[:SHOWN]:
         full = round(after[key] / most * BAR)
         light = max(0, round(count / most * BAR) - full)
-        lines.append(f"{str(key):>{width}}  {'█' * full}{'░' * light} {after[key]} of {count}")
+        lines.append(f"{key!s:>{width}}  {'█' * full}{'░' * light} {after[key]} of {count}")
     if len(rows) > SHOWN:
         lines.append(f"and {len(rows) - SHOWN} more, see report.json")
     return lines or ["none"]

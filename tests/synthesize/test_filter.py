@@ -28,7 +28,8 @@ def test_each_rule_drops_what_it_says() -> None:
     kept, counts = filter.keep(rows, FilterSettings(similarity=0.7, max_per_object=2))
     assert [row["caption"] for row in kept] == [rows[i]["caption"] for i in (0, 6, 8, 9)]
     assert dict(counts.dropped) == {
-        "exact_duplicate": 1, "near_duplicate": 1, "too_short": 1, "object_not_named": 1, "too_long": 1, "object_cap": 1,
+        "exact_duplicate": 1, "near_duplicate": 1, "too_short": 1, "object_not_named": 1, "too_long": 1,
+        "object_cap": 1,
     }  # fmt: skip
     assert (counts.num_before, counts.num_after) == (10, 4)
     _, capped = filter.keep(rows, rules)

@@ -35,7 +35,7 @@ def test_defaults_are_the_papers() -> None:
     assert settings.model_name == "stabilityai/stable-diffusion-xl-base-1.0"
     with pytest.raises(ModelError, match="pinned revision"):
         describe_painter(settings)
-    with pytest.raises(ModelError, match="Llama.*pinned revision"):
+    with pytest.raises(ModelError, match=r"Llama.*pinned revision"):
         describe_llm(CaptionSettings(backend="llm"))
 
 

@@ -20,7 +20,7 @@ from jobs.synthesize import SynthReport, run_synthesis
 from jobs.synthesize_spec import SynthSpec, parse_synth_spec
 
 
-class Cut(Exception):
+class CutError(Exception):
     pass
 
 
@@ -34,7 +34,7 @@ class Here:
         maker = StageMaker(context)
         for part in parts:
             if self.made == self.stop:
-                raise Cut
+                raise CutError
             assert maker(part)  # none is made twice
             self.made += 1
             yield part.name
@@ -97,7 +97,7 @@ def test_datasets_reads_both_splits_and_no_object_is_in_both(whole: SynthReport,
 @pytest.mark.parametrize("stop", [0, 2, 7])
 def test_a_cut_in_the_middle_loses_and_doubles_nothing(whole: SynthReport, tmp_path: Path, stop: int) -> None:
     spec = spec_of(tmp_path)
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         run_synthesis(spec, quiet=True, engine=Here(stop))
     assert json.loads((tmp_path / "out/status.json").read_text())["state"] == "stopped"
     second = run_synthesis(spec, quiet=True, engine=Here())
