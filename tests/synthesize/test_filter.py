@@ -33,7 +33,7 @@ def test_each_rule_drops_what_it_says() -> None:
     }  # fmt: skip
     assert (counts.num_before, counts.num_after) == (10, 4)
     _, capped = filter.keep(rows, rules)
-    assert capped.dropped["category_cap"] == 3 and capped.num_after == 2
+    assert capped.dropped["category_cap"] == 4 and capped.num_after == 2
 
 
 def test_similar_captions_below_the_limit_stay() -> None:
