@@ -208,7 +208,7 @@ def done(item: str, data: bytes, attempts: int) -> Done:
 
 TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(
-    max_examples=80,
+    max_examples=35,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
