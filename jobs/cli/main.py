@@ -1,6 +1,7 @@
 """Entry point: the verbs joined, errors printed as one line, exit codes.
 
-0 all done, 1 error, 2 usage (command line or job file), 3 finished with failed items.
+0 all done, 1 error, 2 usage (command line or job file), 3 finished with failed items,
+4 stopped by a budget.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 import typer
 
 from dreamcache.errors import CatalogError, DreamCacheError, SpecError
-from jobs.cli import adapter, cache, job, start, train
+from jobs.cli import adapter, bench, cache, job, start, train
 
 INTERRUPTED = 130
 
@@ -26,6 +27,7 @@ for verb in (start.demo, start.init, job.plan, job.run, job.status, job.retry, j
 app.command()(train.train)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
+app.add_typer(bench.app, name="bench", help="Measurements of the program itself.")
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Measurements of the job layer itself: what `dreamcache bench` runs."""
