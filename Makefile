@@ -44,6 +44,7 @@ format: install-dev
 
 # The embedded model, again and from nothing: minutes on a GPU, hours on a few cores; each stage resumes.
 mini: install-dev
+	$(PIP) --editable '.[measure]'
 	$(BIN)/python -m dreamcache.mini.recipe --stage all --work .mini
 
 clean:

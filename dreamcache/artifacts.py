@@ -16,6 +16,7 @@ from typing import Any, get_args
 from dreamcache import keys
 from dreamcache.config import FeatureSource, IntegrationName
 from dreamcache.errors import ModelError
+from dreamcache.node_cache import once_per_node
 
 MINI = "mini"
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -235,16 +236,22 @@ def _fetch_adapter(uri: str) -> Path:
     from dreamcache.storage.filesystem import join, store_for
 
     store = store_for(uri)
-    try:
-        files = {name: store.read(join(uri, name)) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)}
-    except FileNotFoundError as error:
-        raise ModelError(f"adapter '{uri}': no {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS} there") from error
-    content = keys.of_values("adapter-files", **{name: keys.of_bytes(data) for name, data in files.items()})
-    folder = Path("~/.cache/dreamcache/adapters").expanduser() / content[:32]
-    local = store_for(str(folder))
-    for name, data in files.items():
-        local.create(str(folder / name), data)
-    return folder
+    files = {name: join(uri, name) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)}
+    found = [store.stat(file) for file in files.values()]
+    if None in found:
+        raise ModelError(f"adapter '{uri}': no {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS} there")
+
+    def fetch() -> str:
+        data = {name: store.read(file) for name, file in files.items()}
+        content = keys.of_values(
+            "adapter-files", **{name: keys.of_bytes(held) for name, held in data.items()}
+        )
+        folder = Path("~/.cache/dreamcache/adapters").expanduser() / content[:32]
+        for name, held in data.items():
+            store_for(str(folder)).create(str(folder / name), held)
+        return str(folder)
+
+    return Path(once_per_node(f"{uri} {[info.etag for info in found if info]}", fetch))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -11,14 +11,13 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from dreamcache.artifacts import BaseInfo
 from dreamcache.errors import ModelError
 from dreamcache.model.unet import check_layout
+from dreamcache.node_cache import once_per_node
 
 
 def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffusionPipeline:
     """Loads weights to `device` in `dtype`, in eval mode and without gradients. Raises ModelError."""
     try:
-        pipe = StableDiffusionPipeline.from_pretrained(
-            info.location, revision=info.revision, dtype=dtype, use_safetensors=True
-        )
+        pipe = StableDiffusionPipeline.from_pretrained(local_base(info), dtype=dtype, use_safetensors=True)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(
             f"model '{info.name}': cannot be loaded as a StableDiffusionPipeline from safetensors: "
@@ -29,6 +28,19 @@ def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffu
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):
         part.requires_grad_(False).eval()
     return pipe.to(device)
+
+
+def local_base(info: BaseInfo) -> str:
+    """The base's folder on this machine, downloaded from the hub by one process for all where it must be."""
+    if info.revision is None:
+        return info.location
+
+    def download() -> str:
+        return str(
+            StableDiffusionPipeline.download(info.location, revision=info.revision, use_safetensors=True)
+        )
+
+    return once_per_node(f"{info.location}@{info.revision}", download)
 
 
 def load_unet(info: BaseInfo) -> UNet2DConditionModel:

@@ -15,6 +15,7 @@ from dreamcache.storage import s3_client
 from dreamcache.storage.s3_errors import (
     error_code,
     http_status,
+    is_conflict,
     is_missing_key,
     is_transient,
     is_unknown_outcome,
@@ -159,7 +160,7 @@ def _conditional_put(uri: str, data: bytes, condition: dict[str, str]) -> bool:
                 doubt = True
                 if _written_by(uri, mark):
                     return True
-            elif not isinstance(error, ClientError) or http_status(error) != 409:
+            elif not is_transient(error) and not is_conflict(error):
                 raise storage_error(uri, "write", error) from error
     assert last is not None
     raise storage_error(uri, "write", last) from last
@@ -189,7 +190,7 @@ def _need_bucket(uri: str, action: str) -> None:
     if known in _known_buckets:
         return
     try:
-        s3_client.client().head_bucket(Bucket=bucket)
+        _asked(lambda: s3_client.client().head_bucket(Bucket=bucket))
     except ClientError as error:
         if is_missing_key(error):
             error.response["Error"]["Code"] = "NoSuchBucket"

@@ -54,6 +54,11 @@ def is_missing_key(error: aws.ClientError) -> bool:
     return error_code(error) in MISSING_KEY
 
 
+def is_conflict(error: aws.BotoCoreError | aws.ClientError) -> bool:
+    """True when another conditional write to the same key is under way (409): ask again."""
+    return isinstance(error, aws.ClientError) and http_status(error) == 409
+
+
 def is_unknown_outcome(error: aws.BotoCoreError | aws.ClientError) -> bool:
     """True when the server may have carried the request out although no good answer came."""
     if isinstance(error, aws.ClientError):

@@ -1,1 +1,1 @@
-"""Measurements of the job layer itself, without a model: what `dreamcache bench` runs."""
+"""Measurements of the job layer itself: what `dreamcache bench` runs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,3 +50,23 @@ def scale(
         for measured in found
     ]
     print_table(columns, rows)
+
+
+@app.command()
+def overhead(
+    items: Annotated[int, typer.Option(help="Images of each arm, in batches of 8.", min=64)] = 400,
+    rounds: Annotated[int, typer.Option(help="How often the arms take turns.", min=1)] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """A job's images/s on `mini` against a bare loop's, and two one-thread workers' against one's."""
+    from jobs.bench.overhead import measure_overhead
+
+    with tempfile.TemporaryDirectory(prefix="dreamcache-bench-") as folder:
+        found = measure_overhead(Path(folder), items=items, rounds=rounds)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    rows = [[arm, *(f"{speed:.3f}" for speed in speeds)] for arm, speeds in found.images_per_s.items()]
+    print_table(["images/s", *(f"round {number + 1}" for number in range(rounds))], rows)
+    typer.echo(f"one worker against the bare loop: {found.one_to_bare:.3f}")
+    typer.echo(f"two workers against one: {found.two_to_one:.3f}")

@@ -1,6 +1,7 @@
 """Entry point: the verbs joined, errors printed as one line, exit codes.
 
-0 all done, 1 error, 2 usage (command line or job file), 3 finished with failed items.
+0 all done, 1 error, 2 usage (command line or job file), 3 finished with failed items,
+4 stopped by a budget.
 """
 
 from __future__ import annotations

@@ -173,9 +173,9 @@ def test_run_joins_the_cluster_with_the_token(
 ) -> None:
     job = make_job(s3_server, tmp_path, prompts=PROMPTS[:1])
     refused = user("run", job.path, "--address", head.gcs, RAY_AUTH_TOKEN="", RAY_ADDRESS="")
-    assert (refused.returncode, len(refused.stderr.splitlines()[-1:])) == (1, 1)
+    assert refused.returncode == 1
     assert "error: Ray at" in refused.stderr and "must be in RAY_AUTH_TOKEN" in refused.stderr
-    assert user("run", job.path).stderr.startswith(f"error: address '{head.url}': is a dashboard's")
+    assert f"error: address '{head.url}': is a dashboard's" in user("run", job.path).stderr
     done = user("run", job.path, "--address", head.gcs, "--json", RAY_ADDRESS="")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done"] == SUBJECTS

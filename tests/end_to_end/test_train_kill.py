@@ -72,7 +72,7 @@ def test_kill_9_of_the_driver_with_output_on_s3(s3_server: S3Server, tmp_path: P
     assert ours["step"] == theirs["step"] == STEPS
     for a, b in zip(ours["validation"], theirs["validation"], strict=True):
         for name in ("right", "wrong", "none"):
-            assert a[name] == pytest.approx(b[name], rel=0.01), name  # the bound; it is far closer
+            assert a[name] == pytest.approx(b[name], rel=0.01), name
     assert any(abs(a["right"] - a["none"]) > 1e-3 * a["none"] for a in ours["validation"]), (
         "nothing was learned"
     )

@@ -142,8 +142,8 @@ def test_numbers_of_parameters(text_width: int) -> None:
         assert millions("spatial_sum", five, "") == pytest.approx(16.81, abs=0.01)
         assert millions("decoupled", five, "") == pytest.approx(
             58.83, abs=0.01
-        )  # no whole number of C^2 gives 61
-        # IP-Adapter's K' and V' at all text attentions of SD 1.5 are the paper's 19 M.
+        )  # our reading of the paper's 61
+        # IP-Adapter's K' and V' at all text attentions of SD 1.5: our reading of the paper's 19 M.
         wanted = {768: 19.17, 1024: 25.56}[text_width]
         assert millions("textual_sum", everywhere, "to_k", "to_v") == pytest.approx(wanted, abs=0.01)
 

@@ -22,7 +22,7 @@ from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.image_store import ImageStore
 from dreamcache.storage.ledger import Ledger, distinct_table, resolve, to_bytes
 
-ITEMS = [digit * 64 for digit in "0123"]
+ITEMS = [digit * 64 for digit in "012"]
 NUM_DRIVERS = 2
 
 
@@ -73,27 +73,28 @@ class Protocol(RuleBasedStateMachine):
             pending |= {item: o.attempts for item, o in found.items() if o.status == "failed"}
         self.drivers[driver] = Driver(pending=pending)
 
-    @rule(driver=st.integers(0, NUM_DRIVERS - 1), item=st.sampled_from(ITEMS), fails=st.booleans())
-    def draw(self, driver: int, item: str, fails: bool) -> None:
-        mine = self.drivers[driver]
-        if item not in mine.pending:
-            return
+    @precondition(lambda self: any(driver.pending for driver in self.drivers))
+    @rule(data=st.data(), fails=st.booleans())
+    def draw(self, data: st.DataObject, fails: bool) -> None:
+        mine = data.draw(st.sampled_from([driver for driver in self.drivers if driver.pending]))
+        item = data.draw(st.sampled_from(sorted(mine.pending)))
         attempts = mine.pending[item] + 1
         if fails:
             mine.drawn[item] = Failed(item_id=item, code="bad_image", message="m", attempts=attempts)
             return
         self.draws += 1
-        data = f"pixels of draw {self.draws}".encode()
-        if self.images.commit(item, data):
+        pixels = f"pixels of draw {self.draws}".encode()
+        if self.images.commit(item, pixels):
             assert item not in self.committed, "a second object under one key"
-            self.committed[item] = data
+            self.committed[item] = pixels
         else:
-            data = self.images.read(self.images.key_of(item))
-        mine.drawn[item] = done(item, data, attempts)
+            pixels = self.images.read(self.images.key_of(item))
+        mine.drawn[item] = done(item, pixels, attempts)
 
-    @rule(driver=st.integers(0, NUM_DRIVERS - 1), repeated=st.booleans())
-    def record(self, driver: int, repeated: bool) -> None:
-        mine = self.drivers[driver]
+    @precondition(lambda self: any(driver.drawn for driver in self.drivers))
+    @rule(data=st.data(), repeated=st.booleans())
+    def record(self, data: st.DataObject, repeated: bool) -> None:
+        mine = data.draw(st.sampled_from([driver for driver in self.drivers if driver.drawn]))
         outcomes = list(mine.drawn.values())
         for _ in range(1 + repeated):  # a task that is run again appends again
             self.ledger.append(outcomes)
@@ -108,11 +109,13 @@ class Protocol(RuleBasedStateMachine):
     def compact_at_once(self) -> None:
         compact(self.ledger, fan=2)
 
-    @rule(level=st.integers(0, 1))
-    def compactor_lists(self, level: int) -> None:
-        sources = [info.uri for info in self.ledger.parts() if level_of(info.uri) == level]
-        if len(sources) > 1 and len(self.compactors) < 2:
-            self.compactors.append(Compaction(sources=sources))
+    @rule(data=st.data())
+    def compactor_lists(self, data: st.DataObject) -> None:
+        parts = [info.uri for info in self.ledger.parts()]
+        levels = [level for level in (0, 1) if sum(level_of(uri) == level for uri in parts) > 1]
+        if levels and len(self.compactors) < 2:
+            level = data.draw(st.sampled_from(levels))
+            self.compactors.append(Compaction(sources=[uri for uri in parts if level_of(uri) == level]))
 
     @precondition(lambda self: self.compactors)
     @rule(data=st.data())
@@ -134,17 +137,19 @@ class Protocol(RuleBasedStateMachine):
             if not one.tables:
                 self.compactors.remove(one)
 
+    @precondition(lambda self: self.compactors)
     @rule(which=st.integers(0, 1))
     def compactor_crashes(self, which: int) -> None:
         del self.compactors[which : which + 1]
 
     # Pruning: announce, delete one by one, finish. A crash leaves it to be gone on with.
 
-    @rule(item=st.sampled_from(ITEMS))
-    def announce_a_prune(self, item: str) -> None:
-        found = self.ledger.outcomes().get(item)
-        if not isinstance(found, Done) or self.prunes:
-            return
+    @precondition(lambda self: not self.prunes and "done" in self.ended.values())
+    @rule(data=st.data())
+    def announce_a_prune(self, data: st.DataObject) -> None:
+        item = data.draw(st.sampled_from(sorted(i for i, status in self.ended.items() if status == "done")))
+        found = self.ledger.outcomes()[item]
+        assert isinstance(found, Done)
         images = pa.table({"item_id": [item], "key": [found.key], "attempts": [found.attempts]})
         self.prunes.append((self.ledger.pruned.announce(images), [item]))
         self.ended.pop(item, None)
@@ -203,8 +208,8 @@ def done(item: str, data: bytes, attempts: int) -> Done:
 
 TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(
-    max_examples=40,
-    stateful_step_count=30,
+    max_examples=35,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

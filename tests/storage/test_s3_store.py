@@ -6,11 +6,14 @@ import multiprocessing
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from dreamcache.errors import StorageError
+from dreamcache.storage import s3_client
 from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.store import Store
 from tests.s3_server import S3Server
@@ -133,6 +136,42 @@ def test_objects_survive_a_killed_server() -> None:
         finally:
             back.join()
         assert not store.create(uri, b"again")
+
+
+def test_a_worker_waits_for_a_storage_that_did_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every operation, over an outage that a few quick retries would not outlast."""
+    monkeypatch.setattr(s3_client, "_patience_s", 0.0)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with S3Server() as server, server.use():
+        folder = server.make_bucket("outage")
+        store = store_for(folder)
+        store.write(join(folder, "x"), b"x")
+        server.kill()
+        began = time.monotonic()
+        with pytest.raises(StorageError):
+            store.read(join(folder, "x"))  # a driver that begins is told at once
+        assert time.monotonic() - began < 5
+        s3_client.be_patient(60)
+        back = threading.Timer(4, server.start)
+        back.start()
+        try:
+            with ThreadPoolExecutor(4) as pool:
+                read = pool.submit(store.read, join(folder, "x"))
+                created = pool.submit(store.create, join(folder, "new"), b"new")
+                listed = pool.submit(lambda: [info.uri for info in store.list(folder)])
+                found = pool.submit(store.stat, join(folder, "x"))
+                assert read.result() == b"x" and created.result() and found.result() is not None
+                assert join(folder, "x") in listed.result()
+        finally:
+            back.join()
+
+
+def test_a_listing_of_many_pages_is_whole(bucket: str) -> None:
+    store = store_for(bucket)
+    names = [join(bucket, f"{number:04d}") for number in range(1100)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda uri: store.write(uri, b"x"), names))
+    assert sorted(info.uri for info in store.list(bucket)) == names
 
 
 @pytest.mark.parametrize("attempts", ["1", "4"], ids=["our retry", "botocore's retry"])
