@@ -47,10 +47,11 @@ def measure_overhead(folder: Path, *, items: int, rounds: int) -> Overhead:
 
     job = write_starter(folder, num_subjects=-(-items // PROMPTS), name="overhead")
     speeds: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    _images_per_s(job, folder / "warm-up", BARE)  # fills the feature cache, and the machine's file cache
     for number in range(rounds):
         for arm in ARMS:
-            speeds[arm].append(_images_per_s(job, folder / f"{arm.replace(' ', '-')}-{number}", arm))
+            speed = _images_per_s(job, folder / f"{arm.replace(' ', '-')}-{number}", arm)
+            print(f"round {number + 1}, {arm}: {speed:.3f} images/s", file=sys.stderr, flush=True)
+            speeds[arm].append(speed)
     return Overhead(
         items=items,
         images_per_s=speeds,
@@ -115,8 +116,11 @@ def _bare(spec: JobSpec) -> float:
     generator = Generator(pipe, spec.generation, references.get, batch_size=size)
     folder = Path(spec.output)
     folder.mkdir(parents=True)
+    batches = list(_batches(made.table, size))
+    for request in (request for batch in batches for request in batch):
+        references.get(request)  # the jobs find them in the cache
     moments = []
-    for batch in _batches(made.table, size):
+    for batch in batches:
         for drawn in generator.generate(batch):
             if not isinstance(drawn, Drawn):
                 raise DreamCacheError(f"{drawn}", code="bench_failed")
