@@ -191,7 +191,8 @@ def _calibrate(
     from diffusers.utils import logging
 
     from dreamcache.generate import Drawn, Generator
-    from dreamcache.pipeline import DreamCachePipeline
+    from dreamcache.methods.load import load_method
+    from dreamcache.methods.photo import PhotoConditions
     from dreamcache.references import ReferenceFeatures
     from dreamcache.storage.feature_cache import FeatureCache
     from dreamcache.storage.image_store import encode_image
@@ -202,7 +203,8 @@ def _calibrate(
     on_gpu = spec.workers.generators.gpus > 0 and torch.cuda.is_available()
     try:
         loading = time.perf_counter()
-        pipe = DreamCachePipeline.from_pretrained(
+        pipe = load_method(
+            spec.method,
             spec.model.base,
             revision=spec.model.revision,
             adapter=spec.model.adapter,
@@ -211,8 +213,14 @@ def _calibrate(
         )
         load_seconds = time.perf_counter() - loading
         with tempfile.TemporaryDirectory(prefix="dreamcache-estimate-") as place:
-            cache = FeatureCache(place, base.fingerprint)
-            references = ReferenceFeatures(pipe.encoder(reference), cache, spec.limits, capacity=len(rows))
+            references: ReferenceFeatures | PhotoConditions
+            if spec.method == "dreamcache":
+                cache = FeatureCache(place, base.fingerprint)
+                references = ReferenceFeatures(
+                    pipe.encoder(reference), cache, spec.limits, capacity=len(rows)
+                )
+            else:
+                references = PhotoConditions(pipe, spec.limits)
             requests = [request_of(row) for row in rows]
             encoded = [
                 _timed(references.get, request) for request in {r.cache_key: r for r in requests}.values()

@@ -22,8 +22,9 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_adapter, describe_base
+from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
 from dreamcache.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
+from dreamcache.methods import describe_method
 from dreamcache.photos import read_photo
 from dreamcache.records import Reference, Request, item_id
 from dreamcache.storage.feature_cache import FeatureCache
@@ -142,7 +143,7 @@ def _job_of(folder: OutputFolder) -> JobSpec:
 def _models_of(spec: JobSpec, folder: OutputFolder) -> tuple[BaseInfo, AdapterInfo]:
     """Base and adapter as they are here. Raises ModelError when the manifest names others."""
     base = describe_base(spec.model.base, spec.model.revision)
-    adapter = describe_adapter(spec.model.adapter, base)
+    adapter = describe_method(spec.method, spec.model.adapter, base)
     told = folder.read_json("manifest.json") or {}
     for name, here in (("base", base.fingerprint), ("adapter", adapter.fingerprint)):
         then = told.get(name, {}).get("fingerprint", here)
@@ -180,14 +181,15 @@ def _pipeline(spec: JobSpec) -> Iterator[DreamCachePipeline]:
     import torch
     from diffusers.utils import logging
 
-    from dreamcache.pipeline import DreamCachePipeline
+    from dreamcache.methods.load import load_method
 
     logging.disable_progress_bar()
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(spec.workers.generators.cpus)))
     wants_gpu = spec.workers.generators.gpus > 0
     try:
-        yield DreamCachePipeline.from_pretrained(
+        yield load_method(
+            spec.method,
             spec.model.base,
             revision=spec.model.revision,
             adapter=spec.model.adapter,
@@ -202,10 +204,14 @@ def _features(
     spec: JobSpec, request: Request, base: BaseInfo, adapter: AdapterInfo, pipe: DreamCachePipeline
 ) -> tuple[Any, str]:
     """(features, where from). From the photo, if it is still the record's; else from the job's feature cache."""
+    from dreamcache.methods.photo import PhotoConditions
     from dreamcache.model.features import SubjectFeatures
     from dreamcache.references import ReferenceFeatures
 
-    reference = spec.reference.resolved(base.native_size, adapter.places, spec.model.dtype)
+    if spec.method != "dreamcache":  # nothing of the others is cached: the photo must be the record's
+        _check_photo(spec, request)
+        return PhotoConditions(pipe, spec.limits).get(request), "photo"
+    reference = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
     try:
         _check_photo(spec, request)
         with tempfile.TemporaryDirectory(prefix="dreamcache-replay-") as place:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import dreamcache
-from dreamcache.artifacts import describe_adapter, describe_base
+from dreamcache.artifacts import describe_base
 from dreamcache.errors import DreamCacheError
+from dreamcache.methods import describe_method
 from jobs.doctor.check import Trial, Verdict, fail, ok, skip, warn
 from jobs.doctor.memory import memory
 from jobs.spec import JobSpec
@@ -31,7 +32,12 @@ class Reporter:
 
     def __init__(self, spec: JobSpec, address: str | None) -> None:
         self.address = address
-        model = {"base": spec.model.base, "revision": spec.model.revision, "adapter": spec.model.adapter}
+        model = {
+            "method": spec.method,
+            "base": spec.model.base,
+            "revision": spec.model.revision,
+            "adapter": spec.model.adapter,
+        }
         request = {
             "address": address,
             "output": spec.output,
@@ -171,7 +177,7 @@ def _model(spec: JobSpec, reporter: Reporter) -> Verdict:
     if not nodes:
         return skip(UNKNOWN)
     base = describe_base(spec.model.base, spec.model.revision)
-    ours = [base.fingerprint, describe_adapter(spec.model.adapter, base).fingerprint]
+    ours = [base.fingerprint, describe_method(spec.method, spec.model.adapter, base).fingerprint]
     other = [
         f"{node['host']}: {node.get('model_error') or 'other files'}"
         for node in nodes

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dreamcache.artifacts import describe_adapter, describe_base
+from dreamcache.artifacts import describe_base
+from dreamcache.methods import describe_method
 from jobs.doctor.check import Verdict, fail, ok, skip, warn
 from jobs.sizes import worker_bytes
 from jobs.spec import JobSpec
@@ -25,7 +26,7 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
             return fail(f"no GPU can be asked: {lacking[0]}", "install a torch that fits the driver")
         return skip("no GPU was found to ask" if on_gpu and nodes else "no machine was asked")
     base = describe_base(spec.model.base, spec.model.revision)
-    adapter = describe_adapter(spec.model.adapter, base)
+    adapter = describe_method(spec.method, spec.model.adapter, base)
     # Generators that share one GPU, or one machine.
     sharing = math.floor(1 / generators.gpus) if 0 < generators.gpus < 1 else 1
     sharing = sharing if on_gpu else math.ceil(generators.count / max(1, len(nodes)))

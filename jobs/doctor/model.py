@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dreamcache.artifacts import describe_adapter, describe_base
+from dreamcache.artifacts import describe_base
+from dreamcache.methods import describe_method
 from jobs.doctor.check import Trial, Verdict, fail, ok
 from jobs.spec import JobSpec
 
@@ -16,9 +17,9 @@ def trials(spec: JobSpec) -> Iterator[Trial]:
 
 def _match(spec: JobSpec) -> Verdict:
     base = describe_base(spec.model.base, spec.model.revision)
-    adapter = describe_adapter(spec.model.adapter, base)
-    places = spec.reference.resolved(base.native_size, adapter.places, spec.model.dtype).places
-    lacking = [place for place in adapter.places if place not in places]
+    adapter = describe_method(spec.method, spec.model.adapter, base)
+    places = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype).places
+    lacking = [place for place in adapter.feature_places if place not in places]
     if lacking:
         return fail(
             f"reference.places lacks {', '.join(lacking)} of the adapter's", "add them, or leave the key out"

@@ -118,13 +118,14 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         found["versions"]["dreamcache"] = None
         return found
     found["versions"]["dreamcache"] = dreamcache.__version__
-    from dreamcache.artifacts import describe_adapter, describe_base
+    from dreamcache.artifacts import describe_base
     from dreamcache.errors import DreamCacheError
+    from dreamcache.methods import describe_method
     from dreamcache.storage.filesystem import store_for
 
     try:
         base = describe_base(request["base"], request["revision"])
-        adapter = describe_adapter(request["adapter"], base)
+        adapter = describe_method(request["method"], request["adapter"], base)
         found["model"] = [base.fingerprint, adapter.fingerprint]
     except DreamCacheError as error:
         found["model_error"] = str(error)
