@@ -34,7 +34,7 @@ test: lint
 	$(BIN)/python -m pytest -m 'not browser and not slow'
 
 test-slow: install-dev
-	$(BIN)/python -m pytest -m 'browser or slow'
+	$(BIN)/python -m pytest --timeout-method=thread -m 'browser or slow'
 
 test-all: test test-slow
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobs.planner import Plan, plan
-    from jobs.reader import outputs
-    from jobs.runner import Report, run
+    from jobs.cluster.submitter import submit
+    from jobs.output.reader import outputs
+    from jobs.planning.planner import Plan, plan
+    from jobs.running.runner import Report, run
     from jobs.spec import JobSpec, load_spec, parse_spec
-    from jobs.submitter import submit
 
 __all__ = ["JobSpec", "Plan", "Report", "load_spec", "outputs", "parse_spec", "plan", "run", "submit"]
 
@@ -23,12 +23,12 @@ _HOMES = {
     "JobSpec": "jobs.spec",
     "load_spec": "jobs.spec",
     "parse_spec": "jobs.spec",
-    "Plan": "jobs.planner",
-    "plan": "jobs.planner",
-    "Report": "jobs.runner",
-    "run": "jobs.runner",
-    "outputs": "jobs.reader",
-    "submit": "jobs.submitter",
+    "Plan": "jobs.planning.planner",
+    "plan": "jobs.planning.planner",
+    "Report": "jobs.running.runner",
+    "run": "jobs.running.runner",
+    "outputs": "jobs.output.reader",
+    "submit": "jobs.cluster.submitter",
 }
 
 

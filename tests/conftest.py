@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from hashlib import sha256
 
 import pytest
 
 from tests.s3_server import S3Server
+
+# Before torch is imported, and for every process a test starts: threads that wait for each other on a busy core spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -344,7 +344,7 @@ def test_settings_are_checked() -> None:
         LossSettings(drop_text=0.6, drop_image=0.3, drop_both=0.2)
     with pytest.raises(ValueError, match="erase_area"):
         TransformSettings(erase_area=(0.3, 0.2))
-    from jobs.train_spec import parse_train_spec
+    from jobs.train.spec import parse_train_spec
 
     values: dict[str, Any] = {"name": "a", "output": "o", "train": {"data": {"path": "d"}, "global_batch": 3}}
     assert parse_train_spec(values).train.optimizer.learning_rate == 1e-5

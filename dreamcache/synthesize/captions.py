@@ -9,14 +9,13 @@ Knows templates; the LLM is in `captions_llm`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dreamcache import keys
+from dreamcache.synthesize.captioner import Captioner, Captions
 from dreamcache.synthesize.parts import Part, part_of, to_bytes
 from dreamcache.synthesize.vocabulary import vocabulary_of
 from dreamcache.synthesize_config import CaptionSettings
@@ -28,22 +27,6 @@ PART = 250
 CAPTIONS = pa.schema(
     [(name, pa.string()) for name in ("caption_id", "caption", "object", "category", "source")]
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Captions:
-    """captions: dicts of caption, object, category. num_bad: lines of the answers that were no such thing."""
-
-    captions: Sequence[dict[str, str]]
-    num_bad: int = 0
-
-
-class Captioner(Protocol):
-    """Makes the captions of requests `first` to `first + count - 1`."""
-
-    source: str
-
-    def __call__(self, first: int, count: int, seed: int) -> Captions: ...
 
 
 class TemplateCaptioner:

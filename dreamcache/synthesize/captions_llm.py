@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dreamcache import keys
 from dreamcache.errors import ModelError
-from dreamcache.synthesize.captions import Captions
+from dreamcache.synthesize.captioner import Captions
 from dreamcache.synthesize.models import describe_llm
 from dreamcache.synthesize.vocabulary import GENERAL
 from dreamcache.synthesize_config import CaptionSettings

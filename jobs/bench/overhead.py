@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamcache.errors import DreamCacheError
-from jobs.planner import plan
+from jobs.planning.planner import plan
 from jobs.spec import JobSpec, load_spec
 
 PROMPTS = 6
@@ -82,7 +82,7 @@ def run_arm(job: str, output: str, arm: str) -> float:
     if arm == BARE:
         return _bare(spec)
     from dreamcache.storage.ledger import Ledger
-    from jobs.runner import run
+    from jobs.running.runner import run
 
     report = run(spec, gallery=False, quiet=True)
     if report.exit_code:

@@ -28,11 +28,11 @@ from dreamcache.errors import DreamCacheError
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_bytes
-from jobs.output_folder import OutputFolder
-from jobs.planner import Plan, plan
-from jobs.publish_manifest import publish_manifest
+from jobs.output.folder import OutputFolder
+from jobs.output.publish_manifest import publish_manifest
+from jobs.planning.planner import Plan, plan
+from jobs.running.work import find_work
 from jobs.spec import JobSpec
-from jobs.work import find_work
 
 ITEMS_PER_SUBJECT = 10
 PHOTOS = 100

@@ -13,8 +13,8 @@ import typer
 from jobs.cli.common import JOB_HELP, JSON_HELP, SET_HELP, load, output_of, print_json, print_table
 
 if TYPE_CHECKING:
-    from jobs.jobs_api import JobsApi
-    from jobs.observe import Attempt
+    from jobs.cluster.jobs_api import JobsApi
+    from jobs.cluster.observe import Attempt
 
 STOPPED = 130
 ADDRESS_HELP = (
@@ -74,10 +74,10 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Run a job on a Ray cluster and leave it there. The same job again is the same job, or its next attempt."""
-    from jobs.jobs_api import connect
-    from jobs.observe import newest
-    from jobs.submitter import SubmitSettings, secrets_in
-    from jobs.submitter import submit as submit_job
+    from jobs.cluster.jobs_api import connect
+    from jobs.cluster.observe import newest
+    from jobs.cluster.submitter import SubmitSettings, secrets_in
+    from jobs.cluster.submitter import submit as submit_job
 
     for name in secrets_in(env):
         typer.echo(f"warning: {name}: everyone who may use the cluster can read it there", err=True)
@@ -120,8 +120,8 @@ def list_jobs(
     as_json: Json = False,
 ) -> None:
     """List jobs: those a cluster knows, and those in an output root, which needs no cluster."""
-    from jobs.jobs_api import ClusterError, connect
-    from jobs.observe import list_jobs as rows_of
+    from jobs.cluster.jobs_api import ClusterError, connect
+    from jobs.cluster.observe import list_jobs as rows_of
 
     api: JobsApi | None = None
     try:
@@ -144,9 +144,9 @@ def logs(
     address: Address = None,
 ) -> None:
     """Print what a submitted job says; Ray keeps it as long as the cluster lives."""
-    from jobs.jobs_api import connect
-    from jobs.observe import logs as logs_of
-    from jobs.observe import newest
+    from jobs.cluster.jobs_api import connect
+    from jobs.cluster.observe import logs as logs_of
+    from jobs.cluster.observe import newest
 
     api = connect(address)
     attempt = newest(api, _key(job))
@@ -163,9 +163,9 @@ def stop(
     as_json: Json = False,
 ) -> None:
     """Stop a submitted job: what is done stays, and 'dreamcache submit' goes on from there."""
-    from jobs.jobs_api import connect
-    from jobs.observe import newest
-    from jobs.observe import stop as stop_attempt
+    from jobs.cluster.jobs_api import connect
+    from jobs.cluster.observe import newest
+    from jobs.cluster.observe import stop as stop_attempt
 
     api = connect(address)
     attempt = stop_attempt(api, newest(api, _key(job)), wait_s=wait)
@@ -182,12 +182,12 @@ def find(place: str, address: str | None) -> tuple[str, Attempt | None]:
 
     A cluster that is asked for a place that is known anyway may be away: then that is said, and None returned.
     """
-    from jobs.observe import JOB_ID, newest
+    from jobs.cluster.observe import JOB_ID, newest
 
     by_id = JOB_ID.fullmatch(place) is not None and not Path(place).exists()
     if not by_id and address is None:
         return output_of(place), None  # nothing of Ray is loaded
-    from jobs.jobs_api import ClusterError, connect
+    from jobs.cluster.jobs_api import ClusterError, connect
 
     try:
         attempt = newest(connect(address), _key(place))
@@ -209,7 +209,7 @@ def print_attempt(attempt: Attempt) -> None:
 
 def _key(place: str) -> str:
     """What `observe.newest` looks for: an id as it is, else the output, a local one as an absolute path."""
-    from jobs.observe import JOB_ID
+    from jobs.cluster.observe import JOB_ID
 
     if JOB_ID.fullmatch(place):
         return place
@@ -219,7 +219,7 @@ def _key(place: str) -> str:
 
 def _follow(api: JobsApi, attempt: Attempt, *, to_stderr: bool = False) -> int:
     """Shows the log until the job ends; its exit code. Ctrl-C ends the showing only."""
-    from jobs.observe import again, follow_logs
+    from jobs.cluster.observe import again, follow_logs
 
     out = sys.stderr if to_stderr else sys.stdout
     try:

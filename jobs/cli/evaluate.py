@@ -19,8 +19,8 @@ def evaluate(
 ) -> None:
     """Score images as the paper does: a job, DreamBench, or folders of images. The same command goes on."""
     from dreamcache.evaluate_config import TITLES
-    from jobs.evaluate import run_evaluation
-    from jobs.evaluate_spec import load_eval_spec
+    from jobs.evaluate.runner import run_evaluation
+    from jobs.evaluate.spec import load_eval_spec
 
     spec = load_eval_spec(file, settings_of(settings))
     report = run_evaluation(spec, quiet=as_json, address=address)

@@ -19,7 +19,7 @@ from jobs.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from jobs.runner import Report
+    from jobs.running.runner import Report
     from jobs.spec import JobSpec
 
 Job = Annotated[str, typer.Argument(help=JOB_HELP)]
@@ -38,11 +38,11 @@ Calibrate = Annotated[
 def plan(job: Job, settings: Set = [], calibrate: Calibrate = 0, as_json: Json = False) -> None:
     """Show what a job would do: items new, unchanged, changed and orphaned. Runs nothing, writes nothing."""
     from dreamcache.storage.ledger import Ledger
-    from jobs.changes import OLD_COLUMNS, find_changes
-    from jobs.estimate import estimate_plan
-    from jobs.join import Join
-    from jobs.planner import plan as make_plan
-    from jobs.reader import scan_outputs_if_any
+    from jobs.output.reader import scan_outputs_if_any
+    from jobs.planning.changes import OLD_COLUMNS, find_changes
+    from jobs.planning.estimate import estimate_plan
+    from jobs.planning.join import Join
+    from jobs.planning.planner import plan as make_plan
 
     spec = load(job, settings)
     made = make_plan(spec)
@@ -100,15 +100,15 @@ def run(
     if dry_run:
         _list_orphans(spec, prune, as_json)
         return
-    from jobs.runner import run as run_job
+    from jobs.running.runner import run as run_job
 
     _end(run_job(spec, gallery=gallery, quiet=as_json, address=address, prune=prune), as_json)
 
 
 def _list_orphans(spec: JobSpec, prune: bool, as_json: bool) -> None:
     from dreamcache.storage.ledger import Ledger
-    from jobs.planner import plan as make_plan
-    from jobs.prune import orphans
+    from jobs.output.prune import orphans
+    from jobs.planning.planner import plan as make_plan
 
     if not prune:
         raise typer.BadParameter("goes with --prune; what a run would make is told by 'dreamcache plan'")
@@ -135,7 +135,7 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Try failed and blocked items again; items not run yet are run too."""
-    from jobs.retry import chooser, count_reasons
+    from jobs.running.retry import chooser, count_reasons
 
     spec, chosen = load(job, settings), chooser(reason, state)
     if dry_run:
@@ -146,7 +146,7 @@ def retry(
         else:
             print_table(columns, [[row[name] for name in columns] for row in found])
         return
-    from jobs.runner import run as run_job
+    from jobs.running.runner import run as run_job
 
     _end(run_job(spec, retry=chosen, quiet=as_json, address=address), as_json)
 
@@ -162,7 +162,7 @@ def status(
     """How a job stands, read from its output folder; works when no cluster is left."""
     from dreamcache.errors import StorageError
     from jobs.cli.cluster import find, print_attempt
-    from jobs.output_folder import OutputFolder
+    from jobs.output.folder import OutputFolder
 
     output, attempt = find(place, address)
     folder = OutputFolder(output)
@@ -181,7 +181,7 @@ def status(
         typer.echo(f"output '{folder.uri}': has no status.json yet")
         return
     if found.get("kind") == "training":
-        from jobs.train_progress import progress_line
+        from jobs.train.progress import progress_line
 
         typer.echo(f"training {found['job']}: {found['state']}, as of {found['updated_at']}")
         typer.echo(progress_line(found))
@@ -201,9 +201,9 @@ def status(
 def gallery(place: Place) -> None:
     """Write the gallery page again from the manifest, and print where it is."""
     from jobs.gallery import ITEM_LIMIT
-    from jobs.output_folder import OutputFolder
-    from jobs.publish_gallery import publish_gallery
-    from jobs.reader import first_outputs
+    from jobs.output.folder import OutputFolder
+    from jobs.output.publish_gallery import publish_gallery
+    from jobs.output.reader import first_outputs
 
     folder = OutputFolder(output_of(place))
     rows, _ = first_outputs(folder.uri, ITEM_LIMIT)

@@ -118,8 +118,8 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Make one image again from its record, here, and compare. Exit code 1 if it differs by more than 1/255."""
-    from jobs.replay import BOUND
-    from jobs.replay import replay as replay_item
+    from jobs.output.replay import BOUND
+    from jobs.output.replay import replay as replay_item
 
     done = replay_item(output_of(output), item, save=save)
     if as_json:

@@ -18,8 +18,8 @@ def synthesize(
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Make training data: captions, filter, images, masks, dataset. The same command goes on."""
-    from jobs.synthesize import run_synthesis
-    from jobs.synthesize_spec import load_synth_spec
+    from jobs.synthesize.runner import run_synthesis
+    from jobs.synthesize.spec import load_synth_spec
 
     report = run_synthesis(load_synth_spec(file, settings_of(settings)), quiet=as_json, address=address)
     if as_json:

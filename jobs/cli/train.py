@@ -18,8 +18,8 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Train an adapter on your own data. The same command goes on from the newest checkpoint."""
-    from jobs.train_runner import run_training
-    from jobs.train_spec import load_train_spec
+    from jobs.train.runner import run_training
+    from jobs.train.spec import load_train_spec
 
     report = run_training(load_train_spec(file, settings_of(settings)), quiet=as_json, address=address)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 from dreamcache.artifacts import describe_base
 from dreamcache.methods import describe_method
 from jobs.doctor.check import Verdict, fail, ok, skip, warn
-from jobs.sizes import worker_bytes
+from jobs.planning.sizes import worker_bytes
 from jobs.spec import JobSpec
 
 COMFORT = 0.8

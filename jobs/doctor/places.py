@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from dreamcache.storage.filesystem import store_for
 from dreamcache.storage.probe import check_conditional_writes, check_read_write, check_swap, latency_ms
-from jobs.catalog import read_catalog
 from jobs.doctor.check import Trial, Verdict, ok, warn
+from jobs.planning.catalog import read_catalog
 from jobs.spec import JobSpec
 
 SLOW_MS = 500.0

@@ -41,7 +41,7 @@ def _ask_nodes(request: dict[str, Any]) -> dict[str, Any]:
     from dreamcache.errors import StorageError
     from dreamcache.storage.filesystem import join, store_for
     from dreamcache.storage.probe import probing
-    from jobs.cluster import join_cluster
+    from jobs.cluster.ray_cluster import join_cluster
 
     join_cluster(request["address"], cpus=0, gpus=0)
     nodes = [node for node in ray.nodes() if node["Alive"]]

@@ -42,7 +42,9 @@ Rows = dict[str, list[dict[str, Any]]]
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     """Its workers carry the poison; `jobs.run` joins the cluster that its process is in."""
-    environment = {"worker_process_setup_hook": poison.set_up}
+    # A worker reads the hook before it learns where its driver's modules are.
+    root = str(Path(__file__).parents[2])
+    environment = {"worker_process_setup_hook": poison.set_up, "env_vars": {"PYTHONPATH": root}}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     yield
     ray.shutdown()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from jobs.observe import JOB_ID
+from jobs.cluster.observe import JOB_ID
 from tests.end_to_end.s3_job import PROMPTS, S3Job, make_s3_job
 from tests.installed import build_wheel, make_environment, outside
 from tests.ray_head import RayHead

@@ -15,8 +15,8 @@ from dreamcache.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.image_store import ImageStore, encode_image
-from jobs.output_folder import JOB_MARK
-from jobs.planner import plan
+from jobs.output.folder import JOB_MARK
+from jobs.planning.planner import plan
 from jobs.spec import JobSpec, dump_spec
 from workers.context import request_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dreamcache.errors import SpecError
-from jobs.budget import Budget, BudgetReached
+from jobs.running.budget import Budget, BudgetReached
 from jobs.spec import Limits, parse_spec
 
 HOUR = 3600.0

@@ -12,7 +12,7 @@ import pytest
 
 from dreamcache.errors import CatalogError
 from dreamcache.records import Subject
-from jobs.catalog import BadRow, read_catalog
+from jobs.planning.catalog import BadRow, read_catalog
 
 ROWS: list[dict[str, Any]] = [
     {"subject_id": "mug-1", "class_name": "mug", "image": "img/1.png", "color": "red"},

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from jobs.estimate import _count, estimate_plan
-from jobs.planner import plan
+from jobs.planning.estimate import _count, estimate_plan
+from jobs.planning.planner import plan
 from jobs.spec import JobSpec, parse_spec
 from tests.command import TWO_STEPS, dreamcache, write_job
 from tests.end_to_end.photos import write_catalog, write_photos

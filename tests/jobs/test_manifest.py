@@ -15,13 +15,13 @@ import pytest
 from dreamcache.errors import SpecError
 from dreamcache.records import Blocked, Done, Failed, Outcome
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_row
-from jobs.join import Join
-from jobs.manifest import Counts, build_manifest, column_names, count
-from jobs.output_folder import OutputFolder
-from jobs.plan_files import PlanFiles
-from jobs.planner import Plan, plan
-from jobs.publish_manifest import publish_manifest
-from jobs.reader import first_outputs, outputs, scan_outputs
+from jobs.output.folder import OutputFolder
+from jobs.output.manifest import Counts, build_manifest, column_names, count
+from jobs.output.publish_manifest import publish_manifest
+from jobs.output.reader import first_outputs, outputs, scan_outputs
+from jobs.planning.files import PlanFiles
+from jobs.planning.join import Join
+from jobs.planning.planner import Plan, plan
 from jobs.spec import JobSpec
 
 MakeSpec = Callable[..., JobSpec]
@@ -90,14 +90,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     def files(schema: pa.Schema, **options: Any) -> PlanFiles:
         return PlanFiles(schema, **options, part_rows=rows)
 
-    monkeypatch.setattr("jobs.planner.PlanFiles", files)
+    monkeypatch.setattr("jobs.planning.planner.PlanFiles", files)
 
 
 def test_windows_of_a_plan_make_one_manifest(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, counts = manifest_of(made := plan(make_spec(CATALOG)), outcomes_of(ids := ids_of(made)), "out")
     small_parts(monkeypatch, 3)
     for spills in (200, 1):  # one file for each window, or one for all
-        monkeypatch.setattr("jobs.join.MAX_SPILLS", spills)
+        monkeypatch.setattr("jobs.planning.join.MAX_SPILLS", spills)
         parted = plan(make_spec(CATALOG))
         assert len(parted.files.paths) == 2
         assert parted.fingerprint == made.fingerprint
@@ -111,7 +111,7 @@ def ids_of(made: Plan) -> list[str]:
 
 def test_a_manifest_is_read_in_parts(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     small_parts(monkeypatch, 3)
-    monkeypatch.setattr("jobs.publish_manifest.ITEM_LIMIT", 3)
+    monkeypatch.setattr("jobs.output.publish_manifest.ITEM_LIMIT", 3)
     spec = make_spec(CATALOG)
     made, folder = plan(spec), OutputFolder(spec.output)
     Ledger(spec.output).append(outcomes_of(ids_of(made)))

@@ -19,8 +19,8 @@ from dreamcache import keys
 from dreamcache.config import GenerationSettings, ImageFormat
 from dreamcache.errors import ModelError, SpecError
 from dreamcache.records import Subject, item_id, item_template
-from jobs.plan_rows import PlanRows
-from jobs.planner import plan
+from jobs.planning.planner import plan
+from jobs.planning.rows import PlanRows
 from jobs.spec import JobSpec, dump_spec
 from tests.jobs.conftest import write_json
 

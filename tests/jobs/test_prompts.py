@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dreamcache.records import Subject
-from jobs.prompts import TemplateError, fill
+from jobs.planning.prompts import TemplateError, fill
 
 SUBJECT = Subject(
     subject_id="mug-1",

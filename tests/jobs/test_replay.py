@@ -14,7 +14,7 @@ from PIL import Image
 
 from dreamcache.errors import DreamCacheError
 from dreamcache.storage.image_store import decode_image
-from jobs.replay import replay
+from jobs.output.replay import replay
 from jobs.spec import JobSpec, parse_spec
 from tests.command import TWO_STEPS, dreamcache
 from tests.end_to_end.photos import write_catalog, write_photos

@@ -9,7 +9,7 @@ import pytest
 
 from dreamcache.errors import SpecError
 from dreamcache.records import Blocked, Failed
-from jobs.retry import chooser
+from jobs.running.retry import chooser
 from tests.command import dreamcache, error_of, write_job
 
 FAILED = Failed(item_id="a", code="missing_image", message="m")

@@ -13,7 +13,13 @@ from dreamcache.config import EncodeSettings, GenerationSettings
 from dreamcache.errors import ModelError
 from dreamcache.model.places import all_places
 from dreamcache.model.sampler import SCHEDULERS, make_scheduler
-from jobs.sizes import count_parameters, feature_bytes, feature_shapes, passes_per_image, worker_bytes
+from jobs.planning.sizes import (
+    count_parameters,
+    feature_bytes,
+    feature_shapes,
+    passes_per_image,
+    worker_bytes,
+)
 from tests.tiny import save_base, save_random_adapter
 
 

@@ -13,12 +13,11 @@ import pytest
 
 import dreamcache as package
 from dreamcache.errors import DreamCacheError, SpecError
-from jobs import cluster_entry
 from jobs.cli.main import main
-from jobs.jobs_api import ClusterError, JobsApi, auth_headers, connect, resolve
-from jobs.observe import JOB_ID, _attempt, list_jobs
-from jobs.spec import JobSpec
-from jobs.submitter import (
+from jobs.cluster import entry as cluster_entry
+from jobs.cluster.jobs_api import ClusterError, JobsApi, auth_headers, connect, resolve
+from jobs.cluster.observe import JOB_ID, _attempt, list_jobs
+from jobs.cluster.submitter import (
     SubmitSettings,
     _check_guarded,
     _check_paths,
@@ -27,6 +26,7 @@ from jobs.submitter import (
     job_id_of,
     secrets_in,
 )
+from jobs.spec import JobSpec
 from tests.command import write_job
 from tests.s3_server import free_ports
 

@@ -11,15 +11,15 @@ import pytest
 from dreamcache.errors import StorageError
 from dreamcache.records import Blocked, Done, Failed
 from dreamcache.storage.ledger import Ledger
-from jobs.changes import OLD_COLUMNS, Changes, find_changes
-from jobs.join import Join
-from jobs.output_folder import OutputFolder
-from jobs.planner import plan
-from jobs.prune import finish_prunes, orphans, prune_orphans
-from jobs.publish_manifest import publish_manifest
-from jobs.reader import outputs, scan_outputs_if_any
+from jobs.output.folder import OutputFolder
+from jobs.output.prune import finish_prunes, orphans, prune_orphans
+from jobs.output.publish_manifest import publish_manifest
+from jobs.output.reader import outputs, scan_outputs_if_any
+from jobs.planning.changes import OLD_COLUMNS, Changes, find_changes
+from jobs.planning.join import Join
+from jobs.planning.planner import plan
+from jobs.running.work import Recorded, find_work
 from jobs.spec import JobSpec, dump_spec
-from jobs.work import Recorded, find_work
 from tests.command import dreamcache
 from tests.jobs.test_manifest import small_parts
 from workers.tables import PLANNED

@@ -26,7 +26,7 @@ from dreamcache.mini.recipe import adapter as adapter_stage
 from dreamcache.mini.recipe.settings import Settings
 from dreamcache.mini.world import CLASSES, HELD_OUT_FROM, design_from_seed
 from jobs.starter import JOB_YAML
-from jobs.train_spec import parse_train_spec
+from jobs.train.spec import parse_train_spec
 
 
 def test_only_held_out_designs_are_asked_for():

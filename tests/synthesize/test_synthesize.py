@@ -16,8 +16,8 @@ from dreamcache.synthesize.make import StageContext, StageMaker
 from dreamcache.synthesize.parts import Part
 from dreamcache.training.sources import open_source
 from jobs.spec import WorkerSpec
-from jobs.synthesize import SynthReport, run_synthesis
-from jobs.synthesize_spec import SynthSpec, parse_synth_spec
+from jobs.synthesize.runner import SynthReport, run_synthesis
+from jobs.synthesize.spec import SynthSpec, parse_synth_spec
 
 
 class CutError(Exception):

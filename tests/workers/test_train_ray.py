@@ -12,8 +12,8 @@ import yaml
 
 from dreamcache import DreamCachePipeline
 from dreamcache.errors import DreamCacheError
-from jobs.train_runner import TrainReport, run_training
-from jobs.train_spec import load_train_spec
+from jobs.train.runner import TrainReport, run_training
+from jobs.train.spec import load_train_spec
 from tests.tiny import save_base
 from tests.train_samples import write_tars
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dreamcache.mini.recipe.settings import Settings
 
 TRAINING = ("data", "vae", "clip", "latents", "unet", "export", "adapter", "measure")
-STAGES = (*TRAINING, "grid", "evaluate", "all")
+STAGES = (*TRAINING, "warm", "grid", "evaluate", "all")
 
 
 def main() -> None:

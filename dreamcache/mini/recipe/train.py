@@ -86,7 +86,8 @@ class Run:
             return 0.0
         self.models.load_state_dict(state["models"])
         self.average.values = {name: value.to(self.device) for name, value in state["average"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:  # not where the weights of the package go on
+            self.optimizer.load_state_dict(state["optimizer"])
         self.average.step = self.step = state["step"]
         return float(state["spent"])
 

@@ -29,6 +29,7 @@ def run(settings: Settings) -> None:
     state = checkpoints.read(folder / "last.pt") or {"spent": 0.0, "step": 0}
     if "vae" in state:
         vae.load_state_dict(state["vae"])
+    if "optimizer" in state:  # not where the weights of the package go on
         optimizer.load_state_dict(state["optimizer"])
     clock, step = Clock(settings.vae_minutes, state["spent"]), state["step"]
     pictures = _pictures(settings, "train")

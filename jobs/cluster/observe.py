@@ -1,0 +1,240 @@
+"""What is seen of jobs: those a cluster knows by its Jobs API, and those that left a status in an output folder.
+
+    JobsApi -> attempts (Ray's submissions of one job) -> state, logs, stop
+    <root>/*/status.json -> items done and left
+
+The cluster knows processes, the output folder knows items; the latter is there when the cluster is gone. Knows nothing
+of how a job is submitted. Never imports torch, nor Ray at import.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dreamcache.errors import DreamCacheError, SpecError, StorageError, did_you_mean
+from dreamcache.storage.store import join
+from jobs.cluster.jobs_api import ClusterError, JobsApi, reported
+from jobs.output.folder import OutputFolder
+
+JOB_ID = re.compile(r"(dreamcache-.+-[0-9a-f]{12})(?:-([2-9]|[1-9][0-9]+))?")
+ENDED = ("succeeded", "with_failures", "over_budget", "failed", "stopped")
+_BY_EXIT_CODE = {3: "with_failures", 4: "over_budget"}
+READERS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One submission of a job. job_id names the job, submission_id (job_id, job_id-2, ...) this attempt.
+
+    state: pending, running, succeeded, with_failures (exit code 3), over_budget (4), failed or stopped. Times: UTC.
+    """
+
+    job_id: str
+    submission_id: str
+    number: int
+    name: str
+    output: str
+    state: str
+    exit_code: int | None
+    message: str
+    started_at: str | None
+    ended_at: str | None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+
+def attempts(api: JobsApi) -> list[Attempt]:
+    """All attempts of our jobs that the cluster remembers, oldest first."""
+    with reported(api.url):
+        found = api.client.list_jobs()
+    ours = [made for details in found if (made := _attempt(details)) is not None]
+    return sorted(ours, key=lambda attempt: (attempt.started_at or "", attempt.number))
+
+
+def newest(api: JobsApi, job: str) -> Attempt:
+    """The attempt that `job` means: a submission id, a job's id, or a job's output (then its newest attempt).
+
+    Raises ClusterError `no_job`.
+    """
+    found = attempts(api)
+    output = job.rstrip("/")
+    for attempt in reversed(found):
+        if job == attempt.submission_id != attempt.job_id:
+            return attempt
+        if job == attempt.job_id or output == attempt.output:
+            return max((a for a in found if a.job_id == attempt.job_id), key=lambda a: a.number)
+    raise ClusterError(
+        f"job '{job}': the cluster at {api.url} knows no such job"
+        f"{did_you_mean(job, [attempt.job_id for attempt in found])}; see 'dreamcache list'",
+        code="no_job",
+    )
+
+
+def list_jobs(api: JobsApi | None, output_root: str | None = None) -> list[dict[str, Any]]:
+    """A row a job: of the cluster's, the newest attempt of each; then those in `output_root` that it does not know.
+
+    Rows hold job_id (None when only the folder is known), name, state, attempts, exit_code, started_at, output, and
+    done, failed, left, total of the last run, None where the folder's status.json cannot be read.
+    """
+    last: dict[str, Attempt] = {}
+    for attempt in attempts(api) if api else []:
+        last[attempt.job_id] = max(attempt, last.get(attempt.job_id, attempt), key=lambda a: a.number)
+    outputs = [attempt.output for attempt in last.values()]
+    beside = sorted(set(_folders(output_root)) - set(outputs)) if output_root else []
+    with ThreadPoolExecutor(READERS) as pool:
+        statuses = dict(zip([*outputs, *beside], pool.map(read_status, [*outputs, *beside]), strict=True))
+    rows = [_row(attempt, statuses[attempt.output]) for attempt in last.values()]
+    for folder in beside:
+        status = statuses[folder]
+        if status is not None and status.get("kind") != "training":
+            rows.append(
+                {
+                    "job_id": None,
+                    "name": status.get("job"),
+                    "state": status.get("state"),
+                    "attempts": None,
+                    "exit_code": None,
+                    "started_at": None,
+                    "output": folder,
+                    **_items(status),
+                }
+            )
+    return rows
+
+
+def read_status(output: str) -> dict[str, Any] | None:
+    """A job folder's status.json; None when there is none, or the storage does not let us read it."""
+    with suppress(DreamCacheError, OSError, ValueError):
+        return OutputFolder(output).read_json("status.json")
+    return None
+
+
+def stop(api: JobsApi, attempt: Attempt, *, wait_s: float) -> Attempt:
+    """Asks an attempt to end (SIGTERM, then SIGKILL after the grace it was submitted with) and waits for it to."""
+    if attempt.has_ended:
+        return attempt
+    with reported(api.url):
+        api.client.stop_job(attempt.submission_id)
+    deadline = time.monotonic() + wait_s
+    while not attempt.has_ended and time.monotonic() < deadline:
+        time.sleep(0.3)
+        attempt = again(api, attempt)
+    return attempt
+
+
+def again(api: JobsApi, attempt: Attempt) -> Attempt:
+    """The same attempt as it stands now. Raises ClusterError `no_job` when it was deleted."""
+    with reported(api.url):
+        found = _attempt(api.client.get_job_info(attempt.submission_id))
+    if found is None:
+        raise ClusterError(f"job '{attempt.submission_id}': is no job of dreamcache's", code="no_job")
+    return found
+
+
+def logs(api: JobsApi, attempt: Attempt) -> str:
+    """What an attempt has said so far, standard output and error in one text."""
+    with reported(api.url):
+        return str(api.client.get_job_logs(attempt.submission_id))
+
+
+def follow_logs(api: JobsApi, attempt: Attempt) -> Iterator[str]:
+    """What an attempt says, as it says it, until it ends. A connection that is cut is taken up where it was."""
+    import asyncio
+
+    import aiohttp
+
+    seen = 0
+    with asyncio.Runner() as runner:
+        while True:
+            place = 0
+            tail = api.client.tail_job_logs(attempt.submission_id)
+            try:
+                while (text := runner.run(_next(tail))) is not None:
+                    new = text[max(0, seen - place) :]
+                    place += len(text)
+                    seen = max(seen, place)
+                    if new:
+                        yield new
+            except (aiohttp.ClientError, RuntimeError, OSError):
+                pass  # a proxy's time-out, or the agent of the driver's machine is away
+            finally:
+                runner.run(tail.aclose())
+            if again(api, attempt).has_ended:
+                break
+            time.sleep(0.5)
+    with suppress(ClusterError):
+        yield logs(api, attempt)[seen:]
+
+
+async def _next(tail: Any) -> str | None:
+    return await anext(tail, None)
+
+
+def _attempt(details: Any) -> Attempt | None:
+    """Ray's JobDetails as ours; None when somebody else submitted it."""
+    named = JOB_ID.fullmatch(details.submission_id or "")
+    told = details.metadata or {}
+    if named is None or "dreamcache_output" not in told:
+        return None
+    state = str(getattr(details.status, "value", details.status)).lower()
+    if state == "failed":
+        state = _BY_EXIT_CODE.get(details.driver_exit_code, state)
+    return Attempt(
+        job_id=named.group(1),
+        submission_id=details.submission_id,
+        number=int(named.group(2) or 1),
+        name=told.get("dreamcache_job", ""),
+        output=told["dreamcache_output"],
+        state=state,
+        exit_code=details.driver_exit_code,
+        message=details.message or "",
+        started_at=_utc(details.start_time),
+        ended_at=_utc(details.end_time),
+    )
+
+
+def _utc(milliseconds: int | None) -> str | None:
+    if not milliseconds:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _row(attempt: Attempt, status: dict[str, Any] | None) -> dict[str, Any]:
+    told = asdict(attempt)
+    names = ("job_id", "submission_id", "name", "state", "exit_code", "started_at", "ended_at", "output")
+    return {**{name: told[name] for name in names}, "attempts": attempt.number, **_items(status)}
+
+
+def _items(status: dict[str, Any] | None) -> dict[str, Any]:
+    now = (status or {}).get("this_run")
+    if not isinstance(now, dict):
+        return dict.fromkeys(("done", "failed", "left", "total", "updated_at"))
+    failed = now.get("failed", 0) + now.get("blocked", 0)
+    counted = {name: now.get(name) for name in ("done", "left", "total")}
+    return {**counted, "failed": failed, "updated_at": (status or {}).get("updated_at")}
+
+
+def _folders(root: str) -> list[str]:
+    """The folders right below `root`, which is not read any deeper: a job may hold a million images."""
+    import pyarrow.fs
+
+    from dreamcache.storage.arrow import pyarrow_filesystem
+
+    filesystem, path = pyarrow_filesystem(root)
+    try:
+        found = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"output root '{root}': cannot be listed: {error}") from error
+    names = [info.base_name for info in found if info.type == pyarrow.fs.FileType.Directory]
+    if not names and filesystem.get_file_info(path).type == pyarrow.fs.FileType.NotFound:
+        raise SpecError(f"output root '{root}': must be a folder that holds jobs' outputs, there is none")
+    return [join(root, name) for name in names]

@@ -1,0 +1,1 @@
+"""Evaluation as a job: eval.yaml -> images and references -> scores -> report."""

@@ -1,0 +1,38 @@
+"""The Ray Data pipeline of an evaluation: images to score in, the status of each out as its score is committed.
+
+    rows -> EvaluateWorker (actors) -> statuses
+
+Knows Ray; never imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import pyarrow as pa
+
+from dreamcache.config import ImageLimits
+from dreamcache.evaluate.scores import ScoreRequest
+from jobs.evaluate.spec import EvalSpec
+from jobs.running.ray_data import map_workers, values_of
+from workers.evaluate import REQUESTS, EvalContext, EvaluateWorker
+
+
+def score_images(spec: EvalSpec, requests: Sequence[ScoreRequest]) -> Iterator[str]:
+    """Scores images on the cluster this process is in; yields "done" or "failed" for each, in no order.
+
+    Raises DreamCacheError when the run as a whole cannot go on.
+    """
+    pool = spec.workers.scorers
+    # Sorted, so that a subject's real photos are embedded once by the scorer that has its images.
+    rows = [asdict(request) for request in sorted(requests, key=lambda request: request.subject_id)]
+    context = EvalContext(
+        output=spec.output,
+        metrics=spec.metrics,
+        limits=ImageLimits(),
+        num_threads=max(1, int(pool.cpus)),
+    )
+    table = pa.Table.from_pylist(rows, schema=REQUESTS)
+    dataset = map_workers(table, EvaluateWorker, context, pool, batch_size=spec.workers.batch_size)
+    yield from values_of(dataset, "status", lost="a scorer", kept="what is scored is kept")

@@ -1,0 +1,171 @@
+"""What an evaluation has to score: each method's images with the real photos they are compared with, and ids.
+
+    job's manifest | folder of images  +  real photos (DreamBench, a folder, or the job's own)  ->  PlannedImage
+
+Knows manifests and folders; reads photos' bytes for their hashes; never imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from dreamcache import keys
+from dreamcache.errors import CatalogError, SpecError
+from dreamcache.evaluate.dreambench import PHOTO_SUFFIXES, Benchmark
+from dreamcache.evaluate.folder import read_folder
+from dreamcache.evaluate.scores import RealPhoto, ScoreRequest, score_id
+from dreamcache.evaluate.sources import fingerprint
+from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.store import relative_to
+from jobs.evaluate.spec import EvalSpec, MethodSpec
+from jobs.output.reader import outputs
+
+READERS = 16
+
+RealPhotos = Mapping[str, tuple[RealPhoto, ...]]
+"""By subject id."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedImage:
+    """One image of one method. Two methods that share a file share its score."""
+
+    method: str
+    request: ScoreRequest
+
+
+def real_photos(spec: EvalSpec, bench: Benchmark | None) -> RealPhotos | None:
+    """All real photos by subject, from `real` or the benchmark; None where each job's own photo is meant."""
+    if spec.real is not None:
+        found: dict[str, list[str]] = {}
+        masks: set[str] = set()
+        for info in store_for(spec.real).list(spec.real):
+            parts = relative_to(info.uri, spec.real).split("/")
+            if len(parts) == 2 and parts[1].endswith(".mask.png"):
+                masks.add(info.uri)
+            elif len(parts) == 2 and parts[1].lower().endswith(PHOTO_SUFFIXES):
+                found.setdefault(parts[0], []).append(info.uri)
+        if not found:
+            raise CatalogError(
+                f"real '{spec.real}': must hold <subject_id>/<photo>, holds no photo; check the path"
+            )
+        return _hashed({subject: sorted(uris) for subject, uris in found.items()}, masks)
+    if bench is not None:
+        return _hashed({subject.subject_id: list(subject.photos) for subject in bench.subjects}, set())
+    return None
+
+
+def _hashed(photos: Mapping[str, Sequence[str]], masks: set[str]) -> RealPhotos:
+    def photo(uri: str) -> RealPhoto:
+        mask = uri.rpartition(".")[0] + ".mask.png"
+        if mask not in masks:
+            return RealPhoto(photo_id=_content(uri), uri=uri)
+        return RealPhoto(
+            photo_id=keys.of_values("photo", image=_content(uri), mask=_content(mask)), uri=uri, mask=mask
+        )
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return {subject: tuple(pool.map(photo, uris)) for subject, uris in photos.items()}
+
+
+def plan_method(
+    spec: EvalSpec, method: MethodSpec, real: RealPhotos | None, bench: Benchmark | None
+) -> tuple[list[PlannedImage], int]:
+    """(images to have a score, planned images that are not there). Raises DreamCacheError when there are none."""
+    if method.images is not None:
+        return _of_folder(spec, method, real, bench), 0
+    output = method.job or spec.job_of(method).output
+    rows = outputs(output).to_pylist()
+    done = [row for row in rows if row["status"] == "done"]
+    if not done:
+        raise CatalogError(f"method '{method.name}': job '{output}' has no image; see its failed.csv")
+    settings = fingerprint(spec.metrics)
+    return [_planned(method, row, real, settings) for row in done], len(rows) - len(done)
+
+
+def _planned(method: MethodSpec, row: dict[str, Any], real: RealPhotos | None, settings: str) -> PlannedImage:
+    if real is None:
+        own = RealPhoto(photo_id=row["reference_id"], uri=row["image"], mask=row["mask"])
+        photos: tuple[RealPhoto, ...] = (own,)
+    else:
+        photos = real.get(row["subject_id"], ())
+    request = _request(
+        settings,
+        photos,
+        content=row["pixel_sha256"],
+        subject_id=row["subject_id"],
+        class_name=row["class_name"],
+        image=row["uri"],
+        prompt=row["prompt"],
+    )
+    return PlannedImage(method=method.name, request=request)
+
+
+def _of_folder(
+    spec: EvalSpec, method: MethodSpec, real: RealPhotos | None, bench: Benchmark | None
+) -> list[PlannedImage]:
+    if real is None:
+        raise SpecError(
+            f"method '{method.name}': a folder of images needs real photos to compare with; set dreambench or real"
+        )
+    assert method.images is not None
+    subjects = {subject.subject_id: subject for subject in bench.subjects} if bench else {}
+    found = read_folder(method.images, {name: subject.filled() for name, subject in subjects.items()})
+    # Subjects that the evaluation was narrowed to; a folder may hold more.
+    found = [image for image in found if image.subject_id in real]
+    if not found:
+        raise CatalogError(
+            f"method '{method.name}': no folder in '{method.images}' is named like a subject, of which there are "
+            f"{', '.join(list(real)[:10])}"
+        )
+    settings = fingerprint(spec.metrics)
+    with ThreadPoolExecutor(READERS) as pool:
+        contents = list(pool.map(lambda image: _content(image.uri), found))
+        masks = list(pool.map(lambda image: _content(image.mask) if image.mask else None, found))
+    planned = []
+    for image, content, mask in zip(found, contents, masks, strict=True):
+        known = subjects.get(image.subject_id)
+        request = _request(
+            settings,
+            real[image.subject_id],
+            content=content,
+            mask_content=mask,
+            subject_id=image.subject_id,
+            class_name=image.class_name or (known.class_name if known else ""),
+            image=image.uri,
+            prompt=image.prompt,
+            mask=image.mask,
+        )
+        planned.append(PlannedImage(method=method.name, request=request))
+    return planned
+
+
+def _request(
+    settings: str,
+    photos: tuple[RealPhoto, ...],
+    *,
+    content: str,
+    class_name: str,
+    prompt: str | None,
+    mask_content: str | None = None,
+    **rest: Any,
+) -> ScoreRequest:
+    ident = score_id(
+        image=content, prompt=prompt, class_name=class_name, real=photos, settings=settings, mask=mask_content
+    )
+    return ScoreRequest(score_id=ident, class_name=class_name, prompt=prompt, real=photos, **rest)
+
+
+def unique(planned: Iterable[PlannedImage]) -> dict[str, ScoreRequest]:
+    """Requests by score id."""
+    return {image.request.score_id: image.request for image in planned}
+
+
+def _content(uri: str) -> str:
+    try:
+        return keys.of_bytes(store_for(uri).read(uri))
+    except FileNotFoundError:
+        return keys.of_values("missing-photo", uri=uri)

@@ -1,0 +1,85 @@
+"""Writes an evaluation's report: tables first, charts, then report.md and report.json, which say that it is whole.
+
+    images.parquet  subjects.parquet  table.parquet  plots/*.svg  [sweep.json  sheet.jpg]  report.md  report.json
+
+Knows the output folder; the numbers come from `dreamcache.evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dreamcache.evaluate.dreambench import PUBLISHED_SUBJECTS, Benchmark
+from dreamcache.evaluate.report import (
+    Told,
+    charts,
+    images_table,
+    markdown,
+    method_row,
+    methods_table,
+    subjects_table,
+)
+from dreamcache.evaluate.summary import ScoredImage, Summary
+from dreamcache.storage.filesystem import join, store_for
+from jobs.evaluate.spec import EvalSpec
+from jobs.output.folder import json_bytes
+
+
+def write_report(
+    spec: EvalSpec, bench: Benchmark | None, images: Sequence[ScoredImage], summary: Summary
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Writes all files; returns the table's rows, and the setting that a sweep chose."""
+    store = store_for(spec.output)
+
+    def write(key: str, data: bytes) -> None:
+        store.write(join(spec.output, *key.split("/")), data)
+
+    write("images.parquet", _parquet(images_table(images)))
+    write("subjects.parquet", _parquet(subjects_table(summary)))
+    write("table.parquet", _parquet(methods_table(summary)))
+    for name, svg in charts(summary).items():
+        write(f"plots/{name}", svg.encode())
+    notes, links, chosen = _notes(spec, bench), _links(spec), None
+    told = Told(
+        name=spec.name,
+        metrics=spec.metrics,
+        level=spec.bootstrap.level,
+        is_dreambench=bench is not None,
+        notes=notes,
+        links=links,
+    )
+    write("report.md", markdown(summary, told).encode())
+    rows = [method_row(mean, summary.metrics) for mean in summary.methods]
+    write("report.json", json_bytes({"name": spec.name, "methods": rows, "chosen": chosen}))
+    return rows, chosen
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _notes(spec: EvalSpec, bench: Benchmark | None) -> tuple[str, ...]:
+    if bench is None or spec.dreambench is None:
+        return ()
+    asked = spec.dreambench
+    given, prompts = len(bench.subjects), max(len(subject.prompts) for subject in bench.subjects)
+    live = sum(subject.is_live for subject in bench.subjects)
+    note = (
+        f"DreamBench: {given} of the {PUBLISHED_SUBJECTS} published subjects "
+        f"(things: {given - live}, animals: {live}), "
+        f"prompts of each: {prompts}, images of each prompt: {asked.samples}, photo number {asked.reference} is the "
+        f"reference; "
+        f"every image is compared with all real photos of its subject."
+    )
+    return (note,)
+
+
+def _links(spec: EvalSpec) -> dict[str, str]:
+    runs = [method for method in spec.lines() if method.runs]
+    return {f"Gallery of {method.name}": f"jobs/{method.slug}/gallery/index.html" for method in runs}

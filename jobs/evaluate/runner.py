@@ -1,0 +1,193 @@
+"""Running an evaluation: jobs are run, their images scored, and the report is written.
+
+    methods -> jobs.run (each its own folder, one feature cache) -> images - scores -> scorers (Ray) -> report
+
+Running again is the same command: jobs go on where they ended, and what has a score is not scored again. Images that
+could not be scored are tried again. Never imports torch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from dreamcache.errors import DreamCacheError, SpecError
+from dreamcache.evaluate.scores import Score, Scores
+from dreamcache.evaluate.summary import ScoredImage, Summary, summarize
+from dreamcache.storage.filesystem import join, store_for
+from jobs.cluster.ray_cluster import join_cluster
+from jobs.evaluate.bench import read_bench, write_catalog
+from jobs.evaluate.engine import score_images
+from jobs.evaluate.plan import PlannedImage, plan_method, real_photos, unique
+from jobs.evaluate.report import write_report
+from jobs.evaluate.spec import EvalSpec, dump_eval_spec
+from jobs.output.folder import json_bytes
+from jobs.running.interrupt import interruptible
+from jobs.running.progress import JobProgress
+from jobs.running.runner import run as run_job
+
+MARK = "# Written by 'dreamcache evaluate': the evaluation whose output this folder is.\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalReport:
+    """How an evaluation ended. rows: the table, a line per method; scored: by this run."""
+
+    output: str
+    rows: tuple[dict[str, Any], ...]
+    scored: int
+    failed: int
+    missing: int
+    seconds: float
+    chosen: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 every image has its score, 3 some have none."""
+        return 3 if self.failed or self.missing else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "output": self.output,
+            "report": join(self.output, "report.md"),
+            "methods": list(self.rows),
+            "chosen": self.chosen,
+            "scored": self.scored,
+            "failed": self.failed,
+            "missing": self.missing,
+            "seconds": round(self.seconds, 1),
+            "exit_code": self.exit_code,
+        }
+
+
+def run_evaluation(spec: EvalSpec, *, quiet: bool = False, address: str | None = None) -> EvalReport:
+    """Runs what is missing and writes the report. Raises DreamCacheError when the whole cannot go on.
+
+    address: of a Ray cluster; None starts one here, or joins the one this process is in.
+    """
+    started = time.monotonic()
+    bench = read_bench(spec)
+    _claim(spec)
+    real = real_photos(spec, bench)
+    _join(spec, address)
+    if bench is not None:
+        write_catalog(spec, bench)
+    planned: list[PlannedImage] = []
+    missing: dict[str, int] = {}
+    for method in spec.lines():
+        if method.runs:
+            run_job(spec.job_of(method), quiet=quiet, address=address)
+        found, missing[method.name] = plan_method(spec, method, real, bench)
+        planned += found
+    scored = _score(spec, planned, quiet)
+    images = _joined(planned, Scores(spec.output).read())
+    names = [method.name for method in spec.lines()]
+    summary = summarize(images, names, spec.metrics.metrics, spec.bootstrap, missing)
+    rows, chosen = write_report(spec, bench, images, summary)
+    return EvalReport(
+        output=spec.output,
+        rows=tuple(rows),
+        scored=scored,
+        failed=_total(summary, "num_failed"),
+        missing=sum(missing.values()),
+        seconds=time.monotonic() - started,
+        chosen=chosen,
+    )
+
+
+def _score(spec: EvalSpec, planned: Sequence[PlannedImage], quiet: bool) -> int:
+    """Scores what has no score yet; returns how many this run scored."""
+    known = Scores(spec.output).read()
+    pending = [
+        request
+        for ident, request in unique(planned).items()
+        if ident not in known or known[ident].code is not None
+    ]
+    store = store_for(spec.output)
+
+    def on_status(progress: dict[str, Any], state: str = "running") -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        status = {
+            "job": spec.name,
+            "kind": "evaluation",
+            "state": state,
+            "this_run": progress,
+            "updated_at": now,
+        }
+        store.write(join(spec.output, "status.json"), json_bytes(status))
+
+    progress = JobProgress(len(pending), on_status, quiet)
+    try:
+        with interruptible() as check, progress:
+            if pending:
+                for status in score_images(spec, pending):
+                    progress.add(status)
+                    check()
+    except BaseException:
+        with suppress(DreamCacheError):
+            on_status(progress.as_dict(), "stopped")
+        raise
+    on_status(progress.as_dict(), "finished")
+    return progress.counts["done"]
+
+
+def _joined(planned: Sequence[PlannedImage], scores: dict[str, Score]) -> list[ScoredImage]:
+    lost = "no score was recorded; the same command scores it"
+    return [
+        ScoredImage(
+            method=image.method,
+            subject_id=image.request.subject_id,
+            class_name=image.request.class_name,
+            prompt=image.request.prompt,
+            image=image.request.image,
+            score=scores.get(image.request.score_id)
+            or Score(score_id=image.request.score_id, code="no_score", message=lost),
+        )
+        for image in planned
+    ]
+
+
+def _join(spec: EvalSpec, address: str | None) -> None:
+    """One cluster for all the jobs and the scorers, with room for the largest of them where it is started here."""
+    scorers = spec.workers.scorers
+    cpus, gpus = [scorers.count * scorers.cpus], [scorers.count * scorers.gpus]
+    for method in spec.lines():
+        if method.runs:
+            workers = spec.job_of(method).workers
+            pools = (workers.encoders, workers.generators)
+            cpus.append(sum(pool.count * pool.cpus for pool in pools) + workers.publishers.cpus)
+            gpus.append(sum(pool.count * pool.gpus for pool in pools))
+    join_cluster(address, cpus=max(cpus), gpus=max(gpus))
+
+
+def _claim(spec: EvalSpec) -> None:
+    """Makes the folder this evaluation's. Raises SpecError `other_job` when it is another's or holds other files."""
+    store, place = store_for(spec.output), join(spec.output, "evaluate.yaml")
+    text = (MARK + dump_eval_spec(spec)).encode()
+    if store.stat(place) is None:
+        stranger = next(iter(store.list(spec.output)), None)
+        if stranger is not None:
+            raise SpecError(
+                f"output '{spec.output}': must be empty or this evaluation's, but holds '{stranger.uri}'; choose "
+                f"another folder",
+                code="other_job",
+            )
+    else:
+        held = store.read(place)
+        name = yaml.safe_load(held).get("name") if held.startswith(MARK.encode()) else None
+        if name != spec.name:
+            raise SpecError(
+                f"output '{spec.output}': belongs to '{name}', this evaluation is '{spec.name}'; choose another folder",
+                code="other_job",
+            )
+    store.write(place, text)
+
+
+def _total(summary: Summary, name: str) -> int:
+    return sum(getattr(mean, name) for mean in summary.methods)

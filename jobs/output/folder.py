@@ -1,0 +1,82 @@
+"""A job's output folder: claimed by one job, with its spec, status, manifest and failure list inside.
+
+    job.yaml  plan/  images/  ledger/  manifest.parquet  manifest.json  failed.csv  status.json  gallery/
+
+Knows names and order of writing: the manifest comes last. Knows nothing of how images are made.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dreamcache.errors import SpecError
+from dreamcache.storage.filesystem import join, store_for
+from jobs.output.claim import claim
+from jobs.planning.files import PlanFiles
+from jobs.spec import JobSpec, dump_spec
+
+JOB_MARK = "# Written by 'dreamcache run': the job whose output this folder is.\n"
+
+
+class OutputFolder:
+    """Reads and writes the files of one output folder, local or s3://."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        self.store = store_for(self.uri)
+
+    def at(self, *parts: str) -> str:
+        return join(self.uri, *parts)
+
+    def claim(self, spec: JobSpec) -> None:
+        """Makes the folder this job's. Raises SpecError `other_job` when it is another's or holds other files."""
+        claim(self.uri, "job.yaml", kind="job", name=spec.name, mark=JOB_MARK, spec=dump_spec(spec))
+
+    def write_plan(self, files: PlanFiles) -> None:
+        """plan/part-*.parquet, sorted as the catalog is."""
+        old = {info.uri for info in self.store.list(self.at("plan") + "/")}
+        written = set()
+        for part in files.paths:
+            uri = self.at("plan", part.name)
+            self.store.upload(uri, part)
+            written.add(uri)
+        for uri in old - written:
+            self.store.delete(uri)
+
+    def write_status(self, status: dict[str, Any]) -> None:
+        self.store.write(self.at("status.json"), json_bytes(status))
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The file's object, or None when there is none yet."""
+        try:
+            value = json.loads(self.store.read(self.at(name)))
+        except FileNotFoundError:
+            return None
+        return value if isinstance(value, dict) else None
+
+    def write_failed(self, path: Path) -> None:
+        """failed.csv: what a merchandiser reads; one line per item without an image."""
+        self.store.upload(self.at("failed.csv"), path)
+
+    def write_manifest(self, path: Path, summary: dict[str, Any]) -> None:
+        """manifest.parquet, then manifest.json, which says that the former is whole.
+
+        manifest.json is compared and swapped: of two drivers that end at once, the last to read wins, whole.
+        """
+        uri = self.at("manifest.json")
+        for _ in range(10):
+            before = self.store.stat(uri)
+            self.store.upload(self.at("manifest.parquet"), path)
+            if self.store.replace(uri, json_bytes(summary), before.etag if before else None):
+                return
+        raise SpecError(f"output '{self.uri}': manifest.json is being rewritten by another run; wait for it")
+
+    def write_file(self, key: str, data: bytes) -> None:
+        self.store.write(self.at(*key.split("/")), data)
+
+
+def json_bytes(value: dict[str, Any]) -> bytes:
+    """Readable JSON with sorted keys."""
+    return (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()

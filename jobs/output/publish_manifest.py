@@ -1,0 +1,111 @@
+"""The end of a run: from plan and ledger to manifest.parquet, failed.csv and the gallery, the manifest last.
+
+    Join.windows --> row groups of manifest.parquet, lines of failed.csv, the gallery's first rows, counts
+
+Everything is written to files of this machine, a window at a time, and uploaded whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import dreamcache
+from dreamcache.storage.ledger import Ledger
+from jobs.gallery import ITEM_LIMIT
+from jobs.output.folder import OutputFolder
+from jobs.output.manifest import HARDLY_REPEATING, Counts, build_manifest, count_window, manifest_schema
+from jobs.output.publish_gallery import publish_gallery
+from jobs.planning.join import Join, Window
+from jobs.planning.planner import Plan
+
+FAILED_COLUMNS = ("subject_id", "prompt", "sample", "code", "message", "attempts", "item_id", "image")
+
+
+def publish_manifest(made_plan: Plan, folder: OutputFolder, *, gallery: bool) -> tuple[Counts, str | None]:
+    """(counts of the whole plan, the gallery's address), from what the ledger holds now."""
+    with tempfile.TemporaryDirectory(prefix="dreamcache-manifest-") as place:
+        written = ManifestFiles(made_plan, folder.uri, Path(place))
+        with Join(made_plan.files, Ledger(folder.uri).scan()) as join, written:
+            for window in join.windows():
+                written.add(window)
+        folder.write_failed(written.failed)
+        summary = _summary(made_plan, written.counts)
+        page = publish_gallery(summary, written.first_rows, folder) if gallery else None
+        folder.write_manifest(written.manifest, summary)
+    return written.counts, page
+
+
+class ManifestFiles:
+    """manifest.parquet and failed.csv in a folder of this machine, and what is shown of them."""
+
+    def __init__(self, made_plan: Plan, output: str, place: Path) -> None:
+        self.manifest, self.failed = place / "manifest.parquet", place / "failed.csv"
+        self.counts = Counts()
+        self._plan, self._output = made_plan, output
+        self._first: list[pa.Table] = []
+
+    def __enter__(self) -> ManifestFiles:
+        schema = manifest_schema(self._plan.attributes)
+        repeating = [name for name in schema.names if name not in HARDLY_REPEATING]
+        self._writer = pq.ParquetWriter(self.manifest, schema, compression="zstd", use_dictionary=repeating)
+        self._csv = self.failed.open("w", encoding="utf-8", newline="")
+        # The writer ends lines with CR LF, so that a CR in a cell is quoted and starts no row.
+        self._lines = csv.writer(self._csv)
+        self._lines.writerow(FAILED_COLUMNS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._csv.close()
+        self._writer.close()
+
+    def add(self, window: Window) -> None:
+        """The next rows, in plan order: one row group."""
+        table = build_manifest(window, self._plan.attributes, self._output)
+        self._writer.write_table(table)
+        self.counts += count_window(window)
+        without = table.filter(pc.is_in(table["status"], value_set=pa.array(["failed", "blocked"])))
+        for row in without.select(FAILED_COLUMNS).to_pylist():
+            self._lines.writerow([_cell(row[name]) for name in FAILED_COLUMNS])
+        missing = ITEM_LIMIT - sum(first.num_rows for first in self._first)
+        if missing > 0:
+            self._first.append(table.slice(0, missing))
+
+    @property
+    def first_rows(self) -> pa.Table:
+        """So many rows as a gallery shows."""
+        return pa.concat_tables(self._first)
+
+
+def _summary(made_plan: Plan, counts: Counts) -> dict[str, Any]:
+    return {
+        "job": made_plan.spec.name,
+        "plan": made_plan.fingerprint,
+        "subjects": made_plan.num_subjects,
+        "counts": asdict(counts),
+        "base": {"name": made_plan.base.name, "fingerprint": made_plan.base.fingerprint},
+        "adapter": {"fingerprint": made_plan.adapter.fingerprint, "step": made_plan.adapter.step},
+        "versions": versions(),
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what decides pixels, for the record."""
+    names = ("torch", "diffusers", "transformers", "ray")
+    return {"dreamcache": dreamcache.__version__, **{name: version(name) for name in names}}
+
+
+def _cell(value: Any) -> str:
+    """A spreadsheet must show a cell that begins like a formula, not run it."""
+    text = "" if value is None else str(value)
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text

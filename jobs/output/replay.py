@@ -1,0 +1,260 @@
+"""Replaying an item: one image made again from its record and the job's folder alone, and compared with the stored one.
+
+    plan row + job.yaml -> fingerprints, id checked -> photo (or cached features) -> drawn -> same format -> compared
+
+On this machine, in this process. Knows the output folder and the verbs of `dreamcache`; torch is imported late.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+
+from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
+from dreamcache.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
+from dreamcache.methods import describe_method
+from dreamcache.photos import read_photo
+from dreamcache.records import Reference, Request, item_id
+from dreamcache.storage.feature_cache import FeatureCache
+from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
+from jobs.output.folder import OutputFolder
+from jobs.spec import JobSpec, parse_spec
+from workers.context import request_of
+
+if TYPE_CHECKING:
+    from dreamcache.pipeline import DreamCachePipeline
+
+BOUND = 1
+"""Of 255: what another batch size or number of threads may change (ARCHITECTURE, decision on batches)."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """How near the replayed image is. max_difference: of any channel, of 255; differing: share of pixels, 0 to 1.
+
+    features: "photo" when the reference was encoded again, "cache" when the photo is gone or another one by now.
+    """
+
+    item_id: str
+    subject_id: str
+    prompt: str
+    stored: str
+    max_difference: int
+    mean_difference: float
+    differing: float
+    features: str
+    device: str
+    saved: list[str]
+
+    @property
+    def within_bound(self) -> bool:
+        return self.max_difference <= BOUND
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "bound": BOUND, "within_bound": self.within_bound}
+
+
+def replay(output: str, item: str, *, save: str | None = None) -> Replay:
+    """Makes item `item` (an id or its first digits) of the job at `output` again. save: folder or s3:// URI for the
+    replayed image and a side by side.
+
+    Raises DreamCacheError: no such item, no stored image, or a model, job file or photo that are not the record's.
+    """
+    folder = OutputFolder(output)
+    spec = _job_of(folder)
+    row = find_planned(folder, item)
+    images = ImageStore(folder.uri, spec.images)
+    key = images.key_of(row["item_id"])
+    try:
+        stored = images.read(key)
+    except FileNotFoundError:
+        raise StorageError(
+            f"item {row['item_id'][:12]}: has no image at {folder.at(key)} to compare with; see 'dreamcache outputs'",
+            code="no_image",
+        ) from None
+    base, adapter = _models_of(spec, folder)
+    _check_id(spec, row, adapter)
+    with _pipeline(spec) as pipe:
+        features, source = _features(spec, request_of(row), base, adapter, pipe)
+        rgb = _draw(spec, request_of(row), features, pipe)
+        device = str(pipe.base.device)
+    again = encode_image(rgb, spec.images, read_metadata(stored))
+    before, now = decode_image(stored), decode_image(again)
+    distance = np.abs(before.astype(np.int16) - now.astype(np.int16)) if before.shape == now.shape else None
+    if distance is None:
+        raise ImageError(f"item {row['item_id'][:12]}: stored as {before.shape}, replayed as {now.shape}")
+    return Replay(
+        item_id=row["item_id"],
+        subject_id=row["subject_id"],
+        prompt=row["prompt"],
+        stored=folder.at(key),
+        max_difference=int(distance.max()),
+        mean_difference=round(float(distance.mean()), 4),
+        differing=round(float((distance.max(axis=2) > 0).mean()), 6),
+        features=source,
+        device=device,
+        saved=_save(save, row["item_id"], spec.images.extension, again, before, now) if save else [],
+    )
+
+
+def find_planned(folder: OutputFolder, item: str) -> dict[str, Any]:
+    """The plan's row of an item. Raises StorageError when there is none, or more than one begins so."""
+    found: list[dict[str, Any]] = []
+    for info in sorted(folder.store.list(folder.at("plan")), key=lambda info: info.uri):
+        if not info.uri.endswith(".parquet"):
+            continue
+        table = pq.read_table(pa.BufferReader(folder.store.read(info.uri)))
+        found += table.filter(pc.starts_with(table["item_id"], item)).slice(0, 2).to_pylist()
+    if len(found) != 1:
+        names = "more than one item" if found else "none; an item that is planned no more cannot be replayed"
+        raise StorageError(
+            f"item '{item}': must name one item of the plan in '{folder.uri}', names {names}", code="no_item"
+        )
+    return found[0]
+
+
+def _job_of(folder: OutputFolder) -> JobSpec:
+    """job.yaml, as the last run wrote it."""
+    uri = folder.at("job.yaml")
+    try:
+        values = yaml.safe_load(folder.store.read(uri))
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"output '{folder.uri}': has no job.yaml; no job has run there", code="no_job"
+        ) from error
+    return parse_spec(values if isinstance(values, dict) else {}, where=uri)
+
+
+def _models_of(spec: JobSpec, folder: OutputFolder) -> tuple[BaseInfo, AdapterInfo]:
+    """Base and adapter as they are here. Raises ModelError when the manifest names others."""
+    base = describe_base(spec.model.base, spec.model.revision)
+    adapter = describe_method(spec.method, spec.model.adapter, base)
+    told = folder.read_json("manifest.json") or {}
+    for name, here in (("base", base.fingerprint), ("adapter", adapter.fingerprint)):
+        then = told.get(name, {}).get("fingerprint", here)
+        if then != here:
+            where = spec.model.base if name == "base" else spec.model.adapter
+            raise ModelError(
+                f"{name} '{where}': the manifest's images were made with {then[:12]}, here it is {here[:12]}; "
+                f"bring back the files of then"
+            )
+    return base, adapter
+
+
+def _check_id(spec: JobSpec, row: dict[str, Any], adapter: AdapterInfo) -> None:
+    """An item's id holds all that decides its pixels, so the same id means that nothing has changed."""
+    now = item_id(
+        subject_id=row["subject_id"],
+        cache_key=row["cache_key"],
+        prompt=row["prompt"],
+        sample=row["sample"],
+        seed=spec.seed,
+        adapter_fingerprint=adapter.fingerprint,
+        settings=spec.generation,
+        image_format=spec.images,
+    )
+    if now != row["item_id"]:
+        raise ModelError(
+            f"item {row['item_id'][:12]}: job.yaml and model of now would make {now[:12]} of its plan row; settings, "
+            f"adapter or version of dreamcache have changed since"
+        )
+
+
+@contextmanager
+def _pipeline(spec: JobSpec) -> Iterator[DreamCachePipeline]:
+    """The job's pipeline as a generator worker has it, on this machine; torch's threads are put back afterwards."""
+    import torch
+    from diffusers.utils import logging
+
+    from dreamcache.methods.load import load_method
+
+    logging.disable_progress_bar()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(spec.workers.generators.cpus)))
+    wants_gpu = spec.workers.generators.gpus > 0
+    try:
+        yield load_method(
+            spec.method,
+            spec.model.base,
+            revision=spec.model.revision,
+            adapter=spec.model.adapter,
+            dtype=getattr(torch, spec.model.dtype),
+            device="cuda" if wants_gpu and torch.cuda.is_available() else "cpu",
+        )
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _features(
+    spec: JobSpec, request: Request, base: BaseInfo, adapter: AdapterInfo, pipe: DreamCachePipeline
+) -> tuple[Any, str]:
+    """(features, where from). From the photo, if it is still the record's; else from the job's feature cache."""
+    from dreamcache.methods.photo import PhotoConditions
+    from dreamcache.model.features import SubjectFeatures
+    from dreamcache.references import ReferenceFeatures
+
+    if spec.method != "dreamcache":  # nothing of the others is cached: the photo must be the record's
+        _check_photo(spec, request)
+        return PhotoConditions(pipe, spec.limits).get(request), "photo"
+    reference = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
+    try:
+        _check_photo(spec, request)
+        with tempfile.TemporaryDirectory(prefix="dreamcache-replay-") as place:
+            cache = FeatureCache(place, base.fingerprint)
+            return ReferenceFeatures(pipe.encoder(reference), cache, spec.limits).get(request), "photo"
+    except (ImageError, CacheError) as error:
+        try:
+            kept = FeatureCache(spec.cache_uri, base.fingerprint).get(request.cache_key)
+        except DreamCacheError:
+            kept = None
+        if kept is None:
+            raise ImageError(
+                f"{error}; and the feature cache has nothing of it either", code=error.code
+            ) from error
+        return SubjectFeatures.from_stored(kept), "cache"
+
+
+def _check_photo(spec: JobSpec, request: Request) -> None:
+    where = f"subject '{request.subject_id}'"
+    photo = read_photo(request.image, f"{where}: image '{request.image}'", spec.limits)
+    mask = read_photo(request.mask, f"{where}: mask '{request.mask}'", spec.limits) if request.mask else None
+    if Reference.id_of(photo, mask) != request.reference_id:
+        message = f"{where}: image '{request.image}': is another photo now than the one that was planned"
+        raise ImageError(message, code="changed_photo")
+
+
+def _draw(spec: JobSpec, request: Request, features: Any, pipe: DreamCachePipeline) -> Pixels:
+    from dreamcache.generate import Drawn, Generator
+
+    # The job's batch size, filled up as a worker fills it: a kernel's last bits depend on the batch's shape.
+    generator = Generator(pipe, spec.generation, lambda _: features, batch_size=spec.workers.batch_size)
+    [outcome] = generator.generate([request])
+    if isinstance(outcome, Drawn):
+        return outcome.rgb
+    raise DreamCacheError(outcome.message, code=outcome.code)
+
+
+def _save(place: str, item: str, extension: str, again: bytes, before: Pixels, now: Pixels) -> list[str]:
+    """The replayed file, and a picture of stored, replayed and their difference (grey where equal, times 8)."""
+    difference = np.clip(128 + 8 * (now.astype(np.int16) - before), 0, 255).astype(np.uint8)
+    sheet = io.BytesIO()
+    Image.fromarray(np.concatenate([before, now, difference], axis=1)).save(sheet, "PNG")
+    files = {f"{item[:12]}-replayed.{extension}": again, f"{item[:12]}-side-by-side.png": sheet.getvalue()}
+    for name, data in files.items():
+        store_for(place).write(join(place, name), data)
+    return [join(place, name) for name in files]

@@ -1,0 +1,296 @@
+"""What a job will take, before it is launched: passes and bytes by arithmetic, time by making a few items here.
+
+    plan rows -> Estimate (exact counts, bytes)      --calibrate K -> Calibration -> ETA range, GPU-hours
+
+Knows plan tables and the job's workers; torch is imported only when something is measured. Writes nothing of the job.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dreamcache.artifacts import BaseInfo
+from dreamcache.config import EncodeSettings
+from dreamcache.errors import DreamCacheError, ModelError, SpecError
+from jobs.planning.planner import Plan
+from jobs.planning.sizes import feature_bytes, passes_per_image
+from jobs.spec import JobSpec
+from workers.context import request_of
+
+BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.45, "webp": 0.25}
+"""A guess for photographs at the default quality; --calibrate measures it."""
+
+SPREAD = 1.3
+"""How much slower than its slowest measured batch a run may well be: storage, uneven nodes, a last short batch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """Measured here. image_seconds: of one generator, the fastest and the slowest batch's share for one image;
+    encode_seconds: median of one reference; image_bytes: mean of the stored files."""
+
+    device: str
+    items: int
+    batches: int
+    load_seconds: float
+    encode_seconds: float
+    image_seconds: tuple[float, float]
+    image_bytes: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """items: of the plan that can run, of which to_make have no image yet. Half evaluations are of all items; two
+    halves are one evaluation of the U-Net. cache_bytes: of all references' features before compression, exact, None
+    for a base model that does not tell its sizes. output_bytes_by: "guess" or "measured". eta_seconds, gpu_hours,
+    cpu_hours: (low, high) of what is to be made, by the declared workers; None where nothing was measured on such a
+    device, and note says why.
+    """
+
+    items: int
+    to_make: int
+    references: int
+    encoder_halves: int
+    decoder_halves: int
+    unet_evaluations: float
+    cache_bytes: int | None
+    output_bytes: int
+    output_bytes_by: str
+    calibration: Calibration | None = None
+    eta_seconds: tuple[float, float] | None = None
+    gpu_hours: tuple[float, float] | None = None
+    cpu_hours: tuple[float, float] | None = None
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        told = [
+            f"{self.items} items, {self.unet_evaluations:.0f} U-Net evaluations ({self.encoder_halves} encoder and "
+            f"{self.decoder_halves} decoder halves, and one for each of {self.references} references)",
+            f"features {_size(self.cache_bytes)} before compression, images about {_size(self.output_bytes)} "
+            f"({self.output_bytes_by})",
+        ]
+        measured = self.calibration
+        if measured is not None:
+            low, high = measured.image_seconds
+            told.append(
+                f"measured in this process on {measured.device}, {measured.items} items in {measured.batches} batches: "
+                f"{low:.2f}-{high:.2f} s an image, {measured.encode_seconds:.2f} s a reference; nothing was recorded"
+            )
+        if self.eta_seconds is not None and self.gpu_hours is not None and self.cpu_hours is not None:
+            kind, hours = ("GPU", self.gpu_hours) if self.gpu_hours[1] else ("CPU", self.cpu_hours)
+            told.append(
+                f"ETA {' to '.join(map(_clock, self.eta_seconds))} for {self.to_make} items with the declared workers, "
+                f"{hours[0]:.2f} to {hours[1]:.2f} {kind}-hours"
+            )
+        return [*told, *([self.note] if self.note else [])]
+
+
+def estimate(
+    spec: JobSpec,
+    tables: Iterable[pa.Table],
+    *,
+    base: BaseInfo,
+    reference: EncodeSettings,
+    calibrate: int = 0,
+    pending: int | None = None,
+) -> Estimate:
+    """Estimates a plan. tables: of its rows, read once; calibrate: items to make here; pending: those without a
+    record, None for all, to which time and hours belong.
+
+    Raises SpecError for a negative `calibrate`, or DreamCacheError when a sampled item cannot be made at all.
+    """
+    if calibrate < 0:
+        raise SpecError(f"--calibrate must be 0 or more items, got {calibrate}")
+    items, keys, sample = _count(tables, calibrate)
+    measured = _calibrate(spec, sample, base, reference) if sample else None
+    passes = passes_per_image(spec.generation)
+    sides = [side or base.native_size for side in (spec.generation.height, spec.generation.width)]
+    each = measured.image_bytes if measured else BYTES_PER_PIXEL[spec.images.format] * math.prod(sides)
+    to_make = items if pending is None else min(items, pending)
+    # Subjects are cached or not as a whole, so references are left in proportion.
+    left = math.ceil(keys * to_make / items) if items else 0
+    eta, gpu, cpu, note = _time(spec, measured, to_make, left) if measured else (None, None, None, "")
+    return Estimate(
+        items=items,
+        to_make=to_make,
+        references=keys,
+        encoder_halves=items * passes.encoder_halves,
+        decoder_halves=items * passes.decoder_halves,
+        unet_evaluations=items * passes.evaluations + keys,
+        cache_bytes=_cache_bytes(keys, base, reference),
+        output_bytes=int(items * each),
+        output_bytes_by="measured" if measured else "guess",
+        calibration=measured,
+        eta_seconds=eta,
+        gpu_hours=gpu,
+        cpu_hours=cpu,
+        note=note,
+    )
+
+
+def estimate_plan(made: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:
+    """`estimate` of a plan that was just made."""
+    return estimate(
+        made.spec,
+        made.files.tables(),
+        base=made.base,
+        reference=made.reference,
+        calibrate=calibrate,
+        pending=pending,
+    )
+
+
+def _cache_bytes(references: int, base: BaseInfo, reference: EncodeSettings) -> int | None:
+    try:
+        return references * feature_bytes(base, reference)
+    except ModelError:
+        return None
+
+
+def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict[str, Any]]]:
+    """(items that can run, references of these, `wanted` rows spread over them). Holds eight bytes a reference."""
+    items = following = 0
+    stride = 1
+    keys: set[int] = set()
+    rows: list[dict[str, Any]] = []
+    for table in tables:
+        ready = table.filter(pc.is_null(table["code"]))
+        keys.update(int(key[:16], 16) for key in pc.unique(ready["cache_key"]).to_pylist())
+        while wanted and following < items + ready.num_rows:
+            rows += ready.slice(following - items, 1).to_pylist()
+            if (
+                len(rows) == 2 * wanted
+            ):  # of a stream of unknown length: every second one stays, and steps double
+                rows, stride = rows[::2], 2 * stride
+                following = len(rows) * stride
+            else:
+                following += stride
+        items += ready.num_rows
+    number = min(wanted, len(rows))
+    return items, len(keys), [rows[index * len(rows) // number] for index in range(number)]
+
+
+def _calibrate(
+    spec: JobSpec, rows: Sequence[dict[str, Any]], base: BaseInfo, reference: EncodeSettings
+) -> Calibration:
+    """Makes the rows' images in this process as a generator would, in its batches; keeps nothing of them."""
+    import torch
+    from diffusers.utils import logging
+
+    from dreamcache.generate import Drawn, Generator
+    from dreamcache.methods.load import load_method
+    from dreamcache.methods.photo import PhotoConditions
+    from dreamcache.references import ReferenceFeatures
+    from dreamcache.storage.feature_cache import FeatureCache
+    from dreamcache.storage.image_store import encode_image
+
+    logging.disable_progress_bar()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(spec.workers.generators.cpus)))
+    on_gpu = spec.workers.generators.gpus > 0 and torch.cuda.is_available()
+    try:
+        loading = time.perf_counter()
+        pipe = load_method(
+            spec.method,
+            spec.model.base,
+            revision=spec.model.revision,
+            adapter=spec.model.adapter,
+            dtype=getattr(torch, spec.model.dtype),
+            device="cuda" if on_gpu else "cpu",
+        )
+        load_seconds = time.perf_counter() - loading
+        with tempfile.TemporaryDirectory(prefix="dreamcache-estimate-") as place:
+            references: ReferenceFeatures | PhotoConditions
+            if spec.method == "dreamcache":
+                cache = FeatureCache(place, base.fingerprint)
+                references = ReferenceFeatures(
+                    pipe.encoder(reference), cache, spec.limits, capacity=len(rows)
+                )
+            else:
+                references = PhotoConditions(pipe, spec.limits)
+            requests = [request_of(row) for row in rows]
+            encoded = [
+                _timed(references.get, request) for request in {r.cache_key: r for r in requests}.values()
+            ]
+            generator = Generator(pipe, spec.generation, references.get, batch_size=spec.workers.batch_size)
+            seconds, sizes = [], []
+            for start in range(0, len(requests), generator.batch_size):
+                batch = requests[start : start + generator.batch_size]
+                started = time.perf_counter()
+                outcomes = generator.generate(batch)
+                # A batch that was filled up took the time of a full one.
+                seconds.append((time.perf_counter() - started) / generator.batch_size)
+                drawn = [outcome.rgb for outcome in outcomes if isinstance(outcome, Drawn)]
+                sizes += [len(encode_image(rgb, spec.images, {})) for rgb in drawn]
+    finally:
+        torch.set_num_threads(threads)
+    if not sizes:
+        failed = next(outcome for outcome in outcomes if not isinstance(outcome, Drawn))
+        message = f"--calibrate: none of {len(rows)} items could be made: {failed.message}"
+        raise DreamCacheError(message, code=failed.code)
+    # What the first batch and reference warm up is no part of a long run.
+    warm = seconds[1:] or seconds
+    return Calibration(
+        device=torch.cuda.get_device_name() if on_gpu else "cpu",
+        items=len(rows),
+        batches=len(seconds),
+        load_seconds=round(load_seconds, 3),
+        encode_seconds=round(statistics.median(encoded[1:] or encoded), 4),
+        image_seconds=(round(min(warm), 4), round(max(warm), 4)),
+        image_bytes=statistics.fmean(sizes),
+    )
+
+
+def _timed(action: Any, value: Any) -> float:
+    started = time.perf_counter()
+    action(value)
+    return time.perf_counter() - started
+
+
+_Range = tuple[float, float]
+
+
+def _time(
+    spec: JobSpec, measured: Calibration, items: int, references: int
+) -> tuple[_Range | None, _Range | None, _Range | None, str]:
+    """(ETA, GPU-hours, CPU-hours, note). Encoding and generating overlap: the slower of the two counts."""
+    workers = spec.workers
+    if workers.generators.gpus > 0 and measured.device == "cpu":
+        note = "the job declares GPUs and this machine has none, so its time is not known; calibrate on such a GPU"
+        return None, None, None, note
+    encoding = references * measured.encode_seconds / workers.encoders.count
+    fast, slow = (
+        max(encoding, items * seconds / workers.generators.count) for seconds in measured.image_seconds
+    )
+    eta = (fast + measured.load_seconds, SPREAD * slow + 2 * measured.load_seconds)
+    pools = (workers.encoders, workers.generators)
+    gpus, cpus = (sum(p.count * getattr(p, kind) for p in pools) for kind in ("gpus", "cpus"))
+    note = (
+        "one batch was timed, with its warm-up; a larger --calibrate tells more"
+        if measured.batches < 2
+        else ""
+    )
+    gpu_hours, cpu_hours = ((eta[0] * n / 3600, eta[1] * n / 3600) for n in (gpus, cpus))
+    return eta, gpu_hours, cpu_hours, note
+
+
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def _size(num_bytes: int | None) -> str:
+    return "of unknown size" if num_bytes is None else f"{num_bytes / 1e9:.3f} GB"

@@ -1,0 +1,219 @@
+"""The plan: catalog x prompts x samples, one row per image, each with an id made of all that decides its pixels.
+
+    catalog -> subjects -> photos' hashes -> rows, sorted by catalog order -> parts; rows that cannot run carry a code
+
+Planning reads photos' bytes and models' small files; it loads no weights and never imports torch. Rows are
+written away as they are made: of the catalog only its file and its subjects' names are held.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dreamcache import keys
+from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
+from dreamcache.config import EncodeSettings, ImageLimits
+from dreamcache.errors import ImageError, SpecError
+from dreamcache.methods import describe_method
+from dreamcache.photos import read_photo
+from dreamcache.records import Reference, Subject, features_template, item_template
+from jobs.planning.catalog import BadRow, read_catalog
+from jobs.planning.files import PlanFiles
+from jobs.planning.prompts import TemplateError, fill
+from jobs.planning.rows import PLAN_SCHEMA, PlanRows, Prompt
+from jobs.spec import JobSpec
+
+READERS = 16
+SUBJECTS_PER_READ = 8
+ROWS_PER_TABLE = 20_000
+IDS = 1 << 256
+
+Entry = Subject | BadRow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """`files` hold the rows, in PLAN_SCHEMA; `code` is null for rows that can run. reference: settings with all
+    filled in. attributes: names of the catalog's further columns."""
+
+    spec: JobSpec
+    files: PlanFiles
+    base: BaseInfo
+    adapter: AdapterInfo
+    reference: EncodeSettings
+    attributes: tuple[str, ...]
+    num_subjects: int
+    num_repeated_prompts: int
+    num_unable: int
+    fingerprint: str
+    """Made of the set of item ids: the same work has the same name, in whatever order it is planned."""
+
+    @property
+    def num_items(self) -> int:
+        return self.files.num_rows
+
+    @property
+    def table(self) -> pa.Table:
+        """All rows in memory. For a look at a plan; what works on catalogs goes by `files.tables()`."""
+        return pa.concat_tables(self.files.tables())
+
+    def unable(self) -> Iterator[pa.Table]:
+        """Rows that cannot run, with code and message."""
+        for table in self.files.tables() if self.num_unable else ():
+            yield table.filter(pc.is_valid(table["code"]))
+
+    def first_unable(self, limit: int) -> list[dict[str, Any]]:
+        """The first so many rows that cannot run."""
+        rows = (row for table in self.unable() for row in table.to_pylist())
+        return list(islice(rows, limit))
+
+
+def plan(spec: JobSpec) -> Plan:
+    """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
+    base = describe_base(spec.model.base, spec.model.revision)
+    adapter = describe_method(spec.method, spec.model.adapter, base)
+    reference = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
+    lacking = [place for place in adapter.feature_places if place not in reference.places]
+    if lacking:
+        raise SpecError(f"reference.places: must hold every place of the adapter, lacks {', '.join(lacking)}")
+    written = _Writing(spec, base, adapter, reference)
+    entries = read_catalog(spec.catalog, columns=spec.columns, class_name=spec.class_name)
+    for entry, photo in _with_references(entries, spec.limits):
+        written.add(entry, photo)
+    return written.end()
+
+
+class _Writing:
+    """A plan on its way: rows not yet in its files, and what is counted of all of them."""
+
+    def __init__(
+        self, spec: JobSpec, base: BaseInfo, adapter: AdapterInfo, reference: EncodeSettings
+    ) -> None:
+        self.spec, self.base, self.adapter, self.reference = spec, base, adapter, reference
+        self.files = PlanFiles(PLAN_SCHEMA, plain=("item_id", "seed"))
+        template = item_template(
+            seed=spec.seed,
+            adapter_fingerprint=adapter.fingerprint,
+            settings=spec.generation,
+            image_format=spec.images,
+        )
+        self.rows = PlanRows(template, spec.samples)
+        self.features = lru_cache(maxsize=256)(
+            lambda class_name: features_template(base.fingerprint, reference, class_name)
+        )
+        self.attributes: dict[str, None] = {}
+        self.num_subjects = self.repeated = self.num_unable = self.sum_of_ids = 0
+        self.any_prompt = self.any_without = False
+
+    def add(self, entry: Entry, photo: Photo) -> None:
+        self.num_subjects += 1
+        if isinstance(entry, BadRow):
+            self.rows.add_bad(entry)
+        else:
+            self._add_subject(entry, photo)
+        if len(self.rows) >= ROWS_PER_TABLE:
+            self._write()
+
+    def _add_subject(self, subject: Subject, photo: Photo) -> None:
+        self.attributes.update(dict.fromkeys(subject.attributes))
+        wanted = subject.prompts + self.spec.prompts
+        if wanted:
+            # An item's id holds its subject's, and a catalog names each once: repeats are within the subject.
+            prompts: dict[str, Prompt] = {}
+            for template in wanted:
+                prompt = _filled(template, subject, photo)
+                prompts.setdefault(prompt[0], prompt)
+            ordered = list(prompts.values())
+            self.repeated += (len(wanted) - len(ordered)) * self.spec.samples
+            self.any_prompt = True
+        else:
+            why = f"subject '{subject.subject_id}': needs at least one prompt, in the job file or in column 'prompts'"
+            ordered = [("", "no_prompts", why)]
+            self.any_without = True
+        key = self.features(subject.class_name).key(reference=photo.reference_id)
+        self.rows.add(subject, photo.reference_id, key, ordered)
+
+    def _write(self) -> None:
+        table, sum_of_ids = self.rows.take()
+        self.sum_of_ids = (self.sum_of_ids + sum_of_ids) % IDS
+        self.num_unable += table.num_rows - table["code"].null_count
+        self.files.append(table)
+
+    def end(self) -> Plan:
+        self._write()
+        self.files.close()
+        if not self.files.num_rows:
+            raise SpecError(f"catalog '{self.spec.catalog}': has no rows; there is nothing to do")
+        if self.any_without and not self.any_prompt:
+            raise SpecError(
+                "prompts: must have at least one prompt, in the job file or in the catalog's column 'prompts'; got none"
+            )
+        return Plan(
+            spec=self.spec,
+            files=self.files,
+            base=self.base,
+            adapter=self.adapter,
+            reference=self.reference,
+            attributes=tuple(self.attributes),
+            num_subjects=self.num_subjects,
+            num_repeated_prompts=self.repeated,
+            num_unable=self.num_unable,
+            # A sum does not ask for an order, so ten million ids need no sorting to name their set.
+            fingerprint=keys.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Photo:
+    """A subject's reference id, or why its photo cannot be read."""
+
+    reference_id: str
+    code: str | None = None
+    message: str | None = None
+
+
+def _with_references(entries: Iterator[Entry], limits: ImageLimits) -> Iterator[tuple[Entry, Photo]]:
+    """Reads photos ahead with a few threads, in catalog order, holding a bounded number of bytes."""
+    waiting: deque[tuple[list[Entry], Future[list[Photo]]]] = deque()
+    with ThreadPoolExecutor(READERS) as pool:
+        while some := list(islice(entries, SUBJECTS_PER_READ)):
+            waiting.append((some, pool.submit(_photos, some, limits)))
+            if len(waiting) >= 2 * READERS:
+                first, future = waiting.popleft()
+                yield from zip(first, future.result(), strict=True)
+        for first, future in waiting:
+            yield from zip(first, future.result(), strict=True)
+
+
+def _photos(entries: list[Entry], limits: ImageLimits) -> list[Photo]:
+    nothing = Photo(reference_id="")
+    return [_photo(entry, limits) if isinstance(entry, Subject) else nothing for entry in entries]
+
+
+def _photo(subject: Subject, limits: ImageLimits) -> Photo:
+    where = f"subject '{subject.subject_id}'"
+    try:
+        image = read_photo(subject.image, f"{where}: image '{subject.image}'", limits)
+        mask = read_photo(subject.mask, f"{where}: mask '{subject.mask}'", limits) if subject.mask else None
+    except ImageError as error:
+        reference_id = Reference.id_of_unreadable(subject.image, error.code)
+        return Photo(reference_id=reference_id, code=error.code, message=str(error))
+    return Photo(reference_id=Reference.id_of(image, mask))
+
+
+def _filled(template: str, subject: Subject, photo: Photo) -> Prompt:
+    """(prompt, code, message); a prompt that cannot be filled is shown as it was written."""
+    try:
+        prompt = fill(template, subject)
+    except TemplateError as error:
+        return template, error.code, str(error)
+    return prompt, photo.code, photo.message

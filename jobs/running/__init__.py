@@ -1,0 +1,1 @@
+"""A run: plan - ledger -> Ray Data pipeline -> counts, within a budget. Knows Ray; never imports torch."""

@@ -1,0 +1,132 @@
+"""All images of one window of the plan, whatever happens to workers and nodes meanwhile.
+
+    rows -> pipeline -> statuses;   the pipeline is lost -> a pause -> what has no record yet -> pipeline again
+
+A worker that dies is Ray's to bring back and `workers.attempts`' to judge; here is what follows when the pipeline as
+a whole is lost. Knows Ray's errors; never imports torch.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import Any
+
+import pyarrow as pa
+
+import dreamcache
+from dreamcache.errors import DreamCacheError
+from jobs.cluster.ray_cluster import join_cluster, told_by_worker
+from jobs.planning.planner import Plan
+from jobs.running.pipeline import run_pipeline
+from jobs.spec import JobSpec
+from workers.context import JobContext
+
+LONGEST_PAUSE_S = 30.0
+PIPELINE_LOST = "pipeline_lost"
+
+
+def make_images(
+    spec: JobSpec,
+    made_plan: Plan,
+    rows: pa.Table,
+    *,
+    unrecorded: Callable[[pa.Table], pa.Table],
+    address: str | None = None,
+    on_note: Callable[[str], None] = lambda text: None,
+    on_gpu_seconds: Callable[[float], None] = lambda seconds: None,
+) -> Generator[str]:
+    """Makes the images of rows (PLANNED) and yields each item's status as its record is committed.
+
+    unrecorded: those of the rows that have no terminal record now; asked only when a pipeline was lost, and items
+    recorded since its last word are then not yielded. on_note: told what the user should hear of a worker, each
+    thing once. on_gpu_seconds: told what the workers have cost since its last call. Both may raise, which stops the
+    workers, as closing the iterator does. Raises DreamCacheError when the run as a whole cannot go on.
+    """
+    import ray
+
+    workers = spec.workers
+    pools = (workers.encoders, workers.generators)
+    join_cluster(
+        address,
+        cpus=sum(pool.count * pool.cpus for pool in pools) + workers.publishers.cpus,
+        gpus=sum(pool.count * pool.gpus for pool in pools),
+    )
+    book = _open_book(spec)
+    context = _context(spec, made_plan)
+    notes: set[str] = set()
+    fruitless, paid = 0, 0.0
+    while rows.num_rows:
+        fruitless += 1
+        try:
+            with closing(run_pipeline(spec, context, rows, book)) as batches:
+                for batch in batches:
+                    fruitless = 0
+                    for note in set(batch["note"].drop_null().to_pylist()) - notes:
+                        notes.add(note)
+                        on_note(note)
+                    yield from batch["status"].to_pylist()
+                    before, paid = paid, ray.get(book.gpu_seconds.remote())
+                    on_gpu_seconds(paid - before)
+            return
+        except ray.exceptions.RayError as error:
+            lost = _as_ours(error)
+            if lost.code != PIPELINE_LOST or fruitless >= spec.failures.max_rounds:
+                raise lost from error
+        on_note(f"{lost}; running what has no record yet")
+        time.sleep(random.uniform(0.2, 1) * min(LONGEST_PAUSE_S, 2.0**fruitless))
+        ray.get(book.settle.remote())
+        rows = unrecorded(rows)
+
+
+def _as_ours(error: Exception) -> DreamCacheError:
+    told = told_by_worker(error)
+    if told is not None:
+        return DreamCacheError(f"{told}; the same command goes on from here", code="worker_error")
+    return DreamCacheError(
+        f"the pipeline was lost: {type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}; what is done is "
+        f"kept, the same command goes on from here; if it ends so again, see Ray's logs",
+        code=PIPELINE_LOST,
+    )
+
+
+def _open_book(spec: JobSpec) -> Any:
+    """The attempt book, on the driver's own node: it is lost only with the run."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from workers.attempts import AttemptBook
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    return ray.remote(**options)(AttemptBook).remote(spec.failures)
+
+
+def _context(spec: JobSpec, made_plan: Plan) -> JobContext:
+    provenance = {
+        "base": f"{made_plan.base.name}@{made_plan.base.fingerprint[:12]}",
+        "adapter": made_plan.adapter.fingerprint[:12],
+        "dreamcache": dreamcache.__version__,
+        "settings": str(spec.generation.as_dict()),
+    }
+    return JobContext(
+        output=spec.output,
+        cache=spec.cache_uri,
+        method=spec.method,
+        base=spec.model.base,
+        revision=spec.model.revision,
+        adapter=spec.model.adapter,
+        base_fingerprint=made_plan.base.fingerprint,
+        adapter_fingerprint=made_plan.adapter.fingerprint,
+        dtype=spec.model.dtype,
+        reference=made_plan.reference,
+        generation=spec.generation,
+        images=spec.images,
+        limits=spec.limits,
+        failures=spec.failures,
+        batch_size=spec.workers.batch_size,
+        num_threads=max(1, int(spec.workers.generators.cpus)),
+        provenance=provenance,
+    )

@@ -1,0 +1,69 @@
+"""The Ray Data pipeline over rows of the plan. Decides nothing about failures.
+
+    rows -> EncodeWorker (actors) -> GenerateWorker (actors) -> publish (tasks) -> outcomes
+
+Knows Ray; never imports torch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.running.ray_data import actor_options, set_up_ray_data
+from jobs.spec import JobSpec, WorkerSpec
+from workers.context import JobContext
+from workers.failures import FailurePolicy
+from workers.watch import Watch
+
+PUBLISH_RETRIES = 5
+
+
+def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) -> Generator[pa.Table]:
+    """Makes the images of rows (PLANNED) once; yields a table of OUTCOMES as each batch is committed.
+
+    Raises ray.exceptions.RayError when the pipeline as a whole is lost. Closing the iterator stops the workers.
+    """
+    import ray.data
+
+    from workers.encode import EncodeWorker
+    from workers.generate import GenerateWorker
+    from workers.publish import publish
+
+    set_up_ray_data()
+    workers, size = spec.workers, spec.workers.batch_size
+    # One block a batch: an image is committed as soon as its batch is drawn, and a lost worker loses one batch.
+    blocks = [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
+
+    def actors(pool: WorkerSpec) -> dict[str, Any]:
+        return {
+            **actor_options(pool, len(blocks)),
+            **_worker(pool, context, spec.failures, book),
+            "batch_size": size,
+        }
+
+    with warnings.catch_warnings():
+        # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        dataset = ray.data.from_arrow(blocks)
+        if spec.method == "dreamcache":  # the others have no features to cache
+            dataset = dataset.map_batches(EncodeWorker, **actors(workers.encoders))
+        dataset = dataset.map_batches(GenerateWorker, **actors(workers.generators)).map_batches(
+            publish,
+            fn_kwargs={"context": context},
+            batch_size=size,
+            batch_format="pyarrow",
+            num_cpus=workers.publishers.cpus,
+            max_retries=PUBLISH_RETRIES,
+            compute=ray.data.TaskPoolStrategy(size=min(workers.publishers.count, len(blocks))),
+        )
+    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+
+def _worker(pool: WorkerSpec, context: JobContext, policy: FailurePolicy, book: Any) -> dict[str, Any]:
+    watch = Watch(book, policy, gpus=pool.gpus, memory_bytes=pool.memory_bytes)
+    # Ray brings a lost worker back for ever, and its batch with it; AttemptBook says when it is enough.
+    return {"fn_constructor_args": (context, watch), "max_restarts": -1, "max_task_retries": -1}

@@ -1,0 +1,97 @@
+"""Ray Data as every pipeline of ours uses it: its settings, a pool of actors, the values that come out.
+
+    blocks -> map_workers -> values_of
+
+Resources are declared from the spec; nothing is probed on the driver. Knows Ray; never imports torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from dreamcache.errors import DreamCacheError
+from jobs.cluster.ray_cluster import told_by_worker
+from jobs.spec import WorkerSpec
+
+MAX_RESTARTS = 5
+
+
+def set_up_ray_data() -> None:
+    """Ray Data's settings of this process that a run relies on."""
+    import ray.data
+
+    # What Ray Data tells of its progress stays in its log file; ours is counted in images.
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.CRITICAL)  # an error reaches the user once, as ours
+    data = ray.data.DataContext.get_current()
+    data.enable_progress_bars = False
+    # A block is never dropped: a row's failure is a value, any other error ends the run, which can be repeated.
+    data.max_errored_blocks = 0
+    # Accelerators may take long to come, and a batch long to draw: neither is a reason to give up.
+    data.execution_no_progress_timeout_s = -1
+    data.execution_options.preserve_order = False
+
+
+def actor_options(pool: WorkerSpec, num_blocks: int) -> dict[str, Any]:
+    """What `map_batches` is to be told of a pool: its size and each actor's resources."""
+    from ray.data import ActorPoolStrategy
+
+    least, most = min(pool.count, num_blocks), min(pool.max_count or pool.count, num_blocks)
+    # One batch in hand and one waiting: more would only wait behind a busy worker while another is idle.
+    return {
+        "compute": ActorPoolStrategy(min_size=least, max_size=most, max_tasks_in_flight_per_actor=2),
+        "num_cpus": pool.cpus,
+        "num_gpus": pool.gpus or None,
+        "memory": pool.memory_bytes,
+        "accelerator_type": pool.accelerator_type,
+        "label_selector": dict(pool.label_selector) or None,
+        "resources": dict(pool.resources) or None,
+        "batch_format": "pyarrow",
+    }
+
+
+def map_workers(table: pa.Table, worker: type, context: Any, pool: WorkerSpec, *, batch_size: int) -> Any:
+    """A Ray Dataset: `worker(context)` as a pool of actors over the table, a block for each batch.
+
+    A worker that dies comes back MAX_RESTARTS times; then the pipeline is lost.
+    """
+    import ray.data
+
+    set_up_ray_data()
+    blocks = [table.slice(start, batch_size) for start in range(0, table.num_rows, batch_size)]
+    with warnings.catch_warnings():
+        # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        return ray.data.from_arrow(blocks).map_batches(
+            worker,
+            fn_constructor_args=(context,),
+            batch_size=batch_size,
+            max_restarts=MAX_RESTARTS,
+            max_task_retries=MAX_RESTARTS,
+            **actor_options(pool, len(blocks)),
+        )
+
+
+def values_of(dataset: Any, column: str, *, lost: str, kept: str) -> Iterator[str]:
+    """Runs the dataset; yields the column's values as they come.
+
+    lost, kept: for the error when the pipeline as a whole is lost: what was lost, and what is not. Raises
+    DreamCacheError then.
+    """
+    import ray
+
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from batch[column].to_pylist()
+    except ray.exceptions.RayError as error:
+        said = f"{lost} was lost: {type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}"
+        raise DreamCacheError(
+            f"{told_by_worker(error) or said}; {kept}, the same command goes on from here",
+            code="worker_error",
+        ) from error

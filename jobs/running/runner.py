@@ -1,0 +1,185 @@
+"""Running a job: what the plan has and the ledger has not is made, then the manifest is written.
+
+    plan - ledger -> encode (actors) -> generate (actors) -> publish (tasks) -> counts; ledger -> manifest
+
+Running again is the same command: it goes on where the ledger ends. Never imports torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from dreamcache.errors import DreamCacheError, StorageError
+from dreamcache.records import Failed, Outcome
+from dreamcache.storage.compaction import compact
+from dreamcache.storage.feature_cache import mark_cache
+from dreamcache.storage.ledger import Ledger
+from dreamcache.storage.s3_client import be_patient
+from jobs.output.folder import OutputFolder
+from jobs.output.manifest import Counts
+from jobs.output.prune import finish_prunes, prune_orphans
+from jobs.output.publish_manifest import publish_manifest
+from jobs.planning.planner import plan
+from jobs.running.budget import Budget, BudgetReached
+from jobs.running.engine import make_images
+from jobs.running.interrupt import interruptible
+from jobs.running.progress import JobProgress
+from jobs.running.work import Recorded, find_work
+from jobs.spec import JobSpec
+from workers.telemetry import Telemetry
+
+RECORDS_PER_PART = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """How a run ended. `counts` are of the whole plan, not of this run alone."""
+
+    output: str
+    counts: Counts
+    made: int
+    seconds: float
+    gallery: str | None
+    pruned: int = 0
+    stopped: str | None = None
+    """Which budget has stopped it, if any."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 3 finished with failed or blocked items, 4 stopped by a budget."""
+        if self.stopped:
+            return 4
+        return 0 if self.counts.done == self.counts.total else 3
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "output": self.output,
+            "gallery": self.gallery,
+            "made": self.made,
+            "pruned": self.pruned,
+            "seconds": round(self.seconds, 1),
+            "exit_code": self.exit_code,
+            "stopped": self.stopped,
+            "total": self.counts.total,
+            **asdict(self.counts),
+        }
+
+
+def run(
+    spec: JobSpec,
+    *,
+    retry: Callable[[Outcome], bool] | None = None,
+    gallery: bool = True,
+    quiet: bool = False,
+    address: str | None = None,
+    prune: bool = False,
+) -> Report:
+    """Plans, makes what is missing, writes the manifest. retry: which failed or blocked records to try again.
+
+    address: of a Ray cluster; None starts one here, or joins the one this process is in. prune: deletes images
+    of items that are planned no more. Raises DreamCacheError when nothing can be run; single items never raise.
+    """
+    started = time.monotonic()
+    made_plan = plan(spec)
+    folder = OutputFolder(spec.output)
+    folder.claim(spec)
+    mark_cache(spec.cache_uri)
+    folder.write_plan(made_plan.files)
+    ledger = Ledger(spec.output)
+    num_pruned = finish_prunes(ledger) if prune else 0
+    work = find_work(made_plan, ledger, retry)
+    budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
+    notes: list[str] = []
+
+    telemetry = Telemetry(spec.output, "driver")
+
+    def on_status(progress: dict[str, Any], state: str = "running") -> None:
+        status = {"job": spec.name, "state": state, "this_run": progress, "updated_at": _now()}
+        folder.write_status({**status, "spent": budget.spent(), "notes": notes})
+        telemetry.left(progress["left"])
+
+    def on_note(text: str) -> None:
+        notes.append(text)
+        if not quiet:
+            print(f"note: {text}", file=sys.stderr, flush=True)
+
+    progress = JobProgress(work.num_pending, on_status, quiet)
+    stopped: BudgetReached | KeyboardInterrupt | None = None
+    # The storage has answered: from now on it is worth waiting for.
+    be_patient(spec.failures.storage_patience_s)
+    with interruptible() as check:
+        try:
+            with progress:
+                for rows in work.unable():
+                    _record_unable(ledger, rows)
+                    progress.add_unable(rows.num_rows)
+                    check()
+                budget.check()
+                left = budget.items_left(made_plan.num_items - work.num_pending + work.num_unable)
+                reached = BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
+                for window in work.windows():
+                    if left == 0:
+                        raise reached
+                    rows = window.slice(0, left)
+                    statuses = make_images(
+                        spec,
+                        made_plan,
+                        rows,
+                        unrecorded=Recorded(ledger).unrecorded,
+                        address=address,
+                        on_note=on_note,
+                        on_gpu_seconds=budget.on_gpu_seconds,
+                    )
+                    with closing(statuses):
+                        for status in statuses:
+                            progress.add(status)
+                            check()
+                    # Housekeeping: what is wrong with the storage, those who need it will say.
+                    with suppress(StorageError):
+                        compact(ledger)
+                    if left is not None:
+                        left -= rows.num_rows
+                        if rows.num_rows < window.num_rows:
+                            raise reached
+                if prune:
+                    num_pruned += prune_orphans(made_plan, ledger)
+        except (BudgetReached, KeyboardInterrupt) as error:
+            stopped = error
+            on_status(progress.as_dict(), "stopping")
+        except BaseException:
+            with suppress(DreamCacheError):
+                on_status(progress.as_dict(), "stopped")
+            raise
+        # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
+        counts, page = publish_manifest(made_plan, folder, gallery=gallery and stopped is None)
+        state = "stopped" if stopped and counts.pending else "finished"
+        on_status({**progress.as_dict(), "counts": asdict(counts)}, state)
+    if isinstance(stopped, KeyboardInterrupt):
+        raise stopped
+    return Report(
+        output=spec.output,
+        counts=counts,
+        made=progress.counts["done"],
+        seconds=time.monotonic() - started,
+        gallery=page,
+        pruned=num_pruned,
+        stopped=str(stopped) if stopped and counts.pending else None,
+    )
+
+
+def _record_unable(ledger: Ledger, rows: pa.Table) -> None:
+    for start in range(0, rows.num_rows, RECORDS_PER_PART):
+        some = rows.slice(start, RECORDS_PER_PART).select(["item_id", "code", "message", "attempts"])
+        ledger.append([Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some.to_pylist()])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

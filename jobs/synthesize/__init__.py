@@ -1,0 +1,1 @@
+"""Synthesis of training data as a job: synth.yaml -> captions -> filter -> images -> masks -> dataset."""

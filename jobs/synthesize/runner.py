@@ -1,0 +1,227 @@
+"""Running a synthesis: stage after stage, each plans its parts, makes those that are missing, and hands on their names.
+
+    captions -> filter (here) -> images -> masks -> dataset -> dataset.json, last
+
+Running again is the same command: what is there is not made again, so counts stay exact. Never imports torch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dreamcache import keys
+from dreamcache.errors import DreamCacheError
+from dreamcache.storage.filesystem import join, store_for
+from dreamcache.synthesize import captions, dataset, filter, masks, render
+from dreamcache.synthesize.make import StageContext
+from dreamcache.synthesize.models import describe_llm, describe_painter
+from dreamcache.synthesize.parts import Part, missing, read_part, to_bytes
+from jobs.output.claim import claim
+from jobs.output.folder import json_bytes
+from jobs.running.interrupt import interruptible
+from jobs.running.progress import JobProgress
+from jobs.spec import WorkerSpec
+from jobs.synthesize.spec import SynthSpec, dump_synth_spec
+
+MARK = "# Written by 'dreamcache synthesize': the synthesis whose output this folder is.\n"
+
+Engine = Callable[[StageContext, WorkerSpec, Sequence[Part]], Iterator[str]]
+"""Makes parts, in any order, and yields each one's name when it is committed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthReport:
+    """Counts over all runs. made: parts made by this one, by stage."""
+
+    output: str
+    counts: dict[str, Any]
+    made: dict[str, int]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 every image was drawn, 3 some were not."""
+        return 3 if self.counts["images_failed"] else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        values = {"output": self.output, "dataset": join(self.output, dataset.STAGE), **self.counts}
+        return {**values, "made": self.made, "seconds": round(self.seconds, 1), "exit_code": self.exit_code}
+
+
+def run_synthesis(
+    spec: SynthSpec, *, quiet: bool = False, address: str | None = None, engine: Engine | None = None
+) -> SynthReport:
+    """Runs what is missing. Raises DreamCacheError when the whole cannot go on.
+
+    address: of a Ray cluster; None starts one here. engine: in Ray's place, for a run inside this process.
+    """
+    if engine is None:
+        from jobs.cluster.ray_cluster import join_cluster
+        from jobs.synthesize.engine import make_parts
+
+        pools = [getattr(spec.workers, stage) for stage in ("captions", "images", "masks", "dataset")]
+        join_cluster(
+            address,
+            cpus=max(pool.count * pool.cpus for pool in pools),
+            gpus=max(pool.count * pool.gpus for pool in pools),
+        )
+        engine = make_parts
+    return _Synthesis(spec, engine, quiet).run()
+
+
+class _Synthesis:
+    def __init__(self, spec: SynthSpec, engine: Engine, quiet: bool) -> None:
+        self.spec, self.engine, self.quiet = spec, engine, quiet
+        self.store, self.made = (
+            store_for(spec.output),
+            dict.fromkeys(("captions", "images", "masks", "dataset"), 0),
+        )
+        self.llm = describe_llm(spec.captions).fingerprint if spec.captions.backend == "llm" else ""
+        self.painter = describe_painter(spec.images).fingerprint
+
+    def run(self) -> SynthReport:
+        spec, started = self.spec, time.monotonic()
+        claim(
+            spec.output,
+            "synthesize.yaml",
+            kind="synthesis",
+            name=spec.name,
+            mark=MARK,
+            spec=dump_synth_spec(spec),
+        )
+        rows, num_bad = self._captions()
+        kept, counted = self._filter(rows)
+        images = render.plan(kept, spec.images, seed=spec.seed, fingerprint=self.painter)
+        self._make(render.STAGE, images)
+        found = masks.plan(images, spec.masks)
+        self._make(masks.STAGE, found)
+        verdicts = [(part, self._verdicts(part)) for part in found]
+        shards = dataset.plan(verdicts, spec.dataset, seed=spec.seed, recipe=self._recipe())
+        self._make(dataset.STAGE, shards)
+        counts = self._counts(counted, num_bad, verdicts, shards)
+        self._finish(shards, counts)
+        self._status("finished", counts=counts)
+        return SynthReport(
+            output=spec.output, counts=counts, made=self.made, seconds=time.monotonic() - started
+        )
+
+    def _captions(self) -> tuple[list[dict[str, Any]], int]:
+        """All captions in order of their requests, and the LLM's lines that were none."""
+        settings, rows, num_bad = self.spec.captions, [], 0
+        for num_rounds in range(1, settings.max_rounds + 1):
+            parts = captions.plan(settings, seed=self.spec.seed, fingerprint=self.llm, num_rounds=num_rounds)
+            self._make(captions.STAGE, parts)
+            read = [read_part(self.spec.output, part.name) for part in parts]
+            rows = [row for found, _ in read for row in found][: settings.count]
+            num_bad = sum(int(metadata["num_bad"]) for _, metadata in read)
+            if len(rows) >= settings.count or settings.backend == "templates":
+                break
+        return rows, num_bad
+
+    def _filter(self, rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], filter.Counts]:
+        """Cheap and without chance, so it is done anew in every run; what is stored is for who looks."""
+        kept, counts = filter.keep(rows, self.spec.filter)
+        data = to_bytes(kept, captions.CAPTIONS)
+        self._write("filter/kept.parquet", data)
+        self._write("filter/report.json", json_bytes(counts.as_dict()))
+        self._write("filter/report.md", filter.report(counts).encode())
+        return kept, counts
+
+    def _make(self, stage: str, parts: Sequence[Part]) -> None:
+        pending = missing(self.spec.output, stage, parts)
+        if not pending:
+            return
+        pool: WorkerSpec = getattr(self.spec.workers, stage)
+        context = StageContext(
+            output=self.spec.output,
+            stage=stage,
+            seed=self.spec.seed,
+            captions=self.spec.captions,
+            images=self.spec.images,
+            masks=self.spec.masks,
+            num_threads=max(1, int(pool.cpus)),
+        )
+        progress = JobProgress(
+            len(pending),
+            lambda told: self._status("running", stage=stage, this_run=told),
+            self.quiet,
+            what=f"parts of {stage}",
+        )
+        try:
+            with interruptible() as check, progress:
+                for _ in self.engine(context, pool, pending):
+                    self.made[stage] += 1
+                    progress.add("done")
+                    check()
+        except BaseException:
+            with suppress(DreamCacheError):
+                self._status("stopped", stage=stage, this_run=progress.as_dict())
+            raise
+
+    def _verdicts(self, part: Part) -> list[dict[str, Any]]:
+        rows, _ = read_part(self.spec.output, part.name)
+        return [{name: row[name] for name in ("item_id", "object", "verdict")} for row in rows]
+
+    def _counts(
+        self,
+        counted: filter.Counts,
+        num_bad: int,
+        verdicts: Sequence[tuple[Part, Sequence[dict[str, Any]]]],
+        shards: Sequence[Part],
+    ) -> dict[str, Any]:
+        seen = Counter(row["verdict"] for _, rows in verdicts for row in rows)
+        samples = {split: 0 for split in dataset.SPLITS}
+        for shard in shards:
+            samples[shard.work["split"]] += sum(len(source["items"]) for source in shard.work["sources"])
+        failed = seen.pop(masks.NO_IMAGE, 0)
+        return {
+            "captions": counted.num_before,
+            "bad_lines": num_bad,
+            "kept": counted.num_after,
+            "dropped": {reason: n for reason, n in sorted(counted.dropped.items())},
+            "images": seen.total(),
+            "images_failed": failed,
+            "masks": seen[masks.KEPT],
+            "no_mask": {name: n for name, n in sorted(seen.items()) if name != masks.KEPT},
+            **samples,
+        }
+
+    def _finish(self, shards: Sequence[Part], counts: dict[str, Any]) -> None:
+        """The dataset's own files; shards of earlier settings go, so that the folder holds what was counted."""
+        current = {join(self.spec.output, part.name) for part in shards}
+        for split in dataset.SPLITS:
+            for info in list(self.store.list(join(self.spec.output, dataset.STAGE, split))):
+                if info.uri not in current and info.uri.rsplit("/", 1)[-1].startswith("part-"):
+                    self.store.delete(info.uri)
+        self._write(f"{dataset.STAGE}/README.md", dataset.card(shards).encode())
+        told = {"recipe": self._recipe(), "settings": self._settings(), "counts": counts}
+        files = [part.name.removeprefix(f"{dataset.STAGE}/") for part in shards]
+        self._write(f"{dataset.STAGE}/dataset.json", json_bytes({**told, "shards": files}))
+
+    def _settings(self) -> dict[str, Any]:
+        """All that decides a sample."""
+        spec = self.spec
+        return {
+            "seed": spec.seed,
+            "captions": {**asdict(spec.captions), "fingerprint": self.llm},
+            "filter": asdict(spec.filter),
+            "images": {**asdict(spec.images), "model": spec.images.model_name, "fingerprint": self.painter},
+            "masks": asdict(spec.masks),
+        }
+
+    def _recipe(self) -> str:
+        return keys.of_values("recipe", **self._settings())
+
+    def _status(self, state: str, **more: Any) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        status = {"job": self.spec.name, "kind": "synthesis", "state": state, **more, "updated_at": now}
+        self._write("status.json", json_bytes(status))
+
+    def _write(self, name: str, data: bytes) -> None:
+        self.store.write(join(self.spec.output, name), data)

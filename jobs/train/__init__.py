@@ -1,0 +1,1 @@
+"""Training of adapters as a job: train.yaml -> Ray Train -> checkpoints, curves, adapter."""

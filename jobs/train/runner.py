@@ -1,0 +1,123 @@
+"""Running a training: the output folder is claimed, Ray Train runs the workers, progress is read from status.json.
+
+Running again is the same command: the workers go on from the newest checkpoint. Never imports torch.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from dreamcache.artifacts import describe_adapter, describe_base
+from dreamcache.errors import DreamCacheError
+from dreamcache.storage.filesystem import join
+from jobs.cluster.ray_cluster import join_cluster, told_by_worker
+from jobs.output.claim import claim
+from jobs.train.progress import TrainProgress
+from jobs.train.spec import TrainSpec, dump_train_spec
+from workers.train import TrainContext
+
+MARK = "# Written by 'dreamcache train': the training whose output this folder is.\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainReport:
+    """How a training ended. adapter: where the exported adapter is; loss: of the last logged steps."""
+
+    output: str
+    adapter: str
+    step: int
+    loss: float | None
+    validation: list[dict[str, float]]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "output": self.output,
+            "adapter": self.adapter,
+            "step": self.step,
+            "loss": self.loss,
+            "validation": self.validation,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def run_training(spec: TrainSpec, *, quiet: bool = False, address: str | None = None) -> TrainReport:
+    """Trains to the end, from the newest checkpoint if there is one. Raises DreamCacheError when it cannot.
+
+    address: of a Ray cluster; None starts one here, or joins the one this process is in.
+    """
+    started = time.monotonic()
+    base = describe_base(spec.model.base, spec.model.revision)
+    if spec.model.adapter:
+        describe_adapter(spec.model.adapter, base)
+    claim(spec.output, "train.yaml", kind="training", name=spec.name, mark=MARK, spec=dump_train_spec(spec))
+    progress = TrainProgress(spec, quiet)
+    progress.mark("starting", message="")
+    join_cluster(
+        address,
+        cpus=spec.workers.count * spec.workers.cpus,
+        gpus=spec.workers.count * spec.workers.gpus,
+    )
+    try:
+        with progress:
+            _fit(spec)
+    except BaseException as error:
+        with suppress(DreamCacheError):
+            stopped = isinstance(error, (SystemExit, KeyboardInterrupt))
+            message = (
+                "interrupted" if stopped else (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            )
+            progress.mark("stopped", message=message)
+        if isinstance(error, SystemExit):  # how Ray Train ends on Ctrl-C, as if all had gone well
+            raise KeyboardInterrupt from error
+        raise
+    status = progress.read()
+    if status.get("state") != "finished":
+        with suppress(DreamCacheError):
+            progress.mark("stopped", message="interrupted")
+        raise KeyboardInterrupt
+    return TrainReport(
+        output=spec.output,
+        adapter=join(spec.output, "adapter"),
+        step=int(status.get("step", 0)),
+        loss=status.get("loss"),
+        validation=status.get("validation", []),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _fit(spec: TrainSpec) -> None:
+    from ray.train import TrainingFailedError
+
+    from workers.train import fit
+
+    context = TrainContext(
+        name=spec.name,
+        output=spec.output,
+        base=spec.model.base,
+        revision=spec.model.revision,
+        adapter=spec.model.adapter,
+        settings=spec.train,
+        hooks=spec.hooks,
+        num_threads=max(1, int(spec.workers.cpus)),
+    )
+    workers = spec.workers
+    try:
+        fit(
+            context,
+            workers=workers.count,
+            cpus=workers.cpus,
+            gpus=workers.gpus,
+            max_failures=workers.max_failures,
+        )
+    except TrainingFailedError as error:
+        told = told_by_worker(error)
+        if told is None:
+            told = f"training: a worker died more than {workers.max_failures} times: "
+            told += str(error).strip().splitlines()[-1]
+        raise DreamCacheError(
+            f"{told}; the same command goes on from the last checkpoint", code="worker_error"
+        ) from error
