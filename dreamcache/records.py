@@ -104,12 +104,17 @@ def item_id(
     adapter_fingerprint: str,
     settings: GenerationSettings,
     image_format: ImageFormat,
+    quality: str | None = None,
 ) -> str:
-    """Hash of all that decides the pixels of the stored image; `seed` is the job's."""
+    """Hash of all that decides the pixels of the stored image; `seed` is the job's.
+
+    quality: `QualitySettings.identity` of a job with a gate.
+    """
     template = item_template(
         seed=seed, adapter_fingerprint=adapter_fingerprint, settings=settings, image_format=image_format
     )
-    return template.key(cache_key=cache_key, prompt=prompt, sample=sample, subject=subject_id)
+    ungated = template.key(cache_key=cache_key, prompt=prompt, sample=sample, subject=subject_id)
+    return gated_template(quality).key(item=ungated) if quality else ungated
 
 
 def item_template(
@@ -127,6 +132,28 @@ def item_template(
     )
 
 
+def gated_template(quality: str) -> keys.Template:
+    """The id of an item behind a gate, made of the id it has without: `item` is left open.
+
+    Its seed stays that of the id without, so that a gate begins with the image which a job without one makes.
+    """
+    return keys.Template("gated-item", open_values=("item",), quality=quality)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quality:
+    """What the quality gate saw. tries: images drawn until the item was decided.
+
+    seed, image_score, text_score: of the image kept, or of the best that was not good enough; None where the gate does
+    not ask for a score, or the segmenter found nothing.
+    """
+
+    tries: int
+    seed: int
+    image_score: float | None = None
+    text_score: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
     """The image is committed under `key`, relative to the job's output."""
@@ -140,6 +167,7 @@ class Done:
     attempts: int = 1
     seconds: float = 0.0
     device: str = ""
+    quality: Quality | None = None
     status: Literal["done"] = "done"
 
 
@@ -151,6 +179,7 @@ class Blocked:
     code: str
     message: str
     attempts: int = 1
+    quality: Quality | None = None
     status: Literal["blocked"] = "blocked"
 
 

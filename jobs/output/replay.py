@@ -11,7 +11,7 @@ import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
 from dreamcache.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
 from dreamcache.methods import describe_method
@@ -48,6 +49,7 @@ class Replay:
     """How near the replayed image is. max_difference: of any channel, of 255; differing: share of pixels, 0 to 1.
 
     features: "photo" when the reference was encoded again, "cache" when the photo is gone or another one by now.
+    try_number: of the try that a quality gate has kept, counted from 0.
     """
 
     item_id: str
@@ -58,6 +60,7 @@ class Replay:
     mean_difference: float
     differing: float
     features: str
+    try_number: int
     device: str
     saved: list[str]
 
@@ -89,9 +92,10 @@ def replay(output: str, item: str, *, save: str | None = None) -> Replay:
         ) from None
     base, adapter = _models_of(spec, folder)
     _check_id(spec, row, adapter)
+    request, try_number = _kept_try(spec, request_of(row), read_metadata(stored))
     with _pipeline(spec) as pipe:
-        features, source = _features(spec, request_of(row), base, adapter, pipe)
-        rgb = _draw(spec, request_of(row), features, pipe)
+        features, source = _features(spec, request, base, adapter, pipe)
+        rgb = _draw(spec, request, features, pipe)
         device = str(pipe.base.device)
     again = encode_image(rgb, spec.images, read_metadata(stored))
     before, now = decode_image(stored), decode_image(again)
@@ -107,6 +111,7 @@ def replay(output: str, item: str, *, save: str | None = None) -> Replay:
         mean_difference=round(float(distance.mean()), 4),
         differing=round(float((distance.max(axis=2) > 0).mean()), 6),
         features=source,
+        try_number=try_number,
         device=device,
         saved=_save(save, row["item_id"], spec.images.extension, again, before, now) if save else [],
     )
@@ -167,12 +172,27 @@ def _check_id(spec: JobSpec, row: dict[str, Any], adapter: AdapterInfo) -> None:
         adapter_fingerprint=adapter.fingerprint,
         settings=spec.generation,
         image_format=spec.images,
+        quality=spec.quality.identity() if spec.quality else None,
     )
     if now != row["item_id"]:
         raise ModelError(
             f"item {row['item_id'][:12]}: job.yaml and model of now would make {now[:12]} of its plan row; settings, "
             f"adapter or version of dreamcache have changed since"
         )
+
+
+def _kept_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tuple[Request, int]:
+    """(the request with the seed of the image that was kept, the number of that try): the image's own file tells."""
+    kept = metadata.get("seed")
+    if spec.quality is None or kept is None:
+        return request, 0
+    for number in range(spec.quality.tries):
+        seed = keys.seed_of_try(request.seed, number)
+        if str(seed) == kept:
+            return replace(request, seed=seed), number
+    raise ImageError(
+        f"item {request.item_id[:12]}: its image names seed {kept}, which is none of its {spec.quality.tries} tries'"
+    )
 
 
 @contextmanager

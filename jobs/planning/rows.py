@@ -8,6 +8,7 @@ Knows the plan's columns and how an item's id is made; knows nothing of catalogs
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from hashlib import sha256
 
 import numpy as np
@@ -32,9 +33,10 @@ Prompt = tuple[str, str | None, str | None]
 class PlanRows:
     """Rows of a plan, added subject by subject and taken as one table."""
 
-    def __init__(self, template: keys.Template, samples: int) -> None:
-        """template: `records.item_template` of the job."""
+    def __init__(self, template: keys.Template, samples: int, gated: keys.Template | None = None) -> None:
+        """template: `records.item_template` of the job; gated: `records.gated_template`, where it has a gate."""
         self._between = template.between
+        self._gated = gated
         self._samples = samples
         self._clear()
 
@@ -93,9 +95,22 @@ class PlanRows:
         self._rows_of_prompt.append(rows)
         self._seeded.append(seeded)
 
+    def _seeded_rows(self) -> list[bool]:
+        return [
+            seeded
+            for seeded, rows in zip(self._seeded, self._rows_of_prompt, strict=True)
+            for _ in range(rows)
+        ]
+
     def take(self) -> tuple[pa.Table, int]:
         """(the rows added since the last call, in PLAN_SCHEMA, and the sum of their ids as numbers)."""
-        digests = np.frombuffer(b"".join(self._digests), dtype=np.uint8).reshape(-1, ITEM_BYTES)
+        digests = seeding = _joined(self._digests)
+        if self._gated is not None:
+            before, after = (text.encode() for text in self._gated.between)
+            digests = _joined(
+                sha256(b'%b"%b"%b' % (before, digest.hex().encode(), after)).digest() if seeded else digest
+                for digest, seeded in zip(self._digests, self._seeded_rows(), strict=True)
+            )
         rows = np.array(self._rows_of_prompt, dtype=np.int64)
         prompt_of_row = np.repeat(np.arange(len(rows)), rows)
         subject_of_row = np.repeat(np.arange(len(self._prompts_of_subject)), self._prompts_of_subject)[
@@ -114,9 +129,14 @@ class PlanRows:
             (np.arange(len(prompt_of_row)) - first_row[prompt_of_row]).astype(np.int32)
         )
         columns["item_id"] = _hex(digests)
-        columns["seed"] = pa.array(np.where(np.array(self._seeded, bool)[prompt_of_row], _seeds(digests), 0))
+        columns["seed"] = pa.array(np.where(np.array(self._seeded, bool)[prompt_of_row], _seeds(seeding), 0))
         self._clear()
         return pa.table([columns[name] for name in PLAN_SCHEMA.names], schema=PLAN_SCHEMA), _sum(digests)
+
+
+def _joined(digests: Iterable[bytes]) -> NDArray[np.uint8]:
+    """[n, 32]"""
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, ITEM_BYTES)
 
 
 def _hex(digests: NDArray[np.uint8]) -> pa.Array:
