@@ -104,23 +104,35 @@ def item_id(
     adapter_fingerprint: str,
     settings: GenerationSettings,
     image_format: ImageFormat,
+    noise: str = "item",
     quality: str | None = None,
 ) -> str:
     """Hash of all that decides the pixels of the stored image; `seed` is the job's.
 
-    quality: `QualitySettings.identity` of a job with a gate.
+    noise: "item" or "scene". quality: `QualitySettings.identity` of a job with a gate.
     """
     template = item_template(
-        seed=seed, adapter_fingerprint=adapter_fingerprint, settings=settings, image_format=image_format
+        seed=seed,
+        adapter_fingerprint=adapter_fingerprint,
+        settings=settings,
+        image_format=image_format,
+        noise=noise,
     )
     ungated = template.key(cache_key=cache_key, prompt=prompt, sample=sample, subject=subject_id)
     return gated_template(quality).key(item=ungated) if quality else ungated
 
 
 def item_template(
-    *, seed: int, adapter_fingerprint: str, settings: GenerationSettings, image_format: ImageFormat
+    *,
+    seed: int,
+    adapter_fingerprint: str,
+    settings: GenerationSettings,
+    image_format: ImageFormat,
+    noise: str = "item",
 ) -> keys.Template:
     """`item_id` of many items of one job: `cache_key`, `prompt`, `sample` and `subject` are left open."""
+    # Named only where it is not the usual, whose ids are older than the choice.
+    chosen = {} if noise == "item" else {"noise": noise}
     return keys.Template(
         "item",
         open_values=("cache_key", "prompt", "sample", "subject"),
@@ -129,7 +141,13 @@ def item_template(
         adapter=adapter_fingerprint,
         settings=settings.as_dict(),
         format=image_format.as_dict(),
+        **chosen,
     )
+
+
+def scene_template(seed: int) -> keys.Template:
+    """What the noise of `noise: scene` hangs on: `prompt`, `sample` and `subject`, left open, and the job's seed."""
+    return keys.Template("scene", open_values=("prompt", "sample", "subject"), seed=seed)
 
 
 def gated_template(quality: str) -> keys.Template:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -118,7 +118,8 @@ class JobSpec:
     the catalog's own ({subject_id: sku}). class_name: for rows that have none. prompts: templates with
     {class_name}, {subject_id} and any catalog column; a row's own prompts come first. samples: images of every
     subject and prompt. seed: of the whole job. cache: shared by jobs; beside the output where not given.
-    method: what draws the images (see `dreamcache.methods`). quality: a gate that images must pass; None for none.
+    method: what draws the images (see `dreamcache.methods`). noise: every item's own, or the same for a subject, prompt
+    and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
     """
 
     name: str
@@ -134,6 +135,7 @@ class JobSpec:
     model: ModelSpec = ModelSpec()
     reference: EncodeSettings = EncodeSettings()
     generation: GenerationSettings = GenerationSettings()
+    noise: Literal["item", "scene"] = "item"
     quality: QualitySettings | None = None
     images: ImageFormat = ImageFormat()
     limits: Limits = Limits()

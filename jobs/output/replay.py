@@ -172,6 +172,7 @@ def _check_id(spec: JobSpec, row: dict[str, Any], adapter: AdapterInfo) -> None:
         adapter_fingerprint=adapter.fingerprint,
         settings=spec.generation,
         image_format=spec.images,
+        noise=spec.noise,
         quality=spec.quality.identity() if spec.quality else None,
     )
     if now != row["item_id"]:

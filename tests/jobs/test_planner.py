@@ -115,6 +115,7 @@ def test_a_gate_makes_other_items_that_begin_with_the_same_seed(make_spec: MakeS
     quality = make_spec(catalog, quality=gate).quality
     assert quality is not None
     template = gated_template(quality.identity())
+    assert free[2]["code"] and free[2]["seed"] == 0
     for before, after in zip(free, gated, strict=True):
         assert after["seed"] == before["seed"]
         bad = before["code"] is not None
@@ -126,6 +127,18 @@ def test_the_same_work_has_the_same_name(make_spec: MakeSpec) -> None:
     name = plan(make_spec()).fingerprint
     assert plan(make_spec("subject_id,image\nb,b.png\na,a.png\n")).fingerprint == name
     assert plan(make_spec("subject_id,image\na,a.png\n")).fingerprint != name
+
+
+def test_the_noise_of_a_scene_is_the_same_for_all_settings(make_spec: MakeSpec) -> None:
+    def seeds(**changes: Any) -> list[int]:
+        found: list[int] = plan(make_spec(**changes)).table["seed"].to_pylist()
+        return found
+
+    weak, strong = ({"generation": {"image_scale": scale}} for scale in (0.5, 2.0))
+    assert seeds(noise="scene", **weak) == seeds(noise="scene", **strong)
+    assert len(set(seeds(noise="scene"))) == 4
+    assert not set(seeds(noise="scene")) & set(seeds(noise="scene", seed=1))
+    assert not set(seeds(**weak)) & set(seeds(**strong))
 
 
 KEEPS_IDS: dict[str, dict[str, Any]] = {
