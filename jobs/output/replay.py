@@ -24,6 +24,7 @@ from PIL import Image
 
 from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
+from dreamcache.config import EncodeSettings
 from dreamcache.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
 from dreamcache.methods import describe_method
 from dreamcache.photos import read_photo
@@ -31,6 +32,7 @@ from dreamcache.records import Reference, Request, item_id
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
+from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
 from jobs.spec import JobSpec, parse_spec
 from workers.context import request_of
@@ -72,9 +74,9 @@ class Replay:
         return {**asdict(self), "bound": BOUND, "within_bound": self.within_bound}
 
 
-def replay(output: str, item: str, *, save: str | None = None) -> Replay:
+def replay(output: str, item: str, *, save: str | None = None, attention: str | None = None) -> Replay:
     """Makes item `item` (an id or its first digits) of the job at `output` again. save: folder or s3:// URI for the
-    replayed image and a side by side.
+    replayed image and a side by side. attention: path or s3:// URI of a PNG that shows where each place looked.
 
     Raises DreamCacheError: no such item, no stored image, or a model, job file or photo that are not the record's.
     """
@@ -97,6 +99,13 @@ def replay(output: str, item: str, *, save: str | None = None) -> Replay:
         features, source = _features(spec, request, base, adapter, pipe)
         rgb = _draw(spec, request, features, pipe)
         device = str(pipe.base.device)
+        if attention is not None:
+            _check_photo(spec, request)
+            picture = attention_png(spec, request, _reference(spec, base, adapter), pipe)
+    saved = []
+    if attention is not None:
+        store_for(attention).write(attention, picture)
+        saved.append(attention)
     again = encode_image(rgb, spec.images, read_metadata(stored))
     before, now = decode_image(stored), decode_image(again)
     distance = np.abs(before.astype(np.int16) - now.astype(np.int16)) if before.shape == now.shape else None
@@ -113,7 +122,8 @@ def replay(output: str, item: str, *, save: str | None = None) -> Replay:
         features=source,
         try_number=try_number,
         device=device,
-        saved=_save(save, row["item_id"], spec.images.extension, again, before, now) if save else [],
+        saved=saved
+        + (_save(save, row["item_id"], spec.images.extension, again, before, now) if save else []),
     )
 
 
@@ -232,7 +242,7 @@ def _features(
     if spec.method != "dreamcache":  # nothing of the others is cached: the photo must be the record's
         _check_photo(spec, request)
         return PhotoConditions(pipe, spec.limits).get(request), "photo"
-    reference = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
+    reference = _reference(spec, base, adapter)
     try:
         _check_photo(spec, request)
         with tempfile.TemporaryDirectory(prefix="dreamcache-replay-") as place:
@@ -248,6 +258,10 @@ def _features(
                 f"{error}; and the feature cache has nothing of it either", code=error.code
             ) from error
         return SubjectFeatures.from_stored(kept), "cache"
+
+
+def _reference(spec: JobSpec, base: BaseInfo, adapter: AdapterInfo) -> EncodeSettings:
+    return spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
 
 
 def _check_photo(spec: JobSpec, request: Request) -> None:
