@@ -20,7 +20,7 @@ from dreamcache.config import GenerationSettings
 from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.pipeline import DreamCachePipeline
-from dreamcache.records import Blocked, Failed, Request
+from dreamcache.records import Blocked, Failed, Quality, Request
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,12 @@ OUT_OF_MEMORY = "out_of_memory"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Drawn:
-    """An image not yet committed: rgb uint8 [H, W, 3]; seconds is its share of its batch's time."""
+    """An image not yet committed: rgb uint8 [H, W, 3]; seconds is its share of its batch's time. quality: of a gate."""
 
     item_id: str
     rgb: NDArray[np.uint8]
     seconds: float
+    quality: Quality | None = None
 
 
 class Generator:

@@ -61,6 +61,11 @@ def seed_of(item_id: str) -> int:
     return int(item_id[:16], 16) & ((1 << SEED_BITS) - 1)
 
 
+def seed_of_try(seed: int, number: int) -> int:
+    """The seed of an item's try of that number, in [0, 2**63); try 0 has the item's own."""
+    return seed if number == 0 else seed_of(of_values("try", seed=seed, number=number))
+
+
 def shard_of(key: str) -> str:
     """The two hex digits that spread keys over prefixes of an object store."""
     return key[:2]

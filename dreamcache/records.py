@@ -104,18 +104,35 @@ def item_id(
     adapter_fingerprint: str,
     settings: GenerationSettings,
     image_format: ImageFormat,
+    noise: str = "item",
+    quality: str | None = None,
 ) -> str:
-    """Hash of all that decides the pixels of the stored image; `seed` is the job's."""
+    """Hash of all that decides the pixels of the stored image; `seed` is the job's.
+
+    noise: "item" or "scene". quality: `QualitySettings.identity` of a job with a gate.
+    """
     template = item_template(
-        seed=seed, adapter_fingerprint=adapter_fingerprint, settings=settings, image_format=image_format
+        seed=seed,
+        adapter_fingerprint=adapter_fingerprint,
+        settings=settings,
+        image_format=image_format,
+        noise=noise,
     )
-    return template.key(cache_key=cache_key, prompt=prompt, sample=sample, subject=subject_id)
+    ungated = template.key(cache_key=cache_key, prompt=prompt, sample=sample, subject=subject_id)
+    return gated_template(quality).key(item=ungated) if quality else ungated
 
 
 def item_template(
-    *, seed: int, adapter_fingerprint: str, settings: GenerationSettings, image_format: ImageFormat
+    *,
+    seed: int,
+    adapter_fingerprint: str,
+    settings: GenerationSettings,
+    image_format: ImageFormat,
+    noise: str = "item",
 ) -> keys.Template:
     """`item_id` of many items of one job: `cache_key`, `prompt`, `sample` and `subject` are left open."""
+    # Named only where it is not the usual, whose ids are older than the choice.
+    chosen = {} if noise == "item" else {"noise": noise}
     return keys.Template(
         "item",
         open_values=("cache_key", "prompt", "sample", "subject"),
@@ -124,7 +141,35 @@ def item_template(
         adapter=adapter_fingerprint,
         settings=settings.as_dict(),
         format=image_format.as_dict(),
+        **chosen,
     )
+
+
+def scene_template(seed: int) -> keys.Template:
+    """What the noise of `noise: scene` hangs on: `prompt`, `sample` and `subject`, left open, and the job's seed."""
+    return keys.Template("scene", open_values=("prompt", "sample", "subject"), seed=seed)
+
+
+def gated_template(quality: str) -> keys.Template:
+    """The id of an item behind a gate, made of the id it has without: `item` is left open.
+
+    Its seed stays that of the id without, so that a gate begins with the image which a job without one makes.
+    """
+    return keys.Template("gated-item", open_values=("item",), quality=quality)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quality:
+    """What the quality gate saw. tries: images drawn until the item was decided.
+
+    seed, image_score, text_score: of the image kept, or of the best that was not good enough; None where the gate does
+    not ask for a score, or the segmenter found nothing.
+    """
+
+    tries: int
+    seed: int
+    image_score: float | None = None
+    text_score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +185,7 @@ class Done:
     attempts: int = 1
     seconds: float = 0.0
     device: str = ""
+    quality: Quality | None = None
     status: Literal["done"] = "done"
 
 
@@ -151,6 +197,7 @@ class Blocked:
     code: str
     message: str
     attempts: int = 1
+    quality: Quality | None = None
     status: Literal["blocked"] = "blocked"
 
 

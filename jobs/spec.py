@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -24,6 +24,7 @@ from dreamcache.config import (
 )
 from dreamcache.errors import SpecError
 from dreamcache.methods.info import Method
+from dreamcache.quality_config import QualitySettings
 from jobs.yaml_file import anchor, dump, parse, read_yaml
 from workers.failures import FailurePolicy
 
@@ -117,7 +118,8 @@ class JobSpec:
     the catalog's own ({subject_id: sku}). class_name: for rows that have none. prompts: templates with
     {class_name}, {subject_id} and any catalog column; a row's own prompts come first. samples: images of every
     subject and prompt. seed: of the whole job. cache: shared by jobs; beside the output where not given.
-    method: what draws the images (see `dreamcache.methods`).
+    method: what draws the images (see `dreamcache.methods`). noise: every item's own, or the same for a subject, prompt
+    and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
     """
 
     name: str
@@ -133,6 +135,8 @@ class JobSpec:
     model: ModelSpec = ModelSpec()
     reference: EncodeSettings = EncodeSettings()
     generation: GenerationSettings = GenerationSettings()
+    noise: Literal["item", "scene"] = "item"
+    quality: QualitySettings | None = None
     images: ImageFormat = ImageFormat()
     limits: Limits = Limits()
     workers: WorkersSpec = WorkersSpec()
@@ -190,6 +194,13 @@ def _anchored(spec: JobSpec, folder: Path) -> JobSpec:
             adapter=anchored(spec.model.adapter) if spec.model.adapter else None,
         ),
     )
+    if spec.quality is not None:
+        metrics = spec.quality.metrics
+        models: dict[str, Any] = {
+            name: anchored(model) if (folder / model).is_dir() else model
+            for name, model in metrics.encoders.items()
+        }
+        found = replace(found, quality=replace(spec.quality, metrics=replace(metrics, **models)))
     _check_outside_catalog(found)
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -74,8 +74,10 @@ def _explain(problem: Any, kind: Any) -> str:
 
 def _names_at(kind: Any, loc: tuple[Any, ...]) -> list[str]:
     for part in loc:
-        kind = get_type_hints(kind).get(part)
-        if not is_dataclass(kind):
+        hint = get_type_hints(kind).get(part)
+        # A group that may be left out is "Group | None".
+        kind = next((one for one in (hint, *get_args(hint)) if is_dataclass(one)), None)
+        if kind is None:
             return []
     return [item.name for item in fields(kind)]
 

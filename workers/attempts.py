@@ -58,7 +58,7 @@ class AttemptBook:
     def __init__(self, policy: FailurePolicy, clock: Callable[[], float] = time.monotonic) -> None:
         self.policy = policy
         self.clock = clock
-        self._open: dict[str, tuple[Units, float]] = {}
+        self._open: dict[str, tuple[Units, float]] = {}  # until when an end means no time-out
         self._suspects: dict[str, _Suspicion] = {}
         self._starts: dict[str, int] = {}
         self._joined: dict[str, tuple[float, float]] = {}
@@ -84,10 +84,10 @@ class AttemptBook:
         innocent = tuple(unit for unit in left if unit not in self._suspects)
         return Work(groups=(*groups, innocent) if innocent else tuple(groups), condemned=condemned)
 
-    def begin(self, worker: str, units: Units) -> None:
+    def begin(self, worker: str, units: Units, batches: int = 1) -> None:
         """The worker takes units in hand; what it had before without an end, it died of."""
         self._settle(worker)
-        self._open[worker] = (units, self.clock())
+        self._open[worker] = (units, self.clock() + batches * self.policy.item_timeout_s)
 
     def end(self, worker: str) -> None:
         """The worker is alive after its attempt: whatever came out, its units kill nobody."""
@@ -111,8 +111,8 @@ class AttemptBook:
     def _settle(self, worker: str) -> None:
         if worker not in self._open:
             return
-        units, began = self._open.pop(worker)
-        hung = self.clock() - began >= self.policy.item_timeout_s
+        units, deadline = self._open.pop(worker)
+        hung = self.clock() >= deadline
         for unit in units:
             known = self._suspects.setdefault(unit, _Suspicion(size=len(units)))
             known.size = min(known.size, len(units))

@@ -10,6 +10,8 @@ from dreamcache.storage.feature_cache import FeatureCache
 from workers.context import JobContext
 
 if TYPE_CHECKING:
+    from dreamcache.gate import Gate
+    from dreamcache.generate import Generator
     from dreamcache.methods.photo import PhotoConditions
     from dreamcache.model.features import SubjectFeatures
     from dreamcache.pipeline import DreamCachePipeline
@@ -60,6 +62,25 @@ def load_references(context: JobContext, pipe: DreamCachePipeline) -> ReferenceF
 
     cache = FeatureCache(context.cache, context.base_fingerprint)
     return ReferenceFeatures(pipe.encoder(context.reference), cache, context.limits)
+
+
+def load_gate(context: JobContext, generator: Generator) -> Gate | None:
+    """The job's quality gate around its generator, on the generator's device; None for a job without one.
+
+    Raises ModelError when its encoders are not those of the plan.
+    """
+    if context.quality is None:
+        return None
+    from dreamcache.evaluate.score import Scorer
+    from dreamcache.gate import Gate
+
+    if context.quality.identity() != context.quality_identity:
+        raise ModelError(
+            "quality.metrics: this worker finds other encoders than the planner did; give all machines the same files"
+        )
+    device = str(generator.pipe.base.device)
+    scorer = Scorer(context.quality.used_metrics, device=device, limits=context.limits)
+    return Gate(generator, scorer, context.quality)
 
 
 def blank_subject(pipe: DreamCachePipeline, context: JobContext) -> SubjectFeatures:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamcache.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
+from dreamcache.quality_config import QualitySettings
 from dreamcache.records import Request
 from workers.failures import FailurePolicy
 
@@ -27,6 +28,8 @@ class JobContext:
     dtype: DType
     reference: EncodeSettings
     generation: GenerationSettings
+    quality: QualitySettings | None
+    quality_identity: str | None
     images: ImageFormat
     limits: ImageLimits
     failures: FailurePolicy

@@ -34,7 +34,8 @@ class FailurePolicy:
     """The named budgets of the table above.
 
     max_attempts: how often an item may kill its worker while it stands alone.
-    item_timeout_s: longest time for the batch an item is drawn in, and for encoding one photo.
+    item_timeout_s: longest time for the batch an item is drawn in (for each try of a quality gate), and for
+    encoding one photo.
     max_worker_deaths: of one worker in a row, with nothing finished between them.
     max_rounds: of the pipeline in a row, with nothing recorded between them.
     storage_patience_s: how long a worker asks a storage that does not answer.

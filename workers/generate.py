@@ -1,13 +1,17 @@
-"""The generator worker: holds the model and turns batches of rows, of any mix of subjects, into pixels."""
+"""The generator worker: holds the model and turns batches of rows, of any mix of subjects, into pixels.
+
+Behind a quality gate it holds the encoders of the scores too, and draws again what is not good enough.
+"""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
 from dreamcache.records import Blocked, Failed
-from workers.bootstrap import blank_subject, device_name, load_pipeline, load_references
+from workers.bootstrap import blank_subject, device_name, load_gate, load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.tables import DRAWN, NO_PIXELS
 from workers.telemetry import Telemetry
@@ -26,6 +30,10 @@ class GenerateWorker:
         pipe = load_pipeline(context)
         references = load_references(context, pipe)
         self.generator = Generator(pipe, context.generation, references.get, batch_size=context.batch_size)
+        gate = load_gate(context, self.generator)
+        self.draw, self.num_tries = (
+            (gate.generate, gate.settings.tries) if gate else (self.generator.generate, 1)
+        )
         self.device = device_name(pipe)
         self.generator.warm_up(blank_subject(pipe, context))
         self.telemetry.warmed()
@@ -40,8 +48,8 @@ class GenerateWorker:
                 message = str(verdict.error(f"item {item[:12]} of subject '{row['subject_id']}'"))
                 row.update(code=verdict.code, message=message)
             for group in work.groups:
-                with self.watch.attempt(group):
-                    outcomes = self.generator.generate([request_of(rows[item]) for item in group])
+                with self.watch.attempt(group, batches=self.num_tries):
+                    outcomes = self.draw([request_of(rows[item]) for item in group])
                 self.telemetry.drawn(outcomes)
                 for outcome in outcomes:
                     rows[outcome.item_id].update(self._columns(outcome))
@@ -49,8 +57,11 @@ class GenerateWorker:
         return pa.Table.from_pylist(list(rows.values()), schema=DRAWN)
 
     def _columns(self, outcome: Any) -> dict[str, Any]:
-        if isinstance(outcome, (Failed, Blocked)):
-            return {"code": outcome.code, "message": outcome.message, "blocked": isinstance(outcome, Blocked)}
+        if isinstance(outcome, Failed):
+            return {"code": outcome.code, "message": outcome.message}
+        quality = {"quality": asdict(outcome.quality) if outcome.quality else None}
+        if isinstance(outcome, Blocked):
+            return {"code": outcome.code, "message": outcome.message, "blocked": True, **quality}
         height, width, _ = outcome.rgb.shape
         return {
             "rgb": outcome.rgb.tobytes(),
@@ -58,4 +69,5 @@ class GenerateWorker:
             "width": width,
             "seconds": outcome.seconds,
             "device": self.device,
+            **quality,
         }

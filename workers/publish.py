@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from dreamcache.errors import ImageError
-from dreamcache.records import Blocked, Done, Failed, Outcome
+from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage import s3_client
 from dreamcache.storage.image_store import ImageStore, encode_image, stored_pixel_sha256
 from dreamcache.storage.ledger import Ledger
@@ -36,8 +36,10 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
 def _outcome(row: dict[str, Any], context: JobContext, images: ImageStore) -> Outcome:
     attempts = row["attempts"] + 1
     if row["code"] is not None:
-        kind = Blocked if row["blocked"] else Failed
-        return kind(item_id=row["item_id"], code=row["code"], message=row["message"], attempts=attempts)
+        why = {"item_id": row["item_id"], "code": row["code"], "message": row["message"]}
+        if row["blocked"]:
+            return Blocked(**why, attempts=attempts, quality=_quality(row))
+        return Failed(**why, attempts=attempts)
     try:
         return _commit(row, context, images, attempts)
     except (ImageError, ValueError) as error:
@@ -48,7 +50,10 @@ def _outcome(row: dict[str, Any], context: JobContext, images: ImageStore) -> Ou
 
 def _commit(row: dict[str, Any], context: JobContext, images: ImageStore, attempts: int) -> Done:
     rgb = np.frombuffer(row["rgb"], np.uint8).reshape(row["height"], row["width"], 3)
+    quality = _quality(row)
     tags = {name: str(row[name]) for name in ("item_id", "subject_id", "prompt", "seed")}
+    if quality is not None:
+        tags["seed"] = str(quality.seed)  # that of the try whose pixels these are
     data = encode_image(rgb, context.images, {**tags, **context.provenance})
     key = images.key_of(row["item_id"])
     if not images.commit(row["item_id"], data):
@@ -64,4 +69,9 @@ def _commit(row: dict[str, Any], context: JobContext, images: ImageStore, attemp
         attempts=attempts,
         seconds=row["seconds"],
         device=row["device"],
+        quality=quality,
     )
+
+
+def _quality(row: dict[str, Any]) -> Quality | None:
+    return Quality(**row["quality"]) if row["quality"] is not None else None

@@ -28,6 +28,16 @@ ERROR = pa.schema([("code", pa.string()), ("message", pa.string())])
 PLANNED = pa.schema([*REQUEST, ("attempts", pa.int32()), *ERROR])
 """A row to run. attempts: those made before."""
 
+QUALITY = pa.struct(
+    [
+        ("tries", pa.int32()),
+        ("seed", pa.int64()),
+        ("image_score", pa.float64()),
+        ("text_score", pa.float64()),
+    ]
+)
+"""The fields of `records.Quality`."""
+
 DRAWN = pa.schema(
     [
         *PLANNED,
@@ -37,6 +47,7 @@ DRAWN = pa.schema(
         ("seconds", pa.float64()),
         ("device", pa.string()),
         ("blocked", pa.bool_()),
+        ("quality", QUALITY),
         ("note", pa.string()),
     ]
 )
@@ -50,6 +61,7 @@ NO_PIXELS: dict[str, Any] = {
     "seconds": 0.0,
     "device": "",
     "blocked": False,
+    "quality": None,
     "note": None,
 }
 

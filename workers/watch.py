@@ -68,13 +68,16 @@ class Watch:
         return self.sort([unit]).condemned.get(unit)
 
     @contextmanager
-    def attempt(self, units: Sequence[str]) -> Iterator[None]:
-        """Units in hand. If it lasts longer than item_timeout_s, the process says where it hangs and ends."""
+    def attempt(self, units: Sequence[str], *, batches: int = 1) -> Iterator[None]:
+        """Units in hand. If it lasts longer than item_timeout_s, the process says where it hangs and ends.
+
+        batches: drawn one after the other at most, each of which may take so long.
+        """
         import ray
 
-        ray.get(self.book.begin.remote(self.worker, tuple(units)))
+        ray.get(self.book.begin.remote(self.worker, tuple(units), batches))
         # A thread of C, not Python: code that hangs may hold the interpreter.
-        faulthandler.dump_traceback_later(self.policy.item_timeout_s, exit=True, file=STDERR)
+        faulthandler.dump_traceback_later(batches * self.policy.item_timeout_s, exit=True, file=STDERR)
         try:
             yield
         finally:

@@ -19,10 +19,11 @@ ROW, LABELS, WIDE, TOP, BOTTOM = 24, 190, 420, 44, 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
-    """points: (x, y, label of the point), in order of x."""
+    """points: (x, y, label of the point), in order of x. bars: (low, high) around each y, or none at all."""
 
     name: str
     points: Sequence[tuple[float, float, str]]
+    bars: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +81,9 @@ def curve_chart(title: str, curves: Sequence[Curve], *, across: str, up: str) ->
     """Lines with dots; `across` and `up` name the axes."""
     left, right, top, bottom = 80, 560, 70, 380
     xs = _axis([x for curve in curves for x, _, _ in curve.points], left, right)
-    ys = _axis([y for curve in curves for _, y, _ in curve.points], bottom, top)
+    heights = [y for curve in curves for _, y, _ in curve.points]
+    heights += [end for curve in curves for bar in curve.bars for end in bar]
+    ys = _axis(heights, bottom, top)
     colours = {curve.name: COLOURS[i % len(COLOURS)] for i, curve in enumerate(curves)}
     parts = [_title(title), *_legend(colours, TOP - 4), *_vertical_ticks(xs, top, bottom)]
     for tick in ys.ticks():
@@ -95,6 +98,8 @@ def curve_chart(title: str, curves: Sequence[Curve], *, across: str, up: str) ->
     for curve in curves:
         colour = colours[curve.name]
         places = [(xs.at(x), ys.at(y)) for x, y, _ in curve.points]
+        for (x, _), (low, high) in zip(places, curve.bars, strict=False):
+            parts.append(_line(x, ys.at(low), x, ys.at(high), colour, 1.5))
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for (x, y), (_, _, label) in zip(places, curve.points, strict=True):

@@ -30,7 +30,7 @@ MINI_NOTE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """What the report says besides its numbers. links: title -> address relative to the report."""
+    """What the report says besides its numbers. links, pictures: title -> address relative to the report."""
 
     name: str
     metrics: MetricSettings
@@ -38,6 +38,7 @@ class Told:
     is_dreambench: bool = False
     notes: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
 
 def markdown(summary: Summary, told: Told) -> str:
@@ -47,6 +48,7 @@ def markdown(summary: Summary, told: Told) -> str:
     if not told.metrics.are_the_papers:
         parts.append(NOT_COMPARABLE + (f" {MINI_NOTE}" if told.metrics.clip == "mini" else ""))
     parts += list(told.notes)
+    parts += [f"![{title}]({address})" for title, address in told.pictures.items()]
     parts.append(
         f"Means over subjects, with {told.level:.0%} bootstrap intervals over subjects. Higher is better."
     )

@@ -56,11 +56,12 @@ class Scorer:
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """One score per request, in order."""
-        return [self._score(request) for request in requests]
+        return [self.score_one(request) for request in requests]
 
-    def _score(self, request: ScoreRequest) -> Score:
+    def score_one(self, request: ScoreRequest, picture: Image.Image | None = None) -> Score:
+        """picture: the image itself, where it lies nowhere yet; `request.image` is then only its name."""
         try:
-            return self._measure(request)
+            return self._measure(request, picture)
         except NO_ITEMS_FAULT:
             raise
         except DreamCacheError as error:
@@ -69,10 +70,13 @@ class Scorer:
             message = f"image '{request.image}': {type(error).__name__}: {str(error)[:300]}"
             return Score(score_id=request.score_id, code="score_error", message=message)
 
-    def _measure(self, request: ScoreRequest) -> Score:
+    def _measure(self, request: ScoreRequest, picture: Image.Image | None) -> Score:
         real, unreadable = self._real_photos(request)
-        where = f"subject '{request.subject_id}': image '{request.image}'"
-        made = self._look(request.image, request.mask, request.class_name, where)
+        if picture is None:
+            where = f"subject '{request.subject_id}': image '{request.image}'"
+            made = self._look(request.image, request.mask, request.class_name, where)
+        else:
+            made = self._see(picture, None, request.class_name)
         cut = [photo.segment for photo in real if photo.segment is not None]
         values: dict[str, float | None] = {}
         for name in self.encoders:
@@ -128,6 +132,9 @@ class Scorer:
         if mask_uri:
             data = read_photo(mask_uri, f"{where}: mask", self.limits)
             mask = decode_mask(data, where=f"{where}: mask", limits=self.limits, size=picture.size)
+        return self._see(picture, mask, class_name)
+
+    def _see(self, picture: Image.Image, mask: Image.Image | None, class_name: str) -> Seen:
         whole = self._embed(_on_white(picture))
         if self.cutter is None:
             return Seen(whole=whole, segment=None, reason=None)

@@ -22,13 +22,13 @@ import pyarrow.compute as pc
 
 from dreamcache import keys
 from dreamcache.errors import StorageError
-from dreamcache.records import Blocked, Done, Failed, Outcome
+from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.filesystem import store_for
 from dreamcache.storage.pruned import Pruned
 from dreamcache.storage.sealed import seal, unseal
 from dreamcache.storage.store import ObjectInfo, join
 
-SCHEMA_VERSION = "dreamcache.ledger/1"
+SCHEMA_VERSION = "dreamcache.ledger/2"
 READERS = 16
 MAX_LISTINGS = 20
 LEDGER_SCHEMA = pa.schema(
@@ -45,31 +45,39 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("pixel_sha256", pa.string()),
         pa.field("seconds", pa.float64()),
         pa.field("device", pa.string()),
+        pa.field("tries", pa.int32()),
+        pa.field("seed", pa.int64()),
+        pa.field("image_score", pa.float64()),
+        pa.field("text_score", pa.float64()),
         pa.field("recorded_at", pa.timestamp("us", tz="UTC"), nullable=False),
     ]
 )
 STATUS_ORDER = ("failed", "blocked", "done")
 _OF_DONE = ("key", "width", "height", "num_bytes", "pixel_sha256", "seconds", "device")
+_OF_QUALITY = ("tries", "seed", "image_score", "text_score")
 
 
 def to_row(outcome: Outcome, recorded_at: datetime | None = None) -> dict[str, Any]:
     """An outcome's row of LEDGER_SCHEMA, null where its kind has no such column; time: now, if not given."""
     row: dict[str, Any] = {name: getattr(outcome, name, None) for name in LEDGER_SCHEMA.names}
     row["recorded_at"] = recorded_at or datetime.now(UTC)
+    row |= {name: getattr(getattr(outcome, "quality", None), name, None) for name in _OF_QUALITY}
     return row
 
 
 def from_row(row: Mapping[str, Any]) -> Outcome:
     """The outcome of a row. ValueError for an unknown status."""
-    if row["status"] == "done":
-        return Done(
-            item_id=row["item_id"], attempts=row["attempts"], **{name: row[name] for name in _OF_DONE}
-        )
-    kinds: dict[str, type[Blocked | Failed]] = {"blocked": Blocked, "failed": Failed}
-    kind = kinds.get(row["status"])
-    if kind is None:
-        raise ValueError(f"status must be one of {', '.join(STATUS_ORDER)}, got {row['status']!r}")
-    return kind(item_id=row["item_id"], code=row["code"], message=row["message"], attempts=row["attempts"])
+    common: dict[str, Any] = {"item_id": row["item_id"], "attempts": row["attempts"]}
+    why = {"code": row["code"], "message": row["message"]}
+    quality = Quality(**{name: row[name] for name in _OF_QUALITY}) if row["tries"] is not None else None
+    match row["status"]:
+        case "done":
+            return Done(**common, **{name: row[name] for name in _OF_DONE}, quality=quality)
+        case "blocked":
+            return Blocked(**common, **why, quality=quality)
+        case "failed":
+            return Failed(**common, **why)
+    raise ValueError(f"status must be one of {', '.join(STATUS_ORDER)}, got {row['status']!r}")
 
 
 class Ledger:

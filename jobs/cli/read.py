@@ -115,13 +115,17 @@ def replay(
     save: Annotated[
         str | None, typer.Option(help="Folder or s3:// URI for the replayed image and a side by side.")
     ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(help="A PNG to write: where each place of the adapter looked in the reference."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make one image again from its record, here, and compare. Exit code 1 if it differs by more than 1/255."""
     from jobs.output.replay import BOUND
     from jobs.output.replay import replay as replay_item
 
-    done = replay_item(output_of(output), item, save=save)
+    done = replay_item(output_of(output), item, save=save, attention=attention)
     if as_json:
         print_json(done.as_dict())
     else:

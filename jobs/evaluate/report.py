@@ -1,6 +1,6 @@
 """Writes an evaluation's report: tables first, charts, then report.md and report.json, which say that it is whole.
 
-    images.parquet  subjects.parquet  table.parquet  plots/*.svg  [sweep.json  sheet.jpg]  report.md  report.json
+    images.parquet  subjects.parquet  table.parquet  plots/*.svg  [sweep.parquet  sheet-*.jpg]  report.md  report.json
 
 Knows the output folder; the numbers come from `dreamcache.evaluate`.
 """
@@ -26,6 +26,7 @@ from dreamcache.evaluate.report import (
 from dreamcache.evaluate.summary import ScoredImage, Summary
 from dreamcache.storage.filesystem import join, store_for
 from jobs.evaluate.spec import EvalSpec
+from jobs.evaluate.sweep import SweepReport
 from jobs.output.folder import json_bytes
 
 
@@ -43,14 +44,24 @@ def write_report(
     write("table.parquet", _parquet(methods_table(summary)))
     for name, svg in charts(summary).items():
         write(f"plots/{name}", svg.encode())
-    notes, links, chosen = _notes(spec, bench), _links(spec), None
+    notes, chosen = _notes(spec, bench), None
+    pictures: dict[str, str] = {}
+    if spec.sweep is not None:
+        sweep = SweepReport(spec, spec.sweep, summary)
+        notes, chosen = (*notes, sweep.note), sweep.chosen.name if sweep.chosen else None
+        write("sweep.parquet", _parquet(sweep.table()))
+        for name, svg in sweep.charts().items():
+            write(pictures.setdefault(name.removesuffix(".svg"), f"plots/{name}"), svg.encode())
+        for name, jpeg in sweep.sheets():
+            write(pictures.setdefault(name.removesuffix(".jpg"), name), jpeg)
     told = Told(
         name=spec.name,
         metrics=spec.metrics,
         level=spec.bootstrap.level,
         is_dreambench=bench is not None,
         notes=notes,
-        links=links,
+        links=_links(spec),
+        pictures=pictures,
     )
     write("report.md", markdown(summary, told).encode())
     rows = [method_row(mean, summary.metrics) for mean in summary.methods]

@@ -78,12 +78,30 @@ class MethodSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """One place of the grid."""
+
+    guidance: Literal["combined", "joint"]
+    scale: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.guidance} {self.scale:g}"
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """Keys of the job file. The noise is the scene's, so that a row of pictures differs by the scale alone."""
+        name = "image_scale" if self.guidance == "combined" else "text_scale"
+        return {"noise": "scene", "generation": {"guidance": self.guidance, name: self.scale}}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SweepSpec:
-    """A grid of guidance (Supp fig. S5): one job per scale, all with one feature cache.
+    """A grid of guidance (Supp fig. S5): one job per scale, all with one feature cache and the same noise.
 
     combined: image scales, at the run's own text_scale. joint: values of joint guidance's one scale.
     The chosen setting has the highest `image_metric` among those whose `text_metric` is at most `within` below the
-    grid's best. sheet: subjects and prompts shown in the contact sheet.
+    grid's best. sheet: subjects shown in a contact sheet.
     """
 
     combined: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -100,6 +118,13 @@ class SweepSpec:
             raise ValueError("combined and joint must have at least two scales together")
         if self.within < 0 or self.sheet < 1:
             raise ValueError("within must be 0 or more, and sheet at least 1")
+        if len(set(self.settings())) < len(self.combined) + len(self.joint):
+            raise ValueError("combined and joint must have each scale once")
+
+    def settings(self) -> tuple[Setting, ...]:
+        """The grid, in the order of the report."""
+        combined = (Setting(guidance="combined", scale=scale) for scale in self.combined)
+        return (*combined, *(Setting(guidance="joint", scale=scale) for scale in self.joint))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,12 +166,15 @@ class EvalSpec:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", self.name):
             raise ValueError(f"name must be 1-60 letters, digits, '.', '_' or '-', got {self.name!r}")
+        if bool(self.methods) == (self.sweep is not None):
+            raise ValueError("an evaluation must have either methods or a sweep")
         if self.sweep is not None:
-            raise ValueError(
-                "sweep is not built yet: curves, contact sheet and choice are missing; leave it out"
-            )
-        if not self.methods:
-            raise ValueError("an evaluation must have methods")
+            asked = (self.sweep.image_metric, self.sweep.text_metric)
+            missing = [metric for metric in asked if metric not in self.metrics.metrics]
+            if missing:
+                raise ValueError(
+                    f"metrics must have the encoder and segmenter of sweep's {', '.join(missing)}"
+                )
         slugs = [method.slug for method in self.methods]
         if len(set(slugs)) < len(slugs):
             raise ValueError(f"methods must have different names, got {', '.join(slugs)}")
@@ -155,12 +183,7 @@ class EvalSpec:
         """The methods, or one for each setting of the sweep."""
         if self.sweep is None:
             return self.methods
-        grid = [("combined", "image_scale", scale) for scale in self.sweep.combined]
-        grid += [("joint", "text_scale", scale) for scale in self.sweep.joint]
-        return tuple(
-            MethodSpec(name=f"{mode} {scale:g}", run={"generation": {"guidance": mode, name: scale}})
-            for mode, name, scale in grid
-        )
+        return tuple(MethodSpec(name=setting.name, run=setting.run) for setting in self.sweep.settings())
 
     def job_of(self, method: MethodSpec) -> JobSpec:
         """The job whose images are this method's. Raises SpecError naming every broken rule."""

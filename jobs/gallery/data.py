@@ -25,12 +25,15 @@ ITEM_COLUMNS = (
     "message",
     "width",
     "height",
+    "image_score",
+    "text_score",
+    "tries",
 )
 SUBJECT_COLUMNS = ("class_name", "image")
 # Written by the job itself and of no use to the eye; every further column is an attribute of the catalog.
 JOB_COLUMNS = frozenset({
     *ITEM_COLUMNS, *SUBJECT_COLUMNS, "reference_id", "cache_key", "mask", "num_bytes", "pixel_sha256",
-    "attempts", "seconds", "device", "uri",
+    "attempts", "seconds", "device", "uri", "verdict",
 })  # fmt: skip
 
 
@@ -63,9 +66,17 @@ def _payload(items: pa.Table, references: Mapping[str, str]) -> dict[str, Any]:
                 str(row["item_id"]), number, texts.of(_text(row.get("prompt"))), row.get("sample"),
                 _text(row.get("seed")), _text(row["status"]), quote(_text(row.get("key"))),
                 texts.of(_text(row.get("code"))), texts.of(_text(row.get("message"))),
-                row.get("width"), row.get("height"),
+                row.get("width"), row.get("height"), _quality(row),
             ])  # fmt: skip
     return {"subjects": about, "texts": texts.values(), "items": rows}
+
+
+def _quality(row: Mapping[str, Any]) -> list[Any] | None:
+    """[image score, text score, tries] of a job with a quality gate."""
+    if row.get("tries") is None:
+        return None
+    scores = [row.get("image_score"), row.get("text_score")]
+    return [*(None if score is None else round(score, 4) for score in scores), row["tries"]]
 
 
 def _subject(

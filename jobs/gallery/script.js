@@ -21,9 +21,11 @@ function readData() {
     words: [id, className, ...attributes.map((pair) => pair[1])].join("\n").toLowerCase(),
   }));
   const words = raw.texts.map((text) => text.toLowerCase());
-  const items = raw.items.map(([id, subject, prompt, sample, seed, status, key, code, message, width, height]) => ({
+  const items = raw.items.map(([id, subject, prompt, sample, seed, status, key, code, message, width, height,
+    quality]) => ({
     id, subject: subjects[subject], prompt: raw.texts[prompt], promptWords: words[prompt], sample, seed, status,
     url: key ? "../" + key : "", code: raw.texts[code], message: raw.texts[message], width, height,
+    quality: quality ? { image: quality[0], text: quality[1], tries: quality[2] } : null,
   }));
   for (const item of items) {
     item.subject.total += 1;
@@ -146,7 +148,13 @@ function drawCard(item, place) {
   const caption = make("figcaption", "", item.prompt);
   caption.title = item.prompt;
   card.append(button, caption);
+  if (item.quality) card.append(make("p", "scores", describeQuality(item.quality)));
   return card;
+}
+
+function describeQuality({ image, text, tries }) {
+  const score = (name, value) => (value === null ? [] : [`${name} ${value.toFixed(3)}`]);
+  return [...score("image", image), ...score("text", text), tries === 1 ? "1 try" : `${tries} tries`].join(" · ");
 }
 
 function start() {

@@ -34,12 +34,17 @@ MANIFEST_COLUMNS = [
     ("pixel_sha256", pa.string()),
     ("seconds", pa.float64()),
     ("device", pa.string()),
+    ("tries", pa.int32()),
+    ("image_score", pa.float64()),
+    ("text_score", pa.float64()),
+    ("verdict", pa.string()),
     ("reference_id", pa.string()),
     ("cache_key", pa.string()),
     ("image", pa.string()),
     ("mask", pa.string()),
 ]
-"""`image` is the reference photo's URI, `uri` the made image's; status is done, blocked, failed or pending."""
+"""`image` is the reference photo's URI, `uri` the made image's; status is done, blocked, failed or pending. seed: of
+the pixels; behind a quality gate that of the try kept. verdict: passed or rejected by the gate, null without one."""
 
 _FROM_PLAN = (
     "item_id",
@@ -47,7 +52,6 @@ _FROM_PLAN = (
     "class_name",
     "prompt",
     "sample",
-    "seed",
     "reference_id",
     "cache_key",
     "image",
@@ -63,8 +67,21 @@ _FROM_RECORD = (
     "pixel_sha256",
     "seconds",
     "device",
+    "tries",
+    "image_score",
+    "text_score",
 )
-HARDLY_REPEATING = ("item_id", "seed", "key", "uri", "num_bytes", "pixel_sha256", "seconds")
+HARDLY_REPEATING = (
+    "item_id",
+    "seed",
+    "key",
+    "uri",
+    "num_bytes",
+    "pixel_sha256",
+    "seconds",
+    "image_score",
+    "text_score",
+)
 """Columns for which a dictionary would be wasted work."""
 
 
@@ -125,6 +142,9 @@ def build_manifest(window: Window, attributes: Sequence[str], output: str) -> pa
     planned, records = window.planned, window.records
     columns: dict[str, Any] = {name: planned[name] for name in _FROM_PLAN}
     columns |= {name: records[name] for name in _FROM_RECORD}
+    columns["seed"] = pc.coalesce(records["seed"], planned["seed"])
+    verdict = pc.if_else(pc.equal(records["status"], "done"), "passed", "rejected")
+    columns["verdict"] = pc.if_else(pc.is_valid(records["tries"]), verdict, pa.scalar(None, pa.string()))
     columns["status"] = pc.fill_null(records["status"], "pending")
     columns["attempts"] = pc.fill_null(records["attempts"], 0)
     columns["uri"] = pc.binary_join_element_wise(output.rstrip("/"), records["key"], "/")

@@ -11,7 +11,7 @@ import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,9 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
+from dreamcache.config import EncodeSettings
 from dreamcache.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
 from dreamcache.methods import describe_method
 from dreamcache.photos import read_photo
@@ -30,6 +32,7 @@ from dreamcache.records import Reference, Request, item_id
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
+from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
 from jobs.spec import JobSpec, parse_spec
 from workers.context import request_of
@@ -48,6 +51,7 @@ class Replay:
     """How near the replayed image is. max_difference: of any channel, of 255; differing: share of pixels, 0 to 1.
 
     features: "photo" when the reference was encoded again, "cache" when the photo is gone or another one by now.
+    try_number: of the try that a quality gate has kept, counted from 0.
     """
 
     item_id: str
@@ -58,6 +62,7 @@ class Replay:
     mean_difference: float
     differing: float
     features: str
+    try_number: int
     device: str
     saved: list[str]
 
@@ -69,9 +74,9 @@ class Replay:
         return {**asdict(self), "bound": BOUND, "within_bound": self.within_bound}
 
 
-def replay(output: str, item: str, *, save: str | None = None) -> Replay:
+def replay(output: str, item: str, *, save: str | None = None, attention: str | None = None) -> Replay:
     """Makes item `item` (an id or its first digits) of the job at `output` again. save: folder or s3:// URI for the
-    replayed image and a side by side.
+    replayed image and a side by side. attention: path or s3:// URI of a PNG that shows where each place looked.
 
     Raises DreamCacheError: no such item, no stored image, or a model, job file or photo that are not the record's.
     """
@@ -89,10 +94,18 @@ def replay(output: str, item: str, *, save: str | None = None) -> Replay:
         ) from None
     base, adapter = _models_of(spec, folder)
     _check_id(spec, row, adapter)
+    request, try_number = _kept_try(spec, request_of(row), read_metadata(stored))
     with _pipeline(spec) as pipe:
-        features, source = _features(spec, request_of(row), base, adapter, pipe)
-        rgb = _draw(spec, request_of(row), features, pipe)
+        features, source = _features(spec, request, base, adapter, pipe)
+        rgb = _draw(spec, request, features, pipe)
         device = str(pipe.base.device)
+        if attention is not None:
+            _check_photo(spec, request)
+            picture = attention_png(spec, request, _reference(spec, base, adapter), pipe)
+    saved = []
+    if attention is not None:
+        store_for(attention).write(attention, picture)
+        saved.append(attention)
     again = encode_image(rgb, spec.images, read_metadata(stored))
     before, now = decode_image(stored), decode_image(again)
     distance = np.abs(before.astype(np.int16) - now.astype(np.int16)) if before.shape == now.shape else None
@@ -107,8 +120,10 @@ def replay(output: str, item: str, *, save: str | None = None) -> Replay:
         mean_difference=round(float(distance.mean()), 4),
         differing=round(float((distance.max(axis=2) > 0).mean()), 6),
         features=source,
+        try_number=try_number,
         device=device,
-        saved=_save(save, row["item_id"], spec.images.extension, again, before, now) if save else [],
+        saved=saved
+        + (_save(save, row["item_id"], spec.images.extension, again, before, now) if save else []),
     )
 
 
@@ -167,12 +182,28 @@ def _check_id(spec: JobSpec, row: dict[str, Any], adapter: AdapterInfo) -> None:
         adapter_fingerprint=adapter.fingerprint,
         settings=spec.generation,
         image_format=spec.images,
+        noise=spec.noise,
+        quality=spec.quality.identity() if spec.quality else None,
     )
     if now != row["item_id"]:
         raise ModelError(
             f"item {row['item_id'][:12]}: job.yaml and model of now would make {now[:12]} of its plan row; settings, "
             f"adapter or version of dreamcache have changed since"
         )
+
+
+def _kept_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tuple[Request, int]:
+    """(the request with the seed of the image that was kept, the number of that try): the image's own file tells."""
+    kept = metadata.get("seed")
+    if spec.quality is None or kept is None:
+        return request, 0
+    for number in range(spec.quality.tries):
+        seed = keys.seed_of_try(request.seed, number)
+        if str(seed) == kept:
+            return replace(request, seed=seed), number
+    raise ImageError(
+        f"item {request.item_id[:12]}: its image names seed {kept}, which is none of its {spec.quality.tries} tries'"
+    )
 
 
 @contextmanager
@@ -211,7 +242,7 @@ def _features(
     if spec.method != "dreamcache":  # nothing of the others is cached: the photo must be the record's
         _check_photo(spec, request)
         return PhotoConditions(pipe, spec.limits).get(request), "photo"
-    reference = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
+    reference = _reference(spec, base, adapter)
     try:
         _check_photo(spec, request)
         with tempfile.TemporaryDirectory(prefix="dreamcache-replay-") as place:
@@ -227,6 +258,10 @@ def _features(
                 f"{error}; and the feature cache has nothing of it either", code=error.code
             ) from error
         return SubjectFeatures.from_stored(kept), "cache"
+
+
+def _reference(spec: JobSpec, base: BaseInfo, adapter: AdapterInfo) -> EncodeSettings:
+    return spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
 
 
 def _check_photo(spec: JobSpec, request: Request) -> None:

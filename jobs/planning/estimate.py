@@ -137,7 +137,7 @@ def estimate(
         eta_seconds=eta,
         gpu_hours=gpu,
         cpu_hours=cpu,
-        note=note,
+        note="; ".join(text for text in (note, _gate_note(spec)) if text),
     )
 
 
@@ -285,6 +285,15 @@ def _time(
     )
     gpu_hours, cpu_hours = ((eta[0] * n / 3600, eta[1] * n / 3600) for n in (gpus, cpus))
     return eta, gpu_hours, cpu_hours, note
+
+
+def _gate_note(spec: JobSpec) -> str:
+    if spec.quality is None:
+        return ""
+    most = "each" if spec.quality.keep == "best" else "at most"
+    return (
+        f"one try of every item is counted; quality.tries is {spec.quality.tries} {most}, scoring not counted"
+    )
 
 
 def _clock(seconds: float) -> str:

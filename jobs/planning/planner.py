@@ -25,7 +25,14 @@ from dreamcache.config import EncodeSettings, ImageLimits
 from dreamcache.errors import ImageError, SpecError
 from dreamcache.methods import describe_method
 from dreamcache.photos import read_photo
-from dreamcache.records import Reference, Subject, features_template, item_template
+from dreamcache.records import (
+    Reference,
+    Subject,
+    features_template,
+    gated_template,
+    item_template,
+    scene_template,
+)
 from jobs.planning.catalog import BadRow, read_catalog
 from jobs.planning.files import PlanFiles
 from jobs.planning.prompts import TemplateError, fill
@@ -105,8 +112,14 @@ class _Writing:
             adapter_fingerprint=adapter.fingerprint,
             settings=spec.generation,
             image_format=spec.images,
+            noise=spec.noise,
         )
-        self.rows = PlanRows(template, spec.samples)
+        self.rows = PlanRows(
+            template,
+            spec.samples,
+            scene=scene_template(spec.seed) if spec.noise == "scene" else None,
+            gated=gated_template(spec.quality.identity()) if spec.quality else None,
+        )
         self.features = lru_cache(maxsize=256)(
             lambda class_name: features_template(base.fingerprint, reference, class_name)
         )

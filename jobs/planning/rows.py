@@ -8,6 +8,7 @@ Knows the plan's columns and how an item's id is made; knows nothing of catalogs
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from hashlib import sha256
 
 import numpy as np
@@ -32,9 +33,18 @@ Prompt = tuple[str, str | None, str | None]
 class PlanRows:
     """Rows of a plan, added subject by subject and taken as one table."""
 
-    def __init__(self, template: keys.Template, samples: int) -> None:
-        """template: `records.item_template` of the job."""
+    def __init__(
+        self,
+        template: keys.Template,
+        samples: int,
+        *,
+        scene: keys.Template | None = None,
+        gated: keys.Template | None = None,
+    ) -> None:
+        """template: `records.item_template` of the job; scene, gated: `records.scene_template` and `gated_template`,
+        where the job asks for them."""
         self._between = template.between
+        self._scene, self._gated = scene, gated
         self._samples = samples
         self._clear()
 
@@ -43,8 +53,8 @@ class PlanRows:
         self._prompts: dict[str, list[str | None]] = {name: [] for name in OF_PROMPT}
         self._prompts_of_subject: list[int] = []
         self._rows_of_prompt: list[int] = []
-        self._seeded: list[bool] = []
         self._digests: list[bytes] = []
+        self._seeding: list[bytes] = []  # the digests whose first bits are the seeds
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -65,10 +75,16 @@ class PlanRows:
         start += keys.canonical_json(cache_key) + before_prompt
         end = before_subject + keys.canonical_json(subject.subject_id) + end
         for text, code, message in prompts:
-            self._add_prompt(text, code, message, rows=self._samples, seeded=True)
+            self._add_prompt(text, code, message, rows=self._samples)
             head = start + keys.canonical_json(text) + before_sample
             for sample in range(self._samples):
-                self._digests.append(sha256(f"{head}{sample}{end}".encode()).digest())
+                own = seeding = sha256(f"{head}{sample}{end}".encode()).digest()
+                if self._scene is not None:
+                    seeding = _digest(self._scene.key(prompt=text, sample=sample, subject=subject.subject_id))
+                if self._gated is not None:
+                    own = _digest(self._gated.key(item=own.hex()))
+                self._digests.append(own)
+                self._seeding.append(seeding)
 
     def add_bad(self, bad: BadRow) -> None:
         """One row that says what is wrong with a row of the catalog."""
@@ -78,24 +94,22 @@ class PlanRows:
         empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
         self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}"})
         self._prompts_of_subject.append(1)
-        self._add_prompt("", bad.code, bad.message, rows=1, seeded=False)
-        self._digests.append(bytes.fromhex(ident))
+        self._add_prompt("", bad.code, bad.message, rows=1)
+        self._digests.append(_digest(ident))
+        self._seeding.append(bytes(ITEM_BYTES))
 
     def _add_subject(self, **values: str | None) -> None:
         for name, value in values.items():
             self._subjects[name].append(value)
 
-    def _add_prompt(
-        self, text: str, code: str | None, message: str | None, *, rows: int, seeded: bool
-    ) -> None:
+    def _add_prompt(self, text: str, code: str | None, message: str | None, *, rows: int) -> None:
         for name, value in zip(OF_PROMPT, (text, code, message), strict=True):
             self._prompts[name].append(value)
         self._rows_of_prompt.append(rows)
-        self._seeded.append(seeded)
 
     def take(self) -> tuple[pa.Table, int]:
         """(the rows added since the last call, in PLAN_SCHEMA, and the sum of their ids as numbers)."""
-        digests = np.frombuffer(b"".join(self._digests), dtype=np.uint8).reshape(-1, ITEM_BYTES)
+        digests = _joined(self._digests)
         rows = np.array(self._rows_of_prompt, dtype=np.int64)
         prompt_of_row = np.repeat(np.arange(len(rows)), rows)
         subject_of_row = np.repeat(np.arange(len(self._prompts_of_subject)), self._prompts_of_subject)[
@@ -114,9 +128,18 @@ class PlanRows:
             (np.arange(len(prompt_of_row)) - first_row[prompt_of_row]).astype(np.int32)
         )
         columns["item_id"] = _hex(digests)
-        columns["seed"] = pa.array(np.where(np.array(self._seeded, bool)[prompt_of_row], _seeds(digests), 0))
+        columns["seed"] = pa.array(_seeds(_joined(self._seeding)))
         self._clear()
         return pa.table([columns[name] for name in PLAN_SCHEMA.names], schema=PLAN_SCHEMA), _sum(digests)
+
+
+def _digest(ident: str) -> bytes:
+    return bytes.fromhex(ident)
+
+
+def _joined(digests: Iterable[bytes]) -> NDArray[np.uint8]:
+    """[n, 32]"""
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, ITEM_BYTES)
 
 
 def _hex(digests: NDArray[np.uint8]) -> pa.Array:

@@ -123,6 +123,8 @@ def _context(spec: JobSpec, made_plan: Plan) -> JobContext:
         dtype=spec.model.dtype,
         reference=made_plan.reference,
         generation=spec.generation,
+        quality=spec.quality,
+        quality_identity=spec.quality.identity() if spec.quality else None,
         images=spec.images,
         limits=spec.limits,
         failures=spec.failures,

@@ -84,6 +84,12 @@ def test_items_carry_what_the_card_shows() -> None:
     assert [loaded["texts"][lost[7]], loaded["texts"][lost[8]]] == ["bad_image", "photo: empty"]
 
 
+def test_scores_of_a_quality_gate_go_with_their_item() -> None:
+    gated = {"tries": 2, "image_score": 0.81234, "text_score": None, "verdict": "passed"}
+    kept, free = payload(build([row(0, **gated), row(1, **dict.fromkeys(gated))]))["items"]
+    assert (kept[11], free[11]) == ([0.8123, None, 2], None)
+
+
 def test_pending_items_and_renamed_columns() -> None:
     extra = {"uri": "s3://bucket/x.png", "catalog_status": "in stock", "catalog_no": "7"}
     files = build([row(0, status="pending", key=None, **extra)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dreamcache.errors import SpecError
-from dreamcache.records import Blocked, Done, Failed, Outcome
+from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_row
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts, build_manifest, column_names, count
@@ -58,6 +59,27 @@ def test_every_planned_item_has_one_row(make_spec: MakeSpec) -> None:
     assert (rows[1]["uri"], rows[1]["code"], rows[1]["message"]) == (None, "bad_image", "broken")
     assert (counts.done, counts.failed, counts.blocked, counts.pending) == (1, 1, 1, 1)
     assert (counts.total, counts.orphaned) == (4, 1)
+
+
+def test_what_a_quality_gate_saw(make_spec: MakeSpec) -> None:
+    made = plan(make_spec(CATALOG))
+    kept, lost, third, _ = outcomes_of(ids_of(made))
+    kept = replace(kept, quality=Quality(tries=2, seed=7, image_score=0.5, text_score=None))
+    lost = Blocked(
+        item_id=lost.item_id,
+        code="low_quality",
+        message="m",
+        quality=Quality(tries=4, seed=8, image_score=0.1),
+    )
+    rows = manifest_of(made, [kept, lost, third], "out")[0].to_pylist()
+    names = ("tries", "image_score", "text_score", "verdict")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        (2, 0.5, None, "passed"),
+        (4, 0.1, None, "rejected"),
+        (None, None, None, None),
+        (None, None, None, None),
+    ]
+    assert [row["seed"] for row in rows] == [7, 8, *made.table["seed"].to_pylist()[2:]]
 
 
 def test_catalog_columns_follow_ours(make_spec: MakeSpec) -> None:

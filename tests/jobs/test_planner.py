@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from dreamcache import keys
 from dreamcache.config import GenerationSettings, ImageFormat
 from dreamcache.errors import ModelError, SpecError
-from dreamcache.records import Subject, item_id, item_template
+from dreamcache.records import Subject, gated_template, item_id, item_template
 from jobs.planning.planner import plan
 from jobs.planning.rows import PlanRows
 from jobs.spec import JobSpec, dump_spec
@@ -108,10 +108,37 @@ def test_ids_made_by_column_are_the_records_own(subject_id: str, prompt: str, sa
     assert sum_of_ids == sum(int(ident, 16) for ident in ids)
 
 
+def test_a_gate_makes_other_items_that_begin_with_the_same_seed(make_spec: MakeSpec) -> None:
+    catalog = "subject_id,image\na,a.png\n,b.png\n"  # the second row is bad and has no seed
+    gate = {"min_text": 0.1, "metrics": {"clip": "mini"}}
+    free, gated = (plan(make_spec(catalog, **more)).table.to_pylist() for more in ({}, {"quality": gate}))
+    quality = make_spec(catalog, quality=gate).quality
+    assert quality is not None
+    template = gated_template(quality.identity())
+    assert free[2]["code"] and free[2]["seed"] == 0
+    for before, after in zip(free, gated, strict=True):
+        assert after["seed"] == before["seed"]
+        bad = before["code"] is not None
+        assert after["item_id"] == (before["item_id"] if bad else template.key(item=before["item_id"]))
+    assert sum(row["code"] is None for row in free) == 2
+
+
 def test_the_same_work_has_the_same_name(make_spec: MakeSpec) -> None:
     name = plan(make_spec()).fingerprint
     assert plan(make_spec("subject_id,image\nb,b.png\na,a.png\n")).fingerprint == name
     assert plan(make_spec("subject_id,image\na,a.png\n")).fingerprint != name
+
+
+def test_the_noise_of_a_scene_is_the_same_for_all_settings(make_spec: MakeSpec) -> None:
+    def seeds(**changes: Any) -> list[int]:
+        found: list[int] = plan(make_spec(**changes)).table["seed"].to_pylist()
+        return found
+
+    weak, strong = ({"generation": {"image_scale": scale}} for scale in (0.5, 2.0))
+    assert seeds(noise="scene", **weak) == seeds(noise="scene", **strong)
+    assert len(set(seeds(noise="scene"))) == 4
+    assert not set(seeds(noise="scene")) & set(seeds(noise="scene", seed=1))
+    assert not set(seeds(**weak)) & set(seeds(**strong))
 
 
 KEEPS_IDS: dict[str, dict[str, Any]] = {

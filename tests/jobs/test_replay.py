@@ -69,6 +69,17 @@ def test_the_same_pixels_come_again(made: tuple[Path, list[str]], tmp_path: Path
             assert image.size == (3 * 128, 128)
 
 
+def test_where_the_places_looked_is_a_picture(made: tuple[Path, list[str]], tmp_path: Path) -> None:
+    folder, items = made
+    picture = tmp_path / "attention.png"
+    done = replay(str(folder / "output"), items[1], attention=str(picture))
+    assert (done.max_difference, done.saved) == (0, [str(picture)])
+    with Image.open(picture) as image:
+        assert (
+            image.height == 16 + 192 + 6 and image.width > 5 * 192
+        )  # image, reference, places and their mean
+
+
 def test_an_image_that_was_changed_is_told(job: tuple[Path, list[str]]) -> None:
     folder, items = job
     path = next((folder / "output" / "images").rglob(f"{items[1]}.png"))

@@ -34,6 +34,8 @@ def write(folder: Path, **changes: Any) -> Path:
         ({"generation": {"num_inference_steps": 0}}, "num_inference_steps must be from 1 to 999, got 0"),
         ({"generation": {"scheduler": "dddim"}}, "generation.scheduler: Input should be 'ddim'"),
         ({"generation": {"height": 100}}, "height must be 0 or a multiple of 8 pixels, got 100"),
+        ({"quality": {"min_imag": 0.5}}, "'quality.min_imag' (did you mean 'min_image'?)"),
+        ({"quality": {"keep": "best"}}, "quality: min_image or min_text must be given"),
         ({"workers": {"batch_size": 0}}, "batch_size must be at least 1, got 0"),
     ],
 )
@@ -111,4 +113,13 @@ def test_overrides_change_single_settings(tmp_path: Path) -> None:
 
 def test_a_dumped_spec_reads_back_equal(tmp_path: Path) -> None:
     spec = load_spec(write(tmp_path, columns={"image": "photo"}, class_name="Becher – 水"))
+    assert parse_spec(yaml.safe_load(dump_spec(spec))) == spec
+
+
+def test_the_gates_encoders_lie_beside_the_file_and_the_whole_comes_again(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    metrics = {"clip": "clip", "dino": "owner/dino@1", "segmenter": "grabcut"}
+    spec = load_spec(write(tmp_path, quality={"min_image": 0.5, "metrics": metrics}))
+    assert spec.quality is not None
+    assert spec.quality.metrics.encoders == {"clip": str(tmp_path / "clip"), "dino": "owner/dino@1"}
     assert parse_spec(yaml.safe_load(dump_spec(spec))) == spec

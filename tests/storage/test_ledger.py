@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from dreamcache import keys
 from dreamcache.errors import StorageError
-from dreamcache.records import Blocked, Done, Failed, Outcome
+from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, from_row, resolve, resolve_table, to_row
 
@@ -45,10 +46,12 @@ def _blocked(item_id: str, attempts: int = 1) -> Blocked:
 
 
 def test_rows_round_trip() -> None:
+    gated = Quality(tries=3, seed=2**62, image_score=0.25, text_score=None)
     outcomes: list[Outcome] = [_done("a"), _blocked("b", 2), _failed("c", 3, message="ü, 'x'\nline")]
+    outcomes += [replace(_done("d"), quality=gated), replace(_blocked("e"), quality=gated)]
     table = pa.Table.from_pylist([to_row(outcome, START) for outcome in outcomes], schema=LEDGER_SCHEMA)
     assert [from_row(row) for row in table.to_pylist()] == outcomes
-    assert table["recorded_at"].to_pylist() == [START] * 3
+    assert table["recorded_at"].to_pylist() == [START] * len(outcomes)
     with pytest.raises(ValueError, match="status must be one of failed, blocked, done, got 'lost'"):
         from_row({**to_row(_done("a")), "status": "lost"})
 

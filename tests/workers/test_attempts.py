@@ -96,6 +96,17 @@ def test_a_death_after_the_time_limit_is_a_timeout() -> None:
     assert "item_timeout_s (10 s)" in verdict.reason
 
 
+def test_several_batches_have_the_time_of_several() -> None:
+    clock = Clock()
+    book = AttemptBook(POLICY, clock)
+    for _ in range(POLICY.max_attempts):
+        book.join("w")
+        book.begin("w", ("redrawn",), 3)
+        clock.now += 2 * POLICY.item_timeout_s
+    book.join("w")
+    assert book.sort(["redrawn"]).condemned["redrawn"].code == "worker_died"
+
+
 def test_a_worker_that_only_ever_dies_is_counted_and_one_that_works_is_forgiven() -> None:
     book = AttemptBook(POLICY)
     assert [book.join("w") for _ in range(4)] == [0, 1, 2, 3]

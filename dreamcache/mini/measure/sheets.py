@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from dreamcache.errors import CatalogError
+from dreamcache.evaluate.sheet import sheet
 from dreamcache.mini.measure.questions import Group, Question, Scales, photo
 from dreamcache.storage.filesystem import store_for
 
 STRENGTHS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
 STRENGTH_SEEDS = (1_000_000, 1_000_006, 1_000_007)
-_CELL, _GAP, _LABEL = 96, 3, 16
+_CELL = 96
 _MOST_BYTES = 250_000
 
 
@@ -87,22 +88,6 @@ def queries_sheet(
     blank = [Image.new("RGB", (_CELL, _CELL), "white")] * 4
     joined = [left + right for left, right in zip(cells[:half], [*cells[half:], blank][:half], strict=True)]
     return sheet(joined, ["reference", "picture", "object", "nearest"] * 2)
-
-
-def sheet(cells: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Image.Image:
-    """Pictures in rows and columns, a title above each column."""
-    step = _CELL + _GAP
-    made = Image.new("RGB", (len(titles) * step + _GAP, len(cells) * step + _GAP + _LABEL), "white")
-    draw = ImageDraw.Draw(made)
-    for column, title in enumerate(titles):
-        draw.text(
-            (column * step + step / 2, _LABEL / 2 + 1), title, fill=(60, 60, 60), anchor="mm", font_size=11
-        )
-    for row, pictures in enumerate(cells):
-        for column, picture in enumerate(pictures):
-            fitted = picture.convert("RGB").resize((_CELL, _CELL), Image.Resampling.LANCZOS)
-            made.paste(fitted, (_GAP + column * step, _LABEL + _GAP + row * step))
-    return made
 
 
 def write_jpeg(picture: Image.Image, to: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -47,14 +48,17 @@ class KeysValues:
 class Integration(nn.Module):
     """The adapter of one place. A new one leaves the block as it is: training starts from the base model.
 
-    point: the module of the transformer block whose output it replaces.
+    point: the module of the transformer block whose output it replaces. on_read: told of queries and keys, each [B,
+    heads, tokens, C / heads], of every reading of a reference; for those who want to see where it looks.
     """
 
     point: ClassVar[Point]
+    on_read: Callable[[Tensor, Tensor], None] | None
 
     def __init__(self, shape: PlaceShape) -> None:
         super().__init__()
         self.heads = shape.heads
+        self.on_read = None
 
     @abstractmethod
     def project(self, feature: Tensor) -> KeysValues:
@@ -73,6 +77,8 @@ class Integration(nn.Module):
 
     def _attend(self, query: Tensor, memory: KeysValues) -> Tensor:
         """softmax(q k^T / sqrt(d)) v of split queries, joined again to [B, tokens, C]."""
+        if self.on_read is not None:
+            self.on_read(query, memory.keys)
         read = functional.scaled_dot_product_attention(query, memory.keys, memory.values)
         return read.transpose(1, 2).flatten(2)
 
