@@ -16,7 +16,7 @@ from dreamcache.storage.store import relative_to
 def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str) -> None:
     """Makes the folder `name`'s: writes `mark` and `spec` as `file`. Once more for who has it is no error.
 
-    kind: "job" or "training", say, in messages. mark: the file's first line, since a user's own file may have that name;
+    kind: "job" or "training", in messages. mark: the file's first line, since a user's own file may have that name;
     it is never overwritten. Raises SpecError `other_job` when the folder is another's or holds other files, and
     StorageError `no_conditional_writes` for a store on which two runs could overwrite each other.
     """
