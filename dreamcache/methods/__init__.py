@@ -5,6 +5,7 @@
 
     text_only        the base model alone           ip_adapter   StableDiffusionPipeline.load_ip_adapter
     dreamcache       DreamCachePipeline itself, with the feature cache
+    blip_diffusion   BlipDiffusionPipeline's parts; `blip_compat` puts back what transformers 5 took from them
 
 Each backend has, as DreamCachePipeline has: info, adapter_info, base, prompts.check, encode_reference, __call__.
 Importing this package imports no torch.

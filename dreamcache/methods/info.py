@@ -15,13 +15,16 @@ from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_adapter
 from dreamcache.errors import ModelError
 
-Method = Literal["dreamcache", "ip-adapter", "text-only"]
+Method = Literal["dreamcache", "ip-adapter", "blip-diffusion", "text-only"]
 METHODS: tuple[str, ...] = get_args(Method)
 METHOD_VERSION = 1
 """Raised when a release changes the pixels of a method other than dreamcache."""
 
 HUB = "hub://"
 IMAGE_ENCODER = "image_encoder"
+QFORMER_TOKENIZER = "qformer_tokenizer"
+"""Of a BLIP-Diffusion folder: the BERT tokenizer that its pipeline would fetch from the hub."""
+BLIP_PARTS = ("qformer", "image_processor")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +41,7 @@ def describe_method(method: str, adapter: str | None, base: BaseInfo) -> Adapter
     """What stands beside the base model, as it enters item ids. Raises ModelError naming what is missing.
 
     adapter: for dreamcache an adapter folder; for ip-adapter a .safetensors file, or
-    hub://owner/name/folder/file.safetensors@commit; none for the others.
+    hub://owner/name/folder/file.safetensors@commit; none for the others. blip-diffusion is a base of its own.
     """
     if method == "dreamcache":
         return describe_adapter(adapter, base)
@@ -46,7 +49,7 @@ def describe_method(method: str, adapter: str | None, base: BaseInfo) -> Adapter
         return _info(method, base, adapter or "", _ip_adapter_content(adapter))
     if adapter is not None:
         raise ModelError(f"method '{method}': takes no adapter, got '{adapter}'; leave model.adapter out")
-    return _info(method, base, base.location, {})
+    return _info(method, base, base.location, _blip_content(base) if method == "blip-diffusion" else {})
 
 
 def ip_adapter_place(adapter: str | None) -> IpAdapterPlace:
@@ -78,6 +81,21 @@ def _ip_adapter_content(adapter: str | None) -> dict[str, str]:
     folder = Path(place.source)
     encoder = sorted((folder / IMAGE_ENCODER).iterdir())
     return _hashes(folder, [folder / place.file, *encoder])
+
+
+def _blip_content(base: BaseInfo) -> dict[str, str]:
+    """What BLIP-Diffusion reads beside the parts that every Stable Diffusion folder has."""
+    if base.revision is not None:
+        return {}  # the base's own fingerprint names the repository and its commit
+    folder = Path(base.location)
+    missing = [part for part in BLIP_PARTS if not (folder / part).is_dir()]
+    if missing:
+        raise ModelError(
+            f"method 'blip-diffusion': model.base must be a BLIP-Diffusion folder, "
+            f"{', '.join(missing)} missing in {folder}"
+        )
+    parts = [path for part in (*BLIP_PARTS, QFORMER_TOKENIZER) for path in sorted((folder / part).glob("*"))]
+    return _hashes(folder, [folder / "model_index.json", *parts])
 
 
 def _hashes(folder: Path, paths: list[Path]) -> dict[str, str]:

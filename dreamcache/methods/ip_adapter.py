@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from diffusers.models.embeddings import ImageProjection
-from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
@@ -22,6 +21,7 @@ from transformers import CLIPVisionModelWithProjection
 from dreamcache.artifacts import AdapterInfo, BaseInfo
 from dreamcache.errors import ModelError
 from dreamcache.methods.info import IMAGE_ENCODER, IpAdapterPlace, ip_adapter_place
+from dreamcache.methods.noise import unit_noise
 from dreamcache.methods.photo import Photo
 from dreamcache.model.base import load_base
 from dreamcache.model.guidance import guide
@@ -116,11 +116,6 @@ class IpAdapter:
             generator=list(generator),
         )
         return PipelineOutput(images=decode(base, latents, output_type))
-
-
-def unit_noise(shape: tuple[int, ...], generators: Sequence[torch.Generator]) -> Tensor:
-    """Each item's own noise in float32 on the CPU: the same for every method and dtype."""
-    return randn_tensor(shape, generator=list(generators), device=torch.device("cpu"), dtype=torch.float32)
 
 
 def decode(pipe: Any, latents: Tensor, output_type: str) -> Any:

@@ -37,6 +37,10 @@ def load_method(
         from dreamcache.methods.text_only import TextOnly
 
         return TextOnly(info, told, dtype=dtype, device=device)
+    if method == "blip-diffusion":
+        from dreamcache.methods.blip_diffusion import BlipDiffusion
+
+        return BlipDiffusion(info, told, dtype=dtype, device=device)
     from dreamcache.methods.ip_adapter import IpAdapter
 
     return IpAdapter(info, told, adapter, dtype=dtype, device=device)

@@ -22,12 +22,18 @@ class PromptError(DreamCacheError):
 
 
 class PromptEncoder:
-    """Embeds prompts, keeping the last `capacity` of them: jobs repeat prompts over many subjects."""
+    """Embeds prompts, keeping the last `capacity` of them: jobs repeat prompts over many subjects.
 
-    def __init__(self, tokenizer: CLIPTokenizer, model: CLIPTextModel, capacity: int = 512) -> None:
+    limit: of a prompt's tokens; the tokenizer's own if none is given.
+    """
+
+    def __init__(
+        self, tokenizer: CLIPTokenizer, model: CLIPTextModel, capacity: int = 512, limit: int | None = None
+    ) -> None:
         self.tokenizer = tokenizer
         self.model = model
         self.capacity = capacity
+        self.limit = limit or int(tokenizer.model_max_length)
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
     @torch.no_grad()
@@ -45,11 +51,10 @@ class PromptEncoder:
 
     def check(self, prompt: str) -> None:
         """Raises PromptError when the prompt has more tokens than the text model reads."""
-        limit = int(self.tokenizer.model_max_length)
         count = len(self.tokenizer(prompt, truncation=False).input_ids)
-        if count > limit:
+        if count > self.limit:
             raise PromptError(
-                f"prompt '{prompt[:60]}...': at most {limit} tokens with start and end, got {count}; shorten it"
+                f"prompt '{prompt[:60]}...': at most {self.limit} tokens with start and end, got {count}; shorten it"
             )
 
     def _embed(self, prompt: str) -> Tensor:

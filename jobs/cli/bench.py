@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -70,3 +71,35 @@ def overhead(
     print_table(["images/s", *(f"round {number + 1}" for number in range(rounds))], rows)
     typer.echo(f"one worker against the bare loop: {found.one_to_bare:.3f}")
     typer.echo(f"two workers against one: {found.two_to_one:.3f}")
+
+
+@app.command()
+def segment(
+    images: Annotated[int, typer.Option(help="Photos of each kind of ground.", min=1)] = 48,
+    size: Annotated[int, typer.Option(help="Side of a photo in pixels.", min=32)] = 256,
+    segmenters: Annotated[str, typer.Option(help="Names with commas between.")] = "auto,alpha,grabcut,none",
+    seed: Annotated[int, typer.Option(help="Of products, poses and scenes.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """IoU of segmenters where the truth is known: drawn products on transparent, white, plain and textured ground.
+
+    The segmenters `grounded-sam` and `lang-sam` can be named too, where their weights are.
+    """
+    from dreamcache.evaluate.segmentation import measure_segmenters
+
+    found = list(measure_segmenters(segmenters.split(","), count=images, size=size, seed=seed))
+    if as_json:
+        print_json([asdict(cut) for cut in found])
+        return
+    rows = [
+        [
+            cut.segmenter,
+            cut.ground,
+            f"{cut.iou.mean:.3f}",
+            f"{cut.iou.low:.3f} to {cut.iou.high:.3f}",
+            f"{cut.found}/{cut.photos}",
+            f"{1000 * cut.seconds:.0f}",
+        ]
+        for cut in found
+    ]
+    print_table(["segmenter", "ground", "mean IoU", "95 % interval", "found", "ms an image"], rows)

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
-from dreamcache.errors import DreamCacheError, SpecError
+from dreamcache.errors import DreamCacheError
 from dreamcache.evaluate.scores import Score, Scores
 from dreamcache.evaluate.summary import ScoredImage, Summary, summarize
 from dreamcache.storage.filesystem import join, store_for
@@ -27,6 +25,7 @@ from jobs.evaluate.engine import score_images
 from jobs.evaluate.plan import PlannedImage, plan_method, real_photos, unique
 from jobs.evaluate.report import write_report
 from jobs.evaluate.spec import EvalSpec, dump_eval_spec
+from jobs.output.claim import claim
 from jobs.output.folder import json_bytes
 from jobs.running.interrupt import interruptible
 from jobs.running.progress import JobProgress
@@ -73,7 +72,14 @@ def run_evaluation(spec: EvalSpec, *, quiet: bool = False, address: str | None =
     """
     started = time.monotonic()
     bench = read_bench(spec)
-    _claim(spec)
+    claim(
+        spec.output,
+        "evaluate.yaml",
+        kind="evaluation",
+        name=spec.name,
+        mark=MARK,
+        spec=dump_eval_spec(spec),
+    )
     real = real_photos(spec, bench)
     _join(spec, address)
     if bench is not None:
@@ -164,29 +170,6 @@ def _join(spec: EvalSpec, address: str | None) -> None:
             cpus.append(sum(pool.count * pool.cpus for pool in pools) + workers.publishers.cpus)
             gpus.append(sum(pool.count * pool.gpus for pool in pools))
     join_cluster(address, cpus=max(cpus), gpus=max(gpus))
-
-
-def _claim(spec: EvalSpec) -> None:
-    """Makes the folder this evaluation's. Raises SpecError `other_job` when it is another's or holds other files."""
-    store, place = store_for(spec.output), join(spec.output, "evaluate.yaml")
-    text = (MARK + dump_eval_spec(spec)).encode()
-    if store.stat(place) is None:
-        stranger = next(iter(store.list(spec.output)), None)
-        if stranger is not None:
-            raise SpecError(
-                f"output '{spec.output}': must be empty or this evaluation's, but holds '{stranger.uri}'; choose "
-                f"another folder",
-                code="other_job",
-            )
-    else:
-        held = store.read(place)
-        name = yaml.safe_load(held).get("name") if held.startswith(MARK.encode()) else None
-        if name != spec.name:
-            raise SpecError(
-                f"output '{spec.output}': belongs to '{name}', this evaluation is '{spec.name}'; choose another folder",
-                code="other_job",
-            )
-    store.write(place, text)
 
 
 def _total(summary: Summary, name: str) -> int:

@@ -6,11 +6,10 @@ import csv
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from dreamcache.storage.filesystem import join
-from jobs.export.fetch import send_file
+from dreamcache.storage.filesystem import join, store_for
 from jobs.export.rows import Rows
+from jobs.output.csv_cell import csv_cell
 
 
 def write_csv(rows: Rows, target: str) -> Iterator[None]:
@@ -22,12 +21,6 @@ def write_csv(rows: Rows, target: str) -> Iterator[None]:
             writer = csv.writer(file)
             writer.writerow(rows.columns)
             for row in rows:
-                writer.writerow([_cell(row[name]) for name in rows.columns])
+                writer.writerow([csv_cell(row[name]) for name in rows.columns])
                 yield
-        send_file(path, uri)
-
-
-def _cell(value: Any) -> str:
-    """As in failed.csv: a spreadsheet must show a cell that begins like a formula, not run it."""
-    text = "" if value is None else str(value)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
+        store_for(uri).upload(uri, path)

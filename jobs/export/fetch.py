@@ -1,22 +1,18 @@
-"""Images of a job read in parallel and given in order, a bounded number at a time; files sent to where they belong.
+"""Images of a job read in parallel and given in order, a bounded number at a time.
 
 Knows stores; knows nothing of forms of export.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from dreamcache.errors import ImageError
 from dreamcache.storage.filesystem import join, store_for
-from dreamcache.storage.local import local_path
-from dreamcache.storage.store import S3_SCHEME
 from jobs.export.names import Row
 
 THREADS = 16
@@ -63,31 +59,3 @@ def read_image(output: str, row: Row) -> bytes:
         message = f"{uri}: must have {row['num_bytes']} bytes as recorded, has {len(data)}; it was changed"
         raise ImageError(message, code="lost")
     return data
-
-
-def send_file(path: Path, uri: str) -> None:
-    """Puts a local file of any size at a path or s3:// URI, whole or not at all. Raises StorageError."""
-    if not uri.startswith(S3_SCHEME):
-        target = local_path(uri)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
-        shutil.move(path, temporary)
-        temporary.replace(target)
-        return
-    from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from dreamcache.errors import StorageError
-    from dreamcache.storage import s3_client
-    from dreamcache.storage.s3 import split_s3
-    from dreamcache.storage.s3_errors import storage_error
-
-    bucket, key = split_s3(uri)
-    try:
-        s3_client.client().upload_file(str(path), bucket, key)
-    except (BotoCoreError, ClientError) as error:
-        raise storage_error(uri, "write", error) from error
-    except S3UploadFailedError as error:
-        raise StorageError(
-            f"{uri}: cannot write: {' '.join(str(error).split())}; check bucket and rights"
-        ) from error

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dreamcache.storage.filesystem import join, store_for
-from jobs.export.fetch import Lost, send_file
+from jobs.export.fetch import Lost
 from jobs.export.folder import Copied, copy_images
 from jobs.export.names import Names
 
@@ -46,7 +46,7 @@ def write_image_folder(names: Names, output: str, target: str) -> Iterator[Copie
                         json.dumps({"file_name": f"{FOLDER}/{done.name}", **row}, ensure_ascii=False) + "\n"
                     )
                 yield done
-        send_file(path, join(target, "metadata.jsonl"))
+        store_for(target).upload(join(target, "metadata.jsonl"), path)
     # A place of one machine tells nobody anything.
     shown = output if "://" in output else Path(output).name
     store_for(target).write(join(target, "README.md"), CARD.format(output=shown).encode())

@@ -16,7 +16,7 @@ from typing import Literal
 
 from dreamcache.errors import ImageError
 from dreamcache.storage.filesystem import join, store_for
-from jobs.export.fetch import Lost, in_parallel, read_image, send_file
+from jobs.export.fetch import Lost, in_parallel, read_image
 from jobs.export.folder import Copied
 from jobs.export.names import Names, Row
 
@@ -55,7 +55,7 @@ def write_shards(
         with tempfile.TemporaryDirectory(prefix="dreamcache-export-") as folder:
             path = Path(folder) / "shard.tar"
             yield from _pack(path, samples, output)
-            send_file(path, uri)
+            store.upload(uri, path)
 
 
 def _shards(names: Names, shard_bytes: int) -> Iterator[list[Sample]]:

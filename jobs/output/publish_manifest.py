@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import dreamcache
 from dreamcache.storage.ledger import Ledger
 from jobs.gallery import ITEM_LIMIT
+from jobs.output.csv_cell import csv_cell
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import HARDLY_REPEATING, Counts, build_manifest, count_window, manifest_schema
 from jobs.output.publish_gallery import publish_gallery
@@ -75,7 +76,7 @@ class ManifestFiles:
         self.counts += count_window(window)
         without = table.filter(pc.is_in(table["status"], value_set=pa.array(["failed", "blocked"])))
         for row in without.select(FAILED_COLUMNS).to_pylist():
-            self._lines.writerow([_cell(row[name]) for name in FAILED_COLUMNS])
+            self._lines.writerow([csv_cell(row[name]) for name in FAILED_COLUMNS])
         missing = ITEM_LIMIT - sum(first.num_rows for first in self._first)
         if missing > 0:
             self._first.append(table.slice(0, missing))
@@ -103,9 +104,3 @@ def versions() -> dict[str, str]:
     """Of what decides pixels, for the record."""
     names = ("torch", "diffusers", "transformers", "ray")
     return {"dreamcache": dreamcache.__version__, **{name: version(name) for name in names}}
-
-
-def _cell(value: Any) -> str:
-    """A spreadsheet must show a cell that begins like a formula, not run it."""
-    text = "" if value is None else str(value)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from safetensors.torch import save_file
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from diffusers import StableDiffusionPipeline
 
 from dreamcache.artifacts import describe_base
 from dreamcache.config import GenerationSettings, ImageLimits
@@ -20,10 +18,10 @@ from dreamcache.methods.load import load_method
 from dreamcache.methods.photo import PhotoConditions
 from dreamcache.records import Request
 from tests.end_to_end.photos import picture
-from tests.tiny import TEXT_WIDTH, save_base
+from tests.methods.models import save_ip_adapter
+from tests.tiny import save_base
 
 SETTINGS = GenerationSettings(num_inference_steps=2, text_scale=3.0, image_scale=1.0)
-WIDTH = 24
 
 
 @pytest.fixture(scope="module")
@@ -33,37 +31,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def ip_adapter(base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An IP-Adapter in the published layout: one file, and image_encoder/ beside it."""
-    folder = tmp_path_factory.mktemp("ip-adapter")
-    torch.manual_seed(6)
-    CLIPVisionModelWithProjection(
-        CLIPVisionConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            image_size=32,
-            patch_size=8,
-            projection_dim=WIDTH,
-        )
-    ).save_pretrained(folder / "image_encoder")
-    weights = {
-        "image_proj.proj.weight": torch.randn(4 * TEXT_WIDTH, WIDTH),
-        "image_proj.proj.bias": torch.zeros(4 * TEXT_WIDTH),
-        "image_proj.norm.weight": torch.ones(TEXT_WIDTH),
-        "image_proj.norm.bias": torch.zeros(TEXT_WIDTH),
-    }
-    number = 1
-    unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet")
-    for name in unet.attn_processors:
-        if name.endswith("attn2.processor"):
-            width = unet.get_submodule(name.removesuffix(".processor")).to_q.out_features
-            for part in ("to_k_ip", "to_v_ip"):
-                weights[f"ip_adapter.{number}.{part}.weight"] = torch.randn(width, TEXT_WIDTH)
-            number += 2  # as published: the self-attentions between are counted too
-    place = folder / "ip-adapter_tiny.safetensors"
-    save_file(weights, place)
-    return str(place)
+    return save_ip_adapter(tmp_path_factory.mktemp("ip-adapter"), base)
 
 
 @pytest.fixture
