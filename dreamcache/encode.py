@@ -7,6 +7,7 @@ Knows models and images; knows nothing of Ray, jobs or where features are stored
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +96,7 @@ class Encoder:
         settings = self.settings
         latent = self._latent(to_tensor(picture))
         timestep = torch.tensor([settings.timestep], device=latent.device)
-        noise = torch.randn(latent.shape, generator=_generator(settings.noise_seed, 0)).to(latent.device)
+        noise = reference_noise(latent.shape, settings.noise_seed).to(latent.device)
         # In float32: at t = 1 alpha_bar is 0.998, which bfloat16 rounds to 1, so that no noise would be left.
         noised = self.noise_schedule.add_noise(latent.float(), noise, timestep).to(self.base.unet.dtype)
         maps = tap_features(self.base.unet, noised, timestep, self.prompts([text]), settings.places)
@@ -111,6 +112,11 @@ class Encoder:
             draw = torch.randn(posterior.mean.shape, generator=_generator(self.settings.noise_seed, 1))
             latent = posterior.mean + posterior.std * draw.to(posterior.mean)
         return latent * vae.config.scaling_factor
+
+
+def reference_noise(shape: Sequence[int], seed: int) -> Tensor:
+    """The noise on one reference's latent [1, c, h, w], on the CPU."""
+    return torch.randn(tuple(shape), generator=_generator(seed, 0))
 
 
 def _generator(seed: int, stream: int) -> torch.Generator:

@@ -28,6 +28,7 @@ from dreamcache.train_data import Samples, TrainItems, ValidationItems
 from dreamcache.training.checkpoints import Checkpoint
 from dreamcache.training.loss import AdapterLoss, trained_places
 from dreamcache.training.optimizer import Average, learning_rate, pack, unpack
+from dreamcache.training.references import StoredReferences
 from dreamcache.training.transform import ItemShape
 
 
@@ -83,7 +84,10 @@ class Trainer:
         if settings.gradient_checkpointing:
             base.unet.enable_gradient_checkpointing()
         self.adapter = _new_adapter(base, settings, start).to(base.unet.device).train()
-        self.loss = AdapterLoss(base, self.adapter, settings)
+        self.stored = None
+        if settings.reference.cache:
+            self.stored = StoredReferences.open(settings, info, self.adapter.feature_places)
+        self.loss = AdapterLoss(base, self.adapter, settings, self.stored)
         self.module = wrap(self.loss)
         self.average = Average(self.adapter, settings.optimizer.ema)
         chosen = settings.optimizer

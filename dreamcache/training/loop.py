@@ -141,6 +141,8 @@ class TrainLoop:
             return
         self.last_status = now
         settings, step = self.trainer.settings, self.trainer.step
+        if self.trainer.stored is not None:
+            more["reference_cache"] = dict(self.trainer.stored.counts)
         rate = (step - self.first) / (now - self.started)
         self.folder.write_json(
             "status.json",

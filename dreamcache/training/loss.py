@@ -17,12 +17,14 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor, nn
 
+from dreamcache.encode import reference_noise
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.places import all_places, chosen_places, transformer_at
 from dreamcache.model.tap import tap_features
 from dreamcache.model.unet import decoder_half, encoder_half
 from dreamcache.train_config import CAPTION, TrainSettings
+from dreamcache.training.references import StoredReferences
 
 Batch = Mapping[str, Any]
 """A collated batch of `train_data` items: tensors on any device, captions as a list of texts."""
@@ -35,11 +37,17 @@ class AdapterLoss(nn.Module):
     """
 
     def __init__(
-        self, base: StableDiffusionPipeline, adapter: DreamCacheAdapter, settings: TrainSettings
+        self,
+        base: StableDiffusionPipeline,
+        adapter: DreamCacheAdapter,
+        settings: TrainSettings,
+        stored: StoredReferences | None = None,
     ) -> None:
+        """stored: where features of references that never change are read, if anywhere."""
         super().__init__()
         self.adapter = adapter
         self.settings = settings
+        self.stored = stored
         self._frozen = (base,)
         self.scheduler = DDPMScheduler.from_config(base.scheduler.config)
         fixed = {"", settings.reference.text}
@@ -76,23 +84,38 @@ class AdapterLoss(nn.Module):
 
     def read(self, batch: Batch, rows: Tensor) -> dict[str, KeysValues]:
         """Keys and values of the references of the chosen rows; gradients reach the adapter only."""
-        settings = self.settings.reference
+        texts = [
+            self.settings.reference.text.replace(CAPTION, batch["caption"][row]) for row in rows.tolist()
+        ]
         with torch.no_grad():
-            latents = self._latents(batch["reference"].to(rows.device).index_select(0, rows))
-            noise = batch["reference_noise"].to(latents).index_select(0, rows)
-            step = torch.full((len(rows),), settings.timestep, device=latents.device)
-            noised = self.scheduler.add_noise(latents, noise, step).to(self.base.unet.dtype)
-            text = self._reference_text([batch["caption"][row] for row in rows.tolist()])
-            features = tap_features(self.base.unet, noised, step, text, self.adapter.feature_places)
+            if self.stored is None or "reference_id" not in batch:
+                features = self._encode(batch, rows, texts)
+            else:
+                names = [batch["reference_id"][row] for row in rows.tolist()]
+                features = self.stored.read(
+                    names,
+                    texts,
+                    lambda new: self._encode(batch, rows[list(new)], [texts[n] for n in new]),
+                    rows.device,
+                )
         with self._autocast():
             return self.adapter.project(features)
 
-    def _reference_text(self, captions: Sequence[str]) -> Tensor:
-        """Embeddings of the encoding pass's text, one row for each of these samples."""
-        text = self.settings.reference.text
-        if text in self._null:
-            return self._null[text].expand(len(captions), -1, -1)
-        return self._embed([text.replace(CAPTION, caption) for caption in captions])
+    def _encode(self, batch: Batch, rows: Tensor, texts: Sequence[str]) -> dict[str, Tensor]:
+        """One pass over the references of the chosen rows, each with its own text."""
+        settings = self.settings.reference
+        latents = self._latents(batch["reference"].to(rows.device).index_select(0, rows))
+        if settings.noise == "fixed":
+            noise = reference_noise((1, *latents.shape[1:]), 0).to(latents).expand_as(latents)
+        else:
+            noise = batch["reference_noise"].to(latents).index_select(0, rows)
+        step = torch.full((len(rows),), settings.timestep, device=latents.device)
+        noised = self.scheduler.add_noise(latents, noise, step).to(self.base.unet.dtype)
+        if settings.text in self._null:
+            text = self._null[settings.text].expand(len(rows), -1, -1)
+        else:
+            text = self._embed(texts)
+        return tap_features(self.base.unet, noised, step, text, self.adapter.feature_places)
 
     @torch.no_grad()
     def level_errors(self, batch: Batch, level: int, others: Mapping[str, Batch | None]) -> dict[str, Tensor]:
