@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, StableDiffusionPipeline
+from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
 
@@ -48,11 +48,14 @@ class Encoder:
         *,
         prompts: PromptEncoder,
         segmenters: SegmenterSet | None = None,
+        reader: UNet2DConditionModel | None = None,
     ) -> None:
+        """reader: the U-Net that reads references, if not the base's; `settings.reader` names it."""
         self.base = base
         self.info = info
         self.settings = settings
         self.prompts = prompts
+        self.reader = reader if reader is not None else base.unet
         self.segmenters = segmenters or SegmenterSet(settings.segmenter_models, device=str(base.device))
         # Only the noise schedule is read from it: q(x_t | x_0) is the same for every sampler.
         self.noise_schedule = DDPMScheduler.from_config(base.scheduler.config)
@@ -99,7 +102,7 @@ class Encoder:
         noise = reference_noise(latent.shape, settings.noise_seed).to(latent.device)
         # In float32: at t = 1 alpha_bar is 0.998, which bfloat16 rounds to 1, so that no noise would be left.
         noised = self.noise_schedule.add_noise(latent.float(), noise, timestep).to(self.base.unet.dtype)
-        maps = tap_features(self.base.unet, noised, timestep, self.prompts([text]), settings.places)
+        maps = tap_features(self.reader, noised, timestep, self.prompts([text]), settings.places)
         dtype = getattr(torch, settings.dtype)
         return {place: value[0].to("cpu", dtype) for place, value in maps.items()}
 

@@ -91,7 +91,8 @@ class ReferenceSettings:
     noise: of the encoding pass, drawn anew for every sample, or fixed: the same for all, as a job encodes.
     cache: a feature cache, local path or s3:// URI, in which the features of photos that never change are kept: those
     that samples bring without a mask, if transform and noise are without chance. "" encodes at every step.
-    unet: the reference is encoded by the frozen base.
+    unet: references are read by the frozen base, or by a copy of it that is trained with the adapter and exported
+    beside it; unet_learning_rate: the copy's, 0 for the adapter's.
     """
 
     timestep: int = 1
@@ -104,6 +105,7 @@ class ReferenceSettings:
     noise: Literal["drawn", "fixed"] = "drawn"
     cache: str = ""
     unet: Literal["frozen", "trained"] = "frozen"
+    unet_learning_rate: float = 0.0
 
     __pydantic_config__ = FORBID_UNKNOWN
 
@@ -111,12 +113,7 @@ class ReferenceSettings:
         _check(0 <= self.timestep < 1000, "timestep", "from 0 to 999", self.timestep)
         _check(self.every >= 1, "every", "at least 1", self.every)
         _check(bool(self.parts or self.places), "parts", "of encoder, middle and decoder", self.parts)
-        _check(
-            self.unet == "frozen",
-            "unet",
-            "frozen: a trained one is a second U-Net of the base's size, whose features no other adapter could share",
-            self.unet,
-        )
+        _check(self.unet_learning_rate >= 0, "unet_learning_rate", "0 or more", self.unet_learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,6 +228,7 @@ class TrainSettings:
             "transform.jitter_p": (self.transform.jitter_p, 0),
             "transform.erase_p": (self.transform.erase_p, 0),
             "reference.noise": (self.reference.noise, "fixed"),
+            "reference.unet": (self.reference.unet, "frozen"),
         }
         broken = [f"{name}: {rule}, got {got!r}" for name, (got, rule) in settings.items() if got != rule]
         if broken:

@@ -211,7 +211,9 @@ def _features(
     if spec.method != "dreamcache":  # nothing of the others is cached: the photo must be the record's
         _check_photo(spec, request)
         return PhotoConditions(pipe, spec.limits).get(request), "photo"
-    reference = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
+    reference = spec.reference.resolved(
+        base.native_size, adapter.feature_places, spec.model.dtype, adapter.reference_unet
+    )
     try:
         _check_photo(spec, request)
         with tempfile.TemporaryDirectory(prefix="dreamcache-replay-") as place:

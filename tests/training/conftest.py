@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_folder(tmp_path_factory.mktemp("data"), 4))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make(bases: dict[str, Path], data: str) -> MakeTrainer:
     """A trainer at 64 px, four samples a step, validated on the same four samples."""
 

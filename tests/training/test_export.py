@@ -28,7 +28,7 @@ def test_the_exported_adapter_is_the_average_and_draws(make: MakeTrainer, tmp_pa
     assert place == str(tmp_path / "adapter")
     pipe = DreamCachePipeline.from_pretrained(trainer.info.location, adapter=place)
     assert pipe.adapter is not None
-    for ours, theirs in zip(trainer.average.adapter.parameters(), pipe.adapter.parameters(), strict=True):
+    for ours, theirs in zip(trainer.average.module.parameters(), pipe.adapter.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-3)
     subject = pipe.encode_reference(Image.new("RGB", (64, 64), (200, 20, 20)))
     options: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64}

@@ -84,5 +84,3 @@ def test_what_is_asked_for_must_be_what_is_gone_on_from(make: MakeTrainer, tmp_p
         settings = replace(trainer.settings, reference=ReferenceSettings(**changes))
         with pytest.raises(SpecError, match=r"set reference\.(integration|features|places) to the adapter's"):
             Trainer(trainer.base, trainer.info, settings, start=start)
-    with pytest.raises(ValueError, match="unet must be frozen"):
-        ReferenceSettings(unet="trained")
