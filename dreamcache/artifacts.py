@@ -22,6 +22,7 @@ MINI = "mini"
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 ADAPTER_CONFIG = "config.json"
 ADAPTER_WEIGHTS = "adapter.safetensors"
+REFERENCE_UNET = "reference_unet.safetensors"
 ADAPTER_FORMAT = 1
 MIDDLE = "mid_block.attentions.0"
 
@@ -45,7 +46,8 @@ class BaseInfo:
 class AdapterInfo:
     """An adapter folder: `config.json` beside `adapter.safetensors`.
 
-    places: where it acts; `feature_places`: whose features it reads there.
+    places: where it acts; `feature_places`: whose features it reads there. reference_unet: sha256 of the weights that
+    read references for it, "" where the base's own do.
     """
 
     location: str
@@ -56,6 +58,7 @@ class AdapterInfo:
     integration: IntegrationName
     step: int
     features: FeatureSource = "own"
+    reference_unet: str = ""
 
     @property
     def feature_places(self) -> tuple[str, ...]:
@@ -188,6 +191,7 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
             integration=config["integration"],
             step=int(config["step"]),
             features=config.get("features", "own"),
+            reference_unet=_reference_unet(folder, config),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
@@ -207,6 +211,20 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
             )
     check_adapter_fits(info, base)
     return info
+
+
+def _reference_unet(folder: Path, config: dict[str, Any]) -> str:
+    """The sha256 that the config names, "" for none. Raises ModelError unless the file has it."""
+    wanted = str(config["reference_unet"]["sha256"]) if config.get("reference_unet") else ""
+    file = folder / REFERENCE_UNET
+    if wanted and not (
+        file.is_file() and _file_hash(file, file.stat().st_size, file.stat().st_mtime_ns) == wanted
+    ):
+        raise ModelError(
+            f"adapter '{folder}': {REFERENCE_UNET} must be there with sha256 {wanted[:12]}..., it is "
+            f"{'another' if file.is_file() else 'missing'}; copy the whole folder, or train it again"
+        )
+    return wanted
 
 
 def check_adapter_fits(adapter: AdapterInfo, base: BaseInfo) -> None:
@@ -243,6 +261,8 @@ def _fetch_adapter(uri: str) -> Path:
 
     def fetch() -> str:
         data = {name: store.read(file) for name, file in files.items()}
+        if json.loads(data[ADAPTER_CONFIG]).get("reference_unet"):
+            data[REFERENCE_UNET] = store.read(join(uri, REFERENCE_UNET))
         content = keys.of_values(
             "adapter-files", **{name: keys.of_bytes(held) for name, held in data.items()}
         )

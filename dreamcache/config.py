@@ -32,6 +32,7 @@ class EncodeSettings:
     posterior: mean of the VAE posterior ("mode"), or one seeded draw ("sample").
     segmenter_models: other weights than a segmenter's own, {"sam": "folder or hub-id@revision"}.
     compute_dtype, dtype: of the pass, and of the stored numbers.
+    reader: sha256 of the weights that read references, "" for the base's; always the adapter's (see `resolved`).
     """
 
     size: int = 0
@@ -46,6 +47,7 @@ class EncodeSettings:
     segmenter_models: Mapping[str, str] = field(default_factory=dict)
     on_no_mask: Literal["whole_image", "fail"] = "whole_image"
     margin: float = 0.05
+    reader: str = ""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
@@ -63,16 +65,23 @@ class EncodeSettings:
         _check(0 <= self.margin < 0.5, "margin", "from 0 to 0.5 of the side", self.margin)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        # Without a reader of its own, keys are those of releases that knew none.
+        return {name: value for name, value in asdict(self).items() if name != "reader" or value}
 
     def text_for(self, class_name: str) -> str:
         """The prompt of the encoding pass of a subject of this class."""
         return self.text.replace("{class_name}", class_name)
 
-    def resolved(self, native_size: int, places: tuple[str, ...], compute_dtype: DType) -> EncodeSettings:
-        """With the base's own size and the adapter's places filled in, as they enter the cache key."""
+    def resolved(
+        self, native_size: int, places: tuple[str, ...], compute_dtype: DType, reader: str = ""
+    ) -> EncodeSettings:
+        """With the base's own size and the adapter's places and reader filled in, as they enter the cache key."""
         return replace(
-            self, size=self.size or native_size, places=self.places or places, compute_dtype=compute_dtype
+            self,
+            size=self.size or native_size,
+            places=self.places or places,
+            compute_dtype=compute_dtype,
+            reader=reader,
         )
 
 

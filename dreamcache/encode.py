@@ -7,11 +7,12 @@ Knows models and images; knows nothing of Ray, jobs or where features are stored
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, StableDiffusionPipeline
+from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
 
@@ -47,11 +48,14 @@ class Encoder:
         *,
         prompts: PromptEncoder,
         segmenters: SegmenterSet | None = None,
+        reader: UNet2DConditionModel | None = None,
     ) -> None:
+        """reader: the U-Net that reads references, if not the base's; `settings.reader` names it."""
         self.base = base
         self.info = info
         self.settings = settings
         self.prompts = prompts
+        self.reader = reader if reader is not None else base.unet
         self.segmenters = segmenters or SegmenterSet(settings.segmenter_models, device=str(base.device))
         # Only the noise schedule is read from it: q(x_t | x_0) is the same for every sampler.
         self.noise_schedule = DDPMScheduler.from_config(base.scheduler.config)
@@ -95,10 +99,10 @@ class Encoder:
         settings = self.settings
         latent = self._latent(to_tensor(picture))
         timestep = torch.tensor([settings.timestep], device=latent.device)
-        noise = torch.randn(latent.shape, generator=_generator(settings.noise_seed, 0)).to(latent.device)
+        noise = reference_noise(latent.shape, settings.noise_seed).to(latent.device)
         # In float32: at t = 1 alpha_bar is 0.998, which bfloat16 rounds to 1, so that no noise would be left.
         noised = self.noise_schedule.add_noise(latent.float(), noise, timestep).to(self.base.unet.dtype)
-        maps = tap_features(self.base.unet, noised, timestep, self.prompts([text]), settings.places)
+        maps = tap_features(self.reader, noised, timestep, self.prompts([text]), settings.places)
         dtype = getattr(torch, settings.dtype)
         return {place: value[0].to("cpu", dtype) for place, value in maps.items()}
 
@@ -111,6 +115,11 @@ class Encoder:
             draw = torch.randn(posterior.mean.shape, generator=_generator(self.settings.noise_seed, 1))
             latent = posterior.mean + posterior.std * draw.to(posterior.mean)
         return latent * vae.config.scaling_factor
+
+
+def reference_noise(shape: Sequence[int], seed: int) -> Tensor:
+    """The noise on one reference's latent [1, c, h, w], on the CPU."""
+    return torch.randn(tuple(shape), generator=_generator(seed, 0))
 
 
 def _generator(seed: int, stream: int) -> torch.Generator:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
@@ -33,6 +33,7 @@ from dreamcache.model.denoiser import Conditions, GuidedDenoiser
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.model.guidance import BRANCHES
 from dreamcache.model.projections import ProjectionCache
+from dreamcache.model.reference_unet import load_reference_unet
 from dreamcache.model.sampler import OnStep, make_scheduler, sample
 from dreamcache.model.text import PromptEncoder
 
@@ -56,10 +57,13 @@ class DreamCachePipeline:
         info: BaseInfo,
         adapter: DreamCacheAdapter | None,
         adapter_info: AdapterInfo | None = None,
+        reader: UNet2DConditionModel | None = None,
     ) -> None:
+        """reader: the U-Net that reads references, if not the base's (see `model.reference_unet`)."""
         self.base = base
         self.info = info
         self.adapter_info = adapter_info
+        self.reader = reader if reader is not None else base.unet
         self.adapter = adapter.to(base.unet.device, base.unet.dtype).eval() if adapter is not None else None
         self.prompts = PromptEncoder(base.tokenizer, base.text_encoder)
         self.projections = ProjectionCache(self.adapter) if self.adapter is not None else None
@@ -82,20 +86,30 @@ class DreamCachePipeline:
         info = describe_base(name, revision)
         adapter_info = describe_adapter(adapter, info)
         base = load_base(info, dtype=dtype, device=device)
-        return cls(base, info, load_adapter(adapter_info, base.unet), adapter_info)
+        made = load_adapter(adapter_info, base.unet)
+        return cls(base, info, made, adapter_info, load_reference_unet(adapter_info, base.unet))
 
     @property
     def places(self) -> tuple[str, ...]:
         """Whose features a subject must have: the adapter's own places, or the middle block's alone."""
         return self.adapter.feature_places if self.adapter is not None else ()
 
+    @property
+    def reader_name(self) -> str:
+        """`EncodeSettings.reader` of features that this pipeline makes and takes."""
+        if self.reader is self.base.unet:
+            return ""
+        return self.adapter_info.reference_unet if self.adapter_info is not None else "unsaved"
+
     def encoder(self, settings: EncodeSettings) -> Encoder:
         """The encoder for these settings on this base; kept, since a segmenter may hold weights."""
         dtype: Any = str(self.base.unet.dtype).removeprefix("torch.")
-        settings = settings.resolved(self.info.native_size, self.places, dtype)
+        settings = settings.resolved(self.info.native_size, self.places, dtype, self.reader_name)
         key = keys.canonical_json(settings.as_dict())
         if key not in self._encoders:
-            self._encoders[key] = Encoder(self.base, self.info, settings, prompts=self.prompts)
+            self._encoders[key] = Encoder(
+                self.base, self.info, settings, prompts=self.prompts, reader=self.reader
+            )
         return self._encoders[key]
 
     def encode_reference(
@@ -194,6 +208,16 @@ class DreamCachePipeline:
                 raise ModelError(
                     f"subject: its features come from base {subject.base_fingerprint[:12]}, the loaded base is "
                     f"'{self.info.name}' ({self.info.fingerprint[:12]}); encode the reference again"
+                )
+            reader = str(subject.settings.get("reader", ""))
+            if reader != self.reader_name:
+                named = [
+                    f"U-Net {name[:12]}" if name else "the base's U-Net"
+                    for name in (reader, self.reader_name)
+                ]
+                raise ModelError(
+                    f"subject: its features were read by {named[0]}, this adapter's are by {named[1]}; encode the "
+                    f"reference again with this adapter"
                 )
             missing = [place for place in self.places if place not in subject.maps]
             if missing:

@@ -14,20 +14,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
 from dreamcache.artifacts import AdapterInfo, BaseInfo
 from dreamcache.errors import DreamCacheError, SpecError
-from dreamcache.model.adapter import DreamCacheAdapter
-from dreamcache.model.adapter_io import load_adapter
-from dreamcache.model.places import place_shapes
 from dreamcache.train_config import TrainSettings
 from dreamcache.train_data import Samples, TrainItems, ValidationItems
 from dreamcache.training.checkpoints import Checkpoint
-from dreamcache.training.loss import AdapterLoss, trained_places
-from dreamcache.training.optimizer import Average, learning_rate, pack, unpack
+from dreamcache.training.loss import AdapterLoss
+from dreamcache.training.optimizer import Average, Part, learned, learning_rate
+from dreamcache.training.references import StoredReferences
+from dreamcache.training.start import new_adapter, new_reader
 from dreamcache.training.transform import ItemShape
 
 
@@ -82,18 +81,32 @@ class Trainer:
         self.step = 0
         if settings.gradient_checkpointing:
             base.unet.enable_gradient_checkpointing()
-        self.adapter = _new_adapter(base, settings, start).to(base.unet.device).train()
-        self.loss = AdapterLoss(base, self.adapter, settings)
+        self.adapter = new_adapter(base, settings, start).to(base.unet.device).train()
+        self.stored = None
+        if settings.reference.cache:
+            self.stored = StoredReferences.open(settings, info, self.adapter.feature_places)
+        reader = new_reader(base, self.adapter, settings, start)
+        self.loss = AdapterLoss(base, self.adapter, settings, self.stored, reader)
         self.module = wrap(self.loss)
-        self.average = Average(self.adapter, settings.optimizer.ema)
         chosen = settings.optimizer
+        self.average = Average(self.adapter, chosen.ema)
+        self.parts: list[Part[Any]] = [Part(module=self.adapter, average=self.average)]
+        if reader is not None:
+            scale = (settings.reference.unet_learning_rate or chosen.learning_rate) / chosen.learning_rate
+            average = Average(reader, chosen.ema)
+            self.parts.append(Part(module=reader, average=average, prefix="reader/", scale=scale))
         self.optimizer = torch.optim.AdamW(
-            self.adapter.parameters(),
+            [part.group() for part in self.parts],
             lr=chosen.learning_rate,
             betas=chosen.betas,
             weight_decay=chosen.weight_decay,
         )
         self._open_data()
+
+    @property
+    def reader_average(self) -> Average[UNet2DConditionModel] | None:
+        """The average of the U-Net that reads references, None where the base's own does."""
+        return self.parts[1].average if len(self.parts) > 1 else None
 
     def _open_data(self) -> None:
         settings, unet = self.settings, self.base.unet
@@ -123,15 +136,16 @@ class Trainer:
         while self.step < self.settings.steps:
             rate = learning_rate(self.settings.optimizer, self.step, self.settings.steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["scale"]
             loss = self._accumulate(batches, share)
             norm = nn.utils.clip_grad_norm_(
-                self.adapter.parameters(), self.settings.optimizer.clip_norm or float("inf")
+                learned(self.loss).values(), self.settings.optimizer.clip_norm or float("inf")
             )
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.step += 1
-            self.average.update(self.adapter, self.step)
+            for part in self.parts:
+                part.average.update(part.module, self.step)
             yield Step(step=self.step, loss=loss, gradient_norm=norm, learning_rate=rate)
 
     def _accumulate(self, batches: Iterator[dict[str, Any]], share: int) -> Tensor:
@@ -180,7 +194,8 @@ class Trainer:
         count, levels = self.validation.count, self.settings.every.levels
         names = ("right", "wrong", "none")
         sums = torch.zeros(len(levels), len(names), device=self.base.unet.device)
-        judge = AdapterLoss(self.base, self.average.adapter, self.settings)
+        reader = self.reader_average.module if self.reader_average is not None else None
+        judge = AdapterLoss(self.base, self.average.module, self.settings, reader=reader)
         mine = range(self.team.rank, count, self.team.size)
         for start in range(0, len(mine), self.settings.micro_batch):
             numbers = mine[start : start + self.settings.micro_batch]
@@ -197,11 +212,13 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """What `resume` needs to go on as if nothing had happened."""
-        return Checkpoint(step=self.step, tensors=pack(self.adapter, self.average.adapter, self.optimizer))
+        tensors = {name: value for part in self.parts for name, value in part.pack(self.optimizer).items()}
+        return Checkpoint(step=self.step, tensors=tensors)
 
     def resume(self, found: Checkpoint) -> None:
         self.step = found.step
-        unpack(found.tensors, self.adapter, self.average.adapter, self.optimizer)
+        for part in self.parts:
+            part.unpack(found.tensors, self.optimizer)
 
 
 class _Positions:
@@ -215,30 +232,3 @@ class _Positions:
             first = step * self.settings.global_batch + self.team.rank * self.share
             for start in range(0, self.share, self.settings.micro_batch):
                 yield range(first + start, first + min(start + self.settings.micro_batch, self.share))
-
-
-def _new_adapter(
-    base: StableDiffusionPipeline, settings: TrainSettings, start: AdapterInfo | None
-) -> DreamCacheAdapter:
-    """The adapter at `start`, or a fresh one that leaves the base as it is; the same in every process."""
-    wanted, places = settings.reference, trained_places(base.unet, settings)
-    if start is not None:
-        asked = {
-            "places": (sorted(start.places), sorted(places)),
-            "integration": (start.integration, wanted.integration),
-            "features": (start.features, wanted.features),
-        }
-        for name, (held, ours) in asked.items():
-            if held != ours:
-                raise SpecError(
-                    f"model.adapter: its {name} is {held}, but this training asks for {ours}; set reference.{name} to "
-                    f"the adapter's"
-                )
-        return load_adapter(start, base.unet)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        return DreamCacheAdapter(
-            place_shapes(base.unet, places, wanted.features),
-            integration=wanted.integration,
-            features=wanted.features,
-        )

@@ -88,7 +88,11 @@ class ReferenceSettings:
     parts, every: the middle block's and every n-th transformer of encoder and decoder; `places` names them outright.
     features: each place reads its own feature map, or all read the middle block's.
     integration: see `dreamcache.model.integration`; the paper's is spatial_concat.
-    unet: the reference is encoded by the frozen base.
+    noise: of the encoding pass, drawn anew for every sample, or fixed: the same for all, as a job encodes.
+    cache: a feature cache, local path or s3:// URI, in which the features of photos that never change are kept: those
+    that samples bring without a mask, if transform and noise are without chance. "" encodes at every step.
+    unet: references are read by the frozen base, or by a copy of it that is trained with the adapter and exported
+    beside it; unet_learning_rate: the copy's, 0 for the adapter's.
     """
 
     timestep: int = 1
@@ -98,7 +102,10 @@ class ReferenceSettings:
     places: tuple[str, ...] = ()
     features: FeatureSource = "own"
     integration: IntegrationName = "spatial_concat"
+    noise: Literal["drawn", "fixed"] = "drawn"
+    cache: str = ""
     unet: Literal["frozen", "trained"] = "frozen"
+    unet_learning_rate: float = 0.0
 
     __pydantic_config__ = FORBID_UNKNOWN
 
@@ -106,12 +113,7 @@ class ReferenceSettings:
         _check(0 <= self.timestep < 1000, "timestep", "from 0 to 999", self.timestep)
         _check(self.every >= 1, "every", "at least 1", self.every)
         _check(bool(self.parts or self.places), "parts", "of encoder, middle and decoder", self.parts)
-        _check(
-            self.unet == "frozen",
-            "unet",
-            "frozen: a trained one is a second U-Net of the base's size, whose features no other adapter could share",
-            self.unet,
-        )
+        _check(self.unet_learning_rate >= 0, "unet_learning_rate", "0 or more", self.unet_learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,6 +218,24 @@ class TrainSettings:
         for name in ("steps", "global_batch", "micro_batch"):
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _check(self.size >= 0 and self.size % 8 == 0, "size", "0 or a multiple of 8 pixels", self.size)
+        if self.reference.cache:
+            self._check_cache()
+
+    def _check_cache(self) -> None:
+        """Only what is the same at every step can be kept."""
+        settings = {
+            "transform.flip_p": (self.transform.flip_p, 0),
+            "transform.jitter_p": (self.transform.jitter_p, 0),
+            "transform.erase_p": (self.transform.erase_p, 0),
+            "reference.noise": (self.reference.noise, "fixed"),
+            "reference.unet": (self.reference.unet, "frozen"),
+        }
+        broken = [f"{name}: {rule}, got {got!r}" for name, (got, rule) in settings.items() if got != rule]
+        if broken:
+            raise ValueError(
+                f"reference.cache needs references that are the same at every step: set {'; '.join(broken)}; or leave "
+                f"reference.cache out"
+            )
 
     def course(self) -> dict[str, Any]:
         """What decides the trained weights, as flat JSON values: two runs may share checkpoints if these agree."""
@@ -224,6 +244,7 @@ class TrainSettings:
             del values[name]
         for name in ("path", "loaders", "max_bad_samples"):
             del values["data"][name]  # the data may move
+        del values["reference"]["cache"]  # it changes where features come from, not what they are
         values["data"]["validation"] = self.data.validation is not None
         return dict(_flat(values))
 

@@ -20,6 +20,7 @@ from dreamcache.config import ImageLimits
 from dreamcache.errors import CatalogError, ImageError
 from dreamcache.images import decode_image, decode_mask
 from dreamcache.model.preprocess import packshot
+from dreamcache.records import Reference
 from dreamcache.train_config import DataSettings, LossSettings, TransformSettings
 from dreamcache.training.sources import Sample, Source, open_source
 from dreamcache.training.transform import ItemShape, as_array, reference_view, target_view
@@ -61,7 +62,8 @@ def kept_conditions(settings: LossSettings, lot: float) -> tuple[bool, bool]:
 class Decoded:
     """A sample's pictures, upright, and its caption; masks are [H, W] bool.
 
-    reference: the picture that its reference is made of; `image` itself where the sample brings none.
+    reference: the picture that its reference is made of; `image` itself where the sample brings none. reference_id:
+    names a reference that fills the frame as it is, "" for one that is cut out and placed by chance.
     """
 
     image: Image.Image
@@ -69,11 +71,12 @@ class Decoded:
     caption: str
     reference: Image.Image
     reference_mask: NDArray[np.bool_] | None
+    reference_id: str = ""
 
     @property
     def framed(self) -> bool:
         """Whether the reference is a photo of its own that needs no cutting out."""
-        return self.reference is not self.image and self.reference_mask is None
+        return bool(self.reference_id)
 
 
 class Samples:
@@ -125,13 +128,20 @@ class Samples:
                 code="no_mask",
             )
         image, mask = _picture(sample.image, sample.mask, sample.where)
-        photo, photo_mask = image, mask
+        photo, photo_mask, reference_id = image, mask, ""
         if sample.reference is not None:
             photo, photo_mask = _picture(
                 sample.reference, sample.reference_mask, f"{sample.where}, reference"
             )
+            if photo_mask is None:
+                reference_id = Reference.id_of(sample.reference, None)
         return Decoded(
-            image=image, mask=mask, caption=sample.caption, reference=photo, reference_mask=photo_mask
+            image=image,
+            mask=mask,
+            caption=sample.caption,
+            reference=photo,
+            reference_mask=photo_mask,
+            reference_id=reference_id,
         )
 
 
@@ -151,7 +161,8 @@ class TrainItems:
     """What one position of the training is made of, as arrays; `torch.utils.data` takes it as a dataset.
 
     An item holds pixels [3, S, S] and reference [3, S, S] in -1..1, mask [1, h, w] (share of the latent cell that the
-    subject covers), caption, share (noise level in 0..1), noise and reference_noise [c, h, w], keep_text, keep_image.
+    subject covers), caption, reference_id (see `Decoded`), share (noise level in 0..1), noise and reference_noise
+    [c, h, w], keep_text, keep_image.
     """
 
     def __init__(
@@ -187,6 +198,7 @@ class TrainItems:
             **target_view(sample.image, sample.mask, self.shape),
             "reference": as_array(view),
             "caption": sample.caption,
+            "reference_id": sample.reference_id,
             "share": np.float32(share),
             "noise": noise[0],
             "reference_noise": noise[1],

@@ -1,4 +1,5 @@
-"""Adapters on disk: `config.json` + `adapter.safetensors`; and the importer of the published checkpoints.
+"""Adapters on disk: `config.json` + `adapter.safetensors`, and `reference_unet.safetensors` where a U-Net of the
+adapter's own reads references; and the importer of the published checkpoints.
 
 A tensor is named `<place>.<parameter>`, e.g. `mid_block.attentions.0.to_q.weight`. A mismatch of places, names
 or shapes is refused with both sides named. No pickle is loaded, but for the importer with `weights_only`.
@@ -18,10 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from dreamcache import keys
 from dreamcache.artifacts import (
     ADAPTER_CONFIG,
     ADAPTER_FORMAT,
     ADAPTER_WEIGHTS,
+    REFERENCE_UNET,
     AdapterInfo,
     BaseInfo,
 )
@@ -55,10 +58,15 @@ def save_adapter(
     step: int,
     dtype: torch.dtype = torch.float16,
     training: Mapping[str, Any] | None = None,
+    reference_unet: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Writes the adapter to a local or s3:// folder; the config last, so that a half-written folder is none."""
+    """Writes the adapter to a local or s3:// folder; the config last, so that a half-written folder is none.
+
+    reference_unet: weights of the U-Net that reads references, where it was trained with the adapter.
+    """
+    store = store_for(folder)
     tensors = {name: value.to(dtype).contiguous().cpu() for name, value in named_tensors(adapter).items()}
-    config = {
+    config: dict[str, Any] = {
         "format": ADAPTER_FORMAT,
         "base": {"name": base.name, "revision": base.revision, "fingerprint": base.fingerprint},
         "integration": adapter.integration,
@@ -68,7 +76,10 @@ def save_adapter(
         "parameters": sum(p.numel() for p in adapter.parameters()),
         "training": dict(training or {}),
     }
-    store = store_for(folder)
+    if reference_unet is not None:
+        data = save({name: value.to(dtype).contiguous().cpu() for name, value in reference_unet.items()})
+        config["reference_unet"] = {"file": REFERENCE_UNET, "sha256": keys.of_bytes(data)}
+        store.write(join(folder, REFERENCE_UNET), data)
     store.write(
         join(folder, ADAPTER_WEIGHTS), save(tensors, metadata={"places": json.dumps(config["places"])})
     )
@@ -119,10 +130,14 @@ def named_tensors(adapter: DreamCacheAdapter) -> dict[str, Tensor]:
     }
 
 
-@torch.no_grad()
 def fill(adapter: DreamCacheAdapter, tensors: Mapping[str, Tensor], *, where: str) -> None:
     """Copies `tensors` into the adapter; every name and shape must match. Raises ModelError."""
-    targets = named_tensors(adapter)
+    copy_into(named_tensors(adapter), tensors, where=where)
+
+
+@torch.no_grad()
+def copy_into(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, where: str) -> None:
+    """Copies tensors by name; every name and shape must match. Raises ModelError."""
     missing, extra = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())
     if missing or extra:
         raise ModelError(

@@ -16,14 +16,20 @@ from dreamcache.model.places import transformer_at
 from dreamcache.model.unet import decoder_half, encoder_half
 
 
+class _AllRead(Exception):  # noqa: N818 - not an error
+    """Ends a pass whose rest nobody reads."""
+
+
 @contextmanager
 def tapping(unet: UNet2DConditionModel, places: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Collects {place: [B, C, h, w]} from the forward passes made inside the block."""
+    """Collects {place: [B, C, h, w]} from one forward pass made inside the block, and ends it after the last place."""
     features: dict[str, Tensor] = {}
 
     def keep(place: str) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             features[place] = args[0] if args else kwargs["hidden_states"]
+            if len(features) == len(set(places)):
+                raise _AllRead
 
         return hook
 
@@ -33,6 +39,8 @@ def tapping(unet: UNet2DConditionModel, places: Sequence[str]) -> Iterator[dict[
     ]
     try:
         yield features
+    except _AllRead:
+        pass
     finally:
         for handle in handles:
             handle.remove()

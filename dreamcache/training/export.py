@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from torch import Tensor
 
 from dreamcache.artifacts import BaseInfo
 from dreamcache.model.adapter import DreamCacheAdapter
@@ -67,7 +70,12 @@ class Made:
     validated: int
 
 
-def export_adapter(folder: TrainFolder, adapter: DreamCacheAdapter, made: Made) -> str:
+def export_adapter(
+    folder: TrainFolder,
+    adapter: DreamCacheAdapter,
+    made: Made,
+    reference_unet: Mapping[str, Tensor] | None = None,
+) -> str:
     """Writes <output>/adapter and returns its place."""
     place, settings = folder.at("adapter"), made.settings
     training = {
@@ -77,7 +85,14 @@ def export_adapter(folder: TrainFolder, adapter: DreamCacheAdapter, made: Made) 
         "validation": made.curves.last_validation(),
     }
     folder.store.write(folder.at("adapter", "README.md"), card(adapter, made).encode())
-    save_adapter(adapter, place, base=made.base, step=made.step, training=training)
+    save_adapter(
+        adapter,
+        place,
+        base=made.base,
+        step=made.step,
+        training=training,
+        reference_unet=reference_unet,
+    )
     return place
 
 
@@ -96,7 +111,8 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
         "count": len(adapter.places),
         "places": ", ".join(f"`{place}`" for place in adapter.places),
         "integration": settings.reference.integration
-        + (", all places read the middle block's features" if adapter.features == "middle" else ""),
+        + (", all places read the middle block's features" if adapter.features == "middle" else "")
+        + (", references are read by a U-Net of its own" if settings.reference.unet == "trained" else ""),
         "reference": json.dumps(job_settings(settings.reference)),
         "steps": made.step,
         "batch": settings.global_batch,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
+from torch import Tensor
 
 from dreamcache.artifacts import BaseInfo
 from dreamcache.config import EncodeSettings
 from dreamcache.model.adapter import DreamCacheAdapter
+from dreamcache.model.reference_unet import with_weights
 from dreamcache.model.text import PromptError
 from dreamcache.pipeline import DreamCachePipeline
 from dreamcache.train_config import CAPTION, TrainSettings
@@ -25,9 +27,15 @@ def sample_grid(
     adapter: DreamCacheAdapter,
     settings: TrainSettings,
     items: Sequence[dict[str, Any]],
+    reader: Mapping[str, Tensor] | None = None,
 ) -> Image.Image:
-    """A row per item: its reference, its target, and an image of its caption with that reference."""
-    pipe = DreamCachePipeline(base, info, copy.deepcopy(adapter))  # the pipeline casts its adapter in place
+    """A row per item: its reference, its target, and an image of its caption with that reference.
+
+    reader: weights of the U-Net that reads references, where it is not the base's.
+    """
+    unet = with_weights(base.unet, reader, reader, where="training") if reader is not None else None
+    # The pipeline casts its adapter in place.
+    pipe = DreamCachePipeline(base, info, copy.deepcopy(adapter), reader=unet)
     side = items[0]["pixels"].shape[-1]
     encodes = [
         EncodeSettings(

@@ -106,7 +106,14 @@ class TrainLoop:
         if not count or not trainer.team.leads:
             return
         items = [trainer.validation[number] for number in range(count)]
-        grid = sample_grid(trainer.base, trainer.info, trainer.average.adapter, trainer.settings, items)
+        grid = sample_grid(
+            trainer.base,
+            trainer.info,
+            trainer.average.module,
+            trainer.settings,
+            items,
+            self._reader(),
+        )
         data = io.BytesIO()
         grid.save(data, "PNG")
         self.folder.store.write(self.folder.at("samples", f"step-{trainer.step:07d}.png"), data.getvalue())
@@ -133,7 +140,11 @@ class TrainLoop:
             samples=trainer.num_samples,
             validated=trainer.validation.count,
         )
-        return export_adapter(self.folder, trainer.average.adapter, made)
+        return export_adapter(self.folder, trainer.average.module, made, self._reader())
+
+    def _reader(self) -> Mapping[str, Any] | None:
+        average = self.trainer.reader_average
+        return average.tensors() if average is not None else None
 
     def _status(self, state: str, *, force: bool = False, **more: Any) -> None:
         now = time.monotonic()
@@ -141,6 +152,8 @@ class TrainLoop:
             return
         self.last_status = now
         settings, step = self.trainer.settings, self.trainer.step
+        if self.trainer.stored is not None:
+            more["reference_cache"] = dict(self.trainer.stored.counts)
         rate = (step - self.first) / (now - self.started)
         self.folder.write_json(
             "status.json",

@@ -14,32 +14,45 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, StableDiffusionPipeline
+from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 
+from dreamcache.encode import reference_noise
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.places import all_places, chosen_places, transformer_at
 from dreamcache.model.tap import tap_features
 from dreamcache.model.unet import decoder_half, encoder_half
 from dreamcache.train_config import CAPTION, TrainSettings
+from dreamcache.training.references import StoredReferences
 
 Batch = Mapping[str, Any]
 """A collated batch of `train_data` items: tensors on any device, captions as a list of texts."""
 
 
 class AdapterLoss(nn.Module):
-    """What is trained: forward gives the error of each sample. Its only parameters are the adapter's.
+    """What is trained: forward gives the error of each sample. What learns: the adapter, and the reader if any.
 
-    The base is kept outside of the module's children, so that DDP, optimizers and checkpoints see the adapter alone.
+    The base is kept outside of the module's children, so that DDP, optimizers and checkpoints do not see it.
     """
 
     def __init__(
-        self, base: StableDiffusionPipeline, adapter: DreamCacheAdapter, settings: TrainSettings
+        self,
+        base: StableDiffusionPipeline,
+        adapter: DreamCacheAdapter,
+        settings: TrainSettings,
+        stored: StoredReferences | None = None,
+        reader: UNet2DConditionModel | None = None,
     ) -> None:
+        """stored: where features of references that never change are read, if anywhere.
+
+        reader: the U-Net that reads references, in float32, where it is trained; None for the base's.
+        """
         super().__init__()
         self.adapter = adapter
         self.settings = settings
+        self.stored = stored
+        self.reader = reader
         self._frozen = (base,)
         self.scheduler = DDPMScheduler.from_config(base.scheduler.config)
         fixed = {"", settings.reference.text}
@@ -71,28 +84,47 @@ class AdapterLoss(nn.Module):
         weighted = (error * weight).mean(dim=(1, 2, 3)) / weight.mean(dim=(1, 2, 3))
         losses = weighted * self._level_weight(timesteps)
         if memory is None:  # a worker without any gradient would leave the others waiting for it
-            losses = losses + sum(p.sum() for p in self.adapter.parameters()) * 0.0
+            losses = losses + sum(p.sum() for p in self.parameters() if p.requires_grad) * 0.0
         return losses
 
     def read(self, batch: Batch, rows: Tensor) -> dict[str, KeysValues]:
-        """Keys and values of the references of the chosen rows; gradients reach the adapter only."""
-        settings = self.settings.reference
-        with torch.no_grad():
-            latents = self._latents(batch["reference"].to(rows.device).index_select(0, rows))
-            noise = batch["reference_noise"].to(latents).index_select(0, rows)
-            step = torch.full((len(rows),), settings.timestep, device=latents.device)
-            noised = self.scheduler.add_noise(latents, noise, step).to(self.base.unet.dtype)
-            text = self._reference_text([batch["caption"][row] for row in rows.tolist()])
-            features = tap_features(self.base.unet, noised, step, text, self.adapter.feature_places)
+        """Keys and values of the references of the chosen rows; gradients reach the adapter, and the reader if any."""
+        texts = [
+            self.settings.reference.text.replace(CAPTION, batch["caption"][row]) for row in rows.tolist()
+        ]
+        with torch.set_grad_enabled(self.reader is not None and torch.is_grad_enabled()):
+            if self.stored is None or "reference_id" not in batch:
+                features = self._encode(batch, rows, texts)
+            else:
+                names = [batch["reference_id"][row] for row in rows.tolist()]
+                features = self.stored.read(
+                    names,
+                    texts,
+                    lambda new: self._encode(batch, rows[list(new)], [texts[n] for n in new]),
+                    rows.device,
+                )
         with self._autocast():
             return self.adapter.project(features)
 
-    def _reference_text(self, captions: Sequence[str]) -> Tensor:
-        """Embeddings of the encoding pass's text, one row for each of these samples."""
-        text = self.settings.reference.text
-        if text in self._null:
-            return self._null[text].expand(len(captions), -1, -1)
-        return self._embed([text.replace(CAPTION, caption) for caption in captions])
+    def _encode(self, batch: Batch, rows: Tensor, texts: Sequence[str]) -> dict[str, Tensor]:
+        """One pass over the references of the chosen rows, each with its own text."""
+        settings = self.settings.reference
+        latents = self._latents(batch["reference"].to(rows.device).index_select(0, rows))
+        if settings.noise == "fixed":
+            noise = reference_noise((1, *latents.shape[1:]), 0).to(latents).expand_as(latents)
+        else:
+            noise = batch["reference_noise"].to(latents).index_select(0, rows)
+        step = torch.full((len(rows),), settings.timestep, device=latents.device)
+        noised = self.scheduler.add_noise(latents, noise, step)
+        if settings.text in self._null:
+            text = self._null[settings.text].expand(len(rows), -1, -1)
+        else:
+            text = self._embed(texts)
+        places, unet = self.adapter.feature_places, self.base.unet
+        if self.reader is None:
+            return tap_features(unet, noised.to(unet.dtype), step, text, places)
+        with self._autocast():
+            return tap_features(self.reader, noised, step, text, places)
 
     @torch.no_grad()
     def level_errors(self, batch: Batch, level: int, others: Mapping[str, Batch | None]) -> dict[str, Tensor]:

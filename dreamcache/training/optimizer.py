@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.train_config import OptimizerSettings
 
+M = TypeVar("M", bound=nn.Module)
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -24,49 +26,69 @@ def learning_rate(settings: OptimizerSettings, step: int, steps: int) -> float:
     return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-class Average:
-    """Exponential moving average of the adapter; the early steps, which know little, weigh less."""
+def learned(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters of a module that are trained, by name."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
-    def __init__(self, adapter: DreamCacheAdapter, decay: float) -> None:
+
+class Average(Generic[M]):
+    """Exponential moving average of what a module learns; the early steps, which know little, weigh less."""
+
+    def __init__(self, module: M, decay: float) -> None:
         self.decay = decay
-        self.adapter = copy.deepcopy(adapter).requires_grad_(False).eval()
+        shared = {id(p): p for p in module.parameters() if not p.requires_grad}
+        self.module = copy.deepcopy(module, shared).requires_grad_(False).eval()
+        self._names = list(learned(module))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The averages by the names of what is averaged."""
+        found = dict(self.module.named_parameters())
+        return {name: found[name] for name in self._names}
 
     @torch.no_grad()
-    def update(self, adapter: DreamCacheAdapter, step: int) -> None:
+    def update(self, module: M, step: int) -> None:
         """step: optimizer steps made so far."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
-        torch._foreach_lerp_(list(self.adapter.parameters()), list(adapter.parameters()), 1 - decay)
+        torch._foreach_lerp_(list(self.tensors().values()), list(learned(module).values()), 1 - decay)
 
 
-def pack(
-    adapter: DreamCacheAdapter, average: DreamCacheAdapter, optimizer: torch.optim.Optimizer
-) -> dict[str, Tensor]:
-    """Everything that training changes, as named tensors: "adapter|average|exp_avg|exp_avg_sq|step/<parameter>"."""
-    tensors = {}
-    for name, parameter in adapter.named_parameters():
-        tensors[f"adapter/{name}"] = parameter.detach()
-        for moment in MOMENTS if parameter in optimizer.state else ():
-            tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment]
-    tensors |= {f"average/{name}": value for name, value in average.named_parameters()}
-    return tensors
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Part(Generic[M]):
+    """A module that learns, its average, and what stands before its names in a checkpoint.
 
+    scale: of its learning rate, in shares of the adapter's.
+    """
 
-@torch.no_grad()
-def unpack(
-    tensors: Mapping[str, Tensor],
-    adapter: DreamCacheAdapter,
-    average: DreamCacheAdapter,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Puts back what `pack` took."""
-    averages = dict(average.named_parameters())
-    for name, parameter in adapter.named_parameters():
-        parameter.copy_(tensors[f"adapter/{name}"])
-        averages[name].copy_(tensors[f"average/{name}"])
-        if f"step/{name}" in tensors:
-            state = {moment: tensors[f"{moment}/{name}"].clone() for moment in MOMENTS}
-            # AdamW counts its steps on the CPU, wherever the weights are.
-            optimizer.state[parameter] = {
-                moment: value if moment == "step" else value.to(parameter.device)
-                for moment, value in state.items()
-            }
+    module: M
+    average: Average[M]
+    prefix: str = ""
+    scale: float = 1.0
+
+    def group(self) -> dict[str, Any]:
+        """Its parameters as the optimizer takes them."""
+        return {"params": list(learned(self.module).values()), "scale": self.scale}
+
+    def pack(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+        """All that training changes of it: "<prefix>adapter|average|exp_avg|exp_avg_sq|step/<parameter>"."""
+        tensors = {}
+        for name, parameter in learned(self.module).items():
+            tensors[f"{self.prefix}adapter/{name}"] = parameter.detach()
+            for moment in MOMENTS if parameter in optimizer.state else ():
+                tensors[f"{self.prefix}{moment}/{name}"] = optimizer.state[parameter][moment]
+        averages = self.average.tensors()
+        return tensors | {f"{self.prefix}average/{name}": value for name, value in averages.items()}
+
+    @torch.no_grad()
+    def unpack(self, tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+        """Puts back what `pack` took."""
+        averages = self.average.tensors()
+        for name, parameter in learned(self.module).items():
+            parameter.copy_(tensors[f"{self.prefix}adapter/{name}"])
+            averages[name].copy_(tensors[f"{self.prefix}average/{name}"])
+            if f"{self.prefix}step/{name}" in tensors:
+                state = {moment: tensors[f"{self.prefix}{moment}/{name}"].clone() for moment in MOMENTS}
+                # AdamW counts its steps on the CPU, wherever the weights are.
+                optimizer.state[parameter] = {
+                    moment: value if moment == "step" else value.to(parameter.device)
+                    for moment, value in state.items()
+                }

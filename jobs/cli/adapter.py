@@ -67,5 +67,7 @@ def show(
     typer.echo(
         f"integration: {config['integration']}, step {config['step']}, {config['parameters'] / 1e6:.2f} M parameters"
     )
+    if config.get("reference_unet"):
+        typer.echo(f"references are read by its own U-Net ({config['reference_unet']['sha256'][:12]})")
     for place in config["places"]:
         typer.echo(f"place: {place}")

@@ -261,7 +261,9 @@ def _features(
 
 
 def _reference(spec: JobSpec, base: BaseInfo, adapter: AdapterInfo) -> EncodeSettings:
-    return spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
+    return spec.reference.resolved(
+        base.native_size, adapter.feature_places, spec.model.dtype, adapter.reference_unet
+    )
 
 
 def _check_photo(spec: JobSpec, request: Request) -> None:

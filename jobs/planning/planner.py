@@ -88,7 +88,9 @@ def plan(spec: JobSpec) -> Plan:
     """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     base = describe_base(spec.model.base, spec.model.revision)
     adapter = describe_method(spec.method, spec.model.adapter, base)
-    reference = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype)
+    reference = spec.reference.resolved(
+        base.native_size, adapter.feature_places, spec.model.dtype, adapter.reference_unet
+    )
     lacking = [place for place in adapter.feature_places if place not in reference.places]
     if lacking:
         raise SpecError(f"reference.places: must hold every place of the adapter, lacks {', '.join(lacking)}")

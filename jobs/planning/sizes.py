@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dreamcache.artifacts import ADAPTER_WEIGHTS, AdapterInfo, BaseInfo, component_config
+from dreamcache.artifacts import ADAPTER_WEIGHTS, REFERENCE_UNET, AdapterInfo, BaseInfo, component_config
 from dreamcache.config import EncodeSettings, GenerationSettings
 from dreamcache.errors import ModelError
 
@@ -110,14 +110,15 @@ def _unet_numbers(unet: dict[str, Any], latent_area: float, guidance: str) -> fl
 
 
 def count_parameters(base: BaseInfo, adapter: AdapterInfo) -> int:
-    """Parameters of base and adapter, counted in the files' headers."""
+    """Parameters of base, adapter and the adapter's own reference U-Net, counted in the files' headers."""
     folder = Path(base.location)
     files = [path for part in WEIGHTED for path in sorted((folder / part).glob("*.safetensors"))]
     if base.revision is not None or not files:
         raise ModelError(
             f"model '{base.name}': its weights are not in a folder of this machine, so they are not counted"
         )
-    return sum(_count(path) for path in [*files, Path(adapter.location) / ADAPTER_WEIGHTS])
+    beside = [ADAPTER_WEIGHTS, *([REFERENCE_UNET] if adapter.reference_unet else [])]
+    return sum(_count(path) for path in [*files, *(Path(adapter.location) / name for name in beside)])
 
 
 def _count(path: Path) -> int:

@@ -97,7 +97,7 @@ def dump_train_spec(spec: TrainSpec) -> str:
 
 
 def _anchored(spec: TrainSpec, folder: Path) -> TrainSpec:
-    data, model = spec.train.data, spec.model
+    data, model, reference = spec.train.data, spec.model, spec.train.reference
     return replace(
         spec,
         output=anchor(spec.output, folder),
@@ -108,6 +108,7 @@ def _anchored(spec: TrainSpec, folder: Path) -> TrainSpec:
                 path=anchor(data.path, folder),
                 validation=anchor(data.validation, folder) if data.validation else None,
             ),
+            reference=replace(reference, cache=anchor(reference.cache, folder) if reference.cache else ""),
         ),
         model=replace(
             model,

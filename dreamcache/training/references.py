@@ -1,0 +1,140 @@
+"""Features of references that are the same at every step: encoded once, then read from the feature cache.
+
+    reference id --> memory (bounded) --> feature cache --> encoded with the batch, stored
+
+The keys are those of a job that encodes such photos whole (`segmenter: none`), so either finds the other's features.
+Knows the feature cache; how features are made, the caller knows (see `training.loss`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from dreamcache.artifacts import BaseInfo
+from dreamcache.config import EncodeSettings
+from dreamcache.errors import CacheError
+from dreamcache.model.features import SubjectFeatures
+from dreamcache.records import cache_key
+from dreamcache.storage.feature_cache import FeatureCache, mark_cache
+from dreamcache.train_config import TrainSettings
+
+MEMORY_BYTES = 2**30
+AT_ONCE = 8
+
+Maps = Mapping[str, Tensor]
+logger = logging.getLogger(__name__)
+
+
+class StoredReferences:
+    """The features of one worker's references, in front of the feature cache.
+
+    counts: how many were in "memory", in the "cache", "encoded" and stored, and "changing" ones that cannot be.
+    """
+
+    def __init__(
+        self, cache: FeatureCache, settings: EncodeSettings, *, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
+        """settings: resolved, without the text, which may be each sample's own."""
+        self.cache, self.settings, self.memory_bytes = cache, settings, memory_bytes
+        self.counts: Counter[str] = Counter(memory=0, cache=0, encoded=0, changing=0)
+        self._kept: OrderedDict[str, Maps] = OrderedDict()
+        self._kept_bytes = 0
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="features")
+
+    @classmethod
+    def open(cls, settings: TrainSettings, info: BaseInfo, places: tuple[str, ...]) -> StoredReferences:
+        """Those of a training. Raises StorageError when the cache cannot be written."""
+        mark_cache(settings.reference.cache)
+        encoding = EncodeSettings(
+            size=settings.size or info.native_size,
+            places=places,
+            timestep=settings.reference.timestep,
+            compute_dtype=settings.precision,
+            dtype=settings.precision,
+            segmenter="none",
+        )
+        return cls(FeatureCache(settings.reference.cache, info.fingerprint), encoding)
+
+    def read(
+        self,
+        names: Sequence[str],
+        texts: Sequence[str],
+        encode: Callable[[Sequence[int]], Maps],
+        device: torch.device,
+    ) -> dict[str, Tensor]:
+        """{place: [B, C, h, w]} of a batch's references.
+
+        names: reference ids, "" for one that is another at the next step. texts: of the encoding passes.
+        encode: makes features [n, C, h, w] of so many chosen rows, in one pass.
+        """
+        keys = [self._key(name, text) if name else "" for name, text in zip(names, texts, strict=True)]
+        held = self._held(list(dict.fromkeys(key for key in keys if key)))
+        first = {key: row for row, key in reversed(list(enumerate(keys))) if key}
+        new = [row for row, key in enumerate(keys) if not key or (key not in held and first[key] == row)]
+        made: dict[int, Maps] = {}
+        if new:
+            stacked = encode(new)
+            made = {row: {place: value[n] for place, value in stacked.items()} for n, row in enumerate(new)}
+        stored = {keys[row]: (names[row], texts[row], maps) for row, maps in made.items() if keys[row]}
+        list(self._pool.map(self._store, stored, stored.values()))
+        self.counts.update(encoded=len(stored), changing=keys.count(""))
+        for key, (_, _, maps) in stored.items():
+            held[key] = self._keep(key, maps)
+        rows = [held[key] if key else made[row] for row, key in enumerate(keys)]
+        return {
+            place: torch.stack([maps[place].to(device) for maps in rows]) for place in self.settings.places
+        }
+
+    def _key(self, name: str, text: str) -> str:
+        return cache_key(name, self.cache.base_fingerprint, replace(self.settings, text=text), "")
+
+    def _held(self, keys: Sequence[str]) -> dict[str, Maps]:
+        held = {key: self._kept[key] for key in keys if key in self._kept}
+        for key in held:
+            self._kept.move_to_end(key)
+        absent = [key for key in keys if key not in held]
+        self.counts["memory"] += len(held)
+        for key, maps in zip(absent, self._pool.map(self._fetch, absent), strict=True):
+            if maps is not None:
+                held[key] = self._keep(key, maps)
+                self.counts["cache"] += 1
+        return held
+
+    def _fetch(self, key: str) -> Maps | None:
+        try:
+            stored = self.cache.get(key)
+        except CacheError as error:
+            logger.warning("%s; encoding the reference again", error)
+            return None
+        return SubjectFeatures.from_stored(stored).maps if stored is not None else None
+
+    def _store(self, key: str, made: tuple[str, str, Maps]) -> None:
+        name, text, maps = made
+        features = SubjectFeatures(
+            cache_key=key,
+            reference_id=name,
+            base_fingerprint=self.cache.base_fingerprint,
+            maps={place: value.cpu() for place, value in maps.items()},
+            settings=replace(self.settings, text=text).as_dict(),
+        )
+        self.cache.put(features.to_stored())
+
+    def _keep(self, key: str, maps: Maps) -> Maps:
+        # A row of a batch would keep the whole batch's memory.
+        kept = {place: value.detach().cpu().clone() for place, value in maps.items()}
+        self._kept[key] = kept
+        self._kept_bytes += _bytes(kept)
+        while self._kept_bytes > self.memory_bytes and len(self._kept) > 1:
+            self._kept_bytes -= _bytes(self._kept.popitem(last=False)[1])
+        return kept
+
+
+def _bytes(maps: Maps) -> int:
+    return sum(value.nbytes for value in maps.values())

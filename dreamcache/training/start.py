@@ -1,0 +1,69 @@
+"""What a training begins with: an adapter, and a U-Net that learns to read references; fresh or gone on from.
+
+The same in every process. Knows what was asked for and what an adapter folder holds.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+
+from dreamcache.artifacts import AdapterInfo
+from dreamcache.errors import SpecError
+from dreamcache.model.adapter import DreamCacheAdapter
+from dreamcache.model.adapter_io import load_adapter
+from dreamcache.model.places import place_shapes
+from dreamcache.model.reference_unet import load_reference_unet, own_copy, read_names
+from dreamcache.train_config import TrainSettings
+from dreamcache.training.loss import trained_places
+
+
+def new_adapter(
+    base: StableDiffusionPipeline, settings: TrainSettings, start: AdapterInfo | None
+) -> DreamCacheAdapter:
+    """The adapter at `start`, or a fresh one that leaves the base as it is; the same in every process."""
+    wanted, places = settings.reference, trained_places(base.unet, settings)
+    if start is not None:
+        asked = {
+            "places": (sorted(start.places), sorted(places)),
+            "integration": (start.integration, wanted.integration),
+            "features": (start.features, wanted.features),
+        }
+        for name, (held, ours) in asked.items():
+            if held != ours:
+                raise SpecError(
+                    f"model.adapter: its {name} is {held}, but this training asks for {ours}; set reference.{name} to "
+                    f"the adapter's"
+                )
+        if start.reference_unet and wanted.unet == "frozen":
+            raise SpecError(
+                "model.adapter: its references are read by a U-Net of its own, but this training asks for the frozen "
+                "base's; set reference.unet: trained"
+            )
+        return load_adapter(start, base.unet)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return DreamCacheAdapter(
+            place_shapes(base.unet, places, wanted.features),
+            integration=wanted.integration,
+            features=wanted.features,
+        )
+
+
+def new_reader(
+    base: StableDiffusionPipeline,
+    adapter: DreamCacheAdapter,
+    settings: TrainSettings,
+    start: AdapterInfo | None,
+) -> UNet2DConditionModel | None:
+    """A copy of the base's U-Net that learns to read references, in float32; None where the base reads them."""
+    if settings.reference.unet == "frozen":
+        return None
+    names = read_names(base.unet, adapter.feature_places)
+    if start is not None and start.reference_unet:
+        reader = load_reference_unet(start, base.unet, dtype=torch.float32)
+    else:
+        reader = own_copy(base.unet, names, torch.float32)
+    for name, parameter in reader.named_parameters():
+        parameter.requires_grad_(name in set(names))
+    return reader
