@@ -74,7 +74,7 @@ def _told_by_ray() -> str:
         actors = _actors(state.actors(job_id=job))
         free, all_of = ray.available_resources(), ray.cluster_resources()
         alive = sum(node["Alive"] for node in ray.nodes())
-    except Exception as error:  # whatever is wrong with the cluster, the run itself meets it
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the cluster, the run itself meets it
         return f"Ray does not answer ({type(error).__name__}: {str(error).strip()[:200]})"
     resources = ", ".join(
         f"{free.get(name, 0):.4g} of {all_of[name]:.4g} {name}" for name in SHOWN if name in all_of

@@ -77,7 +77,8 @@ class Shop:
         """Waits for the command; its answer."""
         assert command.process.wait(timeout=seconds) == code, command.log.read_text()
         said = command.log.read_text()
-        answer: dict[str, Any] = json.loads(said[said.index("{\n") :])
+        answer: dict[str, Any]
+        answer, _ = json.JSONDecoder().raw_decode(said, said.index('{\n "output"'))  # Ray talks before and after
         return answer
 
     def environment(self) -> dict[str, str]:
@@ -90,23 +91,35 @@ def random_of(name: str) -> Random:
     return Random(f"{SEED} {name}")
 
 
+def images(job: S3Job) -> int:
+    """How many are committed."""
+    return len(job.objects("images/"))
+
+
+def features(job: S3Job) -> int:
+    """How many references its own cache has; without CACHEDIR.TAG."""
+    bucket, _, prefix = f"{job.folder}/cache/".removeprefix("s3://").partition("/")
+    found = job.client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    return sum(entry["Key"].endswith(".parquet") for entry in found)
+
+
 def at_moments(
     job: S3Job,
     command: Running,
     moments: Sequence[int],
     act: Callable[[], object],
     *,
-    below: str = "images/",
+    count: Callable[[S3Job], int] = images,
     total: int = ITEMS,
 ) -> list[Images]:
-    """Acts once so many objects are there, one more than at the last act at least; the images that were there then."""
-    committed, before = [], -1
+    """Acts once so many are there, one more than at the last act at least; the images that were there then."""
+    committed: list[Images] = []
+    before = -1
     for moment in moments:
         enough = max(moment, before + 1)
-        assert command.wait_until(lambda enough=enough: len(job.objects(below)) >= enough), (
-            command.log.read_text()
-        )
-        before = len(job.objects(below))
+        reached = command.wait_until(lambda enough=enough: count(job) >= enough, every=0.1)
+        assert reached, command.log.read_text()
+        before = count(job)
         assert before < total, "too late to show anything"
         committed.append(job.objects("images/"))
         act()

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import signal
 import time
+from random import Random
 
 import pytest
 
 from tests.chaos.end_state import Images, assert_same_end
-from tests.chaos.shop import ENCODER, GENERATOR, ITEMS, KILLS, SUBJECTS, Shop, at_moments, random_of
+from tests.chaos.shop import (
+    ENCODER,
+    GENERATOR,
+    ITEMS,
+    KILLS,
+    SUBJECTS,
+    Shop,
+    at_moments,
+    features,
+    images,
+    random_of,
+)
 from tests.end_to_end.s3_job import S3Job
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def moments(rng, most: int) -> list[int]:
+def moments(rng: Random, most: int) -> list[int]:
     return sorted(rng.sample(range(1, most), KILLS))
 
 
@@ -36,7 +48,7 @@ def test_encoders(shop: Shop, calm: S3Job) -> None:
             command,
             moments(rng, SUBJECTS - 4),
             lambda: shop.cluster.kill_worker(ENCODER, rng),
-            below="../cache/",
+            count=features,
             total=SUBJECTS,
         )
         shop.end(command)
@@ -60,7 +72,7 @@ def test_the_driver(shop: Shop, calm: S3Job) -> None:
     rng, job = random_of("driver"), shop.job("driver", cache=f"{calm.folder}/cache")
     committed: list[Images] = []
     for moment in moments(rng, ITEMS - 8):
-        before = len(job.objects("images/"))
+        before = images(job)
         with shop.running(job) as command:
             committed += at_moments(
                 job, command, [max(moment, before + 1)], lambda: command.end(signal.SIGKILL)
@@ -76,7 +88,7 @@ def test_the_head(shop: Shop, calm: S3Job) -> None:
     rng, job = random_of("head"), shop.job("head", cache=f"{calm.folder}/cache")
     committed: list[Images] = []
     for moment in moments(rng, ITEMS - 8):
-        before = len(job.objects("images/"))
+        before = images(job)
         with shop.running(job) as command:
             committed += at_moments(job, command, [max(moment, before + 1)], shop.cluster.lose_head)
             # The driver was on that machine, or says that its cluster is lost.
