@@ -18,6 +18,9 @@
 | whole                                    | pause                                               |                    |
 | storage: 5xx, SlowDown, time-outs,       | the request is made again; pauses are jittered and  | storage_patience_s |
 | resets, cut bodies                       | grow                                                |                    |
+| nothing is committed for long: workers   | a note says so, with what Ray reports; the run      | stall_notice_s     |
+| that cannot start, machines that do not  | goes on waiting, since machines may take long       |                    |
+| come                                     |                                                     |                    |
 | storage: denied, expired, no bucket; a   | the run ends with exit code 1: every item would     | none               |
 | model that does not load; a lost device  | meet it; the same command goes on once it is mended |                    |
 """
@@ -38,19 +41,24 @@ class FailurePolicy:
     encoding one photo.
     max_worker_deaths: of one worker in a row, with nothing finished between them.
     max_rounds: of the pipeline in a row, with nothing recorded between them.
+    stall_notice_s: without any item committed, until a note says so.
     storage_patience_s: how long a worker asks a storage that does not answer.
+    storage_timeout_s: how long one request waits for its answer.
     """
 
     max_attempts: int = 3
     item_timeout_s: float = 600.0
     max_worker_deaths: int = 12
     max_rounds: int = 3
+    stall_notice_s: float = 300.0
     storage_patience_s: float = 120.0
+    storage_timeout_s: float = 60.0
 
     __pydantic_config__ = FORBID_UNKNOWN
 
     def __post_init__(self) -> None:
-        for name in ("max_attempts", "item_timeout_s", "max_worker_deaths", "max_rounds"):
+        more_than_0 = ("max_attempts", "item_timeout_s", "max_worker_deaths", "max_rounds")
+        for name in (*more_than_0, "stall_notice_s", "storage_timeout_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0, got {getattr(self, name)!r}")
         if self.storage_patience_s < 0:

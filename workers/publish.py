@@ -19,7 +19,7 @@ from workers.telemetry import Telemetry
 
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
-    s3_client.be_patient(context.failures.storage_patience_s)
+    s3_client.be_patient(context.failures.storage_patience_s, context.failures.storage_timeout_s)
     telemetry = Telemetry(context.output, "publisher")
     images = ImageStore(context.output, context.images)
     rows = batch.to_pylist()

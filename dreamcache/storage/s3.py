@@ -72,12 +72,15 @@ class S3Store:
 
     def upload(self, uri: str, path: Path) -> None:
         bucket, key = split_s3(uri)
+        extra = {"ContentType": _content_type(key)}
+
+        def send() -> None:
+            with path.open("rb") as file:
+                s3_client.client().upload_fileobj(file, bucket, key, ExtraArgs=extra)
+
         try:
             # boto3 sends large files in parts; the object appears when the last one is there.
-            with path.open("rb") as file:
-                s3_client.client().upload_fileobj(
-                    file, bucket, key, ExtraArgs={"ContentType": _content_type(key)}
-                )
+            _asked(send)
         except (BotoCoreError, ClientError) as error:
             raise storage_error(uri, "write", error) from error
 

@@ -38,16 +38,17 @@ READ_SECONDS = 60
 CONNECTIONS = 32
 DEFAULT_REGION = "us-east-1"
 
-_Key = tuple[int, tuple[tuple[str, str], ...]]
+_Key = tuple[int, float, tuple[tuple[str, str], ...]]
 _clients: dict[_Key, Any] = {}
 _lock = threading.Lock()
 _patience_s = 0.0
+_answer_s: float = READ_SECONDS
 
 
-def be_patient(seconds: float) -> None:
-    """From now on this process asks so long before it gives a request up."""
-    global _patience_s
-    _patience_s = seconds
+def be_patient(seconds: float, answer_s: float = READ_SECONDS) -> None:
+    """From now on this process asks so long before it gives a request up, and waits `answer_s` for each answer."""
+    global _patience_s, _answer_s
+    _patience_s, _answer_s = seconds, answer_s
 
 
 def tries(least: int = LEAST_TRIES) -> Iterator[int]:
@@ -62,7 +63,11 @@ def tries(least: int = LEAST_TRIES) -> Iterator[int]:
 
 def client() -> Any:
     """The S3 client of this process for the AWS settings as they are now. botocore errors pass through."""
-    key = (os.getpid(), tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))))
+    key = (
+        os.getpid(),
+        _answer_s,
+        tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))),
+    )
     found = _clients.get(key)
     if found is None:
         with _lock:
@@ -90,7 +95,7 @@ def config_options() -> dict[str, Any]:
         "request_checksum_calculation": os.environ.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
         "response_checksum_validation": os.environ.get("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
         "connect_timeout": CONNECT_SECONDS,
-        "read_timeout": READ_SECONDS,
+        "read_timeout": _answer_s,
         "max_pool_connections": CONNECTIONS,
     }
 

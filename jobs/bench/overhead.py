@@ -1,6 +1,6 @@
 """What a job costs beside the model: its images/s against a bare loop's over the same items, two workers' against one.
 
-    arms: a bare loop in one process | a job of one worker | a job of two workers;  by turns, some rounds of each
+    arms: a bare loop in one process | a job of one worker | a job of two workers;  by turns, there and back
 
 Every arm is a process of its own with one thread a worker, features in the cache, and is measured warm: from its
 fourth committed batch to its last. A shared machine's speed changes by the minute, so only ratios within a round count.
@@ -48,7 +48,7 @@ def measure_overhead(folder: Path, *, items: int, rounds: int) -> Overhead:
     job = write_starter(folder, num_subjects=-(-items // PROMPTS), name="overhead")
     speeds: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for number in range(rounds):
-        for arm in ARMS:
+        for arm in list(ARMS)[:: 1 if number % 2 == 0 else -1]:  # so that a drift of the machine favours none
             speed = _images_per_s(job, folder / f"{arm.replace(' ', '-')}-{number}", arm)
             print(f"round {number + 1}, {arm}: {speed:.3f} images/s", file=sys.stderr, flush=True)
             speeds[arm].append(speed)
@@ -87,8 +87,11 @@ def run_arm(job: str, output: str, arm: str) -> float:
     report = run(spec, gallery=False, quiet=True)
     if report.exit_code:
         raise DreamCacheError(f"{report.as_dict()}", code="bench_failed")
-    return warm_rate([table["recorded_at"][0].as_py().timestamp() for table in Ledger(output).scan()],
-                     report.counts.total)  # fmt: skip
+    # A batch's records share their time, also once compaction has joined its part with others.
+    moments = {
+        moment.timestamp() for part in Ledger(output).scan() for moment in part["recorded_at"].to_pylist()
+    }
+    return warm_rate(list(moments), report.counts.total)
 
 
 def warm_rate(moments: list[float], items: int) -> float:

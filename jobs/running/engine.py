@@ -21,6 +21,7 @@ from dreamcache.errors import DreamCacheError
 from jobs.cluster.ray_cluster import join_cluster, told_by_worker
 from jobs.planning.planner import Plan
 from jobs.running.pipeline import run_pipeline
+from jobs.running.stall import StallNotice
 from jobs.spec import JobSpec
 from workers.context import JobContext
 
@@ -61,8 +62,12 @@ def make_images(
     while rows.num_rows:
         fruitless += 1
         try:
-            with closing(run_pipeline(spec, context, rows, book)) as batches:
+            with (
+                closing(run_pipeline(spec, context, rows, book)) as batches,
+                StallNotice(spec.failures.stall_notice_s, on_note) as stall,
+            ):
                 for batch in batches:
+                    stall.progressed()
                     fruitless = 0
                     for note in set(batch["note"].drop_null().to_pylist()) - notes:
                         notes.add(note)

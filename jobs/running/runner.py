@@ -88,6 +88,7 @@ def run(
     of items that are planned no more. Raises DreamCacheError when nothing can be run; single items never raise.
     """
     started = time.monotonic()
+    be_patient(0, spec.failures.storage_timeout_s)
     made_plan = plan(spec)
     folder = OutputFolder(spec.output)
     folder.claim(spec)
@@ -114,7 +115,7 @@ def run(
     progress = JobProgress(work.num_pending, on_status, quiet)
     stopped: BudgetReached | KeyboardInterrupt | None = None
     # The storage has answered: from now on it is worth waiting for.
-    be_patient(spec.failures.storage_patience_s)
+    be_patient(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
     with interruptible() as check:
         try:
             with progress:

@@ -44,7 +44,7 @@ class Running:
                 env=environment({**extra, MARK: self.mark}),
             )
 
-    def wait_until(self, reached: Callable[[], bool], *, seconds: float = 400) -> bool:
+    def wait_until(self, reached: Callable[[], bool], *, seconds: float = 400, every: float = 0.02) -> bool:
         """True when `reached`, False when the command ended before; AssertionError after `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -52,7 +52,7 @@ class Running:
                 return True
             if self.process.poll() is not None:
                 return False
-            time.sleep(0.02)
+            time.sleep(every)
         raise AssertionError(f"not reached in {seconds} s; the command said:\n{self.log.read_text()}")
 
     def end(self, how: signal.Signals) -> int:

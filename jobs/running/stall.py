@@ -1,0 +1,97 @@
+"""A run on which nothing is committed says so, with what Ray tells of its workers and resources, and waits on.
+
+Machines may take long to come, so that waiting is right; but a worker that can never start looks the same from here.
+Knows Ray's tables of actors, nodes and resources; knows nothing of items.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+STATES = {
+    "DEPENDENCIES_UNREADY": "pending",
+    "PENDING_CREATION": "pending",
+    "ALIVE": "alive",
+    "RESTARTING": "restarting",
+    "DEAD": "dead",
+}
+SHOWN = ("CPU", "GPU", "memory")
+CHECK = (
+    "pending workers: does a node have their cpus, gpus, memory_bytes, resources, accelerator_type and label_selector "
+    "(or does one come), and can they start there (packages, model files; see 'python-core-worker' and 'worker' in "
+    "Ray's logs); alive ones: see their logs for a long download or batch. The run goes on waiting"
+)
+
+
+class StallNotice:
+    """Use as a context manager around the work; call `progressed` at each sign of life.
+
+    on_note: told after `after_s` without progress, and again whenever that time has doubled. It is called from another
+    thread. Raises nothing.
+    """
+
+    def __init__(self, after_s: float, on_note: Callable[[str], None]) -> None:
+        self.after_s, self.on_note = after_s, on_note
+        self._last = time.monotonic()
+        self._next = after_s
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="stall", daemon=True)
+
+    def progressed(self) -> None:
+        """Something was committed."""
+        self._last, self._next = time.monotonic(), self.after_s
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(min(1.0, self.after_s / 4)):
+            quiet = time.monotonic() - self._last
+            if quiet >= self._next:
+                self._next *= 2
+                self.on_note(f"nothing was committed for {quiet:.0f} s; {_told_by_ray()}; check {CHECK}")
+
+
+def _told_by_ray() -> str:
+    """Actors of this job by class and state, and what is free of the cluster's resources."""
+    import ray
+    from ray._private import state
+
+    try:
+        job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
+        # The public list of actors asks the dashboard, which a cluster need not have.
+        actors = _actors(state.actors(job_id=job))
+        free, all_of = ray.available_resources(), ray.cluster_resources()
+        alive = sum(node["Alive"] for node in ray.nodes())
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the cluster, the run itself meets it
+        return f"Ray does not answer ({type(error).__name__}: {str(error).strip()[:200]})"
+    resources = ", ".join(
+        f"{free.get(name, 0):.4g} of {all_of[name]:.4g} {name}" for name in SHOWN if name in all_of
+    )
+    return f"workers: {actors}; free: {resources or 'nothing'}, on {alive} nodes"
+
+
+def _actors(table: Mapping[str, Mapping[str, Any]]) -> str:
+    counts = Counter(
+        (
+            str(actor["ActorClassName"]).removeprefix("MapWorker(MapBatches(").rstrip(")"),
+            STATES.get(actor["State"], "?"),
+        )
+        for actor in table.values()
+        if "Worker" in str(actor["ActorClassName"])
+    )
+    return (
+        ", ".join(f"{number} {name} {state}" for (name, state), number in sorted(counts.items()))
+        or "none asked for"
+    )

@@ -1,0 +1,170 @@
+"""A Ray cluster of several nodes on this machine, each node's processes its own, so that one node can be lost.
+
+    with Cluster(env) as cluster:            # a head without work, and worker nodes
+        cluster.workers("GenerateWorker")    # process ids of actors
+        cluster.lose_node(rng); cluster.add_node()
+        cluster.lose_head(); cluster.start() # another cluster
+
+Only processes that carry a node's mark are ever ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from tests.end_to_end.processes import MARK, marked
+from tests.s3_server import free_ports
+
+START_SECONDS = 120.0
+NODES = 2
+NODE_CPUS = 2
+NODE_PORTS = (
+    "metrics-export-port",
+    "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port",
+    "runtime-env-agent-port",
+    "node-manager-port",
+    "object-manager-port",
+)
+QUICK = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "OMP_NUM_THREADS": "1",
+    # Ray's workers would give way to everything else on a busy machine.
+    "RAY_worker_niceness": "0",
+    # A node that is gone is told within seconds; one that is only slow has as long as ever to answer.
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+class Node:
+    """`ray start --block` with all that it starts, known by a mark in their environment."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str], options: Mapping[str, object], *, is_head: bool):
+        self.mark = secrets.token_hex(16)
+        self.log = folder / f"node-{self.mark[:8]}.log"
+        # Nodes of one machine would meet in Ray's fixed range of ports; 0 lets the system choose.
+        ports = dict(zip(NODE_PORTS, free_ports(len(NODE_PORTS)), strict=True))
+        fixed = {"min-worker-port": 0, "max-worker-port": 0, "object-store-memory": 100_000_000}
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *(["--head"] * is_head)]
+        command += [f"--{name}={value}" for name, value in {**ports, **fixed, **options}.items()]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                env={**env, MARK: self.mark},
+                start_new_session=True,
+                cwd=folder,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL for all of its processes, as when the machine goes."""
+        while left := marked(self.mark):
+            _kill(left)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=1)
+
+    def kill_raylet(self) -> None:
+        """SIGKILL for the raylet alone; Ray ends what is left of the node."""
+        _kill([pid for pid in marked(self.mark) if psutil.Process(pid).name() == "raylet"])
+
+
+class Cluster:
+    """env: all variables of its processes. The driver's node is the head, where no worker runs."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = {**env, **QUICK}
+        self.folder = Path(tempfile.mkdtemp(prefix="dc-"))  # short: Ray's sockets lie below
+        self.head: Node | None = None
+        self.nodes: list[Node] = []
+        self.lost: list[Node] = []
+        self.address = ""
+
+    def start(self) -> Self:
+        """A head and worker nodes, all new."""
+        (port,) = free_ports(1)
+        self.address = f"127.0.0.1:{port}"
+        options = {"port": port, "num-cpus": 0, "include-dashboard": "false"}
+        options |= {"temp-dir": Path(tempfile.mkdtemp(dir=self.folder, prefix="r"))}
+        self.head = Node(self.folder, self.env, options, is_head=True)
+        deadline = time.monotonic() + START_SECONDS
+        while "Ray runtime started" not in (said := self.head.log.read_text()):
+            if time.monotonic() > deadline or self.head.process.poll() is not None:
+                raise RuntimeError(f"Ray's head did not start; it said:\n{said[-3000:]}")
+            time.sleep(0.1)
+        for _ in range(NODES):
+            self.add_node()
+        return self
+
+    def add_node(self) -> None:
+        """A new worker node; Ray uses it once it has come up."""
+        options = {"address": self.address, "num-cpus": NODE_CPUS}
+        self.nodes.append(Node(self.folder, self.env, options, is_head=False))
+
+    def workers(self, name: str) -> list[int]:
+        """Process ids of the actors of this class that are up, in order."""
+        return sorted(pid for node in self.nodes for pid, said in marked(node.mark).items() if name in said)
+
+    def kill_worker(self, name: str, rng: Random) -> None:
+        """SIGKILL for one actor of this class, as soon as there is one."""
+        deadline = time.monotonic() + START_SECONDS
+        while not (found := self.workers(name)):
+            assert time.monotonic() < deadline, f"no {name} within {START_SECONDS} s"
+            time.sleep(0.05)
+        _kill([rng.choice(found)])
+
+    def lose_node(self, name: str, rng: Random) -> None:
+        """SIGKILL for the raylet of one node that has an actor of this class."""
+        having = [node for node in self.nodes if any(name in said for said in marked(node.mark).values())]
+        node = rng.choice(having or self.nodes)
+        node.kill_raylet()
+        self.nodes.remove(node)
+        self.lost.append(node)
+
+    def lose_head(self) -> None:
+        """The head's machine goes; its worker nodes, of no use to another cluster, are ended."""
+        assert self.head is not None
+        self.head.kill()
+        for node in self.nodes:
+            node.kill()
+        self.head, self.nodes = None, []
+
+    def close(self) -> None:
+        for node in [*self.nodes, *self.lost, *([self.head] if self.head else [])]:
+            node.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _kill(pids: object) -> None:
+    for pid in list(pids):  # type: ignore[call-overload]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
