@@ -23,10 +23,12 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**ours, **quiet, **(extra or {})}
 
 
-def dreamcache(*args: str, extra: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def dreamcache(
+    *args: str, extra: Mapping[str, str] | None = None, seconds: float = 400
+) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end; look at `returncode`, `stdout` and `stderr`."""
     return subprocess.run(
-        [COMMAND, *args], capture_output=True, text=True, timeout=400, env=environment(extra), check=False
+        [COMMAND, *args], capture_output=True, text=True, timeout=seconds, env=environment(extra), check=False
     )
 
 
