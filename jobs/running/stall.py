@@ -68,6 +68,8 @@ def _told_by_ray() -> str:
     import ray
     from ray._private import state
 
+    if not ray.is_initialized():  # asked for its actors, Ray would start a cluster
+        return "Ray is not connected"
     try:
         job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
         # The public list of actors asks the dashboard, which a cluster need not have.

@@ -78,7 +78,9 @@ class Shop:
         assert command.process.wait(timeout=seconds) == code, command.log.read_text()
         said = command.log.read_text()
         answer: dict[str, Any]
-        answer, _ = json.JSONDecoder().raw_decode(said, said.index('{\n "output"'))  # Ray talks before and after
+        answer, _ = json.JSONDecoder().raw_decode(
+            said, said.index('{\n "output"')
+        )  # Ray talks before and after
         return answer
 
     def environment(self) -> dict[str, str]:
