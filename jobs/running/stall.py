@@ -20,7 +20,7 @@ STATES = {
     "RESTARTING": "restarting",
     "DEAD": "dead",
 }
-SHOWN = ("CPU", "GPU", "memory")
+SHOWN = ("CPU", "GPU")
 CHECK = (
     "pending workers: does a node have their cpus, gpus, memory_bytes, resources, accelerator_type and label_selector "
     "(or does one come), and can they start there (packages, model files; see 'python-core-worker' and 'worker' in "

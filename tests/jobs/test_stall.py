@@ -50,9 +50,10 @@ def test_workers_that_cannot_start(tmp_path: Path) -> None:
     )
     with running("run", job, extra={}, log=tmp_path / "log") as command:
         assert command.wait_until(lambda: "GenerateWorker pending" in command.log.read_text(), seconds=120)
-        assert command.end(signal.SIGTERM) == 130, command.log.read_text()
+        command.end(signal.SIGTERM)
         command.wait_alone(90)
     said = command.log.read_text()
+    assert "stopped; the same command goes on from here" in said
     assert "nothing was committed for" in said and "CPU" in said and "label_selector" in said
     status = json.loads((tmp_path / "output" / "status.json").read_text())
     assert any("GenerateWorker pending" in note for note in status["notes"])
