@@ -20,7 +20,7 @@ STATES = {
     "RESTARTING": "restarting",
     "DEAD": "dead",
 }
-SHOWN = ("CPU", "GPU", "memory")
+SHOWN = ("CPU", "GPU")
 CHECK = (
     "pending workers: does a node have their cpus, gpus, memory_bytes, resources, accelerator_type and label_selector "
     "(or does one come), and can they start there (packages, model files; see 'python-core-worker' and 'worker' in "
@@ -68,6 +68,8 @@ def _told_by_ray() -> str:
     import ray
     from ray._private import state
 
+    if not ray.is_initialized():  # asked for its actors, Ray would start a cluster
+        return "Ray is not connected"
     try:
         job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
         # The public list of actors asks the dashboard, which a cluster need not have.

@@ -16,18 +16,23 @@ from tests.end_to_end.processes import running
 
 
 def test_notes_come_further_and_further_apart_and_progress_begins_anew() -> None:
-    notes: list[str] = []
-    with StallNotice(0.2, notes.append) as stall:
-        time.sleep(1.0)
-        assert 1 <= len(notes) <= 3  # after 0.2, 0.4, 0.8 s, on a machine that is never late
+    notes: list[tuple[float, str]] = []
+
+    def wait_for(number: int) -> None:
+        deadline = time.monotonic() + 60  # the first note imports Ray
+        while len(notes) < number:
+            assert time.monotonic() < deadline, notes
+            time.sleep(0.01)
+
+    with StallNotice(0.2, lambda text: notes.append((time.monotonic(), text))) as stall:
+        wait_for(1)
         stall.progressed()
-        before = len(notes)
-        deadline = time.monotonic() + 5
-        while len(notes) == before and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(notes) > before
-    assert "nothing was committed for" in notes[0]
-    assert "Ray does not answer" in notes[0]  # there is none in this process
+        began = time.monotonic()
+        wait_for(4)
+    moments = [moment - began for moment, _ in notes[-3:]]
+    assert all(late >= due for late, due in zip(moments, (0.2, 0.4, 0.8), strict=True))
+    assert notes[0][1].startswith("nothing was committed for ")
+    assert "Ray is not connected" in notes[0][1]
 
 
 @pytest.mark.ray
@@ -45,9 +50,10 @@ def test_workers_that_cannot_start(tmp_path: Path) -> None:
     )
     with running("run", job, extra={}, log=tmp_path / "log") as command:
         assert command.wait_until(lambda: "GenerateWorker pending" in command.log.read_text(), seconds=120)
-        assert command.end(signal.SIGTERM) == 130, command.log.read_text()
+        command.end(signal.SIGTERM)
         command.wait_alone(90)
     said = command.log.read_text()
+    assert "stopped; the same command goes on from here" in said
     assert "nothing was committed for" in said and "CPU" in said and "label_selector" in said
     status = json.loads((tmp_path / "output" / "status.json").read_text())
     assert any("GenerateWorker pending" in note for note in status["notes"])

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -139,7 +140,9 @@ def test_objects_survive_a_killed_server(monkeypatch: pytest.MonkeyPatch) -> Non
         assert not store.create(uri, b"again")
 
 
-def test_a_worker_waits_for_a_storage_that_did_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_waits_for_a_storage_that_did_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Every operation, over an outage that a few quick retries would not outlast."""
     monkeypatch.setattr(s3_client, "_patience_s", 0.0)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -153,18 +156,37 @@ def test_a_worker_waits_for_a_storage_that_did_answer(monkeypatch: pytest.Monkey
             store.read(join(folder, "x"))  # a driver that begins is told at once
         assert time.monotonic() - began < 5
         s3_client.be_patient(60)
+        file = tmp_path / "file"
+        file.write_bytes(b"large")
         back = threading.Timer(4, server.start)
         back.start()
         try:
-            with ThreadPoolExecutor(4) as pool:
+            with ThreadPoolExecutor(5) as pool:
                 read = pool.submit(store.read, join(folder, "x"))
                 created = pool.submit(store.create, join(folder, "new"), b"new")
                 listed = pool.submit(lambda: [info.uri for info in store.list(folder)])
                 found = pool.submit(store.stat, join(folder, "x"))
+                pool.submit(store.upload, join(folder, "file"), file).result()
                 assert read.result() == b"x" and created.result() and found.result() is not None
                 assert join(folder, "x") in listed.result()
+            assert store.read(join(folder, "file")) == b"large"
         finally:
             back.join()
+
+
+def test_an_answer_is_waited_for_no_longer_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_client, "_patience_s", 0.0)
+    monkeypatch.setattr(s3_client, "_answer_s", 60.0)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        s3_client.be_patient(0, answer_s=0.2)
+        began = time.monotonic()
+        with pytest.raises(StorageError, match="must answer"):
+            store_for("s3://bucket").read("s3://bucket/x")
+        assert time.monotonic() - began < 10
 
 
 def test_a_listing_of_many_pages_is_whole(bucket: str) -> None:
