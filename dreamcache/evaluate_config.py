@@ -1,4 +1,4 @@
-"""Settings of an evaluation's metrics as frozen values, checked when made. Parsed from YAML by `jobs.evaluate_spec`.
+"""Settings of an evaluation's metrics as frozen values, checked when made. Parsed from YAML by `jobs.evaluate.spec`.
 
 Defaults are the paper's: CLIP ViT-B/32, DINO ViT-S/16, segments of Grounded-SAM (METHOD section 6). Knows no torch.
 """

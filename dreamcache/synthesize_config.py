@@ -1,4 +1,4 @@
-"""Settings of a synthesis as frozen values, checked when made. Parsed from YAML by `jobs.synthesize_spec`.
+"""Settings of a synthesis as frozen values, checked when made. Parsed from YAML by `jobs.synthesize.spec`.
 
 Defaults run offline; the paper's choice (METHOD section 5) is named beside each. Knows no torch.
 """

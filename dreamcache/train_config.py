@@ -1,4 +1,4 @@
-"""Settings of adapter training as frozen values, each checked when it is made. Parsed from YAML by `jobs.train_spec`.
+"""Settings of adapter training as frozen values, each checked when it is made. Parsed from YAML by `jobs.train.spec`.
 
     data -> transform -> conditions -> loss -> optimizer -> schedule of steps
 
