@@ -24,6 +24,7 @@ from dreamcache.errors import DreamCacheError, ModelError, SpecError
 from jobs.planning.planner import Plan
 from jobs.planning.sizes import feature_bytes, passes_per_image
 from jobs.spec import JobSpec
+from jobs.units import clock, size
 from workers.context import request_of
 
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.45, "webp": 0.25}
@@ -79,7 +80,7 @@ class Estimate:
         told = [
             f"{self.items} items, {self.unet_evaluations:.0f} U-Net evaluations ({self.encoder_halves} encoder and "
             f"{self.decoder_halves} decoder halves, and one for each of {self.references} references)",
-            f"features {_size(self.cache_bytes)} before compression, images about {_size(self.output_bytes)} "
+            f"features {size(self.cache_bytes)} before compression, images about {size(self.output_bytes)} "
             f"({self.output_bytes_by})",
         ]
         measured = self.calibration
@@ -92,7 +93,7 @@ class Estimate:
         if self.eta_seconds is not None and self.gpu_hours is not None and self.cpu_hours is not None:
             kind, hours = ("GPU", self.gpu_hours) if self.gpu_hours[1] else ("CPU", self.cpu_hours)
             told.append(
-                f"ETA {' to '.join(map(_clock, self.eta_seconds))} for {self.to_make} items with the declared workers, "
+                f"ETA {' to '.join(map(clock, self.eta_seconds))} for {self.to_make} items with the declared workers, "
                 f"{hours[0]:.2f} to {hours[1]:.2f} {kind}-hours"
             )
         return [*told, *([self.note] if self.note else [])]
@@ -294,12 +295,3 @@ def _gate_note(spec: JobSpec) -> str:
     return (
         f"one try of every item is counted; quality.tries is {spec.quality.tries} {most}, scoring not counted"
     )
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
-
-
-def _size(num_bytes: int | None) -> str:
-    return "of unknown size" if num_bytes is None else f"{num_bytes / 1e9:.3f} GB"

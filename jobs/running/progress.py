@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from dreamcache.errors import DreamCacheError
+from jobs.units import clock
 
 LINE_INTERVAL_S = 5.0
 STATUS_INTERVAL_S = 5.0
@@ -136,13 +137,7 @@ class JobProgress:
 
     def _detail(self) -> str:
         rate = self.images_per_s
-        eta = f"ETA {_clock(self.left / rate)}" if rate and self.left else ("ETA -" if self.left else "ended")
+        eta = f"ETA {clock(self.left / rate)}" if rate and self.left else ("ETA -" if self.left else "ended")
         unit = self.what.split()[0]
         failed = self.counts["failed"] + self.counts["blocked"]
         return f"done {self.counts['done']}  failed {failed}  left {self.left}  {rate:.1f} {unit}/s  {eta}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -7,15 +7,11 @@ Running again is the same command: it goes on where the ledger ends. Never impor
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
-
-import pyarrow as pa
 
 from dreamcache.errors import DreamCacheError, StorageError
 from dreamcache.records import Failed, Outcome
@@ -32,9 +28,9 @@ from jobs.running.budget import Budget, BudgetReached
 from jobs.running.engine import make_images
 from jobs.running.interrupt import interruptible
 from jobs.running.progress import JobProgress
-from jobs.running.work import Recorded, find_work
+from jobs.running.status import RunStatus
+from jobs.running.work import Recorded, Work, find_work
 from jobs.spec import JobSpec
-from workers.telemetry import Telemetry
 
 RECORDS_PER_PART = 1000
 
@@ -98,71 +94,35 @@ def run(
     num_pruned = finish_prunes(ledger) if prune else 0
     work = find_work(made_plan, ledger, retry)
     budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
-    notes: list[str] = []
-
-    telemetry = Telemetry(spec.output, "driver")
-
-    def on_status(progress: dict[str, Any], state: str = "running") -> None:
-        status = {"job": spec.name, "state": state, "this_run": progress, "updated_at": _now()}
-        folder.write_status({**status, "spent": budget.spent(), "notes": notes})
-        telemetry.left(progress["left"])
-
-    def on_note(text: str) -> None:
-        notes.append(text)
-        if not quiet:
-            print(f"note: {text}", file=sys.stderr, flush=True)
-
-    progress = JobProgress(work.num_pending, on_status, quiet)
+    status = RunStatus(spec.name, folder, budget, quiet)
+    progress = JobProgress(work.num_pending, status.write, quiet)
     stopped: BudgetReached | KeyboardInterrupt | None = None
     # The storage has answered: from now on it is worth waiting for.
     be_patient(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
     with interruptible() as check:
         try:
             with progress:
-                for rows in work.unable():
-                    _record_unable(ledger, rows)
-                    progress.add_unable(rows.num_rows)
+                for count in _record_unable(work, ledger):
+                    progress.add_unable(count)
                     check()
-                budget.check()
-                left = budget.items_left(made_plan.num_items - work.num_pending + work.num_unable)
-                reached = BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
-                for window in work.windows():
-                    if left == 0:
-                        raise reached
-                    rows = window.slice(0, left)
-                    statuses = make_images(
-                        spec,
-                        made_plan,
-                        rows,
-                        unrecorded=Recorded(ledger).unrecorded,
-                        address=address,
-                        on_note=on_note,
-                        on_gpu_seconds=budget.on_gpu_seconds,
-                    )
-                    with closing(statuses):
-                        for status in statuses:
-                            progress.add(status)
-                            check()
-                    # Housekeeping: what is wrong with the storage, those who need it will say.
-                    with suppress(StorageError):
-                        compact(ledger)
-                    if left is not None:
-                        left -= rows.num_rows
-                        if rows.num_rows < window.num_rows:
-                            raise reached
+                made = _make_missing(work, ledger, budget, address=address, on_note=status.note, spec=spec)
+                with closing(made):
+                    for ended in made:
+                        progress.add(ended)
+                        check()
                 if prune:
                     num_pruned += prune_orphans(made_plan, ledger)
         except (BudgetReached, KeyboardInterrupt) as error:
             stopped = error
-            on_status(progress.as_dict(), "stopping")
+            status.write(progress.as_dict(), "stopping")
         except BaseException:
             with suppress(DreamCacheError):
-                on_status(progress.as_dict(), "stopped")
+                status.write(progress.as_dict(), "stopped")
             raise
         # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
         counts, page = publish_manifest(made_plan, folder, gallery=gallery and stopped is None)
         state = "stopped" if stopped and counts.pending else "finished"
-        on_status({**progress.as_dict(), "counts": asdict(counts)}, state)
+        status.write({**progress.as_dict(), "counts": asdict(counts)}, state)
     if isinstance(stopped, KeyboardInterrupt):
         raise stopped
     return Report(
@@ -176,11 +136,45 @@ def run(
     )
 
 
-def _record_unable(ledger: Ledger, rows: pa.Table) -> None:
-    for start in range(0, rows.num_rows, RECORDS_PER_PART):
-        some = rows.slice(start, RECORDS_PER_PART).select(["item_id", "code", "message", "attempts"])
-        ledger.append([Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some.to_pylist()])
+def _make_missing(
+    work: Work,
+    ledger: Ledger,
+    budget: Budget,
+    *,
+    spec: JobSpec,
+    address: str | None,
+    on_note: Callable[[str], None],
+) -> Generator[str]:
+    """Each item's status as its record is committed, a window of the plan after the other. Raises BudgetReached."""
+    budget.check()
+    left = budget.items_left(work.plan.num_items - work.num_pending + work.num_unable)
+    for window in work.windows():
+        rows = window.slice(0, left)
+        if rows.num_rows:
+            statuses = make_images(
+                spec,
+                work.plan,
+                rows,
+                unrecorded=Recorded(ledger).unrecorded,
+                address=address,
+                on_note=on_note,
+                on_gpu_seconds=budget.on_gpu_seconds,
+            )
+            with closing(statuses):
+                yield from statuses
+            # Housekeeping: what is wrong with the storage, those who need it will say.
+            with suppress(StorageError):
+                compact(ledger)
+        if left is not None:
+            left -= rows.num_rows
+            if rows.num_rows < window.num_rows:
+                raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _record_unable(work: Work, ledger: Ledger) -> Iterator[int]:
+    """Records what cannot run as failed; how many at a time."""
+    for rows in work.unable():
+        for start in range(0, rows.num_rows, RECORDS_PER_PART):
+            some = rows.slice(start, RECORDS_PER_PART).select(["item_id", "code", "message", "attempts"])
+            ledger.append([Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some.to_pylist()])
+        yield rows.num_rows
