@@ -91,8 +91,7 @@ def test_the_head(shop: Shop, calm: S3Job) -> None:
         before = images(job)
         with shop.running(job) as command:
             committed += at_moments(job, command, [max(moment, before + 1)], shop.cluster.lose_head)
-            # The driver was on that machine, or says that its cluster is lost.
-            assert command.process.wait(timeout=90) != 0
+        # Leaving the block kills the driver, which was on that machine.
         assert "manifest.json" not in job.objects()
         shop.cluster.start()
     shop.run(job)
