@@ -33,6 +33,7 @@ class Overhead:
     """images_per_s: of every round, by arm. one_to_bare, two_to_one: medians of the rounds' ratios."""
 
     items: int
+    steps: int
     images_per_s: dict[str, list[float]]
     one_to_bare: float
     two_to_one: float
@@ -41,19 +42,23 @@ class Overhead:
         return asdict(self)
 
 
-def measure_overhead(folder: Path, *, items: int, rounds: int) -> Overhead:
-    """Runs the three arms by turns on `mini` below `folder`. Raises DreamCacheError when an arm fails."""
+def measure_overhead(folder: Path, *, items: int, rounds: int, steps: int) -> Overhead:
+    """Runs the three arms by turns on `mini` below `folder`. steps: of sampling; the fewer, the more the rest weighs.
+
+    Raises DreamCacheError when an arm fails.
+    """
     from jobs.starter import write_starter
 
     job = write_starter(folder, num_subjects=-(-items // PROMPTS), name="overhead")
     speeds: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for number in range(rounds):
         for arm in list(ARMS)[:: 1 if number % 2 == 0 else -1]:  # so that a drift of the machine favours none
-            speed = _images_per_s(job, folder / f"{arm.replace(' ', '-')}-{number}", arm)
+            speed = _images_per_s(job, folder / f"{arm.replace(' ', '-')}-{number}", arm, steps)
             print(f"round {number + 1}, {arm}: {speed:.3f} images/s", file=sys.stderr, flush=True)
             speeds[arm].append(speed)
     return Overhead(
         items=items,
+        steps=steps,
         images_per_s=speeds,
         one_to_bare=_median_ratio(speeds[ONE], speeds[BARE]),
         two_to_one=_median_ratio(speeds[TWO], speeds[ONE]),
@@ -64,9 +69,9 @@ def _median_ratio(above: list[float], below: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
-def _images_per_s(job: Path, output: Path, arm: str) -> float:
+def _images_per_s(job: Path, output: Path, arm: str, steps: int) -> float:
     """One arm in a process of its own."""
-    command = [sys.executable, "-m", "jobs.bench.overhead", str(job), str(output), arm]
+    command = [sys.executable, "-m", "jobs.bench.overhead", str(job), str(output), arm, str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
@@ -74,10 +79,15 @@ def _images_per_s(job: Path, output: Path, arm: str) -> float:
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def run_arm(job: str, output: str, arm: str) -> float:
+def run_arm(job: str, output: str, arm: str, steps: str) -> float:
     """images/s of one arm in this process."""
     workers = {"count": max(1, ARMS[arm]), "cpus": 1}
-    changes = {"output": output, "cache": f"{Path(job).parent}/features", "workers.generators": workers}
+    changes = {
+        "output": output,
+        "cache": f"{Path(job).parent}/features",
+        "workers.generators": workers,
+        "generation.num_inference_steps": int(steps),
+    }
     spec = load_spec(job, changes)
     if arm == BARE:
         return _bare(spec)
@@ -140,4 +150,4 @@ def _batches(table: Any, size: int) -> Iterator[list[Any]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run_arm(*sys.argv[1:4])))
+    print(json.dumps(run_arm(*sys.argv[1:5])))
