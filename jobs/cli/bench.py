@@ -57,7 +57,7 @@ def scale(
 def overhead(
     items: Annotated[int, typer.Option(help="Images of each arm, in batches of 8.", min=64)] = 400,
     rounds: Annotated[int, typer.Option(help="How often the arms take turns.", min=1)] = 3,
-    steps: Annotated[int, typer.Option(help="Sampling steps; fewer make the rest weigh more.", min=1)] = 25,
+    steps: Annotated[int, typer.Option(help="Sampling steps; fewer make the rest weigh more.", min=1)] = 20,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """A job's images/s on `mini` against a bare loop's, and two one-thread workers' against one's."""
