@@ -18,10 +18,7 @@ from tests.s3_server import S3Server
 
 DREAMBENCH = Path(__file__).parents[3] / "shared/dreambench"
 PROMPTS = [
-    "a {class_name} in the jungle",
     "a {class_name} in the snow",
-    "a {class_name} on the beach",
-    "a {class_name} on a cobblestone street",
     "a {class_name} on top of a wooden floor",
 ]
 NUM_SUBJECTS = 24

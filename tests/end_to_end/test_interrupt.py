@@ -1,24 +1,20 @@
-"""A driver that is killed at random moments, and the same command again: nothing lost, doubled or made again."""
+"""Ctrl-C: the command ends in order and says how to go on. What kills it outright is in tests/chaos."""
 
 from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.kills import kill_and_run_again
 from tests.end_to_end.processes import running
-from tests.end_to_end.s3_job import PROMPTS, S3Job, make_s3_job
+from tests.end_to_end.s3_job import S3Job, make_s3_job
 from tests.s3_server import S3Server
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SUBJECTS = 10
-ITEMS = SUBJECTS * len(PROMPTS)
 
 
 @pytest.fixture
@@ -26,19 +22,6 @@ def job(s3_server: S3Server, tmp_path: Path, tiny_model: dict[str, str]) -> S3Jo
     folder = f"{s3_server.make_bucket('kill')}/{tmp_path.name}"
     slow = {"num_inference_steps": 12}  # so that a moment between two commits can be met
     return make_s3_job(s3_server, tmp_path, folder, tiny_model, subjects=SUBJECTS, generation=slow)
-
-
-@pytest.fixture
-def kept() -> Iterator[ExitStack]:
-    """Commands whose last processes are looked for at the test's end."""
-    with ExitStack() as stack:
-        yield stack
-
-
-def test_kill_9_of_the_driver_at_random_moments(
-    job: S3Job, s3_server: S3Server, tmp_path: Path, kept: ExitStack
-) -> None:
-    kill_and_run_again(job, ITEMS, s3_server, tmp_path, kept)
 
 
 def test_an_interrupt_says_how_to_go_on(job: S3Job, s3_server: S3Server, tmp_path: Path) -> None:
