@@ -214,7 +214,7 @@ def load_eval_spec(path: str | Path, overrides: Mapping[str, Any] | None = None)
     Raises SpecError with file, key, rule and remedy.
     """
     path = Path(path)
-    remedy = "see README, section Evaluation"
+    remedy = "see docs/evaluation.md"
     values = read_yaml(path, overrides or {}, kind="evaluation file", remedy=remedy)
     spec = _anchored(parse_eval_spec(values, where=str(path)), path.parent)
     for method in spec.lines():

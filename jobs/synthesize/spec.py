@@ -72,7 +72,7 @@ def load_synth_spec(path: str | Path, overrides: Mapping[str, Any] | None = None
     Raises SpecError with file, key, rule and remedy.
     """
     path = Path(path)
-    values = read_yaml(path, overrides or {}, kind="synthesis file", remedy="see README, section Synthesis")
+    values = read_yaml(path, overrides or {}, kind="synthesis file", remedy="see docs/synthesis.md")
     return _anchored(parse_synth_spec(values, where=str(path)), path.parent)
 
 

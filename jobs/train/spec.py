@@ -82,7 +82,7 @@ def load_train_spec(path: str | Path, overrides: Mapping[str, Any] | None = None
     Raises SpecError with file, key, rule and remedy.
     """
     path = Path(path)
-    values = read_yaml(path, overrides or {}, kind="training file", remedy="see README, section Training")
+    values = read_yaml(path, overrides or {}, kind="training file", remedy="see docs/training.md")
     return _anchored(parse_train_spec(values, where=str(path)), path.parent)
 
 
