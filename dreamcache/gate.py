@@ -19,10 +19,10 @@ from itertools import islice
 from PIL import Image
 
 from dreamcache import keys
+from dreamcache.config.quality import QualitySettings
 from dreamcache.evaluate.score import Scorer
 from dreamcache.evaluate.scores import RealPhoto, Score, ScoreRequest
 from dreamcache.generate import Drawn, Generator
-from dreamcache.quality_config import QualitySettings
 from dreamcache.records import Blocked, Failed, Quality, Request
 
 LOW_QUALITY = "low_quality"

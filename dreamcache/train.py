@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
 from dreamcache.artifacts import AdapterInfo, BaseInfo
+from dreamcache.config.train import TrainSettings
 from dreamcache.errors import DreamCacheError, SpecError
-from dreamcache.train_config import TrainSettings
 from dreamcache.train_data import Samples, TrainItems, ValidationItems
 from dreamcache.training.checkpoints import Checkpoint
 from dreamcache.training.loss import AdapterLoss

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreamcache.config import ImageLimits
+from dreamcache.config.train import DataSettings, LossSettings, TransformSettings
 from dreamcache.errors import CatalogError, ImageError
 from dreamcache.images import decode_image, decode_mask
 from dreamcache.model.preprocess import packshot
 from dreamcache.records import Reference
-from dreamcache.train_config import DataSettings, LossSettings, TransformSettings
 from dreamcache.training.sources import Sample, Source, open_source
 from dreamcache.training.transform import ItemShape, as_array, reference_view, target_view
 

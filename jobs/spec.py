@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
 from dreamcache.config import (
     FORBID_UNKNOWN,
     DType,
@@ -22,10 +20,10 @@ from dreamcache.config import (
     ImageFormat,
     ImageLimits,
 )
+from dreamcache.config.quality import QualitySettings
 from dreamcache.errors import SpecError
 from dreamcache.methods.info import Method
-from dreamcache.quality_config import QualitySettings
-from jobs.yaml_file import anchor, dump, parse, read_yaml
+from jobs.yaml_file import SpecFile, anchor, anchor_model
 from workers.failures import FailurePolicy
 
 
@@ -155,30 +153,6 @@ class JobSpec:
         return self.cache or self.output.rstrip("/") + "-cache"
 
 
-_ADAPTER = TypeAdapter(JobSpec)
-
-
-def load_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> JobSpec:
-    """Reads job.yaml; local paths in it are relative to its folder. overrides: {"generation.scheduler": "euler"}.
-
-    Raises SpecError with file, key, rule and remedy.
-    """
-    path = Path(path)
-    remedy = "'dreamcache init' writes one to start from"
-    values = read_yaml(path, overrides or {}, kind="job file", remedy=remedy)
-    return _anchored(parse_spec(values, where=str(path)), path.parent)
-
-
-def parse_spec(values: Mapping[str, Any], where: str = "job") -> JobSpec:
-    """Checks plain values against JobSpec. Raises SpecError naming every broken rule."""
-    return parse(_ADAPTER, JobSpec, values, where)
-
-
-def dump_spec(spec: JobSpec) -> str:
-    """The whole spec as YAML, defaults included, so that a job's folder tells all."""
-    return dump(_ADAPTER, spec)
-
-
 def _anchored(spec: JobSpec, folder: Path) -> JobSpec:
     def anchored(uri: str) -> str:
         return anchor(uri, folder)
@@ -190,15 +164,14 @@ def _anchored(spec: JobSpec, folder: Path) -> JobSpec:
         cache=anchored(spec.cache) if spec.cache else None,
         model=replace(
             spec.model,
-            base=anchored(spec.model.base) if (folder / spec.model.base).is_dir() else spec.model.base,
+            base=anchor_model(spec.model.base, folder),
             adapter=anchored(spec.model.adapter) if spec.model.adapter else None,
         ),
     )
     if spec.quality is not None:
         metrics = spec.quality.metrics
         models: dict[str, Any] = {
-            name: anchored(model) if (folder / model).is_dir() else model
-            for name, model in metrics.encoders.items()
+            name: anchor_model(model, folder) for name, model in metrics.encoders.items()
         }
         found = replace(found, quality=replace(spec.quality, metrics=replace(metrics, **models)))
     _check_outside_catalog(found)
@@ -216,3 +189,7 @@ def _check_outside_catalog(spec: JobSpec) -> None:
             raise SpecError(
                 f"{key}: must lie outside the catalog's folder '{spec.catalog}', got '{place}'; choose another folder"
             )
+
+
+_FILE = SpecFile(JobSpec, "job", remedy="'dreamcache init' writes one to start from", anchored=_anchored)
+load_spec, parse_spec, dump_spec = _FILE.load, _FILE.parse, _FILE.dump

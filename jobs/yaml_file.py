@@ -1,14 +1,15 @@
 """Reading a YAML file of settings into frozen values: --set changes, and errors that name file, key and remedy.
 
-Shared by job files and training files. Knows pydantic and YAML; knows nothing of any one file's keys.
+Shared by the files of jobs, trainings, evaluations and syntheses. Knows pydantic and YAML; knows nothing of any one
+file's keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -18,12 +19,57 @@ from dreamcache.errors import SpecError, did_you_mean
 T = TypeVar("T")
 
 
-def read_yaml(path: Path, overrides: Mapping[str, Any], *, kind: str, remedy: str) -> dict[str, Any]:
-    """The file's values, with overrides {"a.b": value} set. Raises SpecError; `kind` names what is missing."""
+class SpecFile(Generic[T]):
+    """A kind of file, each of which holds the values of one dataclass."""
+
+    def __init__(self, kind: type[T], name: str, *, remedy: str, anchored: Callable[[T, Path], T]) -> None:
+        """name: what such a file describes, as errors call it. remedy: said where the file is missing.
+
+        anchored: (value, the file's folder) to the value with local paths made absolute, and checked as a whole.
+        """
+        self._kind, self._name, self._remedy, self._anchored = kind, name, remedy, anchored
+        self._adapter = TypeAdapter(kind)
+
+    def load(self, path: str | Path, overrides: Mapping[str, Any] | None = None) -> T:
+        """Reads a file; local paths in it are relative to its folder. overrides: {"group.key": value}.
+
+        Raises SpecError with file, key, rule and remedy.
+        """
+        path = Path(path)
+        values = _read(path, overrides or {}, self._name, self._remedy)
+        return self._anchored(self.parse(values, where=str(path)), path.parent)
+
+    def parse(self, values: Mapping[str, Any], where: str | None = None) -> T:
+        """Checks plain values. Raises SpecError naming every broken rule; where: what it calls their source."""
+        where = self._name if where is None else where
+        try:
+            return self._adapter.validate_python(dict(values))
+        except ValidationError as error:
+            raise SpecError(
+                "; ".join(f"{where}: {_explain(problem, self._kind)}" for problem in error.errors())
+            ) from error
+
+    def dump(self, spec: T) -> str:
+        """The whole value as YAML, defaults included, so that an output folder tells all."""
+        values = self._adapter.dump_python(spec, mode="json")
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def anchor(uri: str, folder: Path) -> str:
+    """A local path made absolute against the file's folder; URIs as they are."""
+    return uri if "://" in uri else str((folder / Path(uri).expanduser()).absolute())
+
+
+def anchor_model(name: str, folder: Path) -> str:
+    """A model that may be named or be a folder: made absolute where there is such a folder beside the file."""
+    return anchor(name, folder) if (folder / name).is_dir() else name
+
+
+def _read(path: Path, overrides: Mapping[str, Any], name: str, remedy: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise SpecError(f"{path}: no such {kind}; {remedy}") from error
+        raise SpecError(f"{path}: no such {name} file; {remedy}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         hint = (
             "; quote texts that begin with or, in [lists], hold { }"
@@ -38,26 +84,6 @@ def read_yaml(path: Path, overrides: Mapping[str, Any], *, kind: str, remedy: st
     for dotted, value in overrides.items():
         _set(values, dotted.split("."), value)
     return values
-
-
-def parse(adapter: TypeAdapter[T], kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Checks plain values against the dataclass `kind`. Raises SpecError naming every broken rule."""
-    try:
-        return adapter.validate_python(dict(values))
-    except ValidationError as error:
-        raise SpecError(
-            "; ".join(f"{where}: {_explain(problem, kind)}" for problem in error.errors())
-        ) from error
-
-
-def dump(adapter: TypeAdapter[T], value: T) -> str:
-    """The whole value as YAML, defaults included."""
-    return yaml.safe_dump(adapter.dump_python(value, mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def anchor(uri: str, folder: Path) -> str:
-    """A local path made absolute against the file's folder; URIs as they are."""
-    return uri if "://" in uri else str((folder / Path(uri).expanduser()).absolute())
 
 
 def _explain(problem: Any, kind: Any) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.end_to_end.processes import MARK, marked
+from tests.ray_node import Node
 from tests.s3_server import free_ports
 
 START_SECONDS = 90.0
@@ -40,13 +40,10 @@ class RayHead:
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dc-ray-"))  # short: Ray's sockets lie below
         self.python, self.cpus, self.env = Path(python), cpus, dict(env)
-        names = ("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port")
-        names += ("node-manager-port", "object-manager-port", "metrics-export-port", "ray-client-server-port")
+        names = ("port", "dashboard-port", "ray-client-server-port")
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.token = secrets.token_hex(32) if token else None
-        self.mark = secrets.token_hex(16)
-        self.log = self.folder / "start.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.node: Node | None = None
 
     @property
     def url(self) -> str:
@@ -66,29 +63,20 @@ class RayHead:
     def start(self) -> Self:
         folder = self.python.parent  # not resolved: a virtual environment's interpreter is a link
         quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "RAY_DISABLE_IMPORT_WARNING": "1"}
-        env = {**quiet, **self.env, **self.access(), MARK: self.mark}
+        env = {**quiet, **self.env, **self.access()}
         env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"  # as in an activated environment
-        ports = [f"--{name}={port}" for name, port in self.ports.items()]
-        ports += ["--min-worker-port=0", "--max-worker-port=0"]  # any; the usual range could hold those above
-        command = [str(self.python), "-m", "ray.scripts.scripts", "start", "--head", "--block", *ports]
-        command += ["--dashboard-host=127.0.0.1", f"--num-cpus={self.cpus}"]
-        command += [f"--temp-dir={self.folder / 'ray'}", "--object-store-memory=200000000"]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=env, start_new_session=True, cwd=self.folder
-            )
-        self._wait_ready()
+        options: dict[str, object] = {**self.ports, "dashboard-host": "127.0.0.1", "num-cpus": self.cpus}
+        options |= {"temp-dir": self.folder / "ray", "object-store-memory": 200_000_000}
+        self.node = Node(self.folder, env, options, is_head=True, python=self.python)
+        self._wait_ready(self.node)
         return self
 
     def close(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
+        if self.node is not None:
+            self.node.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=10)
-            for pid in marked(self.mark):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self.process.wait(timeout=30)
+                self.node.process.wait(timeout=10)
+            self.node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -103,10 +91,10 @@ class RayHead:
     ) -> None:
         self.close()
 
-    def _wait_ready(self) -> None:
+    def _wait_ready(self, node: Node) -> None:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self.process is not None and self.process.poll() is None:
+        while time.monotonic() < deadline and node.process.poll() is None:
             request = urllib.request.Request(f"{self.url}/api/jobs/", headers=headers)
             with (
                 contextlib.suppress(urllib.error.URLError, OSError),
@@ -114,4 +102,4 @@ class RayHead:
             ):
                 return
             time.sleep(0.2)
-        raise RuntimeError(f"Ray did not start; it said:\n{self.log.read_text('utf-8', 'replace')[-3000:]}")
+        raise RuntimeError(f"Ray did not start; it said:\n{node.log.read_text('utf-8', 'replace')[-3000:]}")

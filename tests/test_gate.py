@@ -12,14 +12,14 @@ import pytest
 
 from dreamcache import DreamCachePipeline, keys
 from dreamcache.config import GenerationSettings
+from dreamcache.config.evaluate import MetricSettings
+from dreamcache.config.quality import QualitySettings
 from dreamcache.errors import ModelError
 from dreamcache.evaluate.score import Scorer
 from dreamcache.evaluate.scores import RealPhoto, ScoreRequest
-from dreamcache.evaluate_config import MetricSettings
 from dreamcache.gate import Gate
 from dreamcache.generate import Drawn, Generator
 from dreamcache.images import normalize
-from dreamcache.quality_config import QualitySettings
 from dreamcache.records import Blocked, Failed, Request
 from tests.end_to_end.photos import picture
 from tests.evaluate.encoders import save_clip

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dreamcache.config.train import DataSettings, LossSettings, TransformSettings
 from dreamcache.errors import CatalogError, ImageError
 from dreamcache.storage.filesystem import store_for
-from dreamcache.train_config import DataSettings, LossSettings, TransformSettings
 from dreamcache.train_data import Samples, TrainItems, epoch_order, kept_conditions, noise_share
 from dreamcache.training.sources import open_source
 from dreamcache.training.transform import ItemShape, reference_view

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamcache.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
-from dreamcache.quality_config import QualitySettings
+from dreamcache.config.quality import QualitySettings
 from dreamcache.records import Request
 from workers.failures import FailurePolicy
 

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from dreamcache.config import ImageLimits
+from dreamcache.config.evaluate import MetricSettings
 from dreamcache.evaluate.scores import RealPhoto, ScoreRequest, Scores
-from dreamcache.evaluate_config import MetricSettings
 
 PHOTO = pa.struct([("photo_id", pa.string()), ("uri", pa.string()), ("mask", pa.string())])
 REQUESTS = pa.schema(

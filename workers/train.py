@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dreamcache.train_config import TrainSettings
+from dreamcache.config.train import TrainSettings
 
 if TYPE_CHECKING:
     from dreamcache.train import Trainer

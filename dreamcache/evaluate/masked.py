@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from dreamcache.evaluate_config import MetricSettings
+from dreamcache.config.evaluate import MetricSettings
 from dreamcache.model.preprocess import packshot
 from dreamcache.model.segment import SegmenterSet
 

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
+from dreamcache.config.evaluate import METRICS, TITLES, MetricSettings
 from dreamcache.evaluate.bootstrap import Interval
 from dreamcache.evaluate.dreambench import PROMPTS_EACH, PUBLISHED_SUBJECTS
 from dreamcache.evaluate.plot import interval_chart, subject_chart
 from dreamcache.evaluate.published import PUBLISHED, PUBLISHED_MASKED
 from dreamcache.evaluate.summary import MethodMean, ScoredImage, Summary
-from dreamcache.evaluate_config import METRICS, TITLES, MetricSettings
 
 NOT_COMPARABLE = (
     "**These numbers compare within this report only.** They were not measured with the paper's encoders "

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreamcache.config import ImageLimits
+from dreamcache.config.evaluate import IMAGE_METRICS, TEXT_METRIC, MetricSettings
 from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError, ImageError
 from dreamcache.evaluate.encoders import ClipEncoder, load_encoders
 from dreamcache.evaluate.masked import Cutter
 from dreamcache.evaluate.metrics import image_similarity, text_similarity
 from dreamcache.evaluate.scores import RealPhoto, Score, ScoreRequest
-from dreamcache.evaluate_config import IMAGE_METRICS, TEXT_METRIC, MetricSettings
 from dreamcache.images import decode_image, decode_mask
 from dreamcache.model.segment import SegmenterSet
 from dreamcache.photos import read_photo

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from dreamcache import keys
+from dreamcache.config.evaluate import METRICS
 from dreamcache.errors import StorageError
-from dreamcache.evaluate_config import METRICS
 from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.sealed import seal, unseal
 

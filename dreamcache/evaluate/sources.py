@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dreamcache import keys
 from dreamcache.artifacts import MINI, mini_folder
+from dreamcache.config.evaluate import MetricSettings
 from dreamcache.errors import ModelError
-from dreamcache.evaluate_config import MetricSettings
 
 METRICS_VERSION = 1
 """Raised when a release changes scores for the same settings."""

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from dreamcache.config.evaluate import TITLES
 from dreamcache.evaluate.bootstrap import Interval
 from dreamcache.evaluate.plot import Curve, curve_chart
 from dreamcache.evaluate.report import method_row
 from dreamcache.evaluate.summary import MethodMean
-from dreamcache.evaluate_config import TITLES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,6 @@ meaning. Knows BlipDiffusionPipeline; knows nothing of jobs.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,10 +27,8 @@ from dreamcache.artifacts import AdapterInfo, BaseInfo
 from dreamcache.errors import ModelError
 from dreamcache.methods.blip_compat import restore_qformer, restore_text_encoder
 from dreamcache.methods.info import QFORMER_TOKENIZER
-from dreamcache.methods.noise import unit_noise
 from dreamcache.methods.photo import Photo
-from dreamcache.model.guidance import guide
-from dreamcache.model.sampler import make_scheduler, sample
+from dreamcache.methods.sampling import draw
 from dreamcache.model.text import PromptEncoder
 from dreamcache.node_cache import once_per_node
 from dreamcache.pipeline import PipelineOutput
@@ -88,37 +85,16 @@ class BlipDiffusion:
         *,
         generator: Sequence[torch.Generator],
         negative_prompt: str = "",
-        text_scale: float = 7.5,
-        num_inference_steps: int = 50,
-        scheduler: str | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        output_type: str = "pil",
-        **unused: Any,
+        **settings: Any,
     ) -> PipelineOutput:
-        """One image per prompt, each with its own subject and generator."""
-        base, size = self.base, self.info.native_size
+        """One image per prompt, each with its own subject and generator. settings: see `sampling.draw`."""
         # The pipeline's own loop knows schedulers without scaled input only, and draws their noise from no generator.
-        scale = 2 ** (len(base.vae.config.block_out_channels) - 1)
-        shape = (len(prompt), 4, *((side or size) // scale for side in (height, width)))
-        noise = unit_noise(shape, generator).to(base.unet.device, base.unet.dtype)
         text = torch.cat([self._null_text(negative_prompt, len(prompt)), self._text(prompt, subject)])
 
-        def model(x: Tensor, timestep: Tensor) -> Tensor:
-            predictions = base.unet(torch.cat([x, x]), timestep, text).sample
-            return guide("text", list(predictions.chunk(2)), 0.0, text_scale)
+        def predict(x: Tensor, timestep: Tensor) -> Tensor:
+            return self.base.unet(x, timestep, text).sample
 
-        latents = sample(
-            model,
-            make_scheduler(scheduler, base.scheduler.config) if scheduler else copy.deepcopy(base.scheduler),
-            noise,
-            num_inference_steps=num_inference_steps,
-            generator=list(generator),
-        )
-        pixels = base.vae.decode(latents / base.vae.config.scaling_factor, return_dict=False)[0]
-        return PipelineOutput(
-            images=base.image_processor.postprocess(pixels.float(), output_type=output_type)
-        )
+        return draw(self.base, predict, generator, native_size=self.info.native_size, **settings)
 
     def _text(self, prompts: Sequence[str], subjects: Sequence[Seen]) -> Tensor:
         classes = [subject.class_name for subject in subjects]

@@ -7,7 +7,6 @@ Knows StableDiffusionPipeline; knows nothing of jobs.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,9 @@ from transformers import CLIPVisionModelWithProjection
 from dreamcache.artifacts import AdapterInfo, BaseInfo
 from dreamcache.errors import ModelError
 from dreamcache.methods.info import IMAGE_ENCODER, IpAdapterPlace, ip_adapter_place
-from dreamcache.methods.noise import unit_noise
 from dreamcache.methods.photo import Photo
+from dreamcache.methods.sampling import draw
 from dreamcache.model.base import load_base
-from dreamcache.model.guidance import guide
-from dreamcache.model.sampler import make_scheduler, sample
 from dreamcache.model.text import PromptEncoder
 from dreamcache.pipeline import PipelineOutput
 
@@ -82,46 +79,20 @@ class IpAdapter:
         *,
         generator: Sequence[torch.Generator],
         negative_prompt: str = "",
-        text_scale: float = 7.5,
         image_scale: float = 1.0,
-        num_inference_steps: int = 50,
-        scheduler: str | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        output_type: str = "pil",
-        **unused: Any,
+        **settings: Any,
     ) -> PipelineOutput:
-        """One image per prompt, each with its own subject and generator."""
-        base, size = self.base, self.info.native_size
-        base.set_ip_adapter_scale(float(image_scale))
-        shape = (len(prompt), 4, *((side or size) // base.vae_scale_factor for side in (height, width)))
-        noise = unit_noise(shape, generator).to(base.unet.device, base.unet.dtype)
+        """One image per prompt, each with its own subject and generator. settings: see `sampling.draw`."""
+        self.base.set_ip_adapter_scale(float(image_scale))
         text = torch.cat([self.prompts([negative_prompt] * len(prompt)), self.prompts(list(prompt))])
         # StableDiffusionPipeline repeats what it is given for every prompt of the batch, so that each image would
         # read the photos of all; called here, the U-Net gets each row's own. First all "no image", then all photos.
-        halves = torch.stack(list(subject), dim=1).flatten(0, 1)
+        seen = {"image_embeds": [torch.stack(list(subject), dim=1).flatten(0, 1)]}
 
-        def model(x: Tensor, timestep: Tensor) -> Tensor:
-            predictions = base.unet(
-                torch.cat([x, x]), timestep, text, added_cond_kwargs={"image_embeds": [halves]}
-            ).sample
-            return guide("text", list(predictions.chunk(2)), 0.0, text_scale)
+        def predict(x: Tensor, timestep: Tensor) -> Tensor:
+            return self.base.unet(x, timestep, text, added_cond_kwargs=seen).sample
 
-        config = base.scheduler.config
-        latents = sample(
-            model,
-            make_scheduler(scheduler, config) if scheduler else copy.deepcopy(base.scheduler),
-            noise,
-            num_inference_steps=num_inference_steps,
-            generator=list(generator),
-        )
-        return PipelineOutput(images=decode(base, latents, output_type))
-
-
-def decode(pipe: Any, latents: Tensor, output_type: str) -> Any:
-    """Latents as images; the safety checker, if there is one, is the caller's to run, as with DreamCachePipeline."""
-    pixels = pipe.vae.decode(latents / pipe.vae.config.scaling_factor, return_dict=False)[0]
-    return pipe.image_processor.postprocess(pixels, output_type=output_type)
+        return draw(self.base, predict, generator, native_size=self.info.native_size, **settings)
 
 
 def _local(place: IpAdapterPlace) -> Path:

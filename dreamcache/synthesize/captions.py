@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from dreamcache import keys
+from dreamcache.config.synthesize import CaptionSettings
 from dreamcache.synthesize.captioner import Captioner, Captions
 from dreamcache.synthesize.parts import Part, part_of, to_bytes
 from dreamcache.synthesize.vocabulary import vocabulary_of
-from dreamcache.synthesize_config import CaptionSettings
 
 STAGE = "captions"
 PART = 250

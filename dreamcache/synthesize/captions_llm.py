@@ -13,11 +13,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dreamcache import keys
+from dreamcache.config.synthesize import CaptionSettings
 from dreamcache.errors import ModelError
 from dreamcache.synthesize.captioner import Captions
 from dreamcache.synthesize.models import describe_llm
 from dreamcache.synthesize.vocabulary import GENERAL
-from dreamcache.synthesize_config import CaptionSettings
 
 PROMPT = """\
 You write captions for a data set of photographs. Write {count} diverse, descriptive captions of the category \

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dreamcache import keys
+from dreamcache.config.synthesize import DatasetSettings
 from dreamcache.synthesize.masks import KEPT
 from dreamcache.synthesize.parts import Part, read_part
-from dreamcache.synthesize_config import DatasetSettings
 
 STAGE = "dataset"
 SPLITS = ("train", "validation")

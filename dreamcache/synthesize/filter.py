@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamcache.synthesize_config import FilterSettings
+from dreamcache.config.synthesize import FilterSettings
 
 STAGE = "filter"
 REASONS: Mapping[str, str] = {

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dreamcache.config.synthesize import CaptionSettings, MaskSettings, PictureSettings
 from dreamcache.synthesize import captions, dataset, masks, render
 from dreamcache.synthesize.parts import Part, commit
-from dreamcache.synthesize_config import CaptionSettings, MaskSettings, PictureSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from dreamcache.config.synthesize import MaskSettings
 from dreamcache.model.segment import SegmenterSet
 from dreamcache.synthesize.parts import Part, part_of, read_part, to_bytes
-from dreamcache.synthesize_config import MaskSettings
 
 STAGE = "masks"
 KEPT = "kept"

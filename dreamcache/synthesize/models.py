@@ -12,8 +12,8 @@ from pathlib import Path
 
 from dreamcache import keys
 from dreamcache.artifacts import describe_base
+from dreamcache.config.synthesize import PAPER_LLM, CaptionSettings, PictureSettings
 from dreamcache.errors import ModelError
-from dreamcache.synthesize_config import PAPER_LLM, CaptionSettings, PictureSettings
 
 DECIDE = (".json", ".safetensors", ".txt", ".model", ".jinja")
 

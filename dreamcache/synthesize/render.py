@@ -16,10 +16,10 @@ import pyarrow as pa
 from PIL import Image
 
 from dreamcache import keys
+from dreamcache.config.synthesize import PictureSettings
 from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError, ModelError
 from dreamcache.synthesize.models import describe_painter
 from dreamcache.synthesize.parts import Part, part_of, to_bytes
-from dreamcache.synthesize_config import PictureSettings
 
 STAGE = "images"
 ITEM = ("item_id", "caption_id", "caption", "object", "category", "source")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dreamcache.synthesize_config import CaptionSettings
+from dreamcache.config.synthesize import CaptionSettings
 
 GENERAL: Mapping[str, tuple[str, ...]] = {
     "kitchen": ("mug", "teapot", "frying pan", "bowl", "pepper mill", "cutting board", "kettle", "wine glass"),

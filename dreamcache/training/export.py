@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from dreamcache.artifacts import BaseInfo
+from dreamcache.config.train import CAPTION, ReferenceSettings, TrainSettings
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
-from dreamcache.train_config import CAPTION, ReferenceSettings, TrainSettings
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 

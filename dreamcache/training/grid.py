@@ -14,11 +14,11 @@ from torch import Tensor
 
 from dreamcache.artifacts import BaseInfo
 from dreamcache.config import EncodeSettings
+from dreamcache.config.train import CAPTION, TrainSettings
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.reference_unet import with_weights
 from dreamcache.model.text import PromptError
 from dreamcache.pipeline import DreamCachePipeline
-from dreamcache.train_config import CAPTION, TrainSettings
 
 
 def sample_grid(

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dreamcache.config.train import DataSettings, TrainSettings
 from dreamcache.train import Step, Trainer
-from dreamcache.train_config import DataSettings, TrainSettings
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 from dreamcache.training.export import Made, export_adapter

@@ -17,13 +17,13 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 
+from dreamcache.config.train import CAPTION, TrainSettings
 from dreamcache.encode import reference_noise
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.places import all_places, chosen_places, transformer_at
 from dreamcache.model.tap import tap_features
 from dreamcache.model.unet import decoder_half, encoder_half
-from dreamcache.train_config import CAPTION, TrainSettings
 from dreamcache.training.references import StoredReferences
 
 Batch = Mapping[str, Any]

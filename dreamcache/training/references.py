@@ -19,11 +19,11 @@ from torch import Tensor
 
 from dreamcache.artifacts import BaseInfo
 from dreamcache.config import EncodeSettings
+from dreamcache.config.train import TrainSettings
 from dreamcache.errors import CacheError
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.records import cache_key
 from dreamcache.storage.feature_cache import FeatureCache, mark_cache
-from dreamcache.train_config import TrainSettings
 
 MEMORY_BYTES = 2**30
 AT_ONCE = 8

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from dreamcache.config.train import TransformSettings
 from dreamcache.model.preprocess import WHITE, packshot
-from dreamcache.train_config import TransformSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """The evaluation file: YAML parsed once into frozen values; unknown keys are errors with "did you mean".
 
-Knows the names of settings (metrics: `dreamcache.evaluate_config`); knows nothing of what they do. Never imports torch.
+Knows the names of settings (metrics: `dreamcache.config.evaluate`); knows nothing of what they do. Never imports torch.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
 from dreamcache.config import FORBID_UNKNOWN
+from dreamcache.config.evaluate import IMAGE_METRICS, MetricSettings
 from dreamcache.errors import SpecError
 from dreamcache.evaluate.bootstrap import BootstrapSettings
-from dreamcache.evaluate_config import MetricSettings
 from dreamcache.storage.filesystem import join
 from jobs.spec import JobSpec, WorkerSpec, parse_spec
-from jobs.yaml_file import anchor, dump, parse, read_yaml
+from jobs.yaml_file import SpecFile, anchor, anchor_model
 
 FIXED_KEYS = ("name", "output")
 """Of a `run`: set by the evaluation."""
@@ -205,34 +203,6 @@ class EvalSpec:
         )
 
 
-_ADAPTER = TypeAdapter(EvalSpec)
-
-
-def load_eval_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> EvalSpec:
-    """Reads eval.yaml; local paths in it are relative to its folder. overrides: {"dreambench.samples": 1}.
-
-    Raises SpecError with file, key, rule and remedy.
-    """
-    path = Path(path)
-    remedy = "see docs/evaluation.md"
-    values = read_yaml(path, overrides or {}, kind="evaluation file", remedy=remedy)
-    spec = _anchored(parse_eval_spec(values, where=str(path)), path.parent)
-    for method in spec.lines():
-        if method.runs:
-            spec.job_of(method)
-    return spec
-
-
-def parse_eval_spec(values: Mapping[str, Any], where: str = "evaluation") -> EvalSpec:
-    """Checks plain values against EvalSpec. Raises SpecError naming every broken rule."""
-    return parse(_ADAPTER, EvalSpec, values, where)
-
-
-def dump_eval_spec(spec: EvalSpec) -> str:
-    """The whole spec as YAML, defaults included, so that an evaluation's folder tells all."""
-    return dump(_ADAPTER, spec)
-
-
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """`second` over `first`; groups of settings are merged key by key."""
     merged = dict(first)
@@ -247,10 +217,7 @@ def _anchored(spec: EvalSpec, folder: Path) -> EvalSpec:
         return anchor(uri, folder) if uri is not None else None
 
     bench, metrics = spec.dreambench, spec.metrics
-    models: dict[str, Any] = {
-        name: anchor(model, folder) if (folder / model).is_dir() else model
-        for name, model in metrics.encoders.items()
-    }
+    models: dict[str, Any] = {name: anchor_model(model, folder) for name, model in metrics.encoders.items()}
     methods = [
         replace(
             method,
@@ -260,7 +227,7 @@ def _anchored(spec: EvalSpec, folder: Path) -> EvalSpec:
         )
         for method in spec.methods
     ]
-    return replace(
+    found = replace(
         spec,
         output=anchor(spec.output, folder),
         real=anchored(spec.real),
@@ -269,6 +236,10 @@ def _anchored(spec: EvalSpec, folder: Path) -> EvalSpec:
         metrics=replace(metrics, **models),
         methods=tuple(methods),
     )
+    for method in found.lines():
+        if method.runs:
+            found.job_of(method)
+    return found
 
 
 def _anchored_run(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -276,11 +247,30 @@ def _anchored_run(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     for key in ("catalog", "cache"):
         if isinstance(values.get(key), str):
             values[key] = anchor(values[key], folder)
-    model = values.get("model")
-    if isinstance(model, Mapping):
-        values["model"] = dict(model)
-        for key in ("base", "adapter"):
-            name = model.get(key)
-            if isinstance(name, str) and (key == "adapter" or (folder / name).is_dir()):
-                values["model"][key] = anchor(name, folder)
+    for group, anchored in (("model", _anchored_model), ("quality", _anchored_quality)):
+        if isinstance(values.get(group), Mapping):
+            values[group] = anchored(values[group], folder)
     return values
+
+
+def _anchored_model(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    values = dict(model)
+    for key, anchored in (("base", anchor_model), ("adapter", anchor)):
+        if isinstance(values.get(key), str):
+            values[key] = anchored(values[key], folder)
+    return values
+
+
+def _anchored_quality(quality: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    metrics = quality.get("metrics")
+    if not isinstance(metrics, Mapping):
+        return dict(quality)
+    made = {
+        key: anchor_model(value, folder) if key in IMAGE_METRICS and isinstance(value, str) else value
+        for key, value in metrics.items()
+    }
+    return {**quality, "metrics": made}
+
+
+_FILE = SpecFile(EvalSpec, "evaluation", remedy="see docs/evaluation.md", anchored=_anchored)
+load_eval_spec, parse_eval_spec, dump_eval_spec = _FILE.load, _FILE.parse, _FILE.dump

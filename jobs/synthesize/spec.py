@@ -1,20 +1,16 @@
 """The synthesis file: YAML parsed once into frozen values; unknown keys are errors with "did you mean".
 
-Knows the names of settings (`dreamcache.synthesize_config`); knows nothing of what they do. Never imports torch.
+Knows the names of settings (`dreamcache.config.synthesize`); knows nothing of what they do. Never imports torch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from dreamcache.config import FORBID_UNKNOWN
-from dreamcache.synthesize_config import (
+from dreamcache.config.synthesize import (
     CaptionSettings,
     DatasetSettings,
     FilterSettings,
@@ -22,7 +18,7 @@ from dreamcache.synthesize_config import (
     PictureSettings,
 )
 from jobs.spec import WorkerSpec
-from jobs.yaml_file import anchor, dump, parse, read_yaml
+from jobs.yaml_file import SpecFile, anchor, anchor_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,34 +59,11 @@ class SynthSpec:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
 
 
-_ADAPTER = TypeAdapter(SynthSpec)
-
-
-def load_synth_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> SynthSpec:
-    """Reads synth.yaml; local paths in it are relative to its folder. overrides: {"captions.count": 500}.
-
-    Raises SpecError with file, key, rule and remedy.
-    """
-    path = Path(path)
-    values = read_yaml(path, overrides or {}, kind="synthesis file", remedy="see docs/synthesis.md")
-    return _anchored(parse_synth_spec(values, where=str(path)), path.parent)
-
-
-def parse_synth_spec(values: Mapping[str, Any], where: str = "synthesis") -> SynthSpec:
-    """Checks plain values against SynthSpec. Raises SpecError naming every broken rule."""
-    return parse(_ADAPTER, SynthSpec, values, where)
-
-
-def dump_synth_spec(spec: SynthSpec) -> str:
-    """The whole spec as YAML, defaults included, so that a synthesis' folder tells all."""
-    return dump(_ADAPTER, spec)
-
-
 def _anchored(spec: SynthSpec, folder: Path) -> SynthSpec:
     def model(name: str | None) -> str | None:
-        return anchor(name, folder) if name is not None and (folder / name).is_dir() else name
+        return None if name is None else anchor_model(name, folder)
 
-    models = {name: model(value) or value for name, value in spec.masks.segmenter_models.items()}
+    models = {name: anchor_model(value, folder) for name, value in spec.masks.segmenter_models.items()}
     return replace(
         spec,
         output=anchor(spec.output, folder),
@@ -98,3 +71,7 @@ def _anchored(spec: SynthSpec, folder: Path) -> SynthSpec:
         images=replace(spec.images, model=model(spec.images.model)),
         masks=replace(spec.masks, segmenter_models=models),
     )
+
+
+_FILE = SpecFile(SynthSpec, "synthesis", remedy="see docs/synthesis.md", anchored=_anchored)
+load_synth_spec, parse_synth_spec, dump_synth_spec = _FILE.load, _FILE.parse, _FILE.dump

@@ -1,21 +1,17 @@
 """The training file: YAML parsed once into frozen values; unknown keys are errors with "did you mean".
 
-Knows the names of settings (see `dreamcache.train_config`); knows nothing of what they do. Never imports torch.
+Knows the names of settings (see `dreamcache.config.train`); knows nothing of what they do. Never imports torch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from dreamcache.config import FORBID_UNKNOWN
-from dreamcache.train_config import TrainSettings
-from jobs.yaml_file import anchor, dump, parse, read_yaml
+from dreamcache.config.train import TrainSettings
+from jobs.yaml_file import SpecFile, anchor, anchor_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,29 +69,6 @@ class TrainSpec:
             )
 
 
-_ADAPTER = TypeAdapter(TrainSpec)
-
-
-def load_train_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainSpec:
-    """Reads train.yaml; local paths in it are relative to its folder. overrides: {"train.steps": 1000}.
-
-    Raises SpecError with file, key, rule and remedy.
-    """
-    path = Path(path)
-    values = read_yaml(path, overrides or {}, kind="training file", remedy="see docs/training.md")
-    return _anchored(parse_train_spec(values, where=str(path)), path.parent)
-
-
-def parse_train_spec(values: Mapping[str, Any], where: str = "training") -> TrainSpec:
-    """Checks plain values against TrainSpec. Raises SpecError naming every broken rule."""
-    return parse(_ADAPTER, TrainSpec, values, where)
-
-
-def dump_train_spec(spec: TrainSpec) -> str:
-    """The whole spec as YAML, defaults included, so that a training's folder tells all."""
-    return dump(_ADAPTER, spec)
-
-
 def _anchored(spec: TrainSpec, folder: Path) -> TrainSpec:
     data, model, reference = spec.train.data, spec.model, spec.train.reference
     return replace(
@@ -112,7 +85,11 @@ def _anchored(spec: TrainSpec, folder: Path) -> TrainSpec:
         ),
         model=replace(
             model,
-            base=anchor(model.base, folder) if (folder / model.base).is_dir() else model.base,
+            base=anchor_model(model.base, folder),
             adapter=anchor(model.adapter, folder) if model.adapter else None,
         ),
     )
+
+
+_FILE = SpecFile(TrainSpec, "training", remedy="see docs/training.md", anchored=_anchored)
+load_train_spec, parse_train_spec, dump_train_spec = _FILE.load, _FILE.parse, _FILE.dump

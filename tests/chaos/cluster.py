@@ -10,13 +10,7 @@ Only processes that carry a node's mark are ever ended.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -25,22 +19,13 @@ from random import Random
 from types import TracebackType
 from typing import Self
 
-import psutil
-
-from tests.end_to_end.processes import MARK, marked
+from tests.end_to_end.processes import marked
+from tests.ray_node import Node, kill_all
 from tests.s3_server import free_ports
 
 START_SECONDS = 120.0
 NODES = 2
 NODE_CPUS = 2
-NODE_PORTS = (
-    "metrics-export-port",
-    "dashboard-agent-listen-port",
-    "dashboard-agent-grpc-port",
-    "runtime-env-agent-port",
-    "node-manager-port",
-    "object-manager-port",
-)
 QUICK = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
@@ -51,39 +36,6 @@ QUICK = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
 }
-
-
-class Node:
-    """`ray start --block` with all that it starts, known by a mark in their environment."""
-
-    def __init__(self, folder: Path, env: Mapping[str, str], options: Mapping[str, object], *, is_head: bool):
-        self.mark = secrets.token_hex(16)
-        self.log = folder / f"node-{self.mark[:8]}.log"
-        # Nodes of one machine would meet in Ray's fixed range of ports; 0 lets the system choose.
-        ports = dict(zip(NODE_PORTS, free_ports(len(NODE_PORTS)), strict=True))
-        fixed = {"min-worker-port": 0, "max-worker-port": 0, "object-store-memory": 100_000_000}
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *(["--head"] * is_head)]
-        command += [f"--{name}={value}" for name, value in {**ports, **fixed, **options}.items()]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                env={**env, MARK: self.mark},
-                start_new_session=True,
-                cwd=folder,
-            )
-
-    def kill(self) -> None:
-        """SIGKILL for all of its processes, as when the machine goes."""
-        while left := marked(self.mark):
-            _kill(left)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=1)
-
-    def kill_raylet(self) -> None:
-        """SIGKILL for the raylet alone; Ray ends what is left of the node."""
-        _kill([pid for pid in marked(self.mark) if psutil.Process(pid).name() == "raylet"])
 
 
 class Cluster:
@@ -128,7 +80,7 @@ class Cluster:
         while not (found := self.workers(name)):
             assert time.monotonic() < deadline, f"no {name} within {START_SECONDS} s"
             time.sleep(0.05)
-        _kill([rng.choice(found)])
+        kill_all([rng.choice(found)])
 
     def lose_node(self, name: str, rng: Random) -> None:
         """SIGKILL for the raylet of one node that has an actor of this class."""
@@ -162,9 +114,3 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _kill(pids: object) -> None:
-    for pid in list(pids):  # type: ignore[call-overload]
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)

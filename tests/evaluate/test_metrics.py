@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, CLIPModel, CLIPProcessor, Dinov2Model, ViTModel
 
+from dreamcache.config.evaluate import MetricSettings
 from dreamcache.errors import ModelError
 from dreamcache.evaluate.score import Scorer
 from dreamcache.evaluate.scores import RealPhoto, Score, ScoreRequest
-from dreamcache.evaluate_config import MetricSettings
 from tests.end_to_end.photos import picture
 
 PROMPT = "a mug in the snow"

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dreamcache.config.evaluate import MetricSettings
 from dreamcache.evaluate.bootstrap import BootstrapSettings, interval
 from dreamcache.evaluate.report import Told, charts, images_table, markdown, methods_table
 from dreamcache.evaluate.scores import RealPhoto, Score, Scores, score_id
 from dreamcache.evaluate.summary import ScoredImage, summarize
-from dreamcache.evaluate_config import MetricSettings
 
 FAST = BootstrapSettings(resamples=500)
 METRICS = ("clip_i", "mclip_i")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dreamcache.config.train import DataSettings
 from dreamcache.mini.dataset import draw_reference, write_training_data
-from dreamcache.train_config import DataSettings
 from dreamcache.train_data import Samples
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dreamcache.config.synthesize import CaptionSettings, FilterSettings
 from dreamcache.synthesize import captions, filter
-from dreamcache.synthesize_config import CaptionSettings, FilterSettings
 
 
 def caption(text: str, thing: str = "mug", category: str = "kitchen") -> dict[str, str]:

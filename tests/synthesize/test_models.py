@@ -10,11 +10,11 @@ import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
 
+from dreamcache.config.synthesize import CaptionSettings, PictureSettings
 from dreamcache.errors import ModelError
 from dreamcache.synthesize import captions, render
 from dreamcache.synthesize.captions_llm import PROMPT, LlmCaptioner, parse_answer
 from dreamcache.synthesize.models import describe_llm, describe_painter
-from dreamcache.synthesize_config import CaptionSettings, PictureSettings
 from tests.synthesize.models import save_llama, save_sdxl
 
 LINES = [

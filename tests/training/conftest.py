@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dreamcache.artifacts import describe_base
+from dreamcache.config.train import DataSettings, IntervalSettings, TrainSettings
 from dreamcache.model.base import load_base
 from dreamcache.train import Trainer
-from dreamcache.train_config import DataSettings, IntervalSettings, TrainSettings
 from tests.tiny import save_base
 from tests.train_samples import write_folder
 from tests.training.trainers import KEEP_ALL, STEADY, MakeTrainer

@@ -12,8 +12,8 @@ from PIL import Image
 
 from dreamcache import DreamCachePipeline
 from dreamcache.artifacts import describe_adapter
+from dreamcache.config.train import IntervalSettings, LossSettings, TransformSettings
 from dreamcache.errors import SpecError
-from dreamcache.train_config import IntervalSettings, LossSettings, TransformSettings
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.loop import TrainLoop
 from tests.training.trainers import MakeTrainer

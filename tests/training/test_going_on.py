@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from dreamcache.artifacts import describe_adapter
-from dreamcache.errors import ModelError, SpecError
-from dreamcache.model.adapter_io import save_adapter
-from dreamcache.train import Trainer
-from dreamcache.train_config import (
+from dreamcache.config.train import (
     DataSettings,
     LossSettings,
     OptimizerSettings,
     ReferenceSettings,
     TrainSettings,
 )
+from dreamcache.errors import ModelError, SpecError
+from dreamcache.model.adapter_io import save_adapter
+from dreamcache.train import Trainer
 from dreamcache.training.checkpoints import Checkpoint, TrainFolder
 from dreamcache.training.loop import TrainLoop
 from tests.training.trainers import MakeTrainer, copied

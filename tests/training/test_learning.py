@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
+from dreamcache.config.train import LossSettings, OptimizerSettings, ReferenceSettings
 from dreamcache.errors import DreamCacheError
-from dreamcache.train_config import LossSettings, OptimizerSettings, ReferenceSettings
 from tests.training.trainers import MakeTrainer, first_gradients
 
 

@@ -18,6 +18,7 @@ import jobs
 from dreamcache import DreamCachePipeline
 from dreamcache.artifacts import REFERENCE_UNET, AdapterInfo, describe_adapter, describe_base
 from dreamcache.config import EncodeSettings, GenerationSettings, ImageLimits
+from dreamcache.config.train import DataSettings, OptimizerSettings, ReferenceSettings, TrainSettings
 from dreamcache.errors import ModelError, SpecError
 from dreamcache.generate import Drawn, Generator
 from dreamcache.model.reference_unet import load_reference_unet, read_names
@@ -26,7 +27,6 @@ from dreamcache.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache, list_entries
 from dreamcache.storage.filesystem import store_for
 from dreamcache.train import Trainer
-from dreamcache.train_config import DataSettings, OptimizerSettings, ReferenceSettings, TrainSettings
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.loop import TrainLoop
 from dreamcache.training.optimizer import learned

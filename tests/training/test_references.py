@@ -10,13 +10,13 @@ import torch
 
 from dreamcache import DreamCachePipeline
 from dreamcache.config import EncodeSettings, ImageLimits
+from dreamcache.config.train import DataSettings, ReferenceSettings, TransformSettings
 from dreamcache.errors import SpecError
 from dreamcache.images import decode_image
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.records import Reference, cache_key
 from dreamcache.storage.feature_cache import FeatureCache, list_entries
 from dreamcache.train import Trainer
-from dreamcache.train_config import DataSettings, ReferenceSettings, TransformSettings
 from dreamcache.training.references import StoredReferences
 from jobs.train.spec import load_train_spec, parse_train_spec
 from tests.train_samples import photo, write_folder

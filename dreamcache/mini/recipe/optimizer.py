@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dreamcache.mini.recipe.parallel import Team
+
 _MOMENTUM, _STEPS = 0.95, 5
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
@@ -25,7 +27,10 @@ class MatrixAdam(torch.optim.Optimizer):
         lr: float,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.01,
+        team: Team = Team(),
     ) -> None:
+        """team: the processes that take the same steps with the same gradients."""
+        self._team = team
         given = list(parameters)
         groups = [
             {"params": [p for p in given if _is_matrix(p)], "matrices": True},
@@ -39,22 +44,29 @@ class MatrixAdam(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step; takes no closure."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    update = (
-                        self._matrix(parameter)
-                        if group["matrices"]
-                        else self._adam(parameter, group["betas"])
-                    )
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"])
+            given = [parameter for parameter in group["params"] if parameter.grad is not None]
+            made = (
+                self._matrices(given) if group["matrices"] else (self._adam(p, group["betas"]) for p in given)
+            )
+            for parameter, update in zip(given, made, strict=True):
+                parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"])
 
-    def _matrix(self, parameter: nn.Parameter) -> Tensor:
+    def _matrices(self, parameters: list[nn.Parameter]) -> list[Tensor]:
+        """The costly part of a step, so each process of the team does its share."""
+        ahead = [self._ahead(parameter).flatten(1) for parameter in parameters]
+        made = self._team.divide(orthogonal, ahead, torch.bfloat16)
+        return [
+            (update * (0.2 * max(update.shape) ** 0.5)).view_as(parameter).to(parameter.dtype)
+            for parameter, update in zip(parameters, made, strict=True)
+        ]
+
+    def _ahead(self, parameter: nn.Parameter) -> Tensor:
+        """Nesterov's look ahead along the momentum."""
         state, grad = self.state[parameter], parameter.grad
         if not state:
             state["momentum"] = torch.zeros_like(grad)
         state["momentum"].lerp_(grad, 1 - _MOMENTUM)
-        ahead = grad.lerp(state["momentum"], _MOMENTUM).flatten(1)
-        return (orthogonal(ahead) * (0.2 * max(ahead.shape) ** 0.5)).view_as(parameter).to(parameter.dtype)
+        return grad.lerp(state["momentum"], _MOMENTUM)
 
     def _adam(self, parameter: nn.Parameter, betas: tuple[float, float]) -> Tensor:
         state, grad = self.state[parameter], parameter.grad

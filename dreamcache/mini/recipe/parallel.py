@@ -47,6 +47,26 @@ class Team:
         torch._foreach_copy_(grads, _shaped(parts, grads))
         return [float(value) for value in tail]
 
+    @torch.no_grad()
+    def divide(
+        self, function: Callable[[Tensor], Tensor], values: Sequence[Tensor], dtype: torch.dtype
+    ) -> list[Tensor]:
+        """function of each value, in `dtype` and of its shape; every process computes a part, and all get all."""
+        if self.size == 1:
+            return [function(value) for value in values]
+        # By size, so that the parts are about equally large.
+        order = sorted(range(len(values)), key=lambda index: -values[index].numel())
+        made = [torch.empty_like(value, dtype=dtype) for value in values]
+        for index in order[self.rank :: self.size]:
+            made[index] = function(values[index])
+        for rank in range(self.size):
+            parts = [made[index] for index in order[rank :: self.size]]
+            flat = torch.cat([part.flatten() for part in parts])
+            distributed.broadcast(flat, src=rank)
+            if rank != self.rank:
+                torch._foreach_copy_(parts, _shaped(flat.split([part.numel() for part in parts]), parts))
+        return made
+
 
 def launch(settings: Settings, function: Callable[..., None], *args: Any) -> None:
     """Run function(team, settings, *args) in `settings.processes` processes (one on a GPU) and wait for all."""

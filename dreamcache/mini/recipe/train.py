@@ -57,7 +57,7 @@ def _train(team: Team, settings: Settings, stage: Stage) -> None:
     device = checkpoints.prepare(settings, 2)
     torch.set_num_threads(max(1, settings.threads // team.size))
     models = Models().to(device)
-    optimizer = MatrixAdam(list(models.parameters()), lr=stage.rate)
+    optimizer = MatrixAdam(list(models.parameters()), lr=stage.rate, team=team)
     run = Run(models=models, average=Average(models, 0.999), device=device, team=team, optimizer=optimizer)
     spent = run.resume(checkpoints.read(path))
     torch.manual_seed(run.step * 64 + team.rank)

@@ -7,9 +7,9 @@ from typing import Literal
 
 from dreamcache import keys
 from dreamcache.config import FORBID_UNKNOWN
+from dreamcache.config.evaluate import IMAGE_METRICS, MetricSettings
 from dreamcache.errors import ModelError
 from dreamcache.evaluate.sources import fingerprint, locate
-from dreamcache.evaluate_config import IMAGE_METRICS, MetricSettings
 
 GATE_VERSION = 1
 """Raised when a release keeps other images for the same settings."""
