@@ -1,6 +1,9 @@
 """What a job costs beside the model: its images/s against a bare loop's over the same items, two workers' against one.
 
-    arms: a bare loop in one process | a job of one worker | a job of two workers;  by turns, there and back
+    arms: a bare loop in one process | two of them at once | a job of one worker | of two workers;  by turns
+
+Two bare loops, each over half of the items, show what the machine gives to two processes: memory, caches, and clock
+are shared, so it is less than twice one's.
 
 Every arm is a process of its own with one thread a worker, features in the cache, and is measured warm: from its
 fourth committed batch to its last. A shared machine's speed changes by the minute, so only ratios within a round count.
@@ -24,26 +27,31 @@ from jobs.spec import JobSpec, load_spec
 
 PROMPTS = 6
 WARM_UP_BATCHES = 4
-BARE, ONE, TWO = "bare loop", "1 worker", "2 workers"
-ARMS = {BARE: 0, ONE: 1, TWO: 2}
+BARE, BARE_TWO, ONE, TWO = "bare loop", "2 bare loops", "1 worker", "2 workers"
+ARMS = {BARE: 1, BARE_TWO: 2, ONE: 1, TWO: 2}
+"""How many processes draw."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overhead:
-    """images_per_s: of every round, by arm. one_to_bare, two_to_one: medians of the rounds' ratios."""
+    """images_per_s: of every round, by arm. The others: medians of the rounds' ratios.
+
+    two_to_one: of workers. two_bare_to_bare: of bare loops, the most that two_to_one can be on this machine.
+    """
 
     items: int
     steps: int
     images_per_s: dict[str, list[float]]
     one_to_bare: float
     two_to_one: float
+    two_bare_to_bare: float
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def measure_overhead(folder: Path, *, items: int, rounds: int, steps: int) -> Overhead:
-    """Runs the three arms by turns on `mini` below `folder`. steps: of sampling; the fewer, the more the rest weighs.
+    """Runs the arms by turns on `mini` below `folder`. steps: of sampling; the fewer, the more the rest weighs.
 
     Raises DreamCacheError when an arm fails.
     """
@@ -62,6 +70,7 @@ def measure_overhead(folder: Path, *, items: int, rounds: int, steps: int) -> Ov
         images_per_s=speeds,
         one_to_bare=_median_ratio(speeds[ONE], speeds[BARE]),
         two_to_one=_median_ratio(speeds[TWO], speeds[ONE]),
+        two_bare_to_bare=_median_ratio(speeds[BARE_TWO], speeds[BARE]),
     )
 
 
@@ -70,27 +79,36 @@ def _median_ratio(above: list[float], below: list[float]) -> float:
 
 
 def _images_per_s(job: Path, output: Path, arm: str, steps: int) -> float:
-    """One arm in a process of its own."""
+    """One arm, in processes of its own; bare loops run beside each other."""
     command = [sys.executable, "-m", "jobs.bench.overhead", str(job), str(output), arm, str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
-        raise DreamCacheError(f"bench overhead: '{arm}' failed: {last}", code="bench_failed")
-    return float(json.loads(done.stdout.splitlines()[-1]))
+    parts = range(ARMS[arm] if arm == BARE_TWO else 1)
+    running = [
+        subprocess.Popen([*command, str(part)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for part in parts
+    ]
+    speed = 0.0
+    for process in running:
+        said, complaints = process.communicate()
+        if process.returncode:
+            last = (complaints.strip().splitlines() or ["nothing said"])[-1]
+            raise DreamCacheError(f"bench overhead: '{arm}' failed: {last}", code="bench_failed")
+        speed += float(json.loads(said.splitlines()[-1]))
+    return speed
 
 
-def run_arm(job: str, output: str, arm: str, steps: str) -> float:
-    """images/s of one arm in this process."""
-    workers = {"count": max(1, ARMS[arm]), "cpus": 1}
+def run_arm(job: str, output: str, arm: str, steps: str, part: str) -> float:
+    """images/s of one arm in this process; part: of the bare loops, which one this is."""
+    is_bare = arm in (BARE, BARE_TWO)
+    workers = {"count": ARMS[arm], "cpus": 1}
     changes = {
-        "output": output,
+        "output": f"{output}-{part}" if is_bare else output,
         "cache": f"{Path(job).parent}/features",
         "workers.generators": workers,
         "generation.num_inference_steps": int(steps),
     }
     spec = load_spec(job, changes)
-    if arm == BARE:
-        return _bare(spec)
+    if is_bare:
+        return _bare(spec, int(part), ARMS[arm])
     from dreamcache.storage.ledger import Ledger
     from jobs.running.runner import run
 
@@ -99,7 +117,9 @@ def run_arm(job: str, output: str, arm: str, steps: str) -> float:
         raise DreamCacheError(f"{report.as_dict()}", code="bench_failed")
     # A batch's records share their time, also once compaction has joined its part with others.
     moments = {
-        moment.timestamp() for part in Ledger(output).scan() for moment in part["recorded_at"].to_pylist()
+        moment.timestamp()
+        for records in Ledger(output).scan()
+        for moment in records["recorded_at"].to_pylist()
     }
     return warm_rate(list(moments), report.counts.total)
 
@@ -110,8 +130,8 @@ def warm_rate(moments: list[float], items: int) -> float:
     return items * (len(moments) - 1) / (len(moments) - 1 + WARM_UP_BATCHES) / (moments[-1] - moments[0])
 
 
-def _bare(spec: JobSpec) -> float:
-    """What anyone would write without Ray: draw a batch, save its images, next batch."""
+def _bare(spec: JobSpec, part: int, parts: int) -> float:
+    """What anyone would write without Ray: draw a batch, save its images, next batch; of every parts-th batch."""
     import torch
 
     from dreamcache.generate import Drawn, Generator
@@ -129,7 +149,7 @@ def _bare(spec: JobSpec) -> float:
     generator = Generator(pipe, spec.generation, references.get, batch_size=size)
     folder = Path(spec.output)
     folder.mkdir(parents=True)
-    batches = list(_batches(made.table, size))
+    batches = list(_batches(made.table, size))[part::parts]
     for request in (request for batch in batches for request in batch):
         references.get(request)  # the jobs find them in the cache
     moments = []
@@ -139,7 +159,7 @@ def _bare(spec: JobSpec) -> float:
                 raise DreamCacheError(f"{drawn}", code="bench_failed")
             (folder / f"{drawn.item_id}.png").write_bytes(encode_image(drawn.rgb, spec.images, {}))
         moments.append(time.time())
-    return warm_rate(moments, made.num_items)
+    return warm_rate(moments, sum(len(batch) for batch in batches))
 
 
 def _batches(table: Any, size: int) -> Iterator[list[Any]]:
@@ -150,4 +170,4 @@ def _batches(table: Any, size: int) -> Iterator[list[Any]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run_arm(*sys.argv[1:5])))
+    print(json.dumps(run_arm(*sys.argv[1:6])))

@@ -71,7 +71,9 @@ def overhead(
     rows = [[arm, *(f"{speed:.3f}" for speed in speeds)] for arm, speeds in found.images_per_s.items()]
     print_table(["images/s", *(f"round {number + 1}" for number in range(rounds))], rows)
     typer.echo(f"one worker against the bare loop: {found.one_to_bare:.3f}")
-    typer.echo(f"two workers against one: {found.two_to_one:.3f}")
+    typer.echo(
+        f"two workers against one: {found.two_to_one:.3f} (two bare loops: {found.two_bare_to_bare:.3f})"
+    )
 
 
 @app.command()

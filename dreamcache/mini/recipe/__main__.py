@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dreamcache.mini.recipe.settings import Settings
 
-TRAINING = ("data", "vae", "clip", "latents", "unet", "export", "adapter", "measure")
+TRAINING = ("data", "vae", "refine", "clip", "latents", "unet", "export", "adapter", "measure")
 STAGES = (*TRAINING, "warm", "grid", "evaluate", "all")
 
 

@@ -26,6 +26,8 @@ class Settings:
 
     vae_minutes: float = 16.0
     vae_batch: int = 6
+    refine_minutes: float = 26.0
+    refine_lr: float = 6e-4
     clip_minutes: float = 6.0
     clip_batch: int = 96
     unet_minutes: float = 600.0

@@ -32,13 +32,13 @@ def run(settings: Settings) -> None:
     if "optimizer" in state:  # not where the weights of the package go on
         optimizer.load_state_dict(state["optimizer"])
     clock, step = Clock(settings.vae_minutes, state["spent"]), state["step"]
-    pictures = _pictures(settings, "train")
-    held_out = _batch(_pictures(settings, "held_out")[:128], device)
+    pictures = load_pictures(settings, "train")
+    held_out = to_tensor(load_pictures(settings, "held_out")[:128], device)
     rng = np.random.default_rng(step)
     while clock.share < 1.0:
         checkpoints.set_rate(optimizer, _RATE * checkpoints.cosine(clock.share, step))
-        batch = _draw(pictures, rng, settings.vae_batch, clock.share < _CROPS_UNTIL)
-        loss = _step(vae, optimizer, _batch(batch, device))
+        batch = draw_batch(pictures, rng, settings.vae_batch, clock.share < _CROPS_UNTIL)
+        loss = take_step(vae, optimizer, to_tensor(batch, device))
         step += 1
         if clock.due("log", 1.0):
             print(
@@ -46,7 +46,7 @@ def run(settings: Settings) -> None:
                 flush=True,
             )
             _save(folder / "last.pt", vae, optimizer, clock, step)
-    fold_statistics(vae, _batch(pictures[rng.integers(len(pictures), size=1024)], device))
+    fold_statistics(vae, to_tensor(pictures[rng.integers(len(pictures), size=1024)], device))
     print(f"vae: done, step {step}, psnr {psnr(vae, held_out):.2f}", flush=True)
     checkpoints.write(folder / "vae.pt", {"vae": vae.state_dict()})
 
@@ -61,7 +61,7 @@ def load_vae(settings: Settings) -> AutoencoderKL:
     return vae.to(settings.device).eval().requires_grad_(False)
 
 
-def _step(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, target: Tensor) -> float:
+def take_step(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, target: Tensor) -> float:
     with torch.autocast(target.device.type, torch.bfloat16):
         posterior = vae.encode(target).latent_dist
         mean, spread = posterior.mean.float(), posterior.logvar.float().clamp(-20, 4)
@@ -108,14 +108,14 @@ def psnr(vae: AutoencoderKL, pictures: Tensor) -> float:
     return float((-10 * error.log10()).mean())
 
 
-def _pictures(settings: Settings, part: str) -> np.ndarray:
+def load_pictures(settings: Settings, part: str) -> np.ndarray:
     """References and scenes, uint8 [n, 64, 64, 3]."""
     arrays = data.load(settings, part, ("reference", "picture"))
     scenes = arrays["picture"].reshape(-1, SIZE, SIZE, 3)
     return np.concatenate([arrays["reference"][::2], scenes]) if part == "train" else scenes
 
 
-def _draw(pictures: np.ndarray, rng: np.random.Generator, count: int, crops: bool) -> np.ndarray:
+def draw_batch(pictures: np.ndarray, rng: np.random.Generator, count: int, crops: bool) -> np.ndarray:
     if not crops:
         return pictures[rng.integers(len(pictures), size=count)]
     half = SIZE // 2
@@ -126,7 +126,7 @@ def _draw(pictures: np.ndarray, rng: np.random.Generator, count: int, crops: boo
     return made
 
 
-def _batch(pictures: np.ndarray, device: torch.device) -> Tensor:
+def to_tensor(pictures: np.ndarray, device: torch.device) -> Tensor:
     """uint8 [n, h, w, 3] to float [n, 3, h, w] in -1..1."""
     tensor = (
         torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
