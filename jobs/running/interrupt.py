@@ -13,6 +13,20 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 """SIGTERM is what `ray job stop` and Kubernetes send."""
 
 
+def interrupt_of(error: BaseException, check: Callable[[], None]) -> KeyboardInterrupt | None:
+    """The interrupt that has ended the work, if one has: library code may turn it into an error of its own.
+
+    check: of `interruptible`.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return error
+    try:
+        check()
+    except KeyboardInterrupt as asked:
+        return asked
+    return None
+
+
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
     """Yields check(), which raises KeyboardInterrupt when one was asked for, now or before."""

@@ -26,7 +26,7 @@ from jobs.output.publish_manifest import publish_manifest
 from jobs.planning.planner import plan
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.engine import make_images
-from jobs.running.interrupt import interruptible
+from jobs.running.interrupt import interrupt_of, interruptible
 from jobs.running.progress import JobProgress
 from jobs.running.status import RunStatus
 from jobs.running.work import Recorded, Work, find_work
@@ -112,13 +112,12 @@ def run(
                         check()
                 if prune:
                     num_pruned += prune_orphans(made_plan, ledger)
-        except (BudgetReached, KeyboardInterrupt) as error:
-            stopped = error
-            status.write(progress.as_dict(), "stopping")
-        except BaseException:
+        except BaseException as error:
+            stopped = error if isinstance(error, BudgetReached) else interrupt_of(error, check)
             with suppress(DreamCacheError):
-                status.write(progress.as_dict(), "stopped")
-            raise
+                status.write(progress.as_dict(), "stopping" if stopped else "stopped")
+            if stopped is None:
+                raise
         # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
         counts, page = publish_manifest(made_plan, folder, gallery=gallery and stopped is None)
         state = "stopped" if stopped and counts.pending else "finished"

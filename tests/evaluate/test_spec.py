@@ -19,7 +19,13 @@ def test_models_beside_the_file_are_found(tmp_path: Path) -> None:
         "model": {"base": "base", "adapter": "own"},
         "quality": {"min_image": 0.5, "metrics": {"clip": "clip", "dino": "owner/name"}},
     }
-    values = {"name": "x", "output": "out", "run": run, "metrics": {"clip": "clip", "dino": None}, "methods": [{"name": "ours"}]}
+    values = {
+        "name": "x",
+        "output": "out",
+        "run": run,
+        "metrics": {"clip": "clip", "dino": None},
+        "methods": [{"name": "ours"}],
+    }
     (tmp_path / "eval.yaml").write_text(yaml.safe_dump(values))
 
     spec = load_eval_spec(tmp_path / "eval.yaml")
