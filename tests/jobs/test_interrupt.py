@@ -10,16 +10,20 @@ import pytest
 from jobs.running.interrupt import interrupt_of, interruptible
 
 
+def _library_call(number: signal.Signals) -> None:
+    try:
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("the actor is unavailable") from error
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_swallowed_interrupt_is_told(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with interruptible() as check:
         check()
         with pytest.raises(RuntimeError) as raised:
-            try:
-                os.kill(os.getpid(), number)
-            except KeyboardInterrupt as error:
-                raise RuntimeError("the actor is unavailable") from error
+            _library_call(number)
         assert isinstance(interrupt_of(raised.value, check), KeyboardInterrupt)
         with pytest.raises(KeyboardInterrupt):
             check()
