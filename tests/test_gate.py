@@ -17,6 +17,7 @@ from dreamcache.config.quality import QualitySettings
 from dreamcache.errors import ModelError
 from dreamcache.evaluate.score import Scorer
 from dreamcache.evaluate.scores import RealPhoto, ScoreRequest
+from dreamcache.evaluate.sources import gate_identity
 from dreamcache.gate import Gate
 from dreamcache.generate import Drawn, Generator
 from dreamcache.images import normalize
@@ -203,9 +204,9 @@ def test_settings_and_their_identity(studio: Studio) -> None:
         {"keep": "best"},
         {"image_metric": "mclip_i"},
     ]
-    names = {studio.settings(**{"min_image": 0.5, **change}).identity() for change in changes}
+    names = {gate_identity(studio.settings(**{"min_image": 0.5, **change})) for change in changes}
     assert len(names) == len(changes)
-    assert studio.settings(min_image=0.5, text_metric="clip_t").identity() == one.identity()
+    assert gate_identity(studio.settings(min_image=0.5, text_metric="clip_t")) == gate_identity(one)
     for wrong in (
         {},
         {"min_image": 2.0},
@@ -215,4 +216,4 @@ def test_settings_and_their_identity(studio: Studio) -> None:
         with pytest.raises(ValueError, match="must"):
             studio.settings(**wrong)
     with pytest.raises(ModelError, match="got no revision"):
-        replace(one, metrics=MetricSettings(dino=None)).identity()
+        gate_identity(replace(one, metrics=MetricSettings(dino=None)))

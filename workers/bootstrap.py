@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dreamcache.errors import ModelError
+from dreamcache.evaluate.sources import gate_identity
 from dreamcache.storage.feature_cache import FeatureCache
 from workers.context import JobContext
 
@@ -74,7 +75,7 @@ def load_gate(context: JobContext, generator: Generator) -> Gate | None:
     from dreamcache.evaluate.score import Scorer
     from dreamcache.gate import Gate
 
-    if context.quality.identity() != context.quality_identity:
+    if gate_identity(context.quality) != context.quality_identity:
         raise ModelError(
             "quality.metrics: this worker finds other encoders than the planner did; give all machines the same files"
         )

@@ -5,14 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from dreamcache import keys
 from dreamcache.config import FORBID_UNKNOWN
 from dreamcache.config.evaluate import IMAGE_METRICS, MetricSettings
-from dreamcache.errors import ModelError
-from dreamcache.evaluate.sources import fingerprint, locate
-
-GATE_VERSION = 1
-"""Raised when a release keeps other images for the same settings."""
 
 MAX_TRIES = 64
 
@@ -65,22 +59,3 @@ class QualitySettings:
         masked = self.min_image is not None and self.image_metric not in IMAGE_METRICS.values()
         segmenter = self.metrics.segmenter if masked else None
         return replace(self.metrics, **unused, segmenter=segmenter)  # type: ignore[arg-type]
-
-    def identity(self) -> str:
-        """sha256 of all that decides which try is kept. Raises ModelError for an encoder that may change."""
-        for name in self.used_metrics.encoders.values():
-            place, revision = locate(name)
-            if "/" in place and not place.startswith("/") and revision is None:
-                raise ModelError(
-                    f"quality.metrics: model '{name}': must be 'mini', a folder or a hub id with a revision "
-                    f"('owner/name@commit'), got no revision; its scores decide which images are kept"
-                )
-        return keys.of_values(
-            "quality",
-            version=GATE_VERSION,
-            image=[self.image_metric, self.min_image] if self.min_image is not None else None,
-            text=[self.text_metric, self.min_text] if self.min_text is not None else None,
-            tries=self.tries,
-            keep=self.keep,
-            metrics=fingerprint(self.used_metrics),
-        )

@@ -11,10 +11,14 @@ from pathlib import Path
 from dreamcache import keys
 from dreamcache.artifacts import MINI, mini_folder
 from dreamcache.config.evaluate import MetricSettings
+from dreamcache.config.quality import QualitySettings
 from dreamcache.errors import ModelError
 
 METRICS_VERSION = 1
 """Raised when a release changes scores for the same settings."""
+
+GATE_VERSION = 1
+"""Raised when a release keeps other images for the same settings of the quality gate."""
 
 
 def locate(name: str) -> tuple[str, str | None]:
@@ -41,6 +45,26 @@ def fingerprint(settings: MetricSettings) -> str:
     if settings.segmenter is None:
         rest = {}
     return keys.of_values("metrics", version=METRICS_VERSION, models=models, segments=rest)
+
+
+def gate_identity(gate: QualitySettings) -> str:
+    """sha256 of all that decides which try is kept. Raises ModelError for an encoder that may change."""
+    for name in gate.used_metrics.encoders.values():
+        place, revision = locate(name)
+        if "/" in place and not place.startswith("/") and revision is None:
+            raise ModelError(
+                f"quality.metrics: model '{name}': must be 'mini', a folder or a hub id with a revision "
+                f"('owner/name@commit'), got no revision; its scores decide which images are kept"
+            )
+    return keys.of_values(
+        "quality",
+        version=GATE_VERSION,
+        image=[gate.image_metric, gate.min_image] if gate.min_image is not None else None,
+        text=[gate.text_metric, gate.min_text] if gate.min_text is not None else None,
+        tries=gate.tries,
+        keep=gate.keep,
+        metrics=fingerprint(gate.used_metrics),
+    )
 
 
 def _identity(name: str) -> str:

@@ -26,6 +26,7 @@ from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
 from dreamcache.config import EncodeSettings
 from dreamcache.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
+from dreamcache.evaluate.sources import gate_identity
 from dreamcache.methods import describe_method
 from dreamcache.photos import read_photo
 from dreamcache.records import Reference, Request, item_id
@@ -183,7 +184,7 @@ def _check_id(spec: JobSpec, row: dict[str, Any], adapter: AdapterInfo) -> None:
         settings=spec.generation,
         image_format=spec.images,
         noise=spec.noise,
-        quality=spec.quality.identity() if spec.quality else None,
+        quality=gate_identity(spec.quality) if spec.quality else None,
     )
     if now != row["item_id"]:
         raise ModelError(

@@ -23,6 +23,7 @@ from dreamcache import keys
 from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
 from dreamcache.config import EncodeSettings, ImageLimits
 from dreamcache.errors import ImageError, SpecError
+from dreamcache.evaluate.sources import gate_identity
 from dreamcache.methods import describe_method
 from dreamcache.photos import read_photo
 from dreamcache.records import (
@@ -120,7 +121,7 @@ class _Writing:
             template,
             spec.samples,
             scene=scene_template(spec.seed) if spec.noise == "scene" else None,
-            gated=gated_template(spec.quality.identity()) if spec.quality else None,
+            gated=gated_template(gate_identity(spec.quality)) if spec.quality else None,
         )
         self.features = lru_cache(maxsize=256)(
             lambda class_name: features_template(base.fingerprint, reference, class_name)

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 import dreamcache
 from dreamcache.errors import DreamCacheError
+from dreamcache.evaluate.sources import gate_identity
 from jobs.cluster.ray_cluster import join_cluster, told_by_worker
 from jobs.planning.planner import Plan
 from jobs.running.pipeline import run_pipeline
@@ -129,7 +130,7 @@ def _context(spec: JobSpec, made_plan: Plan) -> JobContext:
         reference=made_plan.reference,
         generation=spec.generation,
         quality=spec.quality,
-        quality_identity=spec.quality.identity() if spec.quality else None,
+        quality_identity=gate_identity(spec.quality) if spec.quality else None,
         images=spec.images,
         limits=spec.limits,
         failures=spec.failures,

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from dreamcache import keys
 from dreamcache.config import GenerationSettings, ImageFormat
 from dreamcache.errors import ModelError, SpecError
+from dreamcache.evaluate.sources import gate_identity
 from dreamcache.records import Subject, gated_template, item_id, item_template
 from jobs.planning.planner import plan
 from jobs.planning.rows import PlanRows
@@ -114,7 +115,7 @@ def test_a_gate_makes_other_items_that_begin_with_the_same_seed(make_spec: MakeS
     free, gated = (plan(make_spec(catalog, **more)).table.to_pylist() for more in ({}, {"quality": gate}))
     quality = make_spec(catalog, quality=gate).quality
     assert quality is not None
-    template = gated_template(quality.identity())
+    template = gated_template(gate_identity(quality))
     assert free[2]["code"] and free[2]["seed"] == 0
     for before, after in zip(free, gated, strict=True):
         assert after["seed"] == before["seed"]
