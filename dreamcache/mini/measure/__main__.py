@@ -22,7 +22,9 @@ def main() -> int:
     parser.add_argument("what", choices=("benchmark", "grid", "strength", "ablation", "curve"))
     parser.add_argument("--work", type=Path, default=Path(".mini/measure"))
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop drawing after so many")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="benchmark")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of drawing: benchmark, ablation"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--subjects", type=int, default=100, help="benchmark: designs of all classes")
     parser.add_argument("--class-subjects", type=int, default=50, help="benchmark: designs of one class")
@@ -59,7 +61,7 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace, until: floa
     elif given.what == "ablation":
         from dreamcache.mini.measure import ablation
 
-        ablation.run(given.work, steps=given.steps, until=until)
+        ablation.run(given.work, steps=given.steps, dtype=given.dtype, until=until)
         print((given.work / "ablation.md").read_text("utf-8"), flush=True)
     elif given.what == "curve":
         from dreamcache.mini.measure import curve

@@ -30,14 +30,19 @@ _DESIGNS, _VALIDATION = 4_000, 48
 _BATCH = 48
 
 
-def run(work: Path, *, steps: int, subjects: int = 50, until: float = float("inf")) -> dict[str, object]:
-    """Trains what is missing, draws what is missing, writes ablation.json and ablation.md; returns the report."""
+def run(
+    work: Path, *, steps: int, subjects: int = 50, dtype: str = "float32", until: float = float("inf")
+) -> dict[str, object]:
+    """Trains what is missing, draws what is missing, writes ablation.json and ablation.md; returns the report.
+
+    dtype: of drawing. Raises OutOfTimeError.
+    """
     write_training_data(work / "samples", _DESIGNS)
     # One scene of each: the wrong reference of a validation sample is then another design's.
     write_training_data(work / "validation", _VALIDATION, first_seed=HELD_OUT_FROM + 600, scenes=1)
     for timestep in TIMESTEPS:
         _train(work, timestep, steps)
-    report = _measure(work, steps, all_classes(subjects, 4), until)
+    report = _measure(work, steps, all_classes(subjects, 4), dtype, until)
     (work / "ablation.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     (work / "ablation.md").write_text(markdown(report), "utf-8")
     return report
@@ -76,7 +81,7 @@ def _train(work: Path, timestep: int, steps: int) -> None:
     dreamcache("train", str(file))
 
 
-def _measure(work: Path, steps: int, group: Group, until: float) -> dict[str, object]:
+def _measure(work: Path, steps: int, group: Group, dtype: str, until: float) -> dict[str, object]:
     torch.set_num_threads(1)
     imagenet, clip = ImageNetFeatures(), ClipFeatures()
     shots = [cut_out(*photo(seed, SIDE)) for seed in group.seeds]
@@ -85,7 +90,8 @@ def _measure(work: Path, steps: int, group: Group, until: float) -> dict[str, ob
     kept: dict[str, dict[str, np.ndarray]] = {}
     for timestep in TIMESTEPS:
         adapter = str(work / f"t{timestep:03d}-{steps}" / "adapter")
-        artist = Artist(work, adapter=adapter, encode=EncodeSettings(timestep=timestep), until=until)
+        encode = EncodeSettings(timestep=timestep)
+        artist = Artist(work, adapter=adapter, encode=encode, dtype=dtype, until=until)
         arms = {f"t = {timestep}": artist.with_reference(group.questions)}
         if timestep == TIMESTEPS[0]:
             arms["no reference"] = artist.text_only(group.questions)
@@ -102,6 +108,7 @@ def _measure(work: Path, steps: int, group: Group, until: float) -> dict[str, ob
     return {
         "steps": steps,
         "batch": _BATCH,
+        "dtype": dtype,
         "subjects": len(group.seeds),
         "scenes": group.scenes,
         "rows": rows,
