@@ -38,9 +38,9 @@ def run(settings: Settings) -> None:
     file = own / "train.yaml"
     file.write_text(yaml.safe_dump(training(settings), sort_keys=False), "utf-8")
     dreamcache("train", str(file))
-    shipped = mini_folder() / "adapter"
-    for name in ("adapter.safetensors", "config.json"):  # the config last: without it there is no adapter
-        shutil.copy(own / "trained" / "adapter" / name, shipped / name)
+    made, shipped = own / "trained" / "adapter", mini_folder() / "adapter"
+    for path in (*made.glob("*.safetensors"), made / "config.json"):  # last: without it there is no adapter
+        shutil.copy(path, shipped / path.name)
     print(f"adapter: {settings.adapter_steps} steps by dreamcache train, in {shipped}", flush=True)
 
 
