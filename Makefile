@@ -46,7 +46,8 @@ format: install-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The embedded model, again and from nothing: minutes on a GPU, hours on a few cores; each stage resumes.
+# The embedded model, again and from nothing: about 11 hours of fixed budgets, each stage resumes. For a GPU call the recipe
+# with --device cuda and budgets of your own, such as --unet-minutes 20.
 mini: install-dev
 	$(PIP) --editable '.[measure]'
 	$(BIN)/python -m dreamcache.mini.recipe --stage all --work .mini
