@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from dreamcache.config import GenerationSettings
+from dreamcache.device_errors import is_device_lost, is_out_of_memory
 from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.pipeline import DreamCachePipeline
@@ -87,6 +88,8 @@ class Generator:
             except NO_ITEMS_FAULT:
                 raise
             except Exception as error:  # what is left is this subject's own
+                if is_device_lost(error):
+                    raise
                 outcomes[request.item_id] = _failed(request, error)
         for start in range(0, len(ready), self.batch_size):
             batch = ready[start : start + self.batch_size]
@@ -196,13 +199,3 @@ def _failed(request: Request, error: Exception) -> Failed:
 
 def _lacks_memory(outcome: Drawn | Blocked | Failed) -> bool:
     return isinstance(outcome, Failed) and outcome.code == OUT_OF_MEMORY
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Of the device or of the machine; torch's CPU allocator raises a plain RuntimeError."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-
-
-def is_device_lost(error: Exception) -> bool:
-    """Whether a CUDA error has spoilt this process's context; running out of memory has not."""
-    return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)

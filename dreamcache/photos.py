@@ -7,6 +7,7 @@ import stat
 
 from dreamcache.config import ImageLimits
 from dreamcache.errors import ImageError, StorageError
+from dreamcache.records import Reference, Request
 from dreamcache.storage.filesystem import store_for
 from dreamcache.storage.local import local_path
 
@@ -36,6 +37,23 @@ def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         message = f"{where}: must be an existing file, got none; check the path"
         raise ImageError(message, code="missing_image") from error
+
+
+def read_reference(request: Request, limits: ImageLimits) -> tuple[bytes, bytes | None]:
+    """The photo of a planned item, and its mask if it has one.
+
+    Raises as `read_photo`, and ImageError `changed_photo` when they are not those that were planned: what is made of
+    them would stand under the other photo's name.
+    """
+    where = f"subject '{request.subject_id}'"
+    image = read_photo(request.image, f"{where}: image '{request.image}'", limits)
+    mask = read_photo(request.mask, f"{where}: mask '{request.mask}'", limits) if request.mask else None
+    if Reference.id_of(image, mask) != request.reference_id:
+        message = (
+            f"{where}: image '{request.image}': must be the photo planned, got another; run the job again"
+        )
+        raise ImageError(message, code="changed_photo")
+    return image, mask
 
 
 def _check_local(uri: str, where: str, limits: ImageLimits) -> None:

@@ -14,10 +14,10 @@ from typing import Literal
 
 from dreamcache.config import ImageLimits
 from dreamcache.encode import Encoder
-from dreamcache.errors import CacheError
+from dreamcache.errors import CacheError, ModelError
 from dreamcache.images import decode_image, decode_mask
 from dreamcache.model.features import SubjectFeatures
-from dreamcache.photos import read_photo
+from dreamcache.photos import read_reference
 from dreamcache.records import Request
 from dreamcache.storage.feature_cache import FeatureCache
 
@@ -43,7 +43,7 @@ class ReferenceFeatures:
         self._kept: OrderedDict[str, SubjectFeatures] = OrderedDict()
 
     def get(self, request: Request) -> SubjectFeatures:
-        """Raises ImageError or StorageError when the photo cannot be used."""
+        """Raises ImageError or StorageError when the photo cannot be used, ModelError where versions differ."""
         found = self._kept.get(request.cache_key) or self._fetch(request)
         self._kept[request.cache_key] = found
         self._kept.move_to_end(request.cache_key)
@@ -72,17 +72,17 @@ class ReferenceFeatures:
 
     def _encode(self, request: Request) -> SubjectFeatures:
         where = f"subject '{request.subject_id}': image '{request.image}'"
-        image = decode_image(read_photo(request.image, where, self.limits), where=where, limits=self.limits)
+        photo, mask_data = read_reference(request, self.limits)
+        image = decode_image(photo, where=where, limits=self.limits)
         mask = None
-        if request.mask:
+        if mask_data is not None:
             where_mask = f"subject '{request.subject_id}': mask '{request.mask}'"
-            data = read_photo(request.mask, where_mask, self.limits)
-            mask = decode_mask(data, where=where_mask, limits=self.limits, size=image.size)
+            mask = decode_mask(mask_data, where=where_mask, limits=self.limits, size=image.size)
         features = self.encoder.encode(
             image, mask, class_name=request.class_name, reference_id=request.reference_id, where=where
         ).features
         if features.cache_key != request.cache_key:
-            raise CacheError(
+            raise ModelError(
                 f"{where}: was planned as features {request.cache_key[:12]}, but this worker makes "
                 f"{features.cache_key[:12]}: base model or settings differ from the planner's; "
                 "use one version everywhere"

@@ -54,6 +54,10 @@ class EncodeWorker:
         except DreamCacheError as error:
             return error
         except Exception as error:  # a photo no reader foresaw costs its own subject only
+            from dreamcache.device_errors import is_device_lost
+
+            if is_device_lost(error):
+                raise  # nothing in this process can encode any more
             message = f"subject '{request.subject_id}': {type(error).__name__}: {str(error)[:500]}"
             return DreamCacheError(message, code="encode_error")
         return None

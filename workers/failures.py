@@ -42,7 +42,8 @@ class FailurePolicy:
     max_worker_deaths: of one worker in a row, with nothing finished between them.
     max_rounds: of the pipeline in a row, with nothing recorded between them.
     stall_notice_s: without any item committed, until a note says so.
-    storage_patience_s: how long a worker asks a storage that does not answer.
+    storage_patience_s: how long a worker asks a storage that does not answer; encoders and generators for half of
+    item_timeout_s at most.
     storage_timeout_s: how long one request waits for its answer.
     """
 

@@ -52,7 +52,9 @@ class Watch:
                 f"workers.batch_size",
                 code="worker_lost",
             )
-        s3_client.be_patient(self.policy.storage_patience_s, self.policy.storage_timeout_s)
+        # A storage that is gone must be told of before an item is blamed for the wait.
+        patience = min(self.policy.storage_patience_s, self.policy.item_timeout_s / 2)
+        s3_client.be_patient(patience, self.policy.storage_timeout_s)
         if self.memory_bytes or not self.gpus:
             limit_memory(self.memory_bytes or int(MEMORY_SHARE * machine_memory()))
         self.farewell = Farewell()

@@ -16,6 +16,7 @@ from PIL import Image
 
 from dreamcache.config import ImageLimits
 from dreamcache.config.evaluate import IMAGE_METRICS, TEXT_METRIC, MetricSettings
+from dreamcache.device_errors import is_device_lost
 from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError, ImageError
 from dreamcache.evaluate.encoders import ClipEncoder, load_encoders
 from dreamcache.evaluate.masked import Cutter
@@ -66,7 +67,9 @@ class Scorer:
             raise
         except DreamCacheError as error:
             return Score(score_id=request.score_id, code=error.code, message=str(error))
-        except Exception as error:  # noqa: BLE001 - whatever one picture brings up is that picture's score
+        except Exception as error:
+            if is_device_lost(error):
+                raise
             message = f"image '{request.image}': {type(error).__name__}: {str(error)[:300]}"
             return Score(score_id=request.score_id, code="score_error", message=message)
 

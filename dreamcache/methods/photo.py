@@ -13,7 +13,7 @@ from PIL import Image
 
 from dreamcache.config import ImageLimits
 from dreamcache.images import decode_image
-from dreamcache.photos import read_photo
+from dreamcache.photos import read_reference
 from dreamcache.records import Request
 
 KEPT = 64
@@ -48,9 +48,8 @@ class PhotoConditions:
         key = request.reference_id, request.class_name
         if key not in self._kept:
             where = f"subject '{request.subject_id}': image '{request.image}'"
-            image = decode_image(
-                read_photo(request.image, where, self.limits), where=where, limits=self.limits
-            )
+            photo, _ = read_reference(request, self.limits)
+            image = decode_image(photo, where=where, limits=self.limits)
             self._kept[key] = self.method.encode_reference(image, class_name=request.class_name)
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)

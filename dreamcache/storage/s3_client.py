@@ -58,7 +58,7 @@ def tries(least: int = LEAST_TRIES) -> Iterator[int]:
         yield attempt
         if attempt >= least and time.monotonic() - began >= _patience_s:
             return
-        time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, 0.05 * 2**attempt)))
+        time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, 0.05 * 2 ** min(attempt, 10))))
 
 
 def client() -> Any:

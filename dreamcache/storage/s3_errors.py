@@ -95,7 +95,7 @@ def _explain(uri: str, error: aws.BotoCoreError | aws.ClientError) -> tuple[str,
             "create it, or correct the name or the endpoint",
         )
     if code in EXPIRED:
-        return "access_denied", "credentials must be in force", f"renew them ({ROLE})"
+        return "expired_credentials", "credentials must be in force", f"renew them ({ROLE})"
     if code in DENIED:
         remedy = "check the keys, and allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
         return "access_denied", f"the right to use bucket '{bucket}' is needed", remedy

@@ -29,7 +29,7 @@ class Store(Protocol):
     """Whole objects by URI. Stores are stateless: thread-safe, and picklable to other processes.
 
     Every method raises `StorageError` with a code: `no_credentials`, `no_such_bucket`, `access_denied`,
-    `read_only`, `no_space`, `storage_unreachable`, or plain `storage`.
+    `expired_credentials`, `read_only`, `no_space`, `storage_unreachable`, or plain `storage`.
     """
 
     def read(self, uri: str) -> bytes:

@@ -107,16 +107,20 @@ def run(
 
 def _list_orphans(spec: JobSpec, prune: bool, as_json: bool) -> None:
     from dreamcache.storage.ledger import Ledger
-    from jobs.output.prune import orphans
+    from jobs.output.prune import orphans, why_not
     from jobs.planning.planner import plan as make_plan
 
     if not prune:
         raise typer.BadParameter("goes with --prune; what a run would make is told by 'dreamcache plan'")
-    found = orphans(make_plan(spec), Ledger(spec.output))
+    made = make_plan(spec)
+    reason = why_not(made)
+    found = orphans(made, Ledger(spec.output)) if reason is None else ()
     keys = (f"{spec.output.rstrip('/')}/{key}" for table in found for key in table["key"].to_pylist())
     if as_json:
-        print_json({"would_delete": list(keys)})
+        print_json({"would_delete": list(keys), "why_not": reason})
         return
+    if reason:
+        typer.echo(reason)
     number = 0
     for number, key in enumerate(keys, start=1):  # noqa: B007 - the number is told at the end
         typer.echo(key)

@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dreamcache.errors import SpecError
 from dreamcache.storage.filesystem import join, store_for
 from jobs.output.claim import claim
 from jobs.planning.files import PlanFiles
@@ -60,18 +59,21 @@ class OutputFolder:
         """failed.csv: what a merchandiser reads; one line per item without an image."""
         self.store.upload(self.at("failed.csv"), path)
 
-    def write_manifest(self, path: Path, summary: dict[str, Any]) -> None:
+    def manifest_version(self) -> str | None:
+        """Of manifest.json, None when there is none yet."""
+        found = self.store.stat(self.at("manifest.json"))
+        return found.etag if found else None
+
+    def write_manifest(self, path: Path, summary: dict[str, Any], before: str | None) -> bool:
         """manifest.parquet, then manifest.json, which says that the former is whole.
 
-        manifest.json is compared and swapped: of two drivers that end at once, the last to read wins, whole.
+        before: the `manifest_version` when the summary's facts were read. False, and manifest.json is left as it is,
+        when it is another one now.
         """
-        uri = self.at("manifest.json")
-        for _ in range(10):
-            before = self.store.stat(uri)
-            self.store.upload(self.at("manifest.parquet"), path)
-            if self.store.replace(uri, json_bytes(summary), before.etag if before else None):
-                return
-        raise SpecError(f"output '{self.uri}': manifest.json is being rewritten by another run; wait for it")
+        if self.manifest_version() != before:
+            return False
+        self.store.upload(self.at("manifest.parquet"), path)
+        return self.store.replace(self.at("manifest.json"), json_bytes(summary), before)
 
     def write_file(self, key: str, data: bytes) -> None:
         self.store.write(self.at(*key.split("/")), data)

@@ -26,6 +26,20 @@ DELETES = 100
 READERS = 16
 
 
+def why_not(made_plan: Plan) -> str | None:
+    """Why nothing may be pruned by this plan, or None.
+
+    What cannot be read now has other ids than before, and its good images would count as orphans.
+    """
+    if not made_plan.num_unable:
+        return None
+    return (
+        f"nothing is pruned: {made_plan.num_unable} planned items have a photo, row or prompt that cannot be used now, "
+        f"and the images they had before would count as orphans; 'dreamcache plan' lists them: mend the catalog or "
+        f"take those rows out, then prune again"
+    )
+
+
 def orphans(made_plan: Plan, ledger: Ledger) -> Iterator[pa.Table]:
     """Records of images whose items the plan has no more, resolved; a window of the plan's at a time."""
     with Join(made_plan.files, ledger.scan()) as join:

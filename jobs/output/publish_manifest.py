@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import dreamcache
+from dreamcache.errors import StorageError
 from dreamcache.storage.ledger import Ledger
 from jobs.gallery import ITEM_LIMIT
 from jobs.output.csv_cell import csv_cell
@@ -29,11 +30,28 @@ from jobs.output.publish_gallery import publish_gallery
 from jobs.planning.join import Join, Window
 from jobs.planning.planner import Plan
 
+ROUNDS = 10
 FAILED_COLUMNS = ("subject_id", "prompt", "sample", "code", "message", "attempts", "item_id", "image")
 
 
 def publish_manifest(made_plan: Plan, folder: OutputFolder, *, gallery: bool) -> tuple[Counts, str | None]:
-    """(counts of the whole plan, the gallery's address), from what the ledger holds now."""
+    """(counts of the whole plan, the gallery's address), from what the ledger holds now.
+
+    Raises StorageError when other runs rewrite the manifest all the time.
+    """
+    for _ in range(ROUNDS):
+        if made := _publish_once(made_plan, folder, gallery):
+            return made
+    raise StorageError(
+        f"output '{folder.uri}': manifest.json must keep still, other runs rewrote it {ROUNDS} times; wait for them, "
+        f"then run the same command again",
+        code="manifest_contended",
+    )
+
+
+def _publish_once(made_plan: Plan, folder: OutputFolder, gallery: bool) -> tuple[Counts, str | None] | None:
+    """None when another run has written a manifest since this one looked into the ledger: it may know more."""
+    before = folder.manifest_version()
     with tempfile.TemporaryDirectory(prefix="dreamcache-manifest-") as place:
         written = ManifestFiles(made_plan, folder.uri, Path(place))
         with Join(made_plan.files, Ledger(folder.uri).scan()) as join, written:
@@ -42,8 +60,8 @@ def publish_manifest(made_plan: Plan, folder: OutputFolder, *, gallery: bool) ->
         folder.write_failed(written.failed)
         summary = _summary(made_plan, written.counts)
         page = publish_gallery(summary, written.first_rows, folder) if gallery else None
-        folder.write_manifest(written.manifest, summary)
-    return written.counts, page
+        is_written = folder.write_manifest(written.manifest, summary, before)
+    return (written.counts, page) if is_written else None
 
 
 class ManifestFiles:

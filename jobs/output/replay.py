@@ -28,8 +28,8 @@ from dreamcache.config import EncodeSettings
 from dreamcache.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
 from dreamcache.evaluate.sources import gate_identity
 from dreamcache.methods import describe_method
-from dreamcache.photos import read_photo
-from dreamcache.records import Reference, Request, item_id
+from dreamcache.photos import read_reference
+from dreamcache.records import Request, item_id
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
@@ -101,7 +101,7 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
         rgb = _draw(spec, request, features, pipe)
         device = str(pipe.base.device)
         if attention is not None:
-            _check_photo(spec, request)
+            read_reference(request, spec.limits)
             picture = attention_png(spec, request, _reference(spec, base, adapter), pipe)
     saved = []
     if attention is not None:
@@ -241,11 +241,11 @@ def _features(
     from dreamcache.references import ReferenceFeatures
 
     if spec.method != "dreamcache":  # nothing of the others is cached: the photo must be the record's
-        _check_photo(spec, request)
+        read_reference(request, spec.limits)
         return PhotoConditions(pipe, spec.limits).get(request), "photo"
     reference = _reference(spec, base, adapter)
     try:
-        _check_photo(spec, request)
+        read_reference(request, spec.limits)
         with tempfile.TemporaryDirectory(prefix="dreamcache-replay-") as place:
             cache = FeatureCache(place, base.fingerprint)
             return ReferenceFeatures(pipe.encoder(reference), cache, spec.limits).get(request), "photo"
@@ -265,15 +265,6 @@ def _reference(spec: JobSpec, base: BaseInfo, adapter: AdapterInfo) -> EncodeSet
     return spec.reference.resolved(
         base.native_size, adapter.feature_places, spec.model.dtype, adapter.reference_unet
     )
-
-
-def _check_photo(spec: JobSpec, request: Request) -> None:
-    where = f"subject '{request.subject_id}'"
-    photo = read_photo(request.image, f"{where}: image '{request.image}'", spec.limits)
-    mask = read_photo(request.mask, f"{where}: mask '{request.mask}'", spec.limits) if request.mask else None
-    if Reference.id_of(photo, mask) != request.reference_id:
-        message = f"{where}: image '{request.image}': is another photo now than the one that was planned"
-        raise ImageError(message, code="changed_photo")
 
 
 def _draw(spec: JobSpec, request: Request, features: Any, pipe: DreamCachePipeline) -> Pixels:

@@ -38,11 +38,20 @@ class Budget:
 
     def check(self) -> None:
         """Raises BudgetReached."""
+        if reached := self.reached():
+            raise reached
+
+    def is_reached(self) -> bool:
+        return self.reached() is not None
+
+    def reached(self) -> BudgetReached | None:
+        """Which limit is reached, if one is."""
         spent = self.spent()
         for name, unit in (("hours", "max_hours"), ("gpu_hours", "max_gpu_hours")):
             limit = getattr(self.limits, unit)
             if limit is not None and spent[name] >= limit:
-                raise BudgetReached(f"limits.{unit} ({limit:g}) is reached: {spent[name]:.4g} spent")
+                return BudgetReached(f"limits.{unit} ({limit:g}) is reached: {spent[name]:.4g} spent")
+        return None
 
     def spent(self) -> dict[str, float]:
         """For status.json."""

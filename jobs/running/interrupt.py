@@ -3,6 +3,7 @@ code there swallows it. Knows signals only."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,28 @@ def interrupt_of(error: BaseException, check: Callable[[], None]) -> KeyboardInt
     except KeyboardInterrupt as asked:
         return asked
     return None
+
+
+@contextmanager
+def interrupting_when(is_reached: Callable[[], bool], every_s: float = 1.0) -> Iterator[None]:
+    """Interrupts the main thread, as Ctrl-C does, once is_reached() says so, also while it waits for something.
+
+    Does nothing in another thread than the main one. Use within `interruptible`.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(every_s):
+            if is_reached():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    if threading.current_thread() is threading.main_thread():
+        threading.Thread(target=watch, name="limits", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @contextmanager

@@ -21,12 +21,12 @@ from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.s3_client import be_patient
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
-from jobs.output.prune import finish_prunes, prune_orphans
+from jobs.output.prune import finish_prunes, prune_orphans, why_not
 from jobs.output.publish_manifest import publish_manifest
-from jobs.planning.planner import plan
+from jobs.planning.planner import Plan, plan
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.engine import make_images
-from jobs.running.interrupt import interrupt_of, interruptible
+from jobs.running.interrupt import interrupt_of, interruptible, interrupting_when
 from jobs.running.progress import JobProgress
 from jobs.running.status import RunStatus
 from jobs.running.work import Recorded, Work, find_work
@@ -101,7 +101,7 @@ def run(
     be_patient(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
     with interruptible() as check:
         try:
-            with progress:
+            with progress, interrupting_when(budget.is_reached):
                 for count in _record_unable(work, ledger):
                     progress.add_unable(count)
                     check()
@@ -111,16 +111,25 @@ def run(
                         progress.add(ended)
                         check()
                 if prune:
-                    num_pruned += prune_orphans(made_plan, ledger)
+                    num_pruned += _prune(made_plan, ledger, status.note)
         except BaseException as error:
             stopped = error if isinstance(error, BudgetReached) else interrupt_of(error, check)
+            if stopped is not None:
+                stopped = budget.reached() or stopped
             with suppress(DreamCacheError):
                 status.write(progress.as_dict(), "stopping" if stopped else "stopped")
             if stopped is None:
                 raise
-        # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
-        counts, page = publish_manifest(made_plan, folder, gallery=gallery and stopped is None)
-        state = "stopped" if stopped and counts.pending else "finished"
+        try:
+            # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
+            counts, page = publish_manifest(made_plan, folder, gallery=gallery and stopped is None)
+        except BaseException:
+            with suppress(DreamCacheError):
+                status.write(progress.as_dict(), "stopped")
+            raise
+        # Items under retry have a record already.
+        is_cut_short = stopped is not None and bool(counts.pending or progress.left)
+        state = "stopped" if is_cut_short else "finished"
         status.write({**progress.as_dict(), "counts": asdict(counts)}, state)
     if isinstance(stopped, KeyboardInterrupt):
         raise stopped
@@ -131,8 +140,15 @@ def run(
         seconds=time.monotonic() - started,
         gallery=page,
         pruned=num_pruned,
-        stopped=str(stopped) if stopped and counts.pending else None,
+        stopped=str(stopped) if is_cut_short else None,
     )
+
+
+def _prune(made_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> int:
+    if reason := why_not(made_plan):
+        on_note(reason)
+        return 0
+    return prune_orphans(made_plan, ledger)
 
 
 def _make_missing(

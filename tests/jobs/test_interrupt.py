@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
-from jobs.running.interrupt import interrupt_of, interruptible
+from jobs.running.interrupt import interrupt_of, interruptible, interrupting_when
 
 
 def _library_call(number: signal.Signals) -> None:
@@ -28,6 +29,16 @@ def test_a_swallowed_interrupt_is_told(number: signal.Signals) -> None:
         with pytest.raises(KeyboardInterrupt):
             check()
     assert signal.getsignal(number) is before
+
+
+def test_a_limit_interrupts_what_waits() -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), interruptible(), interrupting_when(lambda: True, every_s=0.05):
+        time.sleep(30)
+    assert time.monotonic() - began < 20
+    with interruptible() as check, interrupting_when(lambda: False, every_s=0.01):
+        time.sleep(0.05)
+        check()
 
 
 def test_another_error_is_none() -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dreamcache.errors import SpecError
+from dreamcache.errors import SpecError, StorageError
 from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_row
 from jobs.output.folder import OutputFolder
@@ -188,3 +188,31 @@ def test_a_smaller_plan_leaves_no_old_parts(make_spec: MakeSpec, monkeypatch: py
     assert len(list(Path(spec.output, "plan").iterdir())) == 2
     folder.write_plan(plan(make_spec(prompts=["x"])).files)
     assert [path.name for path in Path(spec.output, "plan").iterdir()] == ["part-00000.parquet"]
+
+
+def test_a_manifest_never_knows_less_than_the_one_before(make_spec: MakeSpec) -> None:
+    """Another run records the rest and publishes while this one, which looked earlier, is about to."""
+    spec = make_spec(CATALOG)
+    made = plan(spec)
+
+    class Slow(OutputFolder):
+        others = 1
+
+        def write_failed(self, path: Path) -> None:
+            super().write_failed(path)
+            if self.others:
+                self.others -= 1
+                Ledger(spec.output).append(outcomes_of(ids_of(made)))
+                publish_manifest(made, OutputFolder(spec.output), gallery=False)
+
+    counts, _ = publish_manifest(made, Slow(spec.output), gallery=False)
+    assert counts.pending == 1
+    told = json.loads(Path(spec.output, "manifest.json").read_text())["counts"]
+    assert told["pending"] == 1
+    assert outputs(spec.output)["status"].to_pylist().count("pending") == 1
+
+    class Contended(Slow):
+        others = 1000
+
+    with pytest.raises(StorageError, match="must keep still"):
+        publish_manifest(made, Contended(spec.output), gallery=False)

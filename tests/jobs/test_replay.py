@@ -102,7 +102,7 @@ def test_a_photo_that_is_gone_is_replaced_by_cached_features(job: tuple[Path, li
             assert (done.features, done.max_difference) == ("cache", 0)
         shutil.rmtree(folder / "output-cache")
         with pytest.raises(
-            DreamCacheError, match=r"is another photo now .* the feature cache has nothing"
+            DreamCacheError, match=r"must be the photo planned, got another.* the feature cache has nothing"
         ) as caught:
             replay(str(folder / "output"), items[2])
         assert caught.value.code == "changed_photo"

@@ -18,6 +18,7 @@ from jobs.output.reader import outputs, scan_outputs_if_any
 from jobs.planning.changes import OLD_COLUMNS, Changes, find_changes
 from jobs.planning.join import Join
 from jobs.planning.planner import plan
+from jobs.running.runner import run
 from jobs.running.work import Recorded, find_work
 from jobs.spec import JobSpec, dump_spec
 from tests.command import dreamcache
@@ -185,3 +186,49 @@ def test_the_command_tells_of_changes_and_orphans(make_spec: MakeSpec, tmp_path:
     ran = json.loads(dreamcache("run", str(job), "--prune", "--json").stdout)
     assert (ran["pruned"], ran["made"], ran["exit_code"], ran["orphaned"]) == (2, 0, 0, 0)
     assert not any(Path(path).exists() for path in listed)
+
+
+def test_nothing_is_pruned_while_a_photo_cannot_be_read(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """A share that is not mounted must not cost the images made of its photos."""
+    spec = make_spec()
+    finish(spec)
+    before = plan(spec).table["item_id"].to_pylist()
+    job, photo = tmp_path / "job.yaml", Path(spec.catalog).with_name("a.png")
+    job.write_text(dump_spec(spec))
+    data = photo.read_bytes()
+    photo.unlink()
+    listed = json.loads(dreamcache("run", str(job), "--prune", "--dry-run", "--json").stdout)
+    assert listed["would_delete"] == [] and "2 planned items" in listed["why_not"]
+    ran = json.loads(dreamcache("run", str(job), "--prune", "--json").stdout)
+    assert (ran["pruned"], ran["failed"], ran["exit_code"]) == (0, 2, 3)
+    photo.write_bytes(data)
+    ran = json.loads(dreamcache("run", str(job), "--json").stdout)
+    assert (ran["made"], ran["done"], ran["exit_code"]) == (0, 4, 0)
+    assert all(image(spec, item).exists() for item in before)
+
+
+def test_a_retry_stopped_by_a_limit_says_so(make_spec: MakeSpec) -> None:
+    spec = make_spec(limits={"max_hours": 1})
+    OutputFolder(spec.output).claim(spec)
+    ids = plan(spec).table["item_id"].to_pylist()
+    Ledger(spec.output).append([Failed(item_id=item, code="x", message="m") for item in ids])
+    OutputFolder(spec.output).write_status({"spent": {"hours": 2.0}})
+    report = run(spec, retry=lambda outcome: True, gallery=False, quiet=True)
+    assert report.exit_code == 4
+    assert report.stopped is not None and "max_hours" in report.stopped
+
+
+def test_a_run_that_cannot_write_its_manifest_is_stopped(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec()
+    finish(spec)
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("no room", code="no_space")
+
+    monkeypatch.setattr("jobs.running.runner.publish_manifest", full)
+    with pytest.raises(StorageError, match="no room"):
+        run(spec, gallery=False, quiet=True)
+    status = OutputFolder(spec.output).read_json("status.json")
+    assert status is not None and status["state"] == "stopped"

@@ -19,7 +19,7 @@ from dreamcache.methods import describe_method
 from dreamcache.methods.blip_diffusion import BlipDiffusion, without_subject
 from dreamcache.methods.load import load_method
 from dreamcache.methods.photo import PhotoConditions
-from dreamcache.records import Failed, Request
+from dreamcache.records import Failed, Reference, Request
 from tests.end_to_end.photos import picture
 from tests.methods.models import save_blip
 from tests.methods.plain_qformer import context_text, queries
@@ -120,7 +120,8 @@ def requests(tmp_path: Path, prompt: str = "a mug on sand") -> list[Request]:
         picture(number).save(path)
         made.append(
             Request(
-                item_id=f"{number}", subject_id=f"s{number}", class_name="mug", reference_id=f"r{number}",
+                item_id=f"{number}", subject_id=f"s{number}", class_name="mug",
+                reference_id=Reference.id_of(path.read_bytes(), None),
                 cache_key="", image=str(path), mask=None, prompt=prompt, sample=0, seed=7,
             )
         )  # fmt: skip

@@ -16,7 +16,7 @@ from dreamcache.generate import Drawn, Generator
 from dreamcache.methods import describe_method
 from dreamcache.methods.load import load_method
 from dreamcache.methods.photo import PhotoConditions
-from dreamcache.records import Request
+from dreamcache.records import Reference, Request
 from tests.end_to_end.photos import picture
 from tests.methods.models import save_ip_adapter
 from tests.tiny import save_base
@@ -45,7 +45,7 @@ def requests(tmp_path: Path) -> list[Request]:
                 item_id=f"{number}",
                 subject_id=f"s{number}",
                 class_name="mug",
-                reference_id=f"r{number}",
+                reference_id=Reference.id_of(path.read_bytes(), None),
                 cache_key="",
                 image=str(path),
                 mask=None,
