@@ -47,7 +47,8 @@ class AdapterInfo:
     """An adapter folder: `config.json` beside `adapter.safetensors`.
 
     places: where it acts; `feature_places`: whose features it reads there. reference_unet: sha256 of the weights that
-    read references for it, "" where the base's own do.
+    read references for it, "" where the base's own do. trained_reference: (key, value) of `config.EncodeSettings` that
+    references had in training, where the config tells.
     """
 
     location: str
@@ -59,6 +60,7 @@ class AdapterInfo:
     step: int
     features: FeatureSource = "own"
     reference_unet: str = ""
+    trained_reference: tuple[tuple[str, int | str], ...] = ()
 
     @property
     def feature_places(self) -> tuple[str, ...]:
@@ -192,6 +194,7 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
             step=int(config["step"]),
             features=config.get("features", "own"),
             reference_unet=_reference_unet(folder, config),
+            trained_reference=_trained_reference(config),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
@@ -211,6 +214,11 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
             )
     check_adapter_fits(info, base)
     return info
+
+
+def _trained_reference(config: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
+    told = config.get("training", {}).get("reference", {})
+    return tuple((name, told[name]) for name in ("timestep", "text") if name in told)
 
 
 def _reference_unet(folder: Path, config: dict[str, Any]) -> str:

@@ -43,9 +43,11 @@ def plan(job: Job, settings: Set = [], calibrate: Calibrate = 0, as_json: Json =
     from jobs.planning.estimate import estimate_plan
     from jobs.planning.join import Join
     from jobs.planning.planner import plan as make_plan
+    from jobs.planning.planner import trained_otherwise
 
     spec = load(job, settings)
     made = make_plan(spec)
+    note = trained_otherwise(spec, made.adapter)
     with Join(made.files, Ledger(spec.output).scan()) as join:
         changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
     counts = changes.counts
@@ -62,6 +64,7 @@ def plan(job: Job, settings: Set = [], calibrate: Calibrate = 0, as_json: Json =
                 **asdict(counts),
                 **{name: getattr(changes, name) for name in ("new", "unchanged", "changed")},
                 "orphans": {name: getattr(changes, name) for name in ("replaced", "dropped", "removed")},
+                "note": note,
                 "cannot_run": [row for table in made.unable() for row in table.select(columns).to_pylist()],
             }
         )
@@ -78,6 +81,8 @@ def plan(job: Job, settings: Set = [], calibrate: Calibrate = 0, as_json: Json =
         )
     for line in guess.lines():
         typer.echo(line)
+    if note:
+        typer.echo(f"note: {note}")
     if made.num_repeated_prompts:
         typer.echo(f"{made.num_repeated_prompts} repeated prompts are planned once")
     for row in made.first_unable(SHOWN_ROWS):

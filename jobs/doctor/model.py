@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from dreamcache.artifacts import describe_base
 from dreamcache.methods import describe_method
-from jobs.doctor.check import Trial, Verdict, fail, ok
+from jobs.doctor.check import Trial, Verdict, fail, ok, warn
+from jobs.planning.planner import trained_otherwise
 from jobs.spec import JobSpec
 
 
@@ -24,6 +25,8 @@ def _match(spec: JobSpec) -> Verdict:
         return fail(
             f"reference.places lacks {', '.join(lacking)} of the adapter's", "add them, or leave the key out"
         )
+    if note := trained_otherwise(spec, adapter):
+        return warn(note, "set the job's reference as in the adapter's model card")
     return ok(
         f"base '{base.name}' {base.fingerprint[:12]}, adapter {adapter.fingerprint[:12]} of step {adapter.step}, "
         f"trained on it"

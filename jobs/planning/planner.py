@@ -8,6 +8,7 @@ written away as they are made: of the catalog only its file and its subjects' na
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -100,6 +101,18 @@ def plan(spec: JobSpec) -> Plan:
     for entry, photo in _with_references(entries, spec.limits):
         written.add(entry, photo)
     return written.end()
+
+
+def trained_otherwise(spec: JobSpec, adapter: AdapterInfo) -> str | None:
+    """What the job's `reference` has that is not as in the adapter's training, or None."""
+    trained = dict(adapter.trained_reference)
+    ours = {name: getattr(spec.reference, name) for name in trained}
+    if ours == trained:
+        return None
+    return (
+        f"the adapter was trained with reference: {json.dumps(trained)}, this job has {json.dumps(ours)}; it keeps "
+        f"subjects best as it was trained: set these keys, unless you mean to compare"
+    )
 
 
 class _Writing:

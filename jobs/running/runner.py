@@ -23,7 +23,7 @@ from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.prune import finish_prunes, prune_orphans, why_not
 from jobs.output.publish_manifest import publish_manifest
-from jobs.planning.planner import Plan, plan
+from jobs.planning.planner import Plan, plan, trained_otherwise
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.engine import make_images
 from jobs.running.interrupt import interrupt_of, interruptible, interrupting_when
@@ -95,6 +95,8 @@ def run(
     work = find_work(made_plan, ledger, retry)
     budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
     status = RunStatus(spec.name, folder, budget, quiet)
+    if note := trained_otherwise(spec, made_plan.adapter):
+        status.note(note)
     progress = JobProgress(work.num_pending, status.write, quiet)
     stopped: BudgetReached | KeyboardInterrupt | None = None
     # The storage has answered: from now on it is worth waiting for.

@@ -20,7 +20,7 @@ from dreamcache.config import GenerationSettings, ImageFormat
 from dreamcache.errors import ModelError, SpecError
 from dreamcache.evaluate.sources import gate_identity
 from dreamcache.records import Subject, gated_template, item_id, item_template
-from jobs.planning.planner import plan
+from jobs.planning.planner import plan, trained_otherwise
 from jobs.planning.rows import PlanRows
 from jobs.spec import JobSpec, dump_spec
 from tests.jobs.conftest import write_json
@@ -254,3 +254,15 @@ print(sorted({{"torch", "ray", "diffusers", "transformers"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_job_that_reads_references_otherwise_than_its_adapter_learned_is_told(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    assert trained_otherwise(spec, plan(spec).adapter) is None, "an adapter that does not tell"
+    config = Path(str(spec.model.adapter), "config.json")
+    training = {"reference": {"timestep": 150, "text": ""}}
+    config.write_text(json.dumps({**json.loads(config.read_text()), "training": training}))
+    told = trained_otherwise(spec, plan(spec).adapter)
+    assert told is not None and '"timestep": 150' in told and '"timestep": 1,' in told
+    alike = make_spec(reference={"timestep": 150})
+    assert trained_otherwise(alike, plan(alike).adapter) is None
