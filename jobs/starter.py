@@ -30,7 +30,7 @@ model:
 generation:
   guidance: combined          # or joint
   text_scale: 3.0
-  image_scale: 2.0
+  image_scale: 3.5
   num_inference_steps: 20
   scheduler: ddim
 images:

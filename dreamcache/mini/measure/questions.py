@@ -25,7 +25,7 @@ class Scales:
 
     guidance: str = "combined"
     text_scale: float = 3.0
-    image_scale: float = 2.0
+    image_scale: float = 3.5
     num_inference_steps: int = 20
     scheduler: str = "ddim"
 
