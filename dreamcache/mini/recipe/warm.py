@@ -1,10 +1,9 @@
 """Stage warm: a work folder begun from the weights in the package, to go on where no checkpoint is left.
 
-The autoencoder, the encoders, base and adapters are taken as shipped; the optimizers begin anew, and so do the clocks.
-The latents have to be made again: the autoencoder goes on too, and the U-Net follows it.
+The autoencoder, the encoders, base and adapters are taken as shipped; the optimizers begin anew, and so do clocks and
+steps. What follows is `data`, `latents` and `unet`; with `refine` before `latents` the autoencoder goes on too.
 """
 
-import json
 import shutil
 
 import torch
@@ -26,10 +25,10 @@ def run(settings: Settings) -> None:
         CLIPModel.from_pretrained(shipped / "clip", dtype=torch.float32).save_pretrained(
             settings.folder("clip") / "model"
         )
-    vae = settings.folder("vae") / "last.pt"
+    vae = settings.folder("vae") / "vae.pt"
     if not vae.exists():
         model = AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32)
-        checkpoints.write(vae, {"vae": model.state_dict(), "spent": 0.0, "step": 0})
+        checkpoints.write(vae, {"vae": model.state_dict()})
     unet = settings.folder("unet") / "last.pt"
     if not unet.exists():
         models = Models()
@@ -37,8 +36,6 @@ def run(settings: Settings) -> None:
         models.unet.load_state_dict(base.state_dict())
         info = describe_adapter(str(shipped / "adapter"), describe_base(MINI))
         models.adapter.load_state_dict(load_adapter(info, models.unet).state_dict())
-        config = json.loads((shipped / "adapter" / "config.json").read_text("utf-8"))
-        step = int(config["training"]["images"]) // settings.unet_batch
         weights = models.state_dict()
-        checkpoints.write(unet, {"models": weights, "average": weights, "spent": 0.0, "step": step})
+        checkpoints.write(unet, {"models": weights, "average": weights, "spent": 0.0, "step": 0})
     print(f"warm: {settings.work} begins from {shipped}", flush=True)
