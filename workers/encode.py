@@ -54,7 +54,7 @@ class EncodeWorker:
         except DreamCacheError as error:
             return error
         except Exception as error:  # a photo no reader foresaw costs its own subject only
-            from dreamcache.device_errors import is_device_lost
+            from dreamcache.device_errors import is_device_lost  # torch, which the driver must not import
 
             if is_device_lost(error):
                 raise  # nothing in this process can encode any more

@@ -41,9 +41,6 @@ class Budget:
         if reached := self.reached():
             raise reached
 
-    def is_reached(self) -> bool:
-        return self.reached() is not None
-
     def reached(self) -> BudgetReached | None:
         """Which limit is reached, if one is."""
         spent = self.spent()

@@ -29,8 +29,8 @@ def interrupt_of(error: BaseException, check: Callable[[], None]) -> KeyboardInt
 
 
 @contextmanager
-def interrupting_when(is_reached: Callable[[], bool], every_s: float = 1.0) -> Iterator[None]:
-    """Interrupts the main thread, as Ctrl-C does, once is_reached() says so, also while it waits for something.
+def interrupting_when(reached: Callable[[], object], every_s: float = 1.0) -> Iterator[None]:
+    """Interrupts the main thread, as Ctrl-C does, once reached() is true, also while it waits for something.
 
     Does nothing in another thread than the main one. Use within `interruptible`.
     """
@@ -38,16 +38,19 @@ def interrupting_when(is_reached: Callable[[], bool], every_s: float = 1.0) -> I
 
     def watch() -> None:
         while not ended.wait(every_s):
-            if is_reached():
+            if reached():
                 os.kill(os.getpid(), signal.SIGINT)
                 return
 
+    thread = threading.Thread(target=watch, name="limits", daemon=True)
     if threading.current_thread() is threading.main_thread():
-        threading.Thread(target=watch, name="limits", daemon=True).start()
+        thread.start()
     try:
         yield
     finally:
         ended.set()
+        if thread.is_alive():
+            thread.join()  # an interrupt on its way arrives here, and not after the work
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def run(
     be_patient(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
     with interruptible() as check:
         try:
-            with progress, interrupting_when(budget.is_reached):
+            with progress, interrupting_when(budget.reached):
                 for count in _record_unable(work, ledger):
                     progress.add_unable(count)
                     check()
