@@ -34,7 +34,7 @@ test: lint
 	$(BIN)/python -m pytest -m 'not browser and not slow'
 
 test-slow: install-dev
-	$(BIN)/python -m pytest --timeout-method=thread -m 'browser or slow'
+	$(BIN)/python -m pytest --timeout-method=thread --verbose --durations=20 -m 'browser or slow'
 
 # Everything that can be killed, cut off, doubled or changed while a job runs; part of test-slow too.
 chaos: install-dev

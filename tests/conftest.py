@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from hashlib import sha256
 
 import pytest
@@ -12,6 +12,16 @@ from tests.s3_server import S3Server
 
 # Before torch is imported, and for every process a test starts: threads that wait for each other on a busy core spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure is told when it happens: a run that is cut short has no summary."""
+    report = yield
+    if report.failed and (terminal := item.config.pluginmanager.get_plugin("terminalreporter")):
+        terminal.write_sep("_", f"{report.nodeid} ({report.when}) failed, after {report.duration:.0f} s")
+        terminal.write_line(report.longreprtext)
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,17 @@ class Cluster:
         options = {"address": self.address, "num-cpus": NODE_CPUS}
         self.nodes.append(Node(self.folder, self.env, options, is_head=False))
 
+    def mend(self) -> None:
+        """What a test that failed, or a machine too busy to answer Ray's health checks, has left the next one."""
+        if self.head is None or self.head.process.poll() is not None:
+            self.close_nodes()
+            self.start()
+        ended = [node for node in self.nodes if node.process.poll() is not None]
+        self.nodes = [node for node in self.nodes if node not in ended]
+        self.lost += ended
+        while len(self.nodes) < NODES:
+            self.add_node()
+
     def workers(self, name: str) -> list[int]:
         """Process ids of the actors of this class that are up, in order."""
         return sorted(pid for node in self.nodes for pid, said in marked(node.mark).items() if name in said)
@@ -93,14 +104,16 @@ class Cluster:
     def lose_head(self) -> None:
         """The head's machine goes; its worker nodes, of no use to another cluster, are ended."""
         assert self.head is not None
-        self.head.kill()
-        for node in self.nodes:
-            node.kill()
-        self.head, self.nodes = None, []
+        self.close_nodes()
 
-    def close(self) -> None:
+    def close_nodes(self) -> None:
+        """SIGKILL for all that was ever started."""
         for node in [*self.nodes, *self.lost, *([self.head] if self.head else [])]:
             node.kill()
+        self.head, self.nodes, self.lost = None, [], []
+
+    def close(self) -> None:
+        self.close_nodes()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:

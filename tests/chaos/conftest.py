@@ -28,13 +28,13 @@ def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture(scope="session")
-def shop(
+def opened(
     s3_server: S3Server,
     proxy: FaultyProxy,
     tiny_model: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Shop]:
-    """With a cluster that is there for the whole session; a test may take parts of it away, if it gives new ones."""
+    """With a cluster that is there for the whole session."""
     with Cluster(environment(proxy.environment())) as cluster:
         yield Shop(
             server=s3_server,
@@ -45,9 +45,17 @@ def shop(
         )
 
 
+@pytest.fixture
+def shop(opened: Shop) -> Shop:
+    """Whole, whatever the test before has done to it."""
+    opened.server.start()
+    opened.cluster.mend()
+    return opened
+
+
 @pytest.fixture(scope="session")
-def calm(shop: Shop) -> S3Job:
+def calm(opened: Shop) -> S3Job:
     """The job, run once with nothing in its way."""
-    job = shop.job("calm")
-    shop.run(job)
+    job = opened.job("calm")
+    opened.run(job)
     return job
