@@ -30,11 +30,14 @@ def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str)
         stranger = next(
             (info for info in store.list(root) if not is_probe(relative_to(info.uri, root))), None
         )
-        if stranger is not None:
+        if stranger is None:
+            check_conditional_writes(store, folder)
+            if store.create(uri, text):  # of two at once only one gets it
+                return
+        elif (
+            store.stat(uri) is None
+        ):  # else another run has claimed it meanwhile: the claim is the first file of all
             raise refuse(f"must be empty or this {kind}'s, but holds '{stranger.uri}' and no {file}")
-        check_conditional_writes(store, folder)
-        if store.create(uri, text):  # of two at once only one gets it
-            return
     held = store.read(uri)
     owner = yaml.safe_load(held) if held.startswith(mark.encode()) else None
     if not isinstance(owner, dict):

@@ -16,6 +16,8 @@ import pytest
 from dreamcache.errors import SpecError, StorageError
 from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_row
+from dreamcache.storage.local import LocalStore
+from dreamcache.storage.store import ObjectInfo
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts, build_manifest, column_names, count
 from jobs.output.publish_manifest import publish_manifest
@@ -178,6 +180,24 @@ def test_files_of_others_are_left_alone(make_spec: MakeSpec, name: str, text: st
     assert caught.value.code == "other_job"
     assert (Path(spec.output) / name).read_text() == text
     assert [path.name for path in Path(spec.output).iterdir()] == [name]
+
+
+def test_two_claim_at_once(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other run claims the folder, and writes into it, after this one has seen that it is nobody's."""
+    spec = make_spec()
+    late, early = OutputFolder(spec.output), OutputFolder(spec.output)
+    look = LocalStore.stat
+
+    def look_too_early(store: LocalStore, uri: str) -> ObjectInfo | None:
+        found = look(store, uri)
+        monkeypatch.setattr(LocalStore, "stat", look)
+        early.claim(spec)
+        early.write_status({"state": "running"})
+        return found
+
+    monkeypatch.setattr(LocalStore, "stat", look_too_early)
+    late.claim(spec)
+    assert early.read_json("status.json") == {"state": "running"}
 
 
 def test_a_smaller_plan_leaves_no_old_parts(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
