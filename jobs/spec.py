@@ -85,6 +85,16 @@ class WorkersSpec:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
 
+    @property
+    def cpus(self) -> float:
+        """Without these nothing begins: both pools' at their start, and one publisher's."""
+        pools = (self.encoders, self.generators)
+        return sum(pool.count * pool.cpus for pool in pools) + self.publishers.cpus
+
+    @property
+    def gpus(self) -> float:
+        return sum(pool.count * pool.gpus for pool in (self.encoders, self.generators))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits(ImageLimits):

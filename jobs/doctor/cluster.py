@@ -141,8 +141,7 @@ def _room(spec: JobSpec, reporter: Reporter) -> Verdict:
         there = None
     if there is None:
         return skip("no cluster's resources are known")
-    pools = (spec.workers.encoders, spec.workers.generators)
-    wanted = {"CPU": sum(p.count * p.cpus for p in pools), "GPU": sum(p.count * p.gpus for p in pools)}
+    wanted = {"CPU": spec.workers.cpus, "GPU": spec.workers.gpus}
     finding = ", ".join(f"{wanted[kind]:g} {kind} declared, {there.get(kind, 0):g} there" for kind in wanted)
     if any(there.get(kind, 0) < wanted[kind] for kind in wanted):
         return warn(finding, "add nodes, unless the cluster scales up by itself, or lower the workers' count")

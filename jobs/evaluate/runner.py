@@ -166,9 +166,8 @@ def _join(spec: EvalSpec, address: str | None) -> None:
     for method in spec.lines():
         if method.runs:
             workers = spec.job_of(method).workers
-            pools = (workers.encoders, workers.generators)
-            cpus.append(sum(pool.count * pool.cpus for pool in pools) + workers.publishers.cpus)
-            gpus.append(sum(pool.count * pool.gpus for pool in pools))
+            cpus.append(workers.cpus)
+            gpus.append(workers.gpus)
     join_cluster(address, cpus=max(cpus), gpus=max(gpus))
 
 

@@ -277,14 +277,12 @@ def _time(
         max(encoding, items * seconds / workers.generators.count) for seconds in measured.image_seconds
     )
     eta = (fast + measured.load_seconds, SPREAD * slow + 2 * measured.load_seconds)
-    pools = (workers.encoders, workers.generators)
-    gpus, cpus = (sum(p.count * getattr(p, kind) for p in pools) for kind in ("gpus", "cpus"))
     note = (
         "one batch was timed, with its warm-up; a larger --calibrate tells more"
         if measured.batches < 2
         else ""
     )
-    gpu_hours, cpu_hours = ((eta[0] * n / 3600, eta[1] * n / 3600) for n in (gpus, cpus))
+    gpu_hours, cpu_hours = ((eta[0] * n / 3600, eta[1] * n / 3600) for n in (workers.gpus, workers.cpus))
     return eta, gpu_hours, cpu_hours, note
 
 

@@ -49,13 +49,7 @@ def make_images(
     """
     import ray
 
-    workers = spec.workers
-    pools = (workers.encoders, workers.generators)
-    join_cluster(
-        address,
-        cpus=sum(pool.count * pool.cpus for pool in pools) + workers.publishers.cpus,
-        gpus=sum(pool.count * pool.gpus for pool in pools),
-    )
+    join_cluster(address, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
     book = _open_book(spec)
     context = _context(spec, made_plan)
     notes: set[str] = set()
