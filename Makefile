@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all chaos lint format install install-dev mini clean
+.PHONY: demo test test-slow test-again test-all chaos lint format install install-dev mini clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -35,6 +35,10 @@ test: lint
 
 test-slow: install-dev
 	$(BIN)/python -m pytest --timeout-method=thread --verbose --durations=20 -m 'browser or slow'
+
+# Those that failed the last time.
+test-again: install-dev
+	$(BIN)/python -m pytest --timeout-method=thread --verbose --last-failed --last-failed-no-failures=none
 
 # Everything that can be killed, cut off, doubled or changed while a job runs; part of test-slow too.
 chaos: install-dev

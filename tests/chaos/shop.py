@@ -73,7 +73,7 @@ class Shop:
         with self.running(job, *args) as command:
             return self.end(command, code)
 
-    def end(self, command: Running, code: int = 0, *, seconds: float = 300) -> dict[str, Any]:
+    def end(self, command: Running, code: int = 0, *, seconds: float = 420) -> dict[str, Any]:
         """Waits for the command; its answer."""
         assert command.process.wait(timeout=seconds) == code, command.log.read_text()
         said = command.log.read_text()
