@@ -19,6 +19,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,6 +50,17 @@ def be_patient(seconds: float, answer_s: float = READ_SECONDS) -> None:
     """From now on this process asks so long before it gives a request up, and waits `answer_s` for each answer."""
     global _patience_s, _answer_s
     _patience_s, _answer_s = seconds, answer_s
+
+
+@contextmanager
+def patience(seconds: float, answer_s: float = READ_SECONDS) -> Iterator[None]:
+    """As `be_patient`, within the block only."""
+    before = _patience_s, _answer_s
+    be_patient(seconds, answer_s)
+    try:
+        yield
+    finally:
+        be_patient(*before)
 
 
 def tries(least: int = LEAST_TRIES) -> Iterator[int]:

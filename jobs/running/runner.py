@@ -18,7 +18,7 @@ from dreamcache.records import Failed, Outcome
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
-from dreamcache.storage.s3_client import be_patient
+from dreamcache.storage.s3_client import patience
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.prune import finish_prunes, prune_orphans, why_not
@@ -84,24 +84,26 @@ def run(
     of items that are planned no more. Raises DreamCacheError when nothing can be run; single items never raise.
     """
     started = time.monotonic()
-    be_patient(0, spec.failures.storage_timeout_s)
-    made_plan = plan(spec)
-    folder = OutputFolder(spec.output)
-    folder.claim(spec)
-    mark_cache(spec.cache_uri)
-    folder.write_plan(made_plan.files)
-    ledger = Ledger(spec.output)
-    num_pruned = finish_prunes(ledger) if prune else 0
-    work = find_work(made_plan, ledger, retry)
-    budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
-    status = RunStatus(spec.name, folder, budget, quiet)
-    if note := trained_otherwise(spec, made_plan.adapter):
-        status.note(note)
+    with patience(0, spec.failures.storage_timeout_s):
+        made_plan = plan(spec)
+        folder = OutputFolder(spec.output)
+        folder.claim(spec)
+        mark_cache(spec.cache_uri)
+        folder.write_plan(made_plan.files)
+        ledger = Ledger(spec.output)
+        num_pruned = finish_prunes(ledger) if prune else 0
+        work = find_work(made_plan, ledger, retry)
+        budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
+        status = RunStatus(spec.name, folder, budget, quiet)
+        if note := trained_otherwise(spec, made_plan.adapter):
+            status.note(note)
     progress = JobProgress(work.num_pending, status.write, quiet)
     stopped: BudgetReached | KeyboardInterrupt | None = None
     # The storage has answered: from now on it is worth waiting for.
-    be_patient(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
-    with interruptible() as check:
+    with (
+        patience(spec.failures.storage_patience_s, spec.failures.storage_timeout_s),
+        interruptible() as check,
+    ):
         try:
             with progress, interrupting_when(budget.reached):
                 for count in _record_unable(work, ledger):
