@@ -38,6 +38,16 @@ QUICK = {
 }
 
 
+def has_started(node: Node) -> bool:
+    """Waits for it; False when it has ended, or is not up in time."""
+    deadline = time.monotonic() + START_SECONDS
+    while "Ray runtime started" not in node.log.read_text():
+        if time.monotonic() > deadline or node.process.poll() is not None:
+            return False
+        time.sleep(0.1)
+    return True
+
+
 class Cluster:
     """env: all variables of its processes. The driver's node is the head, where no worker runs."""
 
@@ -56,13 +66,9 @@ class Cluster:
         options = {"port": port, "num-cpus": 0, "include-dashboard": "false"}
         options |= {"temp-dir": Path(tempfile.mkdtemp(dir=self.folder, prefix="r"))}
         self.head = Node(self.folder, self.env, options, is_head=True)
-        deadline = time.monotonic() + START_SECONDS
-        while "Ray runtime started" not in (said := self.head.log.read_text()):
-            if time.monotonic() > deadline or self.head.process.poll() is not None:
-                raise RuntimeError(f"Ray's head did not start; it said:\n{said[-3000:]}")
-            time.sleep(0.1)
-        for _ in range(NODES):
-            self.add_node()
+        if not has_started(self.head):
+            raise RuntimeError(f"Ray's head did not start; it said:\n{self.head.log.read_text()[-3000:]}")
+        self.mend()
         return self
 
     def add_node(self) -> None:
@@ -71,15 +77,21 @@ class Cluster:
         self.nodes.append(Node(self.folder, self.env, options, is_head=False))
 
     def mend(self) -> None:
-        """What a test that failed, or a machine too busy to answer Ray's health checks, has left the next one."""
+        """As many nodes as ever, after a test that failed or lost one, or a start on a machine that was too busy."""
         if self.head is None or self.head.process.poll() is not None:
             self.close_nodes()
             self.start()
-        ended = [node for node in self.nodes if node.process.poll() is not None]
-        self.nodes = [node for node in self.nodes if node not in ended]
-        self.lost += ended
-        while len(self.nodes) < NODES:
-            self.add_node()
+            return
+        for _ in range(3):
+            self.lost += [node for node in self.nodes if node.process.poll() is not None]
+            self.nodes = [node for node in self.nodes if node not in self.lost]
+            while len(self.nodes) < NODES:
+                self.add_node()
+            if all([has_started(node) for node in self.nodes]):
+                return
+        raise RuntimeError(
+            f"Ray's nodes did not start; the last said:\n{self.nodes[-1].log.read_text()[-3000:]}"
+        )
 
     def workers(self, name: str) -> list[int]:
         """Process ids of the actors of this class that are up, in order."""
