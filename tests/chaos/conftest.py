@@ -28,7 +28,7 @@ def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture(scope="session")
-def opened(
+def shop(
     s3_server: S3Server,
     proxy: FaultyProxy,
     tiny_model: dict[str, str],
@@ -45,17 +45,18 @@ def opened(
         )
 
 
-@pytest.fixture
-def shop(opened: Shop) -> Shop:
-    """Whole, whatever the test before has done to it."""
-    opened.server.start()
-    opened.cluster.mend()
-    return opened
+@pytest.fixture(autouse=True)
+def mended(request: pytest.FixtureRequest) -> None:
+    """A test begins with a whole shop, whatever the one before has done to it."""
+    if "shop" in request.fixturenames:
+        shop: Shop = request.getfixturevalue("shop")
+        shop.server.start()
+        shop.cluster.mend()
 
 
 @pytest.fixture(scope="session")
-def calm(opened: Shop) -> S3Job:
+def calm(shop: Shop) -> S3Job:
     """The job, run once with nothing in its way."""
-    job = opened.job("calm")
-    opened.run(job)
+    job = shop.job("calm")
+    shop.run(job)
     return job
