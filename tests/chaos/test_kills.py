@@ -23,6 +23,9 @@ from tests.chaos.shop import (
 )
 from tests.end_to_end.s3_job import S3Job
 
+BLAMELESS = {"max_attempts": 2 * KILLS}
+"""On a busy machine all kills may hit one item, which a job would rightly take for their cause: see test_poison."""
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -31,7 +34,7 @@ def moments(rng: Random, most: int) -> list[int]:
 
 
 def test_generators(shop: Shop, calm: S3Job) -> None:
-    rng, job = random_of(GENERATOR), shop.job("generators", cache=f"{calm.folder}/cache")
+    rng, job = random_of(GENERATOR), shop.job("generators", cache=f"{calm.folder}/cache", failures=BLAMELESS)
     with shop.running(job) as command:
         committed = at_moments(
             job, command, moments(rng, ITEMS - 8), lambda: shop.cluster.kill_worker(GENERATOR, rng)
@@ -41,7 +44,7 @@ def test_generators(shop: Shop, calm: S3Job) -> None:
 
 
 def test_encoders(shop: Shop, calm: S3Job) -> None:
-    rng, job = random_of(ENCODER), shop.job("encoders")
+    rng, job = random_of(ENCODER), shop.job("encoders", failures=BLAMELESS)
     with shop.running(job) as command:
         committed = at_moments(
             job,
@@ -56,7 +59,7 @@ def test_encoders(shop: Shop, calm: S3Job) -> None:
 
 
 def test_nodes(shop: Shop, calm: S3Job) -> None:
-    rng, job = random_of("raylet"), shop.job("nodes", cache=f"{calm.folder}/cache")
+    rng, job = random_of("raylet"), shop.job("nodes", cache=f"{calm.folder}/cache", failures=BLAMELESS)
 
     def lose_one_and_add_one() -> None:
         shop.cluster.lose_node(GENERATOR, rng)
