@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,18 @@ def test_a_sample_with_a_reference_needs_no_mask(tmp_path: Path) -> None:
     assert samples.read(1).mask is None and samples.read(1).framed
     with pytest.raises(ImageError, match="needs a mask of its subject or a reference photo"):
         samples.read(0)
+
+
+def test_equal_names_in_two_folders_are_two_samples(tmp_path: Path) -> None:
+    path = write_folder(tmp_path, 2)
+    for part in ("images", "masks"):
+        for number, name in enumerate("ab"):
+            (path / part / name).mkdir()
+            (path / part / f"{number:03d}.png").rename(path / part / name / "1.png")
+    lines = [json.dumps({"file_name": f"{name}/1.png", "caption": name}) for name in "ab"]
+    (path / "metadata.jsonl").write_text("\n".join(lines))
+    samples = open_source(str(path)).open(0)
+    assert [sample.mask for sample in samples] == [picture(0)[1], picture(1)[1]]
 
 
 def test_unknown_data_is_refused(tmp_path: Path) -> None:

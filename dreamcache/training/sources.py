@@ -83,7 +83,7 @@ class FolderSource:
     def __init__(self, path: str, names: Sequence[str], table: str) -> None:
         self.path = path
         self.beside = {
-            field: {PurePosixPath(name).stem: name for name in names if name.startswith(f"{folder}/")}
+            field: {_below(name, folder): name for name in names if name.startswith(f"{folder}/")}
             for field, folder in BESIDE.items()
         }
         self.rows = list(_captions(store_for(path).read(join(path, table)), table, path))
@@ -95,14 +95,19 @@ class FolderSource:
     def _read(self, index: int) -> Sample:
         name, caption = self.rows[index]
         file = name if name.startswith("images/") else f"images/{name}"
-        stem, store = PurePosixPath(name).stem, store_for(self.path)
+        key, store = _below(file, "images"), store_for(self.path)
         beside = {
-            field: store.read(join(self.path, found[stem])) if stem in found else None
+            field: store.read(join(self.path, found[key])) if key in found else None
             for field, found in self.beside.items()
         }
         return Sample(
             where=join(self.path, file), image=store.read(join(self.path, file)), caption=caption, **beside
         )
+
+
+def _below(name: str, folder: str) -> str:
+    """images/a/1.png is a/1: pictures of one sample have that in common, and 1.png of another folder has not."""
+    return str(PurePosixPath(name).relative_to(folder).with_suffix(""))
 
 
 class ParquetSource:
