@@ -77,7 +77,11 @@ def _draw(
         images = painter([item["caption"] for item in filled], seeds)
     except NO_ITEMS_FAULT:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever one drawing brings up is that drawing's
+    except Exception as error:
+        from dreamcache.device_errors import is_device_lost  # torch, which the driver must not import
+
+        if is_device_lost(error):
+            raise  # nothing in this process can draw any more
         if len(items) > 1:
             return [row for item in items for row in _draw(painter, [item], settings)]
         code = error.code if isinstance(error, DreamCacheError) else "draw_error"

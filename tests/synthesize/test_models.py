@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
+from PIL import Image
 
 from dreamcache.config.synthesize import CaptionSettings, PictureSettings
 from dreamcache.errors import ModelError
@@ -83,6 +85,19 @@ def test_an_item_has_the_same_pixels_in_any_part(sdxl: str) -> None:
     alone = drawn(rows[1:2])
     assert len(set(together.values())) == 3
     assert all(together[item] == image for item, image in alone.items())
+
+
+def test_a_lost_device_is_no_drawings_fault() -> None:
+    """A part that holds nothing but errors would be committed, and never be drawn."""
+
+    def lost(prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    kept = [{"caption_id": "1", "caption": "a mug", "object": "mug", "category": "k", "source": "t"}]
+    settings = PictureSettings()
+    (part,) = render.plan(kept, settings, seed=0, fingerprint="f")
+    with pytest.raises(torch.AcceleratorError):
+        render.make_part(lost, part, settings)
 
 
 def test_llama_that_has_learned_json_lines_gives_captions(tmp_path: Path) -> None:
