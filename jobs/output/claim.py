@@ -34,9 +34,8 @@ def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str)
             check_conditional_writes(store, folder)
             if store.create(uri, text):  # of two at once only one gets it
                 return
-        elif (
-            store.stat(uri) is None
-        ):  # else another run has claimed it meanwhile: the claim is the first file of all
+        # Else another run has claimed it meanwhile: the claim is the first file of all.
+        elif store.stat(uri) is None:
             raise refuse(f"must be empty or this {kind}'s, but holds '{stranger.uri}' and no {file}")
     held = store.read(uri)
     owner = yaml.safe_load(held) if held.startswith(mark.encode()) else None
