@@ -54,7 +54,7 @@ format: install-dev
 # with --device cuda and budgets of your own, such as --unet-minutes 20.
 mini: install-dev
 	$(PIP) --editable '.[measure]'
-	$(BIN)/python -m dreamcache.mini.recipe --stage all --work .mini
+	$(BIN)/python -m recipes.mini.make --stage all --work .mini
 
 clean:
 	rm -rf demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

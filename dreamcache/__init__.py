@@ -10,19 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dreamcache.attention import attention_maps
-    from dreamcache.config import EncodeSettings
+    from dreamcache.core.config import EncodeSettings
+    from dreamcache.inference.attention import attention_maps
+    from dreamcache.inference.pipeline import DreamCachePipeline
     from dreamcache.model.features import SubjectFeatures
-    from dreamcache.pipeline import DreamCachePipeline
 
 __version__ = "0.1.0"
 __all__ = ["DreamCachePipeline", "EncodeSettings", "SubjectFeatures", "__version__", "attention_maps"]
 
 _HOMES = {
-    "DreamCachePipeline": "dreamcache.pipeline",
-    "EncodeSettings": "dreamcache.config",
+    "DreamCachePipeline": "dreamcache.inference.pipeline",
+    "EncodeSettings": "dreamcache.core.config",
     "SubjectFeatures": "dreamcache.model.features",
-    "attention_maps": "dreamcache.attention",
+    "attention_maps": "dreamcache.inference.attention",
 }
 
 

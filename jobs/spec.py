@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dreamcache.config import (
+from dreamcache.core.config import (
     FORBID_UNKNOWN,
     DType,
     EncodeSettings,
@@ -20,11 +20,11 @@ from dreamcache.config import (
     ImageFormat,
     ImageLimits,
 )
-from dreamcache.config.quality import QualitySettings
-from dreamcache.errors import SpecError
-from dreamcache.methods.info import Method
-from jobs.yaml_file import SpecFile, anchor, anchor_model
-from workers.failures import FailurePolicy
+from dreamcache.core.config.failures import FailurePolicy
+from dreamcache.core.config.quality import QualitySettings
+from dreamcache.core.errors import SpecError
+from dreamcache.inference.families.describe import Method
+from jobs.spec_file import SpecFile, anchor, anchor_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,8 +126,8 @@ class JobSpec:
     the catalog's own ({subject_id: sku}). class_name: for rows that have none. prompts: templates with
     {class_name}, {subject_id} and any catalog column; a row's own prompts come first. samples: images of every
     subject and prompt. seed: of the whole job. cache: shared by jobs; beside the output where not given.
-    method: what draws the images (see `dreamcache.methods`). noise: every item's own, or the same for a subject, prompt
-    and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
+    method: what generates the images (see `inference.families`). noise: every item's own, or the same for a subject,
+    prompt and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
     """
 
     name: str

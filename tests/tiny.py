@@ -10,10 +10,10 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dreamcache.artifacts import describe_base
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
 from dreamcache.model.places import default_places, place_shapes
+from dreamcache.storage.models.artifacts import describe_base
 
 TEXT_WIDTH = 32
 

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dreamcache.errors import DreamCacheError
-from workers.failures import FailurePolicy
+from dreamcache.core.config.failures import FailurePolicy
+from dreamcache.core.errors import DreamCacheError
 
 Units = tuple[str, ...]
 """What is taken in hand at once: item ids of a batch, or the cache key of one photo."""

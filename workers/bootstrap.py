@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dreamcache.errors import ModelError
-from dreamcache.evaluate.sources import gate_identity
+from dreamcache.core.errors import ModelError
 from dreamcache.storage.feature_cache import FeatureCache
+from dreamcache.storage.models.encoders import gate_identity
 from workers.context import JobContext
 
 if TYPE_CHECKING:
-    from dreamcache.gate import Gate
-    from dreamcache.generate import Generator
-    from dreamcache.methods.photo import PhotoConditions
+    from dreamcache.inference.families.photo import PhotoConditions
+    from dreamcache.inference.gate import Gate
+    from dreamcache.inference.generate import Generator
+    from dreamcache.inference.pipeline import DreamCachePipeline
+    from dreamcache.inference.references import ReferenceFeatures
     from dreamcache.model.features import SubjectFeatures
-    from dreamcache.pipeline import DreamCachePipeline
-    from dreamcache.references import ReferenceFeatures
 
 
 def load_pipeline(context: JobContext) -> DreamCachePipeline:
@@ -29,7 +29,7 @@ def load_pipeline(context: JobContext) -> DreamCachePipeline:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    from dreamcache.methods.load import load_method
+    from dreamcache.inference.families.load import load_method
 
     torch.set_num_threads(context.num_threads)
     for library in (diffusers_logging, transformers_logging):
@@ -56,10 +56,10 @@ def load_pipeline(context: JobContext) -> DreamCachePipeline:
 def load_references(context: JobContext, pipe: DreamCachePipeline) -> ReferenceFeatures | PhotoConditions:
     """Features by request, through the job's feature cache; for other methods what they make of the photo."""
     if context.method != "dreamcache":
-        from dreamcache.methods.photo import PhotoConditions
+        from dreamcache.inference.families.photo import PhotoConditions
 
         return PhotoConditions(pipe, context.limits)
-    from dreamcache.references import ReferenceFeatures
+    from dreamcache.inference.references import ReferenceFeatures
 
     cache = FeatureCache(context.cache, context.base_fingerprint)
     return ReferenceFeatures(pipe.encoder(context.reference), cache, context.limits)
@@ -72,8 +72,8 @@ def load_gate(context: JobContext, generator: Generator) -> Gate | None:
     """
     if context.quality is None:
         return None
-    from dreamcache.evaluate.score import Scorer
-    from dreamcache.gate import Gate
+    from dreamcache.evaluation.score import Scorer
+    from dreamcache.inference.gate import Gate
 
     if gate_identity(context.quality) != context.quality_identity:
         raise ModelError(

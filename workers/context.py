@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dreamcache.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
-from dreamcache.config.quality import QualitySettings
-from dreamcache.records import Request
-from workers.failures import FailurePolicy
+from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
+from dreamcache.core.config.failures import FailurePolicy
+from dreamcache.core.config.quality import QualitySettings
+from dreamcache.core.records import Request
 
 REQUEST_COLUMNS = tuple(Request.__dataclass_fields__)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from dreamcache.errors import NO_ITEMS_FAULT, DreamCacheError
-from dreamcache.records import Request
+from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError
+from dreamcache.core.records import Request
 from workers.bootstrap import load_pipeline, load_references
 from workers.context import JobContext, request_of
+from workers.guard import Watch
 from workers.tables import PLANNED
 from workers.telemetry import Telemetry
-from workers.watch import Watch
 
 
 class EncodeWorker:
@@ -54,7 +54,9 @@ class EncodeWorker:
         except DreamCacheError as error:
             return error
         except Exception as error:  # a photo no reader foresaw costs its own subject only
-            from dreamcache.device_errors import is_device_lost  # torch, which the driver must not import
+            from dreamcache.model.device_errors import (
+                is_device_lost,  # torch, which the driver must not import
+            )
 
             if is_device_lost(error):
                 raise  # nothing in this process can encode any more

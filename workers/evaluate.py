@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from dreamcache.config import ImageLimits
-from dreamcache.config.evaluate import MetricSettings
-from dreamcache.evaluate.scores import RealPhoto, ScoreRequest, Scores
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.evaluate import MetricSettings
+from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, Scores
 
 PHOTO = pa.struct([("photo_id", pa.string()), ("uri", pa.string()), ("mask", pa.string())])
 REQUESTS = pa.schema(
@@ -48,7 +48,7 @@ class EvaluateWorker:
         import torch
         from transformers.utils import logging
 
-        from dreamcache.evaluate.score import Scorer
+        from dreamcache.evaluation.score import Scorer
 
         torch.set_num_threads(context.num_threads)
         logging.disable_progress_bar()

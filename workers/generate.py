@@ -10,19 +10,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from dreamcache.records import Blocked, Failed
+from dreamcache.core.records import Blocked, Failed
 from workers.bootstrap import blank_subject, device_name, load_gate, load_pipeline, load_references
 from workers.context import JobContext, request_of
+from workers.guard import Watch
 from workers.tables import DRAWN, NO_PIXELS
 from workers.telemetry import Telemetry
-from workers.watch import Watch
 
 
 class GenerateWorker:
     """Ray actor. Rows that carry an error pass through; the others get pixels or an error of their own."""
 
     def __init__(self, context: JobContext, watch: Watch) -> None:
-        from dreamcache.generate import Generator
+        from dreamcache.inference.generate import Generator
 
         self.telemetry = Telemetry(context.output, "generator")
         self.watch = watch

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dreamcache.errors import ImageError
-from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
+from dreamcache.core.errors import ImageError
+from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage import s3_client
 from dreamcache.storage.image_store import ImageStore, encode_image, stored_pixel_sha256
 from dreamcache.storage.ledger import Ledger

@@ -6,8 +6,8 @@ import json
 
 import pyarrow as pa
 
-from dreamcache.synthesize.make import StageContext
-from dreamcache.synthesize.parts import Part
+from dreamcache.synthesis.make import StageContext
+from dreamcache.synthesis.parts import Part
 
 PARTS = pa.schema([("stage", pa.string()), ("name", pa.string()), ("work", pa.string())])
 """The fields of `parts.Part`; work as JSON."""
@@ -25,7 +25,7 @@ class SynthesizeWorker:
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
 
-        from dreamcache.synthesize.make import StageMaker
+        from dreamcache.synthesis.make import StageMaker
 
         torch.set_num_threads(context.num_threads)
         for library in (diffusers_logging, transformers_logging):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dreamcache.records import Done, Outcome
+from dreamcache.core.records import Done, Outcome
 from dreamcache.storage import s3_client
 from dreamcache.storage.store import S3_SCHEME
 

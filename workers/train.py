@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dreamcache.config.train import TrainSettings
+from dreamcache.core.config.train import TrainSettings
 
 if TYPE_CHECKING:
-    from dreamcache.train import Trainer
+    from dreamcache.training.trainer import Trainer
 
 GROUP_TIMEOUT_S = 1800
 
@@ -84,9 +84,9 @@ def load_trainer(context: TrainContext) -> Trainer:
     from torch.nn.parallel import DistributedDataParallel
     from transformers.utils import logging as transformers_logging
 
-    from dreamcache.artifacts import describe_adapter, describe_base
     from dreamcache.model.base import load_base
-    from dreamcache.train import Team, Trainer
+    from dreamcache.storage.models.artifacts import describe_adapter, describe_base
+    from dreamcache.training.trainer import Team, Trainer
 
     torch.set_num_threads(context.num_threads)
     for library in (diffusers_logging, transformers_logging):

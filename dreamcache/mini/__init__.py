@@ -1,5 +1,5 @@
-"""The embedded model: a miniature Stable-Diffusion stack with trained weights, and the world it was trained on.
+"""The embedded model: a miniature Stable Diffusion with trained weights, and the product world it was trained on.
 
-world/    draws procedural products (no torch)          catalog.py  writes sample catalogs of them
-recipe/   trains everything again, stage by stage       weights/    what it made, diffusers layout
+world/    renders procedural products (no torch)      catalog.py  writes sample catalogs of them
+weights/  diffusers layout; `recipes/mini` trains it
 """

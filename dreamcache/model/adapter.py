@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from dreamcache.artifacts import feature_places
-from dreamcache.config import FeatureSource, IntegrationName
+from dreamcache.core.config import FeatureSource, IntegrationName
 from dreamcache.model.integration import INTEGRATIONS, Integration, KeysValues, PlaceShape
+from dreamcache.storage.models.artifacts import feature_places
 
 __all__ = ["DreamCacheAdapter", "Integration", "KeysValues", "PlaceShape"]
 

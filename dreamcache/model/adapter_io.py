@@ -19,8 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from dreamcache import keys
-from dreamcache.artifacts import (
+from dreamcache.core import ids
+from dreamcache.core.errors import ModelError
+from dreamcache.model.adapter import DreamCacheAdapter
+from dreamcache.model.places import default_places, place_shapes
+from dreamcache.storage.models.artifacts import (
     ADAPTER_CONFIG,
     ADAPTER_FORMAT,
     ADAPTER_WEIGHTS,
@@ -28,10 +31,7 @@ from dreamcache.artifacts import (
     AdapterInfo,
     BaseInfo,
 )
-from dreamcache.errors import ModelError
-from dreamcache.model.adapter import DreamCacheAdapter
-from dreamcache.model.places import default_places, place_shapes
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.open_store import join, store_for
 
 PUBLISHED_PLACES = {
     "middle_block.1": "mid_block.attentions.0",
@@ -78,7 +78,7 @@ def save_adapter(
     }
     if reference_unet is not None:
         data = save({name: value.to(dtype).contiguous().cpu() for name, value in reference_unet.items()})
-        config["reference_unet"] = {"file": REFERENCE_UNET, "sha256": keys.of_bytes(data)}
+        config["reference_unet"] = {"file": REFERENCE_UNET, "sha256": ids.of_bytes(data)}
         store.write(join(folder, REFERENCE_UNET), data)
     store.write(
         join(folder, ADAPTER_WEIGHTS), save(tensors, metadata={"places": json.dumps(config["places"])})

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
-from dreamcache.artifacts import BaseInfo
-from dreamcache.errors import ModelError
+from dreamcache.core.errors import ModelError
 from dreamcache.model.unet import check_layout
-from dreamcache.node_cache import once_per_node
+from dreamcache.storage.models.artifacts import BaseInfo
+from dreamcache.storage.node_cache import once_per_node
 
 
 def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffusionPipeline:

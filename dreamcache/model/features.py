@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dreamcache.storage.feature_cache import RawTensor, StoredFeatures, from_parquet, to_parquet
-from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.open_store import store_for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

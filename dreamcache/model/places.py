@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from diffusers import UNet2DConditionModel
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
-from dreamcache.artifacts import feature_places
-from dreamcache.config import FeatureSource
-from dreamcache.errors import ModelError, did_you_mean
+from dreamcache.core.config import FeatureSource
+from dreamcache.core.errors import ModelError, did_you_mean
 from dreamcache.model.integration import PlaceShape
+from dreamcache.storage.models.artifacts import feature_places
 
 PARTS = {"encoder": "down_blocks", "middle": "mid_block", "decoder": "up_blocks"}
 

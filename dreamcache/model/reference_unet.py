@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from dreamcache.artifacts import REFERENCE_UNET, AdapterInfo
-from dreamcache.errors import ModelError
+from dreamcache.core.errors import ModelError
 from dreamcache.model.adapter_io import copy_into
 from dreamcache.model.tap import tap_features
+from dreamcache.storage.models.artifacts import REFERENCE_UNET, AdapterInfo
 
 
 def load_reference_unet(

@@ -15,7 +15,7 @@ import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
-from dreamcache.errors import SpecError, did_you_mean
+from dreamcache.core.errors import SpecError, did_you_mean
 
 SCHEDULERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {"clip_sample": False}),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 
 
 class PromptError(DreamCacheError):

@@ -13,7 +13,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from dreamcache.errors import ModelError
+from dreamcache.core.errors import ModelError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

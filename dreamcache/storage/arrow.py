@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.fs
 
-from dreamcache.storage.filesystem import store_for
 from dreamcache.storage.local import local_path
+from dreamcache.storage.open_store import store_for
 from dreamcache.storage.store import S3_SCHEME
 
 

@@ -28,9 +28,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from dreamcache import keys
-from dreamcache.storage.filesystem import store_for
+from dreamcache.core import ids
 from dreamcache.storage.ledger import READERS, Ledger, distinct_table, to_bytes
+from dreamcache.storage.open_store import store_for
 from dreamcache.storage.store import ObjectInfo, join
 
 FAN = 64
@@ -59,7 +59,7 @@ def level_of(uri: str) -> int:
 
 def merged_name(data: bytes, level: int) -> str:
     """The name of a merged part: the same bytes have one name, which is listed after those of its sources."""
-    return f"part-g{level}-{keys.of_bytes(data)}.parquet"
+    return f"part-g{level}-{ids.of_bytes(data)}.parquet"
 
 
 def _groups(parts: list[ObjectInfo], fan: int) -> Iterator[list[str]]:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from dreamcache import keys
-from dreamcache.errors import CacheError
+from dreamcache.core import ids
+from dreamcache.core.errors import CacheError
 from dreamcache.storage.feature_file import RawTensor, StoredFeatures, from_parquet, to_parquet
-from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.open_store import store_for
 from dreamcache.storage.store import join, relative_to
 
 __all__ = [
@@ -63,7 +63,7 @@ class FeatureCache:
 
     def uri_of(self, cache_key: str) -> str:
         base = self.base_fingerprint[:BASE_DIGITS]
-        return join(self.root_uri, base, keys.shard_of(cache_key), f"{cache_key}.parquet")
+        return join(self.root_uri, base, ids.shard_of(cache_key), f"{cache_key}.parquet")
 
     def get(self, cache_key: str) -> StoredFeatures | None:
         """The features, None when there are none; CacheError when the file is damaged or foreign."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from dreamcache import keys
-from dreamcache.errors import CacheError
-from dreamcache.storage.sealed import seal, unseal
+from dreamcache.core import ids
+from dreamcache.core.errors import CacheError
+from dreamcache.storage.sealed_parquet import seal, unseal
 
 SCHEMA_VERSION = "dreamcache.features/1"
 BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float32": 4}
@@ -73,7 +73,7 @@ def to_parquet(features: StoredFeatures) -> bytes:
             "dtype": raw.dtype,
             "shape": list(raw.shape),
             "data": raw.data,
-            "sha256": keys.of_bytes(raw.data),
+            "sha256": ids.of_bytes(raw.data),
         }
         for place, raw in features.maps.items()
     ]
@@ -82,7 +82,7 @@ def to_parquet(features: StoredFeatures) -> bytes:
         "dreamcache.cache_key": features.cache_key,
         "dreamcache.reference_id": features.reference_id,
         "dreamcache.base_fingerprint": features.base_fingerprint,
-        "dreamcache.settings": keys.canonical_json(features.settings),
+        "dreamcache.settings": ids.canonical_json(features.settings),
     }
     return seal(pa.Table.from_pylist(rows, schema=ROWS), metadata)
 
@@ -116,6 +116,6 @@ def from_parquet(
 
 
 def _raw_tensor(row: dict[str, Any]) -> RawTensor:
-    if keys.of_bytes(row["data"]) != row["sha256"]:
+    if ids.of_bytes(row["data"]) != row["sha256"]:
         raise ValueError(f"place {row['place']}: data do not match their sha256")
     return RawTensor(data=row["data"], dtype=row["dtype"], shape=tuple(row["shape"]))

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from dreamcache import keys
-from dreamcache.config import ImageFormat
-from dreamcache.errors import ImageError
-from dreamcache.storage.filesystem import store_for
+from dreamcache.core import ids
+from dreamcache.core.config import ImageFormat
+from dreamcache.core.errors import ImageError
+from dreamcache.storage.open_store import store_for
 from dreamcache.storage.store import ObjectInfo, join
 
 Pixels = NDArray[np.uint8]
@@ -98,7 +98,7 @@ def stored_pixel_sha256(data: bytes) -> str:
 
 def image_key(item_id: str, image_format: ImageFormat) -> str:
     """Where an item's image lies, relative to the job's output: a pure function of the item."""
-    return f"images/{keys.shard_of(item_id)}/{item_id}.{image_format.extension}"
+    return f"images/{ids.shard_of(item_id)}/{item_id}.{image_format.extension}"
 
 
 class ImageStore:

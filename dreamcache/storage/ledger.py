@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dreamcache import keys
-from dreamcache.errors import StorageError
-from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
-from dreamcache.storage.filesystem import store_for
+from dreamcache.core import ids
+from dreamcache.core.errors import StorageError
+from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
+from dreamcache.storage.open_store import store_for
 from dreamcache.storage.pruned import Pruned
-from dreamcache.storage.sealed import seal, unseal
+from dreamcache.storage.sealed_parquet import seal, unseal
 from dreamcache.storage.store import ObjectInfo, join
 
 SCHEMA_VERSION = "dreamcache.ledger/2"
@@ -99,7 +99,7 @@ class Ledger:
         now = recorded_at or datetime.now(UTC)
         ordered = sorted(outcomes, key=lambda o: (o.item_id, o.attempts, o.status, getattr(o, "code", "")))
         named = [[o.item_id, o.attempts, o.status, getattr(o, "code", "")] for o in ordered]
-        name = f"part-{keys.of_values('ledger-part', outcomes=named)}.parquet"
+        name = f"part-{ids.of_values('ledger-part', outcomes=named)}.parquet"
         table = pa.Table.from_pylist([to_row(outcome, now) for outcome in ordered], schema=LEDGER_SCHEMA)
         uri = join(self.uri, name)
         self._store.create(uri, to_bytes(table))

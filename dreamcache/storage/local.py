@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from dreamcache.errors import StorageError
+from dreamcache.core.errors import StorageError
 from dreamcache.storage.store import FILE_SCHEME, ObjectInfo, join
 
 TEMPORARY_SUFFIX = ".dctmp"

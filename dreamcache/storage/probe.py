@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from dreamcache.errors import StorageError
+from dreamcache.core.errors import StorageError
 from dreamcache.storage.local import local_path
 from dreamcache.storage.store import S3_SCHEME, Store, join
 

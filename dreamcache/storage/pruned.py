@@ -16,10 +16,10 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from dreamcache import keys
-from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import store_for
-from dreamcache.storage.sealed import seal, unseal
+from dreamcache.core import ids
+from dreamcache.core.errors import StorageError
+from dreamcache.storage.open_store import store_for
+from dreamcache.storage.sealed_parquet import seal, unseal
 from dreamcache.storage.store import join
 
 SCHEMA_VERSION = "dreamcache.pruned/1"
@@ -52,7 +52,7 @@ class Pruned:
             schema=SCHEMA,
         )
         data = seal(table, {"dreamcache.schema": SCHEMA_VERSION})
-        uri = join(self.uri, f"{PREFIX}{keys.of_bytes(data)}{SUFFIX}")
+        uri = join(self.uri, f"{PREFIX}{ids.of_bytes(data)}{SUFFIX}")
         self._store.create(uri, data)
         return uri
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dreamcache.errors import StorageError
+from dreamcache.core.errors import StorageError
 from dreamcache.storage import s3_client
 from dreamcache.storage.s3_errors import (
     error_code,

@@ -27,7 +27,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from dreamcache.errors import StorageError
+from dreamcache.core.errors import StorageError
 
 # "adaptive" would learn a rate near zero from a store that refuses one request in five.
 RETRY_MODE = "standard"

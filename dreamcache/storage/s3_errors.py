@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botocore import exceptions as aws
 
-from dreamcache.errors import StorageError
+from dreamcache.core.errors import StorageError
 
 NO_CREDENTIALS = (
     aws.NoCredentialsError,

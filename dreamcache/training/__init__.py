@@ -1,4 +1,4 @@
-"""The parts of adapter training; the verb that joins them is `dreamcache.train`.
+"""The parts of adapter training; the verb that joins them is `dreamcache.training.trainer`.
 
     sources -> (train_data) -> loss -> gradients -> optimizer -> average
                                 |                                  |

@@ -17,9 +17,9 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
-from dreamcache import keys
-from dreamcache.errors import ModelError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core import ids
+from dreamcache.core.errors import ModelError
+from dreamcache.storage.open_store import join, store_for
 
 LATEST = "latest.json"
 
@@ -64,7 +64,7 @@ class TrainFolder:
             {
                 "step": checkpoint.step,
                 "file": name,
-                "sha256": keys.of_bytes(data),
+                "sha256": ids.of_bytes(data),
                 "files": files[-keep:],
                 "course": dict(course),
             },
@@ -86,7 +86,7 @@ class TrainFolder:
         held = {**(defaults or {}), **found["course"]}
         self._check_course(json.loads(json.dumps(held)), json.loads(json.dumps(course)))
         data = self.store.read(self.at("checkpoints", found["file"]))
-        if keys.of_bytes(data) != found["sha256"]:
+        if ids.of_bytes(data) != found["sha256"]:
             raise ModelError(
                 f"checkpoint '{self.at('checkpoints', found['file'])}': is damaged, its checksum differs; name an "
                 f"earlier one in {LATEST}, or delete the folder to start again"

@@ -1,7 +1,7 @@
 """The curves of a training: loss by step, and validation error by noise level with right, wrong and no reference.
 
 The gap between right and wrong says that the adapters learned identity; between right and none, that they help.
-Knows numbers and one JSON file; what is measured, `dreamcache.train` knows.
+Knows numbers and one JSON file; what is measured, `dreamcache.training.trainer` knows.
 """
 
 from __future__ import annotations

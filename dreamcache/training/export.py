@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from dreamcache.artifacts import BaseInfo
-from dreamcache.config.train import CAPTION, ReferenceSettings, TrainSettings
+from dreamcache.core.config.train import CAPTION, ReferenceSettings, TrainSettings
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
+from dreamcache.storage.models.artifacts import BaseInfo
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 

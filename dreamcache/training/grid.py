@@ -12,13 +12,13 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from dreamcache.artifacts import BaseInfo
-from dreamcache.config import EncodeSettings
-from dreamcache.config.train import CAPTION, TrainSettings
+from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config.train import CAPTION, TrainSettings
+from dreamcache.inference.pipeline import DreamCachePipeline
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.reference_unet import with_weights
 from dreamcache.model.text import PromptError
-from dreamcache.pipeline import DreamCachePipeline
+from dreamcache.storage.models.artifacts import BaseInfo
 
 
 def sample_grid(

@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from dreamcache.errors import SpecError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import SpecError
 from dreamcache.storage.local import local_path
+from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.store import S3_SCHEME
 
 

@@ -1,7 +1,7 @@
 """The loop around a trainer: when losses are logged, validation and samples made, checkpoints written.
 
 Every process of a team runs the same loop; only the first writes. Knows clocks and the output folder; what a step is,
-`dreamcache.train` knows.
+`dreamcache.training.trainer` knows.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dreamcache.config.train import DataSettings, TrainSettings
-from dreamcache.train import Step, Trainer
+from dreamcache.core.config.train import DataSettings, TrainSettings
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 from dreamcache.training.export import Made, export_adapter
 from dreamcache.training.grid import sample_grid
 from dreamcache.training.hooks import Hook
+from dreamcache.training.trainer import Step, Trainer
 
 STATUS_INTERVAL_S = 2.0
 

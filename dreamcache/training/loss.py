@@ -17,8 +17,8 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 
-from dreamcache.config.train import CAPTION, TrainSettings
-from dreamcache.encode import reference_noise
+from dreamcache.core.config.train import CAPTION, TrainSettings
+from dreamcache.inference.encode import reference_noise
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.places import all_places, chosen_places, transformer_at

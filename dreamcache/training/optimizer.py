@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dreamcache.config.train import OptimizerSettings
+from dreamcache.core.config.train import OptimizerSettings
 
 M = TypeVar("M", bound=nn.Module)
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")

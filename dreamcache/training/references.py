@@ -17,13 +17,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dreamcache.artifacts import BaseInfo
-from dreamcache.config import EncodeSettings
-from dreamcache.config.train import TrainSettings
-from dreamcache.errors import CacheError
+from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config.train import TrainSettings
+from dreamcache.core.errors import CacheError
+from dreamcache.core.records import cache_key
 from dreamcache.model.features import SubjectFeatures
-from dreamcache.records import cache_key
 from dreamcache.storage.feature_cache import FeatureCache, mark_cache
+from dreamcache.storage.models.artifacts import BaseInfo
 
 MEMORY_BYTES = 2**30
 AT_ONCE = 8

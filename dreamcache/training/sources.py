@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-from dreamcache.errors import CatalogError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import CatalogError
 from dreamcache.storage.local import local_path
+from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.store import S3_SCHEME, relative_to
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")

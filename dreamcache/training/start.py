@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
-from dreamcache.artifacts import AdapterInfo
-from dreamcache.config.train import TrainSettings
-from dreamcache.errors import SpecError
+from dreamcache.core.config.train import TrainSettings
+from dreamcache.core.errors import SpecError
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import load_adapter
 from dreamcache.model.places import place_shapes
 from dreamcache.model.reference_unet import load_reference_unet, own_copy, read_names
+from dreamcache.storage.models.artifacts import AdapterInfo
 from dreamcache.training.loss import trained_places
 
 

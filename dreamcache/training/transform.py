@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from dreamcache.config.train import TransformSettings
+from dreamcache.core.config.train import TransformSettings
 from dreamcache.model.preprocess import WHITE, packshot
 
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 from jobs.planning.planner import plan
 from jobs.spec import JobSpec, load_spec
 
@@ -55,7 +55,7 @@ def measure_overhead(folder: Path, *, items: int, rounds: int, steps: int) -> Ov
 
     Raises DreamCacheError when an arm fails.
     """
-    from jobs.starter import write_starter
+    from jobs.init_template import write_starter
 
     job = write_starter(folder, num_subjects=-(-items // PROMPTS), name="overhead")
     speeds: dict[str, list[float]] = {arm: [] for arm in ARMS}
@@ -134,9 +134,9 @@ def _bare(spec: JobSpec, part: int, parts: int) -> float:
     """What anyone would write without Ray: draw a batch, save its images, next batch; of every parts-th batch."""
     import torch
 
-    from dreamcache.generate import Drawn, Generator
-    from dreamcache.pipeline import DreamCachePipeline
-    from dreamcache.references import ReferenceFeatures
+    from dreamcache.inference.generate import Drawn, Generator
+    from dreamcache.inference.pipeline import DreamCachePipeline
+    from dreamcache.inference.references import ReferenceFeatures
     from dreamcache.storage.feature_cache import FeatureCache
     from dreamcache.storage.image_store import encode_image
 

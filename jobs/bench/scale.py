@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.compaction import compact
-from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_bytes
+from dreamcache.storage.open_store import join, store_for
 from jobs.output.folder import OutputFolder
 from jobs.output.publish_manifest import publish_manifest
 from jobs.planning.planner import Plan, plan
-from jobs.running.work import find_work
+from jobs.reconcile.remaining import find_work
 from jobs.spec import JobSpec
 
 ITEMS_PER_SUBJECT = 10

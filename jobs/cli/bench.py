@@ -88,7 +88,7 @@ def segment(
 
     The segmenters `grounded-sam` and `lang-sam` can be named too, where their weights are.
     """
-    from dreamcache.evaluate.segmentation import measure_segmenters
+    from dreamcache.evaluation.segmentation import measure_segmenters
 
     found = list(measure_segmenters(segmenters.split(","), count=images, size=size, seed=seed))
     if as_json:

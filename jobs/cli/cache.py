@@ -43,7 +43,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one reference's features: settings, places, shapes."""
-    from dreamcache.errors import CacheError
+    from dreamcache.core.errors import CacheError
     from dreamcache.storage.feature_cache import list_entries, read_entry
 
     found = [entry for entry in list_entries(cache_of(root)) if entry.cache_key.startswith(key)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dreamcache.errors import SpecError
+from dreamcache.core.errors import SpecError
 
 if TYPE_CHECKING:
     from jobs.spec import JobSpec

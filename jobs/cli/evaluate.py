@@ -18,7 +18,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Score images as the paper does: a job, DreamBench, or folders of images. The same command goes on."""
-    from dreamcache.config.evaluate import TITLES
+    from dreamcache.core.config.evaluate import TITLES
     from jobs.evaluate.runner import run_evaluation
     from jobs.evaluate.spec import load_eval_spec
 

@@ -39,11 +39,11 @@ def plan(job: Job, settings: Set = [], calibrate: Calibrate = 0, as_json: Json =
     """Show what a job would do: items new, unchanged, changed and orphaned. Runs nothing, writes nothing."""
     from dreamcache.storage.ledger import Ledger
     from jobs.output.reader import scan_outputs_if_any
-    from jobs.planning.changes import OLD_COLUMNS, find_changes
     from jobs.planning.estimate import estimate_plan
-    from jobs.planning.join import Join
     from jobs.planning.planner import plan as make_plan
     from jobs.planning.planner import trained_otherwise
+    from jobs.reconcile.changes import OLD_COLUMNS, find_changes
+    from jobs.reconcile.join import Join
 
     spec = load(job, settings)
     made = make_plan(spec)
@@ -112,8 +112,8 @@ def run(
 
 def _list_orphans(spec: JobSpec, prune: bool, as_json: bool) -> None:
     from dreamcache.storage.ledger import Ledger
-    from jobs.output.prune import orphans, why_not
     from jobs.planning.planner import plan as make_plan
+    from jobs.reconcile.prune import orphans, why_not
 
     if not prune:
         raise typer.BadParameter("goes with --prune; what a run would make is told by 'dreamcache plan'")
@@ -169,7 +169,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """How a job stands, read from its output folder; works when no cluster is left."""
-    from dreamcache.errors import StorageError
+    from dreamcache.core.errors import StorageError
     from jobs.cli.cluster import find, print_attempt
     from jobs.output.folder import OutputFolder
 

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from dreamcache.errors import CatalogError, DreamCacheError, SpecError
+from dreamcache.core.errors import CatalogError, DreamCacheError, SpecError
 from jobs.cli import adapter, bench, cache, check, cluster, evaluate, job, read, start, synthesize, train
 
 INTERRUPTED = 130

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dreamcache.errors import SpecError
+from dreamcache.core.errors import SpecError
 from jobs.cli.common import JSON_HELP, PLACE_HELP, human_bytes, output_of, print_json, print_table
 
 Place = Annotated[str, typer.Argument(help=PLACE_HELP)]

@@ -17,7 +17,7 @@ def demo(
 ) -> None:
     """Run the main job on the embedded model and a sample catalog; ends with the gallery to open."""
     from jobs.cli.job import run
-    from jobs.starter import write_starter
+    from jobs.init_template import write_starter
 
     job = write_starter(output, num_subjects=subjects, name="demo")
     run(str(job), as_json=as_json)
@@ -29,7 +29,7 @@ def init(
     name: Annotated[str, typer.Option(help="The job's name.")] = "my-job",
 ) -> None:
     """Write a job file to start from, and a sample catalog if asked."""
-    from jobs.starter import write_starter
+    from jobs.init_template import write_starter
 
     job = write_starter(folder, num_subjects=sample, name=name)
     typer.echo(f"wrote {job}; edit it, then: dreamcache plan {job} && dreamcache run {job}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dreamcache.errors import DreamCacheError, SpecError
+from dreamcache.core.errors import DreamCacheError, SpecError
 
 DASHBOARD_PORT = 8265
 LOCAL = f"http://127.0.0.1:{DASHBOARD_PORT}"

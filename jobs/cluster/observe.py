@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dreamcache.errors import DreamCacheError, SpecError, StorageError, did_you_mean
+from dreamcache.core.errors import DreamCacheError, SpecError, StorageError, did_you_mean
 from dreamcache.storage.store import join
 from jobs.cluster.jobs_api import ClusterError, JobsApi, reported
 from jobs.output.folder import OutputFolder

@@ -12,7 +12,7 @@ import signal
 import threading
 from typing import Any
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 
 
 def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:

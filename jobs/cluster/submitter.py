@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dreamcache
-from dreamcache import keys
-from dreamcache.errors import DreamCacheError, SpecError
+from dreamcache.core import ids
+from dreamcache.core.errors import DreamCacheError, SpecError
 from jobs.cluster import observe
 from jobs.cluster.jobs_api import ClusterError, JobsApi, connect, reported
 from jobs.output.folder import OutputFolder
@@ -128,7 +128,7 @@ def submit(
 
 def job_id_of(spec: JobSpec, fingerprint: str) -> str:
     """dreamcache-<name>-<12 hex>: the same work into the same output has the same id."""
-    made = keys.of_values("job", plan=fingerprint, output=spec.output.rstrip("/"))
+    made = ids.of_values("job", plan=fingerprint, output=spec.output.rstrip("/"))
     return f"dreamcache-{spec.name}-{made[:12]}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 
 State = Literal["ok", "warn", "fail", "skip"]
 

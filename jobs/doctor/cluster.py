@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import dreamcache
-from dreamcache.artifacts import describe_base
-from dreamcache.errors import DreamCacheError
-from dreamcache.methods import describe_method
+from dreamcache.core.errors import DreamCacheError
+from dreamcache.inference.families import describe_method
+from dreamcache.storage.models.artifacts import describe_base
 from jobs.doctor.check import Trial, Verdict, fail, ok, skip, warn
 from jobs.doctor.memory import memory
 from jobs.spec import JobSpec
@@ -49,7 +49,7 @@ class Reporter:
         self._files[0].seek(0)
         self._started = time.monotonic()
         stdin, stdout, stderr = self._files
-        command = [sys.executable, "-m", "jobs.doctor.report"]
+        command = [sys.executable, "-m", "jobs.doctor.node_probe"]
         self._process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
         self._told: dict[str, Any] | None = None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dreamcache.artifacts import describe_base
-from dreamcache.methods import describe_method
+from dreamcache.inference.families import describe_method
+from dreamcache.storage.models.artifacts import describe_base
 from jobs.doctor.check import Verdict, fail, ok, skip, warn
 from jobs.planning.sizes import worker_bytes
 from jobs.spec import JobSpec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dreamcache.artifacts import describe_base
-from dreamcache.methods import describe_method
+from dreamcache.inference.families import describe_method
+from dreamcache.storage.models.artifacts import describe_base
 from jobs.doctor.check import Trial, Verdict, fail, ok, warn
 from jobs.planning.planner import trained_otherwise
 from jobs.spec import JobSpec

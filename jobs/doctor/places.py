@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.open_store import store_for
 from dreamcache.storage.probe import check_conditional_writes, check_read_write, check_swap, latency_ms
 from jobs.doctor.check import Trial, Verdict, ok, warn
 from jobs.planning.catalog import read_catalog

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import PurePosixPath
 
-from dreamcache.errors import CatalogError
-from dreamcache.evaluate.dreambench import Benchmark, BenchSubject, read_dreambench
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import CatalogError
+from dreamcache.evaluation.dreambench import Benchmark, BenchSubject, read_dreambench
+from dreamcache.storage.open_store import join, store_for
 from jobs.evaluate.spec import DreamBenchSpec, EvalSpec
 
 

@@ -12,8 +12,8 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from dreamcache.config import ImageLimits
-from dreamcache.evaluate.scores import ScoreRequest
+from dreamcache.core.config import ImageLimits
+from dreamcache.evaluation.scores import ScoreRequest
 from jobs.evaluate.spec import EvalSpec
 from jobs.running.ray_data import map_workers, values_of
 from workers.evaluate import REQUESTS, EvalContext, EvaluateWorker

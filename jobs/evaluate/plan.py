@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from dreamcache import keys
-from dreamcache.errors import CatalogError, SpecError
-from dreamcache.evaluate.dreambench import PHOTO_SUFFIXES, Benchmark
-from dreamcache.evaluate.folder import read_folder
-from dreamcache.evaluate.scores import RealPhoto, ScoreRequest, score_id
-from dreamcache.evaluate.sources import fingerprint
-from dreamcache.storage.filesystem import store_for
+from dreamcache.core import ids
+from dreamcache.core.errors import CatalogError, SpecError
+from dreamcache.evaluation.dreambench import PHOTO_SUFFIXES, Benchmark
+from dreamcache.evaluation.folder import read_folder
+from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, score_id
+from dreamcache.storage.models.encoders import fingerprint
+from dreamcache.storage.open_store import store_for
 from dreamcache.storage.store import relative_to
 from jobs.evaluate.spec import EvalSpec, MethodSpec
 from jobs.output.reader import outputs
@@ -64,7 +64,7 @@ def _hashed(photos: Mapping[str, Sequence[str]], masks: set[str]) -> RealPhotos:
         if mask not in masks:
             return RealPhoto(photo_id=_content(uri), uri=uri)
         return RealPhoto(
-            photo_id=keys.of_values("photo", image=_content(uri), mask=_content(mask)), uri=uri, mask=mask
+            photo_id=ids.of_values("photo", image=_content(uri), mask=_content(mask)), uri=uri, mask=mask
         )
 
     with ThreadPoolExecutor(READERS) as pool:
@@ -166,6 +166,6 @@ def unique(planned: Iterable[PlannedImage]) -> dict[str, ScoreRequest]:
 
 def _content(uri: str) -> str:
     try:
-        return keys.of_bytes(store_for(uri).read(uri))
+        return ids.of_bytes(store_for(uri).read(uri))
     except FileNotFoundError:
-        return keys.of_values("missing-photo", uri=uri)
+        return ids.of_values("missing-photo", uri=uri)

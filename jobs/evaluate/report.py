@@ -2,7 +2,7 @@
 
     images.parquet  subjects.parquet  table.parquet  plots/*.svg  [sweep.parquet  sheet-*.jpg]  report.md  report.json
 
-Knows the output folder; the numbers come from `dreamcache.evaluate`.
+Knows the output folder; the numbers come from `dreamcache.evaluation`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dreamcache.evaluate.dreambench import PUBLISHED_SUBJECTS, Benchmark
-from dreamcache.evaluate.report import (
+from dreamcache.evaluation.dreambench import PUBLISHED_SUBJECTS, Benchmark
+from dreamcache.evaluation.report import (
     Told,
     charts,
     images_table,
@@ -23,8 +23,8 @@ from dreamcache.evaluate.report import (
     methods_table,
     subjects_table,
 )
-from dreamcache.evaluate.summary import ScoredImage, Summary
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.evaluation.summary import ScoredImage, Summary
+from dreamcache.storage.open_store import join, store_for
 from jobs.evaluate.spec import EvalSpec
 from jobs.evaluate.sweep import SweepReport
 from jobs.output.folder import json_bytes

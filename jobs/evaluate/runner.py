@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dreamcache.errors import DreamCacheError
-from dreamcache.evaluate.scores import Score, Scores
-from dreamcache.evaluate.summary import ScoredImage, Summary, summarize
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import DreamCacheError
+from dreamcache.evaluation.scores import Score, Scores
+from dreamcache.evaluation.summary import ScoredImage, Summary, summarize
+from dreamcache.storage.open_store import join, store_for
 from jobs.cluster.ray_cluster import join_cluster
 from jobs.evaluate.bench import read_bench, write_catalog
 from jobs.evaluate.engine import score_images

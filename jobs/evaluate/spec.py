@@ -1,6 +1,6 @@
 """The evaluation file: YAML parsed once into frozen values; unknown keys are errors with "did you mean".
 
-Knows the names of settings (metrics: `dreamcache.config.evaluate`); knows nothing of what they do. Never imports torch.
+Knows the names of settings (metrics: `core.config.evaluate`); knows nothing of what they do. Imports no torch.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dreamcache.config import FORBID_UNKNOWN
-from dreamcache.config.evaluate import IMAGE_METRICS, MetricSettings
-from dreamcache.errors import SpecError
-from dreamcache.evaluate.bootstrap import BootstrapSettings
-from dreamcache.storage.filesystem import join
+from dreamcache.core.config import FORBID_UNKNOWN
+from dreamcache.core.config.evaluate import IMAGE_METRICS, MetricSettings
+from dreamcache.core.errors import SpecError
+from dreamcache.evaluation.bootstrap import BootstrapSettings
+from dreamcache.storage.open_store import join
 from jobs.spec import JobSpec, WorkerSpec, parse_spec
-from jobs.yaml_file import SpecFile, anchor, anchor_model
+from jobs.spec_file import SpecFile, anchor, anchor_model
 
 FIXED_KEYS = ("name", "output")
 """Of a `run`: set by the evaluation."""

@@ -3,7 +3,7 @@
     summary of all settings -> points -> choice -> sweep.parquet, plots/sweep*.svg
     manifests of their jobs -> sheet-<guidance>.jpg      rows: subjects, columns: scales, the same noise in a row
 
-Knows the jobs' manifests; the numbers come from `dreamcache.evaluate`.
+Knows the jobs' manifests; the numbers come from `dreamcache.evaluation`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from dreamcache.config import ImageLimits
-from dreamcache.errors import ImageError
-from dreamcache.evaluate.sheet import sheet
-from dreamcache.evaluate.summary import Summary
-from dreamcache.evaluate.sweep import Point, Rule, choose, sweep_charts, sweep_note, sweep_table
-from dreamcache.images import decode_image
-from dreamcache.photos import read_photo
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.errors import ImageError
+from dreamcache.core.images import decode_image
+from dreamcache.evaluation.sheet import sheet
+from dreamcache.evaluation.summary import Summary
+from dreamcache.evaluation.sweep import Point, Rule, choose, sweep_charts, sweep_note, sweep_table
+from dreamcache.storage.photos import read_photo
 from jobs.evaluate.spec import EvalSpec, SweepSpec
 from jobs.output.reader import outputs
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.open_store import join, store_for
 from jobs.export.rows import Rows
 from jobs.output.csv_cell import csv_cell
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dreamcache.errors import SpecError, did_you_mean
+from dreamcache.core.errors import SpecError, did_you_mean
 from jobs.export import huggingface, webdataset
 from jobs.export.csv_file import write_csv
 from jobs.export.fetch import Lost

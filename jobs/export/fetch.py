@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dreamcache.errors import ImageError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import ImageError
+from dreamcache.storage.open_store import join, store_for
 from jobs.export.names import Row
 
 THREADS = 16

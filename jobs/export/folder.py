@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dreamcache.errors import ImageError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import ImageError
+from dreamcache.storage.open_store import join, store_for
 from jobs.export.fetch import Lost, in_parallel, read_image
 from jobs.export.names import Names, Row
 

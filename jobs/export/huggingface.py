@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.open_store import join, store_for
 from jobs.export.fetch import Lost
 from jobs.export.folder import Copied, copy_images
 from jobs.export.names import Names

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dreamcache.errors import SpecError, did_you_mean
+from dreamcache.core.errors import SpecError, did_you_mean
 
 DEFAULT_LAYOUT = "{subject_id}/{sample}-{item_id}.{ext}"
 RESERVED = set('/\\:*?"<>|%')

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dreamcache.errors import SpecError, StorageError, did_you_mean
+from dreamcache.core.errors import SpecError, StorageError, did_you_mean
 from dreamcache.storage.arrow import pyarrow_filesystem
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.open_store import join, store_for
 
 ROWS_AT_ONCE = 4096
 

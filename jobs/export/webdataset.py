@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dreamcache.errors import ImageError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import ImageError
+from dreamcache.storage.open_store import join, store_for
 from jobs.export.fetch import Lost, in_parallel, read_image
 from jobs.export.folder import Copied
 from jobs.export.names import Names, Row

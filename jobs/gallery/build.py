@@ -15,8 +15,8 @@ from importlib import resources
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dreamcache import keys
-from dreamcache.errors import DreamCacheError
+from dreamcache.core import ids
+from dreamcache.core.errors import DreamCacheError
 from jobs.gallery import data as gallery_data
 
 ITEM_LIMIT = 20_000
@@ -123,7 +123,7 @@ def _hash(text: str) -> str:
 
 
 def _safe_name(subject_id: str) -> str:
-    return keys.of_values("gallery-reference", subject=subject_id)[:32]
+    return ids.of_values("gallery-reference", subject=subject_id)[:32]
 
 
 def _extension(photo: bytes) -> str:

@@ -6,8 +6,8 @@ import io
 
 from PIL import Image, ImageOps
 
-from dreamcache.config import ImageLimits
-from dreamcache.images import PILLOW_FORMATS
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.images import PILLOW_FORMATS
 
 
 def make_thumbnail(data: bytes, side: int = 256) -> bytes | None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from dreamcache.config import EncodeSettings
-from dreamcache.errors import SpecError
-from dreamcache.images import decode_image, decode_mask, normalize
-from dreamcache.photos import read_photo
-from dreamcache.records import Request
+from dreamcache.core.config import EncodeSettings
+from dreamcache.core.errors import SpecError
+from dreamcache.core.images import decode_image, decode_mask, normalize
+from dreamcache.core.records import Request
+from dreamcache.storage.photos import read_photo
 from jobs.spec import JobSpec
 
 if TYPE_CHECKING:
-    from dreamcache.pipeline import DreamCachePipeline
+    from dreamcache.inference.pipeline import DreamCachePipeline
 
 PROMPTED = ("grounded-sam", "lang-sam")
 
@@ -30,8 +30,8 @@ def attention_png(
         raise SpecError(f"--attention: method '{spec.method}' looks at no reference; only dreamcache does")
     import torch
 
-    from dreamcache.attention import attention_maps
-    from dreamcache.model.segment import SegmenterSet
+    from dreamcache.inference.attention import attention_maps
+    from dreamcache.segment import SegmenterSet
 
     where = f"subject '{request.subject_id}': image '{request.image}'"
     photo = decode_image(read_photo(request.image, where, spec.limits), where=where, limits=spec.limits)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import yaml
 
-from dreamcache.errors import SpecError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import SpecError
+from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.probe import check_conditional_writes, is_probe
 from dreamcache.storage.store import relative_to
 

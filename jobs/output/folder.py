@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.open_store import join, store_for
 from jobs.output.claim import claim
-from jobs.planning.files import PlanFiles
+from jobs.planning.plan_files import PlanFiles
 from jobs.spec import JobSpec, dump_spec
 
 JOB_MARK = "# Written by 'dreamcache run': the job whose output this folder is.\n"

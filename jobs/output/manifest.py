@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.planning.join import Window
+from jobs.reconcile.join import Window
 
 MANIFEST_COLUMNS = [
     ("item_id", pa.string()),

@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import store_for
+from dreamcache.core.errors import StorageError
+from dreamcache.storage.open_store import store_for
 from jobs.gallery import make_thumbnail, write_gallery
 from jobs.output.folder import OutputFolder
 

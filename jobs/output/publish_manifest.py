@@ -20,15 +20,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import dreamcache
-from dreamcache.errors import StorageError
+from dreamcache.core.errors import StorageError
 from dreamcache.storage.ledger import Ledger
 from jobs.gallery import ITEM_LIMIT
 from jobs.output.csv_cell import csv_cell
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import HARDLY_REPEATING, Counts, build_manifest, count_window, manifest_schema
 from jobs.output.publish_gallery import publish_gallery
-from jobs.planning.join import Join, Window
 from jobs.planning.planner import Plan
+from jobs.reconcile.join import Join, Window
 
 ROUNDS = 10
 FAILED_COLUMNS = ("subject_id", "prompt", "sample", "code", "message", "attempts", "item_id", "image")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from dreamcache.errors import StorageError
+from dreamcache.core.errors import StorageError
 from dreamcache.storage.arrow import pyarrow_filesystem
 from jobs.output.folder import OutputFolder
 

@@ -22,24 +22,24 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreamcache import keys
-from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
-from dreamcache.config import EncodeSettings
-from dreamcache.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
-from dreamcache.evaluate.sources import gate_identity
-from dreamcache.methods import describe_method
-from dreamcache.photos import read_reference
-from dreamcache.records import Request, item_id
+from dreamcache.core import ids
+from dreamcache.core.config import EncodeSettings
+from dreamcache.core.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
+from dreamcache.core.records import Request, item_id
+from dreamcache.inference.families import describe_method
 from dreamcache.storage.feature_cache import FeatureCache
-from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
+from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo, describe_base
+from dreamcache.storage.models.encoders import gate_identity
+from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.photos import read_reference
 from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
 from jobs.spec import JobSpec, parse_spec
 from workers.context import request_of
 
 if TYPE_CHECKING:
-    from dreamcache.pipeline import DreamCachePipeline
+    from dreamcache.inference.pipeline import DreamCachePipeline
 
 BOUND = 1
 """Of 255: what another batch size or number of threads may change (ARCHITECTURE, decision on batches)."""
@@ -199,7 +199,7 @@ def _kept_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tupl
     if spec.quality is None or kept is None:
         return request, 0
     for number in range(spec.quality.tries):
-        seed = keys.seed_of_try(request.seed, number)
+        seed = ids.seed_of_try(request.seed, number)
         if str(seed) == kept:
             return replace(request, seed=seed), number
     raise ImageError(
@@ -213,7 +213,7 @@ def _pipeline(spec: JobSpec) -> Iterator[DreamCachePipeline]:
     import torch
     from diffusers.utils import logging
 
-    from dreamcache.methods.load import load_method
+    from dreamcache.inference.families.load import load_method
 
     logging.disable_progress_bar()
     threads = torch.get_num_threads()
@@ -236,9 +236,9 @@ def _features(
     spec: JobSpec, request: Request, base: BaseInfo, adapter: AdapterInfo, pipe: DreamCachePipeline
 ) -> tuple[Any, str]:
     """(features, where from). From the photo, if it is still the record's; else from the job's feature cache."""
-    from dreamcache.methods.photo import PhotoConditions
+    from dreamcache.inference.families.photo import PhotoConditions
+    from dreamcache.inference.references import ReferenceFeatures
     from dreamcache.model.features import SubjectFeatures
-    from dreamcache.references import ReferenceFeatures
 
     if spec.method != "dreamcache":  # nothing of the others is cached: the photo must be the record's
         read_reference(request, spec.limits)
@@ -268,7 +268,7 @@ def _reference(spec: JobSpec, base: BaseInfo, adapter: AdapterInfo) -> EncodeSet
 
 
 def _draw(spec: JobSpec, request: Request, features: Any, pipe: DreamCachePipeline) -> Pixels:
-    from dreamcache.generate import Drawn, Generator
+    from dreamcache.inference.generate import Drawn, Generator
 
     # The job's batch size, filled up as a worker fills it: a kernel's last bits depend on the batch's shape.
     generator = Generator(pipe, spec.generation, lambda _: features, batch_size=spec.workers.batch_size)

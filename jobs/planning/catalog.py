@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dreamcache.errors import CatalogError, did_you_mean
-from dreamcache.records import Subject
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import CatalogError, did_you_mean
+from dreamcache.core.records import Subject
+from dreamcache.storage.open_store import join, store_for
 
 KNOWN_COLUMNS = ("subject_id", "class_name", "image", "mask", "prompts")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")

@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dreamcache.artifacts import BaseInfo
-from dreamcache.config import EncodeSettings
-from dreamcache.errors import DreamCacheError, ModelError, SpecError
+from dreamcache.core.config import EncodeSettings
+from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
+from dreamcache.storage.models.artifacts import BaseInfo
 from jobs.planning.planner import Plan
 from jobs.planning.sizes import feature_bytes, passes_per_image
 from jobs.spec import JobSpec
@@ -191,10 +191,10 @@ def _calibrate(
     import torch
     from diffusers.utils import logging
 
-    from dreamcache.generate import Drawn, Generator
-    from dreamcache.methods.load import load_method
-    from dreamcache.methods.photo import PhotoConditions
-    from dreamcache.references import ReferenceFeatures
+    from dreamcache.inference.families.load import load_method
+    from dreamcache.inference.families.photo import PhotoConditions
+    from dreamcache.inference.generate import Drawn, Generator
+    from dreamcache.inference.references import ReferenceFeatures
     from dreamcache.storage.feature_cache import FeatureCache
     from dreamcache.storage.image_store import encode_image
 

@@ -20,14 +20,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dreamcache import keys
-from dreamcache.artifacts import AdapterInfo, BaseInfo, describe_base
-from dreamcache.config import EncodeSettings, ImageLimits
-from dreamcache.errors import ImageError, SpecError
-from dreamcache.evaluate.sources import gate_identity
-from dreamcache.methods import describe_method
-from dreamcache.photos import read_photo
-from dreamcache.records import (
+from dreamcache.core import ids
+from dreamcache.core.config import EncodeSettings, ImageLimits
+from dreamcache.core.errors import ImageError, SpecError
+from dreamcache.core.records import (
     Reference,
     Subject,
     features_template,
@@ -35,10 +31,14 @@ from dreamcache.records import (
     item_template,
     scene_template,
 )
+from dreamcache.inference.families import describe_method
+from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo, describe_base
+from dreamcache.storage.models.encoders import gate_identity
+from dreamcache.storage.photos import read_photo
 from jobs.planning.catalog import BadRow, read_catalog
-from jobs.planning.files import PlanFiles
+from jobs.planning.plan_files import PlanFiles
+from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt
 from jobs.planning.prompts import TemplateError, fill
-from jobs.planning.rows import PLAN_SCHEMA, PlanRows, Prompt
 from jobs.spec import JobSpec
 
 READERS = 16
@@ -197,7 +197,7 @@ class _Writing:
             num_repeated_prompts=self.repeated,
             num_unable=self.num_unable,
             # A sum does not ask for an order, so ten million ids need no sorting to name their set.
-            fingerprint=keys.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
+            fingerprint=ids.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
         )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from string import Formatter
 
-from dreamcache.errors import DreamCacheError, did_you_mean
-from dreamcache.records import Subject
+from dreamcache.core.errors import DreamCacheError, did_you_mean
+from dreamcache.core.records import Subject
 
 
 class TemplateError(DreamCacheError):

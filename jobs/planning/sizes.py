@@ -13,9 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dreamcache.artifacts import ADAPTER_WEIGHTS, REFERENCE_UNET, AdapterInfo, BaseInfo, component_config
-from dreamcache.config import EncodeSettings, GenerationSettings
-from dreamcache.errors import ModelError
+from dreamcache.core.config import EncodeSettings, GenerationSettings
+from dreamcache.core.errors import ModelError
+from dreamcache.storage.models.artifacts import (
+    ADAPTER_WEIGHTS,
+    REFERENCE_UNET,
+    AdapterInfo,
+    BaseInfo,
+    component_config,
+)
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 WEIGHTED = ("unet", "vae", "text_encoder")

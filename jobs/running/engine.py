@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 import dreamcache
-from dreamcache.errors import DreamCacheError
-from dreamcache.evaluate.sources import gate_identity
+from dreamcache.core.errors import DreamCacheError
+from dreamcache.storage.models.encoders import gate_identity
 from jobs.cluster.ray_cluster import join_cluster, told_by_worker
 from jobs.planning.planner import Plan
 from jobs.running.pipeline import run_pipeline

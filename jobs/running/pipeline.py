@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from dreamcache.core.config.failures import FailurePolicy
 from jobs.running.ray_data import actor_options, set_up_ray_data
 from jobs.spec import JobSpec, WorkerSpec
 from workers.context import JobContext
-from workers.failures import FailurePolicy
-from workers.watch import Watch
+from workers.guard import Watch
 
 PUBLISH_RETRIES = 5
 

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 from jobs.units import clock
 
 LINE_INTERVAL_S = 5.0

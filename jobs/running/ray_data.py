@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 from jobs.cluster.ray_cluster import told_by_worker
 from jobs.spec import WorkerSpec
 

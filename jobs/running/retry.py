@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
-from dreamcache.errors import SpecError, did_you_mean
-from dreamcache.records import Outcome
+from dreamcache.core.errors import SpecError, did_you_mean
+from dreamcache.core.records import Outcome
 from jobs.export.rows import Rows
 
 STATUSES = ("failed", "blocked")

@@ -13,23 +13,23 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dreamcache.errors import DreamCacheError, StorageError
-from dreamcache.records import Failed, Outcome
+from dreamcache.core.errors import DreamCacheError, StorageError
+from dreamcache.core.records import Failed, Outcome
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.s3_client import patience
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
-from jobs.output.prune import finish_prunes, prune_orphans, why_not
 from jobs.output.publish_manifest import publish_manifest
 from jobs.planning.planner import Plan, plan, trained_otherwise
+from jobs.reconcile.prune import finish_prunes, prune_orphans, why_not
+from jobs.reconcile.remaining import Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.engine import make_images
 from jobs.running.interrupt import interrupt_of, interruptible, interrupting_when
 from jobs.running.progress import JobProgress
 from jobs.running.status import RunStatus
-from jobs.running.work import Recorded, Work, find_work
 from jobs.spec import JobSpec
 
 RECORDS_PER_PART = 1000

@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dreamcache import keys
-from dreamcache.errors import DreamCacheError
-from dreamcache.storage.filesystem import join, store_for
-from dreamcache.synthesize import captions, dataset, filter, masks, render
-from dreamcache.synthesize.make import StageContext
-from dreamcache.synthesize.models import describe_llm, describe_painter
-from dreamcache.synthesize.parts import Part, missing, read_part, to_bytes
+from dreamcache.core import ids
+from dreamcache.core.errors import DreamCacheError
+from dreamcache.storage.open_store import join, store_for
+from dreamcache.synthesis import captions, dataset, filter, masks, render
+from dreamcache.synthesis.make import StageContext
+from dreamcache.synthesis.models import describe_llm, describe_painter
+from dreamcache.synthesis.parts import Part, missing, read_part, to_bytes
 from jobs.output.claim import claim
 from jobs.output.folder import json_bytes
 from jobs.running.interrupt import interruptible
@@ -216,7 +216,7 @@ class _Synthesis:
         }
 
     def _recipe(self) -> str:
-        return keys.of_values("recipe", **self._settings())
+        return ids.of_values("recipe", **self._settings())
 
     def _status(self, state: str, **more: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")

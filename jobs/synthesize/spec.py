@@ -1,6 +1,6 @@
 """The synthesis file: YAML parsed once into frozen values; unknown keys are errors with "did you mean".
 
-Knows the names of settings (`dreamcache.config.synthesize`); knows nothing of what they do. Never imports torch.
+Knows the names of settings (`dreamcache.core.config.synthesize`); knows nothing of what they do. Never imports torch.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dreamcache.config import FORBID_UNKNOWN
-from dreamcache.config.synthesize import (
+from dreamcache.core.config import FORBID_UNKNOWN
+from dreamcache.core.config.synthesize import (
     CaptionSettings,
     DatasetSettings,
     FilterSettings,
@@ -18,7 +18,7 @@ from dreamcache.config.synthesize import (
     PictureSettings,
 )
 from jobs.spec import WorkerSpec
-from jobs.yaml_file import SpecFile, anchor, anchor_model
+from jobs.spec_file import SpecFile, anchor, anchor_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,8 +13,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from dreamcache.errors import DreamCacheError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import DreamCacheError
+from dreamcache.storage.open_store import join, store_for
 from jobs.train.spec import TrainSpec
 
 POLL_INTERVAL_S = 2.0

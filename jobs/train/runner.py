@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from dreamcache.artifacts import describe_adapter, describe_base
-from dreamcache.errors import DreamCacheError
-from dreamcache.storage.filesystem import join
+from dreamcache.core.errors import DreamCacheError
+from dreamcache.storage.models.artifacts import describe_adapter, describe_base
+from dreamcache.storage.open_store import join
 from jobs.cluster.ray_cluster import join_cluster, told_by_worker
 from jobs.output.claim import claim
 from jobs.train.progress import TrainProgress

@@ -1,6 +1,6 @@
 """The training file: YAML parsed once into frozen values; unknown keys are errors with "did you mean".
 
-Knows the names of settings (see `dreamcache.config.train`); knows nothing of what they do. Never imports torch.
+Knows the names of settings (see `dreamcache.core.config.train`); knows nothing of what they do. Never imports torch.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dreamcache.config import FORBID_UNKNOWN
-from dreamcache.config.train import TrainSettings
-from jobs.yaml_file import SpecFile, anchor, anchor_model
+from dreamcache.core.config import FORBID_UNKNOWN
+from dreamcache.core.config.train import TrainSettings
+from jobs.spec_file import SpecFile, anchor, anchor_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

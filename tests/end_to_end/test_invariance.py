@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from dreamcache import DreamCachePipeline
-from dreamcache.generate import Drawn, Generator
-from dreamcache.records import Request
-from dreamcache.references import ReferenceFeatures
+from dreamcache.core.records import Request
+from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import decode_image
 from jobs import JobSpec, load_spec, plan

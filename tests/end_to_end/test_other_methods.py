@@ -13,8 +13,8 @@ import yaml
 from jobs.output.replay import replay
 from tests.command import TWO_STEPS, dreamcache
 from tests.end_to_end.photos import write_catalog, write_photos
-from tests.evaluate.encoders import save_clip
-from tests.methods.models import save_blip, save_ip_adapter
+from tests.evaluation.encoders import save_clip
+from tests.families.models import save_blip, save_ip_adapter
 
 SUBJECTS = 2
 PROMPTS = ["a {class_name} on sand", "a {class_name} in snow"]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import jobs
-from dreamcache.evaluate.score import Scorer
-from dreamcache.evaluate.scores import RealPhoto, ScoreRequest
-from dreamcache.keys import seed_of_try
+from dreamcache.core.ids import seed_of_try
+from dreamcache.evaluation.score import Scorer
+from dreamcache.evaluation.scores import RealPhoto, ScoreRequest
 from dreamcache.mini.catalog import write_sample_catalog
 from dreamcache.storage.image_store import read_metadata
 from jobs.output.replay import replay

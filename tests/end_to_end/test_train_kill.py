@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dreamcache import DreamCachePipeline
-from dreamcache.storage.filesystem import store_for
+from dreamcache.storage.open_store import store_for
 from dreamcache.training.checkpoints import TrainFolder
 from tests.command import dreamcache
 from tests.end_to_end.processes import RAY_AGENTS, running

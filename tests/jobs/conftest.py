@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dreamcache.artifacts import describe_base
+from dreamcache.storage.models.artifacts import describe_base
 from jobs.spec import JobSpec, parse_spec
 
 CONFIGS: dict[str, Any] = {

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import torch
 
 from dreamcache import DreamCachePipeline
-from dreamcache.generate import Drawn, Generator
-from dreamcache.references import ReferenceFeatures
+from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache
-from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.image_store import ImageStore, encode_image
+from dreamcache.storage.open_store import join, store_for
 from jobs.output.folder import JOB_MARK
 from jobs.planning.planner import plan
 from jobs.spec import JobSpec, dump_spec

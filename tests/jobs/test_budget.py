@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dreamcache.errors import SpecError
+from dreamcache.core.errors import SpecError
 from jobs.running.budget import Budget, BudgetReached
 from jobs.spec import Limits, parse_spec
 

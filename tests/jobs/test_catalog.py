@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dreamcache.errors import CatalogError
-from dreamcache.records import Subject
+from dreamcache.core.errors import CatalogError
+from dreamcache.core.records import Subject
 from jobs.planning.catalog import BadRow, read_catalog
 
 ROWS: list[dict[str, Any]] = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 from jobs.doctor import Check, examine
 from jobs.doctor.check import Trial, ok, run_trials
 from jobs.doctor.credentials import lifetime

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dreamcache import keys
-from dreamcache.config import ImageFormat
-from dreamcache.errors import SpecError, StorageError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core import ids
+from dreamcache.core.config import ImageFormat
+from dreamcache.core.errors import SpecError, StorageError
 from dreamcache.storage.image_store import ImageStore, encode_image
+from dreamcache.storage.open_store import join, store_for
 from jobs.export import export_outputs
 from jobs.export.rows import Rows
 from tests.command import dreamcache, error_of
@@ -33,7 +33,7 @@ def make_output(place: str, subjects: Iterable[str] = SUBJECTS, samples: int = 2
     images, rows = ImageStore(place, FORMAT), []
     for number, subject in enumerate(subjects):
         for sample in range(samples):
-            ident = keys.of_values("item", subject=subject, sample=sample)
+            ident = ids.of_values("item", subject=subject, sample=sample)
             rgb = np.random.default_rng(len(rows)).integers(0, 255, (8, 8, 3)).astype(np.uint8)
             data = encode_image(rgb, FORMAT, {"item_id": ident})
             images.commit(ident, data)

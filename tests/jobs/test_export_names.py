@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamcache.errors import SpecError
+from dreamcache.core.errors import SpecError
 from jobs.export.names import DEFAULT_LAYOUT, Layout, Names
 
 COLUMNS = ("item_id", "subject_id", "sample", "key", "prompt")

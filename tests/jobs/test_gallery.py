@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 from jobs.gallery import shown_subjects, write_gallery
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \"q\" 'a' & \u2028 Été 水"

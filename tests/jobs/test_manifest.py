@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dreamcache.errors import SpecError, StorageError
-from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
+from dreamcache.core.errors import SpecError, StorageError
+from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_row
 from dreamcache.storage.local import LocalStore
 from dreamcache.storage.store import ObjectInfo
@@ -22,9 +22,9 @@ from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts, build_manifest, column_names, count
 from jobs.output.publish_manifest import publish_manifest
 from jobs.output.reader import first_outputs, outputs, scan_outputs
-from jobs.planning.files import PlanFiles
-from jobs.planning.join import Join
+from jobs.planning.plan_files import PlanFiles
 from jobs.planning.planner import Plan, plan
+from jobs.reconcile.join import Join
 from jobs.spec import JobSpec
 
 MakeSpec = Callable[..., JobSpec]
@@ -121,7 +121,7 @@ def test_windows_of_a_plan_make_one_manifest(make_spec: MakeSpec, monkeypatch: p
     whole, counts = manifest_of(made := plan(make_spec(CATALOG)), outcomes_of(ids := ids_of(made)), "out")
     small_parts(monkeypatch, 3)
     for spills in (200, 1):  # one file for each window, or one for all
-        monkeypatch.setattr("jobs.planning.join.MAX_SPILLS", spills)
+        monkeypatch.setattr("jobs.reconcile.join.MAX_SPILLS", spills)
         parted = plan(make_spec(CATALOG))
         assert len(parted.files.paths) == 2
         assert parted.fingerprint == made.fingerprint

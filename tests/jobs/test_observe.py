@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 from jobs.cluster.observe import _attempt, list_jobs
 
 

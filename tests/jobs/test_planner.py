@@ -15,13 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamcache import keys
-from dreamcache.config import GenerationSettings, ImageFormat
-from dreamcache.errors import ModelError, SpecError
-from dreamcache.evaluate.sources import gate_identity
-from dreamcache.records import Subject, gated_template, item_id, item_template
+from dreamcache.core.config import GenerationSettings, ImageFormat
+from dreamcache.core.errors import ModelError, SpecError
+from dreamcache.core.records import Subject, gated_template, item_id, item_template
+from dreamcache.storage.models.encoders import gate_identity
+from jobs.planning.plan_table import PlanRows
 from jobs.planning.planner import plan, trained_otherwise
-from jobs.planning.rows import PlanRows
 from jobs.spec import JobSpec, dump_spec
 from tests.jobs.conftest import write_json
 
@@ -105,7 +104,7 @@ def test_ids_made_by_column_are_the_records_own(subject_id: str, prompt: str, sa
         for n in range(samples)
     ]
     assert table["item_id"].to_pylist() == ids
-    assert table["seed"].to_pylist() == [keys.seed_of(ident) for ident in ids]
+    assert table["seed"].to_pylist() == [ids.seed_of(ident) for ident in ids]
     assert sum_of_ids == sum(int(ident, 16) for ident in ids)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dreamcache.records import Subject
+from dreamcache.core.records import Subject
 from jobs.planning.prompts import TemplateError, fill
 
 SUBJECT = Subject(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.image_store import decode_image
 from jobs.output.replay import replay
 from jobs.spec import JobSpec, parse_spec

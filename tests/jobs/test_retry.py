@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamcache.errors import SpecError
-from dreamcache.records import Blocked, Failed
+from dreamcache.core.errors import SpecError
+from dreamcache.core.records import Blocked, Failed
 from jobs.running.retry import chooser
 from tests.command import dreamcache, error_of, write_job
 

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from dreamcache import DreamCachePipeline
-from dreamcache.artifacts import describe_adapter, describe_base
-from dreamcache.config import EncodeSettings, GenerationSettings
-from dreamcache.errors import ModelError
+from dreamcache.core.config import EncodeSettings, GenerationSettings
+from dreamcache.core.errors import ModelError
 from dreamcache.model.places import all_places
 from dreamcache.model.sampler import SCHEDULERS, make_scheduler
+from dreamcache.storage.models.artifacts import describe_adapter, describe_base
 from jobs.planning.sizes import (
     count_parameters,
     feature_bytes,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dreamcache.errors import SpecError
+from dreamcache.core.errors import SpecError
 from jobs.spec import dump_spec, load_spec, parse_spec
 
 LEAST: dict[str, Any] = {"name": "job", "catalog": "catalog.csv", "output": "out", "prompts": ["a mug"]}

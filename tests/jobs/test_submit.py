@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import dreamcache as package
-from dreamcache.errors import SpecError
+from dreamcache.core.errors import SpecError
 from jobs.cli.main import main
 from jobs.cluster import entry as cluster_entry
 from jobs.cluster.jobs_api import ClusterError, JobsApi, auth_headers, connect, resolve

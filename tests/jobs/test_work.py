@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from dreamcache.errors import StorageError
-from dreamcache.records import Blocked, Done, Failed
+from dreamcache.core.errors import StorageError
+from dreamcache.core.records import Blocked, Done, Failed
 from dreamcache.storage.ledger import Ledger
 from jobs.output.folder import OutputFolder
-from jobs.output.prune import finish_prunes, orphans, prune_orphans
 from jobs.output.publish_manifest import publish_manifest
 from jobs.output.reader import outputs, scan_outputs_if_any
-from jobs.planning.changes import OLD_COLUMNS, Changes, find_changes
-from jobs.planning.join import Join
 from jobs.planning.planner import plan
+from jobs.reconcile.changes import OLD_COLUMNS, Changes, find_changes
+from jobs.reconcile.join import Join
+from jobs.reconcile.prune import finish_prunes, orphans, prune_orphans
+from jobs.reconcile.remaining import Recorded, find_work
 from jobs.running.runner import run
-from jobs.running.work import Recorded, find_work
 from jobs.spec import JobSpec, dump_spec
 from tests.command import dreamcache
 from tests.jobs.test_manifest import small_parts

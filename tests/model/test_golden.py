@@ -10,12 +10,12 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from dreamcache.artifacts import describe_adapter, describe_base
-from dreamcache.errors import ModelError
+from dreamcache.core.errors import ModelError
 from dreamcache.model.adapter_io import import_published, load_adapter, named_tensors
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.places import default_places
 from dreamcache.model.tap import tap_features
+from dreamcache.storage.models.artifacts import describe_adapter, describe_base
 from tests.command import dreamcache
 from tests.tiny import save_base
 

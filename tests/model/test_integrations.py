@@ -11,9 +11,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from dreamcache import DreamCachePipeline, EncodeSettings
-from dreamcache.artifacts import MIDDLE, describe_adapter
-from dreamcache.config import IntegrationName
-from dreamcache.errors import ModelError
+from dreamcache.core.config import IntegrationName
+from dreamcache.core.errors import ModelError
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import load_adapter, named_tensors, save_adapter
 from dreamcache.model.denoiser import Conditions, GuidedDenoiser
@@ -22,6 +21,7 @@ from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.integration import INTEGRATIONS
 from dreamcache.model.places import chosen_places, default_places, place_shapes
 from dreamcache.model.tap import tap_features
+from dreamcache.storage.models.artifacts import MIDDLE, describe_adapter
 from tests.model.plain import PlainModel
 from tests.model.test_against_plain import photo
 from tests.tiny import TEXT_WIDTH, make_unet

@@ -14,13 +14,13 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamcache import DreamCachePipeline, EncodeSettings
-from dreamcache.artifacts import BaseInfo, describe_base
-from dreamcache.config.train import DataSettings, LossSettings, TrainSettings
+from dreamcache.core.config.train import DataSettings, LossSettings, TrainSettings
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
 from dreamcache.model.places import default_places, place_shapes
 from dreamcache.storage.feature_cache import to_parquet
-from dreamcache.train import Trainer
+from dreamcache.storage.models.artifacts import BaseInfo, describe_base
+from dreamcache.training.trainer import Trainer
 from tests.tiny import make_tokenizer
 from tests.train_samples import write_folder
 

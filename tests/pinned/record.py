@@ -115,7 +115,9 @@ def record_all(folder: Path) -> dict[str, Any]:
         row["key"]: hashlib.sha256((folder / "job" / row["key"]).read_bytes()).hexdigest()
         for row in manifest.to_pylist()
     }
-    found["cache"] = sorted(str(p.relative_to(folder / "cache")) for p in (folder / "cache").rglob("*.parquet"))
+    found["cache"] = sorted(
+        str(p.relative_to(folder / "cache")) for p in (folder / "cache").rglob("*.parquet")
+    )
     _run("evaluate", str(_write(folder / "evaluate.yaml", EVALUATION)))
     images = pq.read_table(folder / "evaluation" / "images.parquet").to_pylist()
     found["evaluation"] = [{name: v for name, v in row.items() if name not in TIMES} for row in images]
@@ -136,7 +138,9 @@ def _training_data(folder: Path) -> None:
 def _run(*args: str) -> None:
     done = dreamcache(*args, seconds=900)
     if done.returncode:
-        raise SystemExit(f"dreamcache {' '.join(args)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+        raise SystemExit(
+            f"dreamcache {' '.join(args)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
 
 
 def _write(path: Path, values: dict[str, Any]) -> Path:
@@ -151,7 +155,9 @@ def differences(before: Any, after: Any, where: str = "") -> list[str]:
             line
             for key in before
             for line in (
-                differences(before[key], after[key], f"{where}/{key}") if key in after else [f"{where}/{key}: gone"]
+                differences(before[key], after[key], f"{where}/{key}")
+                if key in after
+                else [f"{where}/{key}: gone"]
             )
         ]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
@@ -161,7 +167,9 @@ def differences(before: Any, after: Any, where: str = "") -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--compare", action="store_true")
     parser.add_argument("--ids", action="store_true", help="ids and keys only")

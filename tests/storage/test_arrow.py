@@ -10,11 +10,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from dreamcache.errors import StorageError
-from dreamcache.records import Failed
+from dreamcache.core.errors import StorageError
+from dreamcache.core.records import Failed
 from dreamcache.storage.arrow import pyarrow_filesystem, s3fs_options
-from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.ledger import Ledger
+from dreamcache.storage.open_store import join, store_for
 from tests.s3_server import SECRET_KEY, S3Server
 
 

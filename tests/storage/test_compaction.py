@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dreamcache.records import Done, Failed
+from dreamcache.core.records import Done, Failed
 from dreamcache.storage import compaction
 from dreamcache.storage.compaction import compact, level_of
-from dreamcache.storage.filesystem import store_for
 from dreamcache.storage.ledger import Ledger
+from dreamcache.storage.open_store import store_for
 from dreamcache.storage.store import ObjectInfo
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dreamcache import keys
-from dreamcache.config import EncodeSettings
-from dreamcache.errors import CacheError
+from dreamcache.core import ids
+from dreamcache.core.config import EncodeSettings
+from dreamcache.core.errors import CacheError
 from dreamcache.storage.feature_cache import (
     FeatureCache,
     RawTensor,
@@ -24,17 +24,17 @@ from dreamcache.storage.feature_cache import (
     to_parquet,
     verify_entries,
 )
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.open_store import join, store_for
 
-BASE = keys.of_bytes(b"base")
+BASE = ids.of_bytes(b"base")
 
 
 def _features(name: str = "one", base: str = BASE) -> StoredFeatures:
     rng = np.random.default_rng(len(name))
     small = rng.standard_normal((1, 16, 8)).astype("<f2")
     return StoredFeatures(
-        cache_key=keys.of_bytes(name.encode()),
-        reference_id=keys.of_bytes(b"reference" + name.encode()),
+        cache_key=ids.of_bytes(name.encode()),
+        reference_id=ids.of_bytes(b"reference" + name.encode()),
         base_fingerprint=base,
         settings={**EncodeSettings().as_dict(), "places": ["mid", "up.1"], "text": "ü"},
         maps={
@@ -60,7 +60,7 @@ def test_any_parquet_reader_reads_it() -> None:
     rows = table.to_pylist()
     assert [row["place"] for row in rows] == list(features.maps)
     assert rows[0]["shape"] == [1, 16, 8]
-    assert rows[0]["sha256"] == keys.of_bytes(rows[0]["data"])
+    assert rows[0]["sha256"] == ids.of_bytes(rows[0]["data"])
     assert table.schema.metadata[b"dreamcache.base_fingerprint"].decode() == BASE
 
 
@@ -95,7 +95,7 @@ def test_foreign_files_say_what_differs() -> None:
     for foreign in (sink.getvalue().to_pybytes(), b"", b"PAR1PAR1", b"a text"):
         with pytest.raises(CacheError, match="no checksum of ours"):
             from_parquet(foreign)
-    from dreamcache.storage.sealed import seal
+    from dreamcache.storage.sealed_parquet import seal
 
     with pytest.raises(CacheError, match=r"schema must be dreamcache\.features/1, got other/9"):
         from_parquet(seal(pa.table({"x": [1]}), {"dreamcache.schema": "other/9"}))
@@ -147,7 +147,7 @@ def test_cache_refuses_damage_other_key_and_other_base(place: str) -> None:
 
 
 def test_list_and_verify_over_all_bases(place: str) -> None:
-    other = keys.of_bytes(b"other base")
+    other = ids.of_bytes(b"other base")
     written = {(_features(str(n), base).cache_key, base[:16]) for n in range(3) for base in (BASE, other)}
     for n in range(3):
         for base in (BASE, other):

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreamcache import keys
-from dreamcache.config import ImageFormat
-from dreamcache.errors import ImageError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core import ids
+from dreamcache.core.config import ImageFormat
+from dreamcache.core.errors import ImageError
 from dreamcache.storage.image_store import (
     ImageStore,
     Pixels,
@@ -23,6 +22,7 @@ from dreamcache.storage.image_store import (
     read_metadata,
     stored_pixel_sha256,
 )
+from dreamcache.storage.open_store import join, store_for
 
 FORMATS = [ImageFormat(format=name) for name in ("png", "jpeg", "webp")]
 METADATA = {"prompt": 'a "ünïcode" 鞋 photo\n\0 of a shoe', "seed": "123", "item_id": "ab" * 32}
@@ -80,7 +80,7 @@ def test_pixel_hash_tells_shapes_apart() -> None:
 
 @format_
 def test_commit_is_once_and_read_gives_the_first(place: str, image_format: ImageFormat) -> None:
-    store, item = ImageStore(place, image_format), keys.of_bytes(b"item")
+    store, item = ImageStore(place, image_format), ids.of_bytes(b"item")
     first = encode_image(_rgb(), image_format, METADATA)
     key = image_key(item, image_format)
     assert key == f"images/{item[:2]}/{item}.{image_format.extension}" == store.key_of(item)

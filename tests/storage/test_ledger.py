@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamcache import keys
-from dreamcache.errors import StorageError
-from dreamcache.records import Blocked, Done, Failed, Outcome, Quality
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core import ids
+from dreamcache.core.errors import StorageError
+from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, from_row, resolve, resolve_table, to_row
+from dreamcache.storage.open_store import join, store_for
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RANK = {"failed": 0, "blocked": 1, "done": 2}
@@ -30,7 +30,7 @@ def _done(item_id: str, attempts: int = 1, seconds: float = 1.5) -> Done:
         width=64,
         height=48,
         num_bytes=3_000_000_000,
-        pixel_sha256=keys.of_bytes(item_id.encode()),
+        pixel_sha256=ids.of_bytes(item_id.encode()),
         attempts=attempts,
         seconds=seconds,
         device="cpu",

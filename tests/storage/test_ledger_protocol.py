@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dreamcache.config import ImageFormat
-from dreamcache.records import Done, Failed, Outcome
+from dreamcache.core.config import ImageFormat
+from dreamcache.core.records import Done, Failed, Outcome
 from dreamcache.storage.compaction import compact, level_of, merged_name
-from dreamcache.storage.filesystem import join, store_for
 from dreamcache.storage.image_store import ImageStore
 from dreamcache.storage.ledger import Ledger, distinct_table, resolve, to_bytes
+from dreamcache.storage.open_store import join, store_for
 
 ITEMS = [digit * 64 for digit in "012"]
 NUM_DRIVERS = 2

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import StorageError
 from dreamcache.storage.local import local_path
+from dreamcache.storage.open_store import join, store_for
 
 
 def test_uri_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import StorageError
+from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.probe import (
     check_conditional_writes,
     check_read_write,

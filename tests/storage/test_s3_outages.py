@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dreamcache.errors import StorageError
+from dreamcache.core.errors import StorageError
 from dreamcache.storage import s3_client
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.storage.open_store import join, store_for
 from tests.s3_server import S3Server
 
 

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import StorageError
+from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.store import Store
 from tests.s3_server import S3Server
 

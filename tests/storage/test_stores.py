@@ -11,8 +11,8 @@ from threading import Barrier
 
 import pytest
 
-from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import join, store_for
+from dreamcache.core.errors import StorageError
+from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.store import relative_to
 
 WRITERS = 12

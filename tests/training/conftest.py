@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from dreamcache.artifacts import describe_base
-from dreamcache.config.train import DataSettings, IntervalSettings, TrainSettings
+from dreamcache.core.config.train import DataSettings, IntervalSettings, TrainSettings
 from dreamcache.model.base import load_base
-from dreamcache.train import Trainer
+from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.training.trainer import Trainer
 from tests.tiny import save_base
 from tests.train_samples import write_folder
 from tests.training.trainers import KEEP_ALL, STEADY, MakeTrainer

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 import torch
 
-from dreamcache.artifacts import describe_adapter
-from dreamcache.config.train import (
+from dreamcache.core.config.train import (
     DataSettings,
     LossSettings,
     OptimizerSettings,
     ReferenceSettings,
     TrainSettings,
 )
-from dreamcache.errors import ModelError, SpecError
+from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.model.adapter_io import save_adapter
-from dreamcache.train import Trainer
+from dreamcache.storage.models.artifacts import describe_adapter
 from dreamcache.training.checkpoints import Checkpoint, TrainFolder
 from dreamcache.training.loop import TrainLoop
+from dreamcache.training.trainer import Trainer
 from tests.training.trainers import MakeTrainer, copied
 
 

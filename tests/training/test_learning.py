@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from dreamcache.config.train import LossSettings, OptimizerSettings, ReferenceSettings
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.config.train import LossSettings, OptimizerSettings, ReferenceSettings
+from dreamcache.core.errors import DreamCacheError
 from tests.training.trainers import MakeTrainer, first_gradients
 
 

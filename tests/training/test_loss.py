@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from dreamcache.config.train import LossSettings, ReferenceSettings
-from dreamcache.errors import ModelError
+from dreamcache.core.config.train import LossSettings, ReferenceSettings
+from dreamcache.core.errors import ModelError
 from dreamcache.training.export import job_settings
 from tests.training.trainers import MakeTrainer, first_gradients
 

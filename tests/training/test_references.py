@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from dreamcache import DreamCachePipeline
-from dreamcache.config import EncodeSettings, ImageLimits
-from dreamcache.config.train import DataSettings, ReferenceSettings, TransformSettings
-from dreamcache.errors import SpecError
-from dreamcache.images import decode_image
+from dreamcache.core.config import EncodeSettings, ImageLimits
+from dreamcache.core.config.train import DataSettings, ReferenceSettings, TransformSettings
+from dreamcache.core.errors import SpecError
+from dreamcache.core.images import decode_image
+from dreamcache.core.records import Reference, cache_key
 from dreamcache.model.features import SubjectFeatures
-from dreamcache.records import Reference, cache_key
 from dreamcache.storage.feature_cache import FeatureCache, list_entries
-from dreamcache.train import Trainer
 from dreamcache.training.references import StoredReferences
+from dreamcache.training.trainer import Trainer
 from jobs.train.spec import load_train_spec, parse_train_spec
 from tests.train_samples import photo, write_folder
 from tests.training.trainers import MakeTrainer

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from dreamcache.config.train import LossSettings, OptimizerSettings
-from dreamcache.train import Trainer
+from dreamcache.core.config.train import LossSettings, OptimizerSettings
+from dreamcache.training.trainer import Trainer
 
 KEEP_ALL = LossSettings(drop_text=0, drop_image=0, drop_both=0)
 STEADY = OptimizerSettings(learning_rate=2e-3, warmup_steps=0, ema=0.5)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dreamcache.core.config.failures import FailurePolicy
 from workers.attempts import AttemptBook
-from workers.failures import FailurePolicy
 
 POLICY = FailurePolicy(max_attempts=2, item_timeout_s=10, max_worker_deaths=12)
 

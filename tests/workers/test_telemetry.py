@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dreamcache.errors import StorageError
-from dreamcache.storage.filesystem import store_for
+from dreamcache.core.errors import StorageError
+from dreamcache.storage.open_store import store_for
 from tests.s3_server import S3Server
 from workers.telemetry import Telemetry
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dreamcache import DreamCachePipeline
-from dreamcache.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError
 from jobs.train.runner import TrainReport, run_training
 from jobs.train.spec import load_train_spec
 from tests.tiny import save_base

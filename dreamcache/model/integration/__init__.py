@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dreamcache.config import IntegrationName
+from dreamcache.core.config import IntegrationName
 from dreamcache.model.integration.base import Integration, KeysValues, PlaceShape
 from dreamcache.model.integration.decoupled import Decoupled
 from dreamcache.model.integration.spatial_concat import SpatialConcat

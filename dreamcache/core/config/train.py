@@ -1,0 +1,259 @@
+"""Settings of adapter training as frozen values, each checked when it is made. Parsed from YAML by `jobs.train.spec`.
+
+    data -> transform -> conditions -> loss -> optimizer -> schedule of steps
+
+Defaults are the paper's where it names one (METHOD section 4). Knows nothing of models, files or Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from dreamcache.core.config import FORBID_UNKNOWN, FeatureSource, IntegrationName
+
+Precision = Literal["float32", "bfloat16"]
+CAPTION = "{caption}"
+
+
+def _check(holds: bool, name: str, rule: str, got: object) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {rule}, got {got!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSettings:
+    """Where samples of (image, mask, caption) are read (see `training.sources`).
+
+    The reference is cut from the image by its mask, unless a sample brings a reference photo of its own (a packshot of
+    the same subject): then it is that photo, on white or with its own mask, and the image needs no mask. Flips, jitter
+    and erasing act on either; scale and place in the frame only on what is cut out.
+
+    path: a folder of images/ and masks/, or of .parquet or .tar shards; a local path or s3:// URI.
+    validation: a place of the same kind; None keeps the first `validation_samples` of `path` out of training.
+    shuffle_shards: so many shards are held in memory and mixed at a time.
+    on_no_mask: a sample without mask and reference photo ends the training, or its whole image is the reference.
+    loaders: processes that read and transform ahead, for each worker; 0 does it between the steps.
+    """
+
+    path: str
+    format: Literal["auto", "folder", "parquet", "webdataset"] = "auto"
+    validation: str | None = None
+    validation_samples: int = 32
+    shuffle_shards: int = 4
+    on_no_mask: Literal["fail", "whole_image"] = "fail"
+    max_bad_samples: int = 100
+    loaders: int = 0
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        _check(self.validation_samples >= 0, "validation_samples", "0 or more", self.validation_samples)
+        _check(self.shuffle_shards >= 1, "shuffle_shards", "at least 1", self.shuffle_shards)
+        _check(self.loaders >= 0, "loaders", "0 or more", self.loaders)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransformSettings:
+    """How a sample's own subject becomes its reference (METHOD section 4). p: probabilities.
+
+    min_side: of the subject's longer side, as a share of the frame. erase_area: least and most share of the frame.
+    """
+
+    min_side: float = 0.7
+    flip_p: float = 0.5
+    jitter_p: float = 0.1
+    jitter: float = 0.4
+    jitter_hue: float = 0.1
+    erase_p: float = 0.4
+    erase_area: tuple[float, float] = (0.02, 0.25)
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        _check(0 < self.min_side <= 1, "min_side", "above 0, at most 1", self.min_side)
+        for name in ("flip_p", "jitter_p", "erase_p"):
+            _check(0 <= getattr(self, name) <= 1, name, "from 0 to 1", getattr(self, name))
+        least, most = self.erase_area
+        _check(0 < least <= most < 1, "erase_area", "two rising shares between 0 and 1", self.erase_area)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceSettings:
+    """How references are encoded while training, and how they enter the U-Net (METHOD section 1, ablations in 7).
+
+    timestep, text: of the encoding pass; {caption} in the text is the sample's own. A job that uses the adapter sets
+    the same `reference.timestep` and `reference.text` (there {class_name} may stand for the caption).
+    parts, every: the middle block's and every n-th transformer of encoder and decoder; `places` names them outright.
+    features: each place reads its own feature map, or all read the middle block's.
+    integration: see `dreamcache.model.integration`; the paper's is spatial_concat.
+    noise: of the encoding pass, drawn anew for every sample, or fixed: the same for all, as a job encodes.
+    cache: a feature cache, local path or s3:// URI, in which the features of photos that never change are kept: those
+    that samples bring without a mask, if transform and noise are without chance. "" encodes at every step.
+    unet: references are read by the frozen base, or by a copy of it that is trained with the adapter and exported
+    beside it; unet_learning_rate: the copy's, 0 for the adapter's.
+    """
+
+    timestep: int = 1
+    text: str = ""
+    parts: tuple[Literal["encoder", "middle", "decoder"], ...] = ("middle", "decoder")
+    every: int = 2
+    places: tuple[str, ...] = ()
+    features: FeatureSource = "own"
+    integration: IntegrationName = "spatial_concat"
+    noise: Literal["drawn", "fixed"] = "drawn"
+    cache: str = ""
+    unet: Literal["frozen", "trained"] = "frozen"
+    unet_learning_rate: float = 0.0
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.timestep < 1000, "timestep", "from 0 to 999", self.timestep)
+        _check(self.every >= 1, "every", "at least 1", self.every)
+        _check(bool(self.parts or self.places), "parts", "of encoder, middle and decoder", self.parts)
+        _check(self.unet_learning_rate >= 0, "unet_learning_rate", "0 or more", self.unet_learning_rate)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossSettings:
+    """Which conditions a sample loses, and how its error is weighed.
+
+    drop_*: shares of the samples that lose the text alone, the reference alone, and both: guidance needs all three.
+    foreground: extra weight of the error on the subject's mask, 0 for none. min_snr_gamma: 0 for none, 5 is usual
+    (arXiv 2303.09556).
+    """
+
+    drop_text: float = 0.07
+    drop_image: float = 0.05
+    drop_both: float = 0.05
+    foreground: float = 0.0
+    min_snr_gamma: float = 0.0
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        for name in ("drop_text", "drop_image", "drop_both"):
+            _check(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        total = self.drop_text + self.drop_image + self.drop_both
+        _check(total <= 1, "drop_text + drop_image + drop_both", "at most 1", total)
+        _check(self.foreground >= 0, "foreground", "0 or more", self.foreground)
+        _check(self.min_snr_gamma >= 0, "min_snr_gamma", "0 or more", self.min_snr_gamma)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerSettings:
+    """AdamW with warm-up, a schedule, clipping and a moving average of the weights.
+
+    learning_rate: after `warmup_steps`; the published code's. ema: decay of the average that is exported, 0 for none.
+    clip_norm: of the whole gradient, 0 for none.
+    """
+
+    learning_rate: float = 1e-5
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_steps: int = 500
+    schedule: Literal["cosine", "constant"] = "cosine"
+    ema: float = 0.9999
+    clip_norm: float = 1.0
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        _check(self.warmup_steps >= 0, "warmup_steps", "0 or more", self.warmup_steps)
+        _check(0 <= self.ema < 1, "ema", "0, or a decay below 1", self.ema)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntervalSettings:
+    """Every how many steps something is written; 0 for never. levels: noise levels that are validated."""
+
+    log: int = 20
+    checkpoint: int = 500
+    validate: int = 1000
+    samples: int = 0
+    keep: int = 2
+    levels: tuple[int, ...] = (100, 300, 500, 700)
+    sample_count: int = 4
+    sample_steps: int = 25
+    text_scale: float = 7.5
+    image_scale: float = 0.4
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        _check(self.log >= 1, "log", "at least 1", self.log)
+        _check(self.keep >= 1, "keep", "at least 1", self.keep)
+        _check(all(0 <= level < 1000 for level in self.levels), "levels", "from 0 to 999", self.levels)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSettings:
+    """One training, whatever the number of workers.
+
+    global_batch: samples of one optimizer step over all workers. micro_batch: samples of one forward pass; gradients
+    of several are accumulated. size: side in pixels, 0 for the base model's own. precision: of the frozen base and
+    the passes; the adapter's own weights and their average stay in float32.
+    """
+
+    data: DataSettings
+    transform: TransformSettings = TransformSettings()
+    reference: ReferenceSettings = ReferenceSettings()
+    loss: LossSettings = LossSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    every: IntervalSettings = IntervalSettings()
+    steps: int = 200_000
+    global_batch: int = 48
+    micro_batch: int = 12
+    size: int = 0
+    seed: int = 0
+    precision: Precision = "bfloat16"
+    gradient_checkpointing: bool = False
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "global_batch", "micro_batch"):
+            _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        _check(self.size >= 0 and self.size % 8 == 0, "size", "0 or a multiple of 8 pixels", self.size)
+        if self.reference.cache:
+            self._check_cache()
+
+    def _check_cache(self) -> None:
+        """Only what is the same at every step can be kept."""
+        settings = {
+            "transform.flip_p": (self.transform.flip_p, 0),
+            "transform.jitter_p": (self.transform.jitter_p, 0),
+            "transform.erase_p": (self.transform.erase_p, 0),
+            "reference.noise": (self.reference.noise, "fixed"),
+            "reference.unet": (self.reference.unet, "frozen"),
+        }
+        broken = [f"{name}: {rule}, got {got!r}" for name, (got, rule) in settings.items() if got != rule]
+        if broken:
+            raise ValueError(
+                f"reference.cache needs references that are the same at every step: set {'; '.join(broken)}; or leave "
+                f"reference.cache out"
+            )
+
+    def course(self) -> dict[str, Any]:
+        """What decides the trained weights, as flat JSON values: two runs may share checkpoints if these agree."""
+        values = asdict(self)
+        for name in ("every", "micro_batch", "gradient_checkpointing"):
+            del values[name]
+        for name in ("path", "loaders", "max_bad_samples"):
+            del values["data"][name]  # the data may move
+        del values["reference"]["cache"]  # it changes where features come from, not what they are
+        values["data"]["validation"] = self.data.validation is not None
+        return dict(_flat(values))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            found.append((prefix + name, list(value) if isinstance(value, tuple) else value))
+    return found

@@ -1,0 +1,215 @@
+"""The records handed from step to step. Frozen values; ids are content hashes (see `keys`).
+
+    catalog row -> Subject -> Reference -> (feature cache) -> Request -> Done | Blocked | Failed
+
+Knows nothing of files, models or Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dreamcache.core import ids
+from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageFormat
+
+Status = Literal["done", "blocked", "failed"]
+
+ENCODE_VERSION = 1
+"""Raised when a release changes features for the same settings: segmenting, packshot, tap."""
+
+GENERATE_VERSION = 1
+"""Raised when a release changes pixels for the same settings: denoising, decoding."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest."""
+
+    subject_id: str
+    class_name: str
+    image: str
+    mask: str | None = None
+    prompts: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A subject's photo, by content. An unreadable photo has an id too, made of its URI, so that its items
+    can be recorded as failed; once the file can be read, the id is another one."""
+
+    reference_id: str
+    subject_id: str
+    uri: str
+    mask_uri: str | None = None
+
+    @staticmethod
+    def id_of(image: bytes, mask: bytes | None) -> str:
+        return ids.of_values(
+            "reference", image=ids.of_bytes(image), mask=ids.of_bytes(mask) if mask is not None else None
+        )
+
+    @staticmethod
+    def id_of_unreadable(uri: str, code: str) -> str:
+        return ids.of_values("unreadable-reference", uri=uri, code=code)
+
+
+def cache_key(reference_id: str, base_fingerprint: str, settings: EncodeSettings, class_name: str) -> str:
+    """Names the features of one reference: photo, base model and all encoding settings decide them.
+
+    The class name counts only where a segmenter or the encoding pass is prompted with it.
+    """
+    return features_template(base_fingerprint, settings, class_name).key(reference=reference_id)
+
+
+def features_template(base_fingerprint: str, settings: EncodeSettings, class_name: str) -> ids.Template:
+    """`cache_key` of many photos: all but `reference` is filled in."""
+    asks = settings.segmenter in ("grounded-sam", "lang-sam") or settings.text_for("") != settings.text
+    prompted = class_name if asks else None
+    return ids.Template(
+        "features",
+        open_values=("reference",),
+        version=ENCODE_VERSION,
+        base=base_fingerprint,
+        settings=settings.as_dict(),
+        class_name=prompted,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One image to make: a row of the plan."""
+
+    item_id: str
+    subject_id: str
+    class_name: str
+    reference_id: str
+    cache_key: str
+    image: str
+    mask: str | None
+    prompt: str
+    sample: int
+    seed: int
+
+
+def item_id(
+    *,
+    subject_id: str,
+    cache_key: str,
+    prompt: str,
+    sample: int,
+    seed: int,
+    adapter_fingerprint: str,
+    settings: GenerationSettings,
+    image_format: ImageFormat,
+    noise: str = "item",
+    quality: str | None = None,
+) -> str:
+    """Hash of all that decides the pixels of the stored image; `seed` is the job's.
+
+    noise: "item" or "scene". quality: `QualitySettings.identity` of a job with a gate.
+    """
+    template = item_template(
+        seed=seed,
+        adapter_fingerprint=adapter_fingerprint,
+        settings=settings,
+        image_format=image_format,
+        noise=noise,
+    )
+    ungated = template.key(cache_key=cache_key, prompt=prompt, sample=sample, subject=subject_id)
+    return gated_template(quality).key(item=ungated) if quality else ungated
+
+
+def item_template(
+    *,
+    seed: int,
+    adapter_fingerprint: str,
+    settings: GenerationSettings,
+    image_format: ImageFormat,
+    noise: str = "item",
+) -> ids.Template:
+    """`item_id` of many items of one job: `cache_key`, `prompt`, `sample` and `subject` are left open."""
+    # Named only where it is not the usual, whose ids are older than the choice.
+    chosen = {} if noise == "item" else {"noise": noise}
+    return ids.Template(
+        "item",
+        open_values=("cache_key", "prompt", "sample", "subject"),
+        version=GENERATE_VERSION,
+        seed=seed,
+        adapter=adapter_fingerprint,
+        settings=settings.as_dict(),
+        format=image_format.as_dict(),
+        **chosen,
+    )
+
+
+def scene_template(seed: int) -> ids.Template:
+    """What the noise of `noise: scene` hangs on: `prompt`, `sample` and `subject`, left open, and the job's seed."""
+    return ids.Template("scene", open_values=("prompt", "sample", "subject"), seed=seed)
+
+
+def gated_template(quality: str) -> ids.Template:
+    """The id of an item behind a gate, made of the id it has without: `item` is left open.
+
+    Its seed stays that of the id without, so that a gate begins with the image which a job without one makes.
+    """
+    return ids.Template("gated-item", open_values=("item",), quality=quality)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quality:
+    """What the quality gate saw. tries: images drawn until the item was decided.
+
+    seed, image_score, text_score: of the image kept, or of the best that was not good enough; None where the gate does
+    not ask for a score, or the segmenter found nothing.
+    """
+
+    tries: int
+    seed: int
+    image_score: float | None = None
+    text_score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done:
+    """The image is committed under `key`, relative to the job's output."""
+
+    item_id: str
+    key: str
+    width: int
+    height: int
+    num_bytes: int
+    pixel_sha256: str
+    attempts: int = 1
+    seconds: float = 0.0
+    device: str = ""
+    quality: Quality | None = None
+    status: Literal["done"] = "done"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blocked:
+    """An image was made and is withheld by a rule (quality gate, safety checker)."""
+
+    item_id: str
+    code: str
+    message: str
+    attempts: int = 1
+    quality: Quality | None = None
+    status: Literal["blocked"] = "blocked"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """No image. `code` is stable and can be filtered on; `message` says where, rule, got and remedy."""
+
+    item_id: str
+    code: str
+    message: str
+    attempts: int = 1
+    status: Literal["failed"] = "failed"
+
+
+Outcome = Done | Blocked | Failed

@@ -1,0 +1,60 @@
+"""Confidence intervals over subjects: what the mean would be with other subjects of the same kind.
+
+Images of one subject are no independent draws, so whole subjects are drawn again, with replacement, and the interval
+is between percentiles of the means. Seeded: the same scores have the same interval. Knows numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dreamcache.core.config import FORBID_UNKNOWN
+
+CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BootstrapSettings:
+    """resamples: number of draws; level: of the interval, e.g. 0.95."""
+
+    resamples: int = 10_000
+    level: float = 0.95
+    seed: int = 0
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    def __post_init__(self) -> None:
+        if self.resamples < 100:
+            raise ValueError(f"resamples must be at least 100, got {self.resamples}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must be between 0 and 1, got {self.level}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """The mean of subjects' means, and the interval around it; of one subject the interval has no width."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def interval(subject_means: Sequence[float], settings: BootstrapSettings) -> Interval:
+    """Mean and percentile interval of one number per subject. ValueError for no subjects."""
+    values = np.asarray(subject_means, dtype=np.float64)
+    if values.size == 0:
+        raise ValueError("subject_means must hold at least one subject")
+    rng = np.random.default_rng(settings.seed)
+    means = np.empty(settings.resamples)
+    step = max(1, CHUNK // values.size)  # bounds memory for many subjects
+    for start in range(0, settings.resamples, step):
+        count = min(step, settings.resamples - start)
+        means[start : start + count] = values[rng.integers(values.size, size=(count, values.size))].mean(
+            axis=1
+        )
+    tail = 50 * (1 - settings.level)
+    low, high = np.percentile(means, [tail, 100 - tail])
+    return Interval(mean=float(values.mean()), low=float(low), high=float(high))

@@ -1,0 +1,201 @@
+"""The verb generate: requests become pixels, many subjects to a batch, each item with its own noise.
+
+Errors are values: one bad item costs itself and never its batch mates. Knows the pipeline; knows nothing of
+Ray, files of images or ledgers.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dreamcache.core.config import GenerationSettings
+from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError
+from dreamcache.core.records import Blocked, Failed, Quality, Request
+from dreamcache.inference.pipeline import DreamCachePipeline
+from dreamcache.model.device_errors import is_device_lost, is_out_of_memory
+from dreamcache.model.features import SubjectFeatures
+
+logger = logging.getLogger(__name__)
+
+WARM_UP_STEPS = 2
+OUT_OF_MEMORY = "out_of_memory"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Drawn:
+    """An image not yet committed: rgb uint8 [H, W, 3]; seconds is its share of its batch's time. quality: of a gate."""
+
+    item_id: str
+    rgb: NDArray[np.uint8]
+    seconds: float
+    quality: Quality | None = None
+
+
+class Generator:
+    """Draws batches of requests with one pipeline and one group of settings.
+
+    batch_size: smaller batches are filled up by repeating an item, because a kernel's last bits depend on the
+    batch's shape; so an item gets the same pixels whatever its neighbours are, also while a batch is halved to
+    find the item at fault. micro_batch: the shape in use; less than batch_size once memory did not suffice.
+    """
+
+    def __init__(
+        self,
+        pipe: DreamCachePipeline,
+        settings: GenerationSettings,
+        features_of: Callable[[Request], SubjectFeatures],
+        *,
+        batch_size: int,
+    ) -> None:
+        self.pipe = pipe
+        self.settings = settings
+        self.features_of = features_of
+        self.batch_size = self.micro_batch = batch_size
+        self.note: str | None = None
+
+    def warm_up(self, subject: SubjectFeatures) -> None:
+        """Draws a full batch in few steps, so that kernels are built and memory is known before the first item."""
+        request = Request(
+            item_id="warm-up", subject_id="", class_name="", reference_id="", cache_key="", image="", mask=None,
+            prompt="", sample=0, seed=0,
+        )  # fmt: skip
+        steps = min(self.settings.num_inference_steps, WARM_UP_STEPS)
+        for outcome in self._draw_fitting([(request, subject)], steps):
+            if isinstance(outcome, Failed):
+                logger.warning("warming up: %s", outcome.message)
+
+    def take_note(self) -> str | None:
+        """What the user should hear of since the last call."""
+        note, self.note = self.note, None
+        return note
+
+    def generate(self, requests: Sequence[Request]) -> list[Drawn | Blocked | Failed]:
+        """One outcome per request, in order."""
+        outcomes: dict[str, Drawn | Blocked | Failed] = {}
+        ready: list[tuple[Request, SubjectFeatures]] = []
+        for request in requests:
+            try:
+                self.pipe.prompts.check(request.prompt)
+                ready.append((request, self.features_of(request)))
+            except NO_ITEMS_FAULT:
+                raise
+            except Exception as error:  # what is left is this subject's own
+                if is_device_lost(error):
+                    raise
+                outcomes[request.item_id] = _failed(request, error)
+        for start in range(0, len(ready), self.batch_size):
+            batch = ready[start : start + self.batch_size]
+            for outcome in self._draw_fitting(batch, self.settings.num_inference_steps):
+                outcomes[outcome.item_id] = outcome
+        return [outcomes[request.item_id] for request in requests]
+
+    def _draw_fitting(
+        self, batch: list[tuple[Request, SubjectFeatures]], steps: int
+    ) -> list[Drawn | Blocked | Failed]:
+        """In micro-batches that fit in memory. What was once too large is not tried again by this worker."""
+        before = self.micro_batch
+        while True:
+            size = self.micro_batch
+            parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+            outcomes = [outcome for part in parts for outcome in self._draw(part, steps)]
+            if not outcomes or not all(_lacks_memory(outcome) for outcome in outcomes):
+                break
+            if size == 1:
+                self.micro_batch = before  # the items', not the shape's fault
+                break
+            self.micro_batch = size // 2
+        if self.micro_batch < before:
+            self.note = (
+                f"a micro-batch of {before} does not fit in this worker's memory; goes on with {self.micro_batch} "
+                f"(slower; pixels within 1/255); to be rid of this, set workers.batch_size to {self.micro_batch}"
+            )
+            logger.warning(self.note)
+        return outcomes
+
+    def _draw(
+        self, batch: list[tuple[Request, SubjectFeatures]], steps: int
+    ) -> list[Drawn | Blocked | Failed]:
+        try:
+            return self._draw_once(batch, steps)
+        except Exception as error:  # whatever the model raises is an item's outcome, once it stands alone
+            if is_device_lost(error):
+                raise  # the device's fault, not the item's: nothing in this process can draw any more
+            if len(batch) == 1:
+                return [_failed(batch[0][0], error)]
+            logger.warning("a batch of %d failed (%s); halving it", len(batch), error)
+        # Outside the except block, whose traceback would keep the failed batch's tensors on the device.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        middle = len(batch) // 2
+        return self._draw(batch[:middle], steps) + self._draw(batch[middle:], steps)
+
+    def _draw_once(
+        self, batch: list[tuple[Request, SubjectFeatures]], steps: int
+    ) -> list[Drawn | Blocked | Failed]:
+        started = time.perf_counter()
+        filled = batch + [batch[0]] * (self.micro_batch - len(batch))
+        settings = self.settings
+        images = self.pipe(
+            prompt=[request.prompt for request, _ in filled],
+            subject=[features for _, features in filled],
+            negative_prompt=settings.negative_prompt,
+            guidance=settings.guidance,
+            text_scale=settings.text_scale,
+            image_scale=settings.image_scale,
+            strength=settings.strength,
+            num_inference_steps=steps,
+            scheduler=settings.scheduler,
+            height=settings.height or None,
+            width=settings.width or None,
+            generator=[torch.Generator("cpu").manual_seed(request.seed) for request, _ in filled],
+            output_type="np",
+        ).images[: len(batch)]
+        withheld = self._unsafe(images)
+        seconds = (time.perf_counter() - started) / len(batch)
+        return [
+            self._outcome(request, image, seconds, unsafe)
+            for (request, _), image, unsafe in zip(batch, images, withheld, strict=True)
+        ]
+
+    def _outcome(
+        self, request: Request, image: Any, seconds: float, unsafe: bool
+    ) -> Drawn | Blocked | Failed:
+        where = f"item {request.item_id[:12]} of subject '{request.subject_id}'"
+        if not np.isfinite(image).all():
+            message = (
+                f"{where}: the model returned NaN; use another dtype (bfloat16 or float32) or other scales"
+            )
+            return Failed(item_id=request.item_id, code="nan_image", message=message)
+        if unsafe:
+            message = f"{where}: withheld by the base model's safety checker"
+            return Blocked(item_id=request.item_id, code="safety_checker", message=message)
+        return Drawn(item_id=request.item_id, rgb=(image * 255).round().astype(np.uint8), seconds=seconds)
+
+    def _unsafe(self, images: NDArray[np.float32]) -> list[bool]:
+        base: Any = self.pipe.base
+        if getattr(base, "safety_checker", None) is None:
+            return [False] * len(images)
+        # A copy, because the checker blackens in place what it flags.
+        _, flags = base.run_safety_checker(images.copy(), base.device, base.unet.dtype)
+        return [bool(flag) for flag in flags]
+
+
+def _failed(request: Request, error: Exception) -> Failed:
+    """A user's error keeps its code and words; any other gets the item's name."""
+    if isinstance(error, DreamCacheError):
+        return Failed(item_id=request.item_id, code=error.code, message=str(error))
+    message = f"item {request.item_id[:12]}: {type(error).__name__}: {str(error)[:500]}"
+    code = OUT_OF_MEMORY if is_out_of_memory(error) else "generation_error"
+    return Failed(item_id=request.item_id, code=code, message=message)
+
+
+def _lacks_memory(outcome: Drawn | Blocked | Failed) -> bool:
+    return isinstance(outcome, Failed) and outcome.code == OUT_OF_MEMORY

@@ -1,0 +1,91 @@
+"""Features of a planned item: from the feature cache, or encoded from the photo and stored there.
+
+Where photos, encoder and cache meet. A damaged or missing cache object is encoded again, never used.
+Knows nothing of Ray; every error it raises is about one subject only.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal
+
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.errors import CacheError, ModelError
+from dreamcache.core.images import decode_image, decode_mask
+from dreamcache.core.records import Request
+from dreamcache.inference.encode import Encoder
+from dreamcache.model.features import SubjectFeatures
+from dreamcache.storage.feature_cache import FeatureCache
+from dreamcache.storage.photos import read_reference
+
+Source = Literal["cache", "encoded"]
+
+logger = logging.getLogger(__name__)
+
+
+class ReferenceFeatures:
+    """request -> SubjectFeatures. Keeps the last `capacity` subjects in memory: plans are sorted by subject.
+
+    on_features: told of features that were not in memory, where they came from and in how many seconds.
+    """
+
+    def __init__(
+        self, encoder: Encoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64
+    ) -> None:
+        self.encoder = encoder
+        self.cache = cache
+        self.limits = limits
+        self.capacity = capacity
+        self.on_features: Callable[[Source, float], None] = lambda source, seconds: None
+        self._kept: OrderedDict[str, SubjectFeatures] = OrderedDict()
+
+    def get(self, request: Request) -> SubjectFeatures:
+        """Raises ImageError or StorageError when the photo cannot be used, ModelError where versions differ."""
+        found = self._kept.get(request.cache_key) or self._fetch(request)
+        self._kept[request.cache_key] = found
+        self._kept.move_to_end(request.cache_key)
+        if len(self._kept) > self.capacity:
+            self._kept.popitem(last=False)
+        return found
+
+    def has(self, request: Request) -> bool:
+        """Whether the features are in memory already."""
+        return request.cache_key in self._kept
+
+    def _fetch(self, request: Request) -> SubjectFeatures:
+        started = time.perf_counter()
+        stored = self._stored(request.cache_key)
+        found = stored or self._encode(request)
+        self.on_features("encoded" if stored is None else "cache", time.perf_counter() - started)
+        return found
+
+    def _stored(self, cache_key: str) -> SubjectFeatures | None:
+        try:
+            stored = self.cache.get(cache_key)
+        except CacheError as error:
+            logger.warning("%s; encoding the reference again", error)
+            return None
+        return SubjectFeatures.from_stored(stored) if stored is not None else None
+
+    def _encode(self, request: Request) -> SubjectFeatures:
+        where = f"subject '{request.subject_id}': image '{request.image}'"
+        photo, mask_data = read_reference(request, self.limits)
+        image = decode_image(photo, where=where, limits=self.limits)
+        mask = None
+        if mask_data is not None:
+            where_mask = f"subject '{request.subject_id}': mask '{request.mask}'"
+            mask = decode_mask(mask_data, where=where_mask, limits=self.limits, size=image.size)
+        features = self.encoder.encode(
+            image, mask, class_name=request.class_name, reference_id=request.reference_id, where=where
+        ).features
+        if features.cache_key != request.cache_key:
+            raise ModelError(
+                f"{where}: was planned as features {request.cache_key[:12]}, but this worker makes "
+                f"{features.cache_key[:12]}: base model or settings differ from the planner's; "
+                "use one version everywhere"
+            )
+        self.cache.put(features.to_stored())
+        return features

@@ -1,7 +1,0 @@
-"""The recipe: how the embedded model is made again from nothing, in stages that each resume.
-
-    data -> vae -> refine -> clip -> latents -> unet (with adapters) -> export -> adapter (dreamcache train) -> measure
-                                                                       grid, evaluate: look at it at any time
-
-Knows the world, the product's model code and training. Must not be imported by the product at run time.
-"""

@@ -1,0 +1,17 @@
+"""Segmenters: which pixels of a photo are the subject.
+
+    photo, class name, catalog mask? --SegmenterSet.segment--> Segment(mask | reason)
+
+    none          the whole frame           alpha         the photo's own transparency
+    file          the catalog's mask        grabcut       OpenCV, no weights, for packshots
+    grounded-sam  Grounding DINO + SAM      lang-sam      optional package
+    auto          file if given, else alpha if transparent, else grabcut
+
+One file per backend. Importing this package imports neither torch nor OpenCV nor transformers; making a
+backend does, and weights are read at its first photo.
+"""
+
+from dreamcache.segment.factory import NAMES, SegmenterSet, make_segmenter
+from dreamcache.segment.interface import REASONS, Segment, Segmenter
+
+__all__ = ["NAMES", "REASONS", "Segment", "Segmenter", "SegmenterSet", "make_segmenter"]

@@ -1,0 +1,73 @@
+"""Fetching a catalog's photos and masks as bytes. Knows storage; knows nothing of what is in them (see `images`)."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.errors import ImageError, StorageError
+from dreamcache.core.records import Reference, Request
+from dreamcache.storage.local import local_path
+from dreamcache.storage.open_store import store_for
+
+SCHEMES = ("s3://", "file://")
+PHOTOS_OWN = ("access_denied", "no_such_bucket", "bad_uri")
+"""Storage errors that may be about this photo alone; others would meet every one."""
+
+
+def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
+    """The bytes at a path or s3:// URI.
+
+    Raises ImageError when it is this photo that cannot be had, StorageError when storage fails altogether. Web
+    addresses are refused: a catalog could make workers ask anything of the network they stand in.
+    """
+    if "://" in uri and not uri.startswith(SCHEMES):
+        raise ImageError(
+            f"{where}: must be a path or an s3:// URI; copy the file there", code="bad_image_uri"
+        )
+    try:
+        if not uri.startswith("s3://"):
+            _check_local(uri, where, limits)
+        return store_for(uri).read(uri)
+    except StorageError as error:
+        if error.code in PHOTOS_OWN:
+            raise ImageError(f"{where}: {error}", code=error.code) from error
+        raise
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        message = f"{where}: must be an existing file, got none; check the path"
+        raise ImageError(message, code="missing_image") from error
+
+
+def read_reference(request: Request, limits: ImageLimits) -> tuple[bytes, bytes | None]:
+    """The photo of a planned item, and its mask if it has one.
+
+    Raises as `read_photo`, and ImageError `changed_photo` when they are not those that were planned: what is made of
+    them would stand under the other photo's name.
+    """
+    where = f"subject '{request.subject_id}'"
+    image = read_photo(request.image, f"{where}: image '{request.image}'", limits)
+    mask = read_photo(request.mask, f"{where}: mask '{request.mask}'", limits) if request.mask else None
+    if Reference.id_of(image, mask) != request.reference_id:
+        message = (
+            f"{where}: image '{request.image}': must be the photo planned, got another; run the job again"
+        )
+        raise ImageError(message, code="changed_photo")
+    return image, mask
+
+
+def _check_local(uri: str, where: str, limits: ImageLimits) -> None:
+    """A device or a pipe has no end, and a huge file would be read whole before its header is looked at."""
+    try:
+        found = os.stat(local_path(uri))
+    except (OSError, ValueError):
+        return  # the store says what is wrong with it
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(uri)
+    if not stat.S_ISREG(found.st_mode):
+        raise ImageError(f"{where}: must be a regular file, got a device or pipe", code="not_an_image")
+    if found.st_size > limits.max_bytes:
+        raise ImageError(
+            f"{where}: at most {limits.max_bytes} bytes (limits.max_bytes), got {found.st_size}; scale it down",
+            code="too_large",
+        )

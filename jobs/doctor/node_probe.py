@@ -1,0 +1,141 @@
+"""A process of its own that joins a cluster and asks every node what it has: JSON in on stdin, JSON out on stdout.
+
+Of its own, because a Ray that cannot be reached keeps its process busy for as long as it likes, and this one can be
+killed. Without an address it tells of this machine alone, and starts no Ray.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+NODE_LIMIT_S = 120.0
+
+
+def main() -> None:
+    """Reads the request, prints the report as the last line of stdout."""
+    request = json.load(sys.stdin)
+    address = request["address"]
+    if address is None:
+        report: dict[str, Any] = {"nodes": [look(request)]}
+    elif address.startswith(("http://", "https://")):
+        report = _ask_jobs_api(address)
+    else:
+        report = _ask_nodes(request)
+    print(json.dumps(report))
+
+
+def _ask_jobs_api(address: str) -> dict[str, Any]:
+    from ray.job_submission import JobSubmissionClient
+
+    client = JobSubmissionClient(address)
+    return {"nodes": [], "jobs": len(client.list_jobs()), "token": _has_token()}
+
+
+def _ask_nodes(request: dict[str, Any]) -> dict[str, Any]:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from dreamcache.core.errors import StorageError
+    from dreamcache.storage.open_store import join, store_for
+    from dreamcache.storage.probe import probing
+    from jobs.cluster.ray_cluster import join_cluster
+
+    join_cluster(request["address"], cpus=0, gpus=0)
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    with ExitStack() as stack:
+        try:
+            store = store_for(request["output"])
+            request["mark"] = join(stack.enter_context(probing(store, request["output"])), "mark")
+            store.write(request["mark"], b"mark")
+        except StorageError:
+            request["mark"] = None  # the checks of storage tell of it
+        task = ray.remote(num_cpus=0, max_retries=0)(look)
+        refs = [
+            task.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote({**request, "has_gpu": bool(node["Resources"].get("GPU"))})
+            for node in nodes
+        ]
+        ray.wait(refs, num_returns=len(refs), timeout=NODE_LIMIT_S)
+        told = [_told(ref, node) for ref, node in zip(refs, nodes, strict=True)]
+    return {"nodes": told, "resources": ray.cluster_resources(), "token": _has_token()}
+
+
+def _told(ref: Any, node: dict[str, Any]) -> dict[str, Any]:
+    import ray
+
+    try:
+        return dict(ray.get(ref, timeout=1))
+    except Exception as error:  # noqa: BLE001 - a node that cannot answer is a finding
+        text = " ".join(str(error).split())[:300]
+        return {"host": node["NodeManagerHostname"], "error": f"{type(error).__name__}: {text}"}
+
+
+def _has_token() -> bool:
+    import ray._private.authentication.authentication_token_setup as setup
+
+    return bool(setup.get_authentication_mode() == setup.AuthenticationMode.TOKEN)
+
+
+def look(request: dict[str, Any]) -> dict[str, Any]:
+    """What this machine has. Runs on nodes that may not have this package, so it imports all it needs itself."""
+    import platform
+    import socket
+    from importlib.metadata import PackageNotFoundError, version
+    from pathlib import Path
+
+    found: dict[str, Any] = {"host": socket.gethostname(), "gpus": [], "versions": {}}
+    found["versions"]["python"] = platform.python_version()
+    for name in ("ray", "torch", "diffusers"):
+        try:
+            found["versions"][name] = version(name)
+        except PackageNotFoundError:
+            found["versions"][name] = None
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found["free_bytes"] = next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
+    except (OSError, StopIteration, ValueError):
+        found["free_bytes"] = None
+    if request.get("has_gpu"):
+        try:
+            import torch
+
+            for index in range(torch.cuda.device_count()):
+                free, total = torch.cuda.mem_get_info(index)
+                found["gpus"].append(
+                    {"name": torch.cuda.get_device_name(index), "free": free, "total": total}
+                )
+        except Exception as error:  # noqa: BLE001 - a driver that does not fit is a finding
+            found["gpu_error"] = " ".join(str(error).split())[:300]
+    try:
+        import dreamcache
+    except ImportError:
+        found["versions"]["dreamcache"] = None
+        return found
+    found["versions"]["dreamcache"] = dreamcache.__version__
+    from dreamcache.core.errors import DreamCacheError
+    from dreamcache.inference.families import describe_method
+    from dreamcache.storage.models.artifacts import describe_base
+    from dreamcache.storage.open_store import store_for
+
+    try:
+        base = describe_base(request["base"], request["revision"])
+        adapter = describe_method(request["method"], request["adapter"], base)
+        found["model"] = [base.fingerprint, adapter.fingerprint]
+    except DreamCacheError as error:
+        found["model_error"] = str(error)
+    if request.get("mark"):
+        try:
+            found["mark"] = store_for(request["mark"]).read(request["mark"]) == b"mark"
+        except (DreamCacheError, OSError) as error:
+            found["mark"], found["mark_error"] = False, str(error)
+    return found
+
+
+if __name__ == "__main__":
+    main()

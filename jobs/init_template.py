@@ -1,0 +1,64 @@
+"""A job to start from: job.yaml, and a catalog with drawn sample products. Knows the embedded model's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dreamcache.core.errors import SpecError
+
+SAMPLE_SIZE = 256
+
+JOB_YAML = """\
+# A dreamcache job. 'dreamcache plan job.yaml' shows what it would do, 'dreamcache run job.yaml' does it.
+name: {name}
+catalog: catalog.csv          # CSV, JSONL, Parquet, a folder of images, or an s3:// URI of one
+output: output                # a folder or s3://bucket/prefix
+
+# {{class_name}}, {{subject_id}} and every further column of the catalog can be used.
+prompts:
+  - a photo of a {{class_name}} on the beach
+  - a photo of a {{class_name}} in the snow
+  - a photo of a {{class_name}} on a wooden table
+  - a photo of a {{class_name}} in the jungle
+  - a photo of a {{class_name}} on green grass
+  - a photo of a {{class_name}} against a brick wall
+samples: 1                    # images of each product and prompt
+seed: 0
+
+model:
+  base: mini                  # or a diffusers folder, or a hub id with 'revision'
+generation:
+  guidance: combined          # or joint
+  text_scale: 3.0
+  image_scale: 3.5
+  num_inference_steps: 20
+  scheduler: ddim
+images:
+  format: png
+workers:
+  generators: {{count: 1, cpus: 2}}
+  batch_size: 8
+"""
+
+CATALOG_CSV = "subject_id,class_name,image\n"
+
+
+def write_starter(folder: Path, *, num_subjects: int, name: str) -> Path:
+    """Writes job.yaml and catalog.csv, leaving files that are there; returns the job file's path.
+
+    Raises SpecError when the folder cannot be written.
+    """
+    job = folder / "job.yaml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if num_subjects and not (folder / "catalog.csv").exists():
+            from dreamcache.mini.catalog import write_sample_catalog
+
+            write_sample_catalog(folder, num_subjects, size=SAMPLE_SIZE)
+        elif not (folder / "catalog.csv").exists():
+            (folder / "catalog.csv").write_text(CATALOG_CSV, "utf-8")
+        if not job.exists():
+            job.write_text(JOB_YAML.format(name=name), "utf-8")
+    except OSError as error:
+        raise SpecError(f"folder '{folder}': must be writable: {error}") from error
+    return job

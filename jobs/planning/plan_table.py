@@ -1,0 +1,161 @@
+"""Builds plan rows as columns: what a subject's rows share is kept once, and one hash is made for each item.
+
+    subjects -> lists by subject, by prompt, by item -> one Arrow table by repetition
+
+Knows the plan's columns and how an item's id is made; knows nothing of catalogs, photos or models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dreamcache.core import ids
+from dreamcache.core.records import Subject
+from jobs.planning.catalog import BadRow
+from workers.tables import ERROR, REQUEST
+
+PLAN_SCHEMA = pa.schema([*REQUEST, *ERROR, ("attributes", pa.string())])
+OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "attributes")
+OF_PROMPT = ("prompt", "code", "message")
+HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
+ITEM_BYTES = 32
+
+Prompt = tuple[str, str | None, str | None]
+"""(text, code, message): what is to be drawn, and why it cannot be."""
+
+
+class PlanRows:
+    """Rows of a plan, added subject by subject and taken as one table."""
+
+    def __init__(
+        self,
+        template: ids.Template,
+        samples: int,
+        *,
+        scene: ids.Template | None = None,
+        gated: ids.Template | None = None,
+    ) -> None:
+        """template: `records.item_template` of the job; scene, gated: `records.scene_template` and `gated_template`,
+        where the job asks for them."""
+        self._between = template.between
+        self._scene, self._gated = scene, gated
+        self._samples = samples
+        self._clear()
+
+    def _clear(self) -> None:
+        self._subjects: dict[str, list[str | None]] = {name: [] for name in OF_SUBJECT}
+        self._prompts: dict[str, list[str | None]] = {name: [] for name in OF_PROMPT}
+        self._prompts_of_subject: list[int] = []
+        self._rows_of_prompt: list[int] = []
+        self._digests: list[bytes] = []
+        self._seeding: list[bytes] = []  # the digests whose first bits are the seeds
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def add(self, subject: Subject, reference_id: str, cache_key: str, prompts: list[Prompt]) -> None:
+        """All samples of each prompt. The prompts' texts must differ, since they make the ids."""
+        self._add_subject(
+            subject_id=subject.subject_id,
+            class_name=subject.class_name,
+            reference_id=reference_id,
+            cache_key=cache_key,
+            image=subject.image,
+            mask=subject.mask,
+            attributes=json.dumps(dict(subject.attributes), ensure_ascii=False),
+        )
+        self._prompts_of_subject.append(len(prompts))
+        start, before_prompt, before_sample, before_subject, end = self._between
+        start += ids.canonical_json(cache_key) + before_prompt
+        end = before_subject + ids.canonical_json(subject.subject_id) + end
+        for text, code, message in prompts:
+            self._add_prompt(text, code, message, rows=self._samples)
+            head = start + ids.canonical_json(text) + before_sample
+            for sample in range(self._samples):
+                own = seeding = sha256(f"{head}{sample}{end}".encode()).digest()
+                if self._scene is not None:
+                    seeding = _digest(self._scene.key(prompt=text, sample=sample, subject=subject.subject_id))
+                if self._gated is not None:
+                    own = _digest(self._gated.key(item=own.hex()))
+                self._digests.append(own)
+                self._seeding.append(seeding)
+
+    def add_bad(self, bad: BadRow) -> None:
+        """One row that says what is wrong with a row of the catalog."""
+        ident = ids.of_values(
+            "bad-row", row=bad.row, subject=bad.subject_id, code=bad.code, message=bad.message
+        )
+        empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
+        self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}"})
+        self._prompts_of_subject.append(1)
+        self._add_prompt("", bad.code, bad.message, rows=1)
+        self._digests.append(_digest(ident))
+        self._seeding.append(bytes(ITEM_BYTES))
+
+    def _add_subject(self, **values: str | None) -> None:
+        for name, value in values.items():
+            self._subjects[name].append(value)
+
+    def _add_prompt(self, text: str, code: str | None, message: str | None, *, rows: int) -> None:
+        for name, value in zip(OF_PROMPT, (text, code, message), strict=True):
+            self._prompts[name].append(value)
+        self._rows_of_prompt.append(rows)
+
+    def take(self) -> tuple[pa.Table, int]:
+        """(the rows added since the last call, in PLAN_SCHEMA, and the sum of their ids as numbers)."""
+        digests = _joined(self._digests)
+        rows = np.array(self._rows_of_prompt, dtype=np.int64)
+        prompt_of_row = np.repeat(np.arange(len(rows)), rows)
+        subject_of_row = np.repeat(np.arange(len(self._prompts_of_subject)), self._prompts_of_subject)[
+            prompt_of_row
+        ]
+        columns = {
+            name: pa.array(values, pa.string()).take(pa.array(subject_of_row))
+            for name, values in self._subjects.items()
+        }
+        columns |= {
+            name: pa.array(values, pa.string()).take(pa.array(prompt_of_row))
+            for name, values in self._prompts.items()
+        }
+        first_row = np.cumsum(rows) - rows
+        columns["sample"] = pa.array(
+            (np.arange(len(prompt_of_row)) - first_row[prompt_of_row]).astype(np.int32)
+        )
+        columns["item_id"] = _hex(digests)
+        columns["seed"] = pa.array(_seeds(_joined(self._seeding)))
+        self._clear()
+        return pa.table([columns[name] for name in PLAN_SCHEMA.names], schema=PLAN_SCHEMA), _sum(digests)
+
+
+def _digest(ident: str) -> bytes:
+    return bytes.fromhex(ident)
+
+
+def _joined(digests: Iterable[bytes]) -> NDArray[np.uint8]:
+    """[n, 32]"""
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, ITEM_BYTES)
+
+
+def _hex(digests: NDArray[np.uint8]) -> pa.Array:
+    """Hex of digests [n, 32], as `hexdigest` writes it."""
+    offsets = np.arange(len(digests) + 1, dtype=np.int32) * (2 * ITEM_BYTES)
+    text = HEX[digests].tobytes()
+    return pa.StringArray.from_buffers(len(digests), pa.py_buffer(offsets.tobytes()), pa.py_buffer(text))
+
+
+def _seeds(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """`ids.seed_of` of each item."""
+    first = np.ascontiguousarray(digests[:, :8]).view(">u8").reshape(-1)
+    return (first & np.uint64((1 << ids.SEED_BITS) - 1)).astype(np.int64)
+
+
+def _sum(digests: NDArray[np.uint8]) -> int:
+    """The digests added up as numbers of 256 bits, by columns of 32 bits that cannot overflow 64."""
+    words = np.ascontiguousarray(digests).view(">u4").sum(axis=0, dtype=np.uint64)
+    return sum(int(word) << (32 * place) for place, word in enumerate(reversed(words)))

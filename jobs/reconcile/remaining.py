@@ -1,0 +1,138 @@
+"""What is left to do of a plan, and handing it out a window after the other.
+
+    plan x ledger --find_work--> attempts made of each row to run --windows--> tables of PLANNED, in plan order
+
+Held for the whole run: four bytes an item. Knows plan, ledger and join; knows nothing of Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dreamcache.core.errors import StorageError
+from dreamcache.core.records import Outcome
+from dreamcache.storage.ledger import Ledger, from_row
+from jobs.planning.planner import Plan
+from jobs.reconcile.join import Join, Window
+from workers.tables import PLANNED
+
+WINDOW_ROWS = 50_000
+RECORDED = -1
+
+Retry = Callable[[Outcome], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """attempts: of each plan row, those made so far, or RECORDED when there is nothing to do. unable: the number of
+    rows to do that cannot run."""
+
+    plan: Plan
+    attempts: NDArray[np.int32]
+    num_unable: int
+
+    @property
+    def num_pending(self) -> int:
+        return int((self.attempts != RECORDED).sum())
+
+    def unable(self) -> Iterator[pa.Table]:
+        """Pending rows that cannot run, in PLANNED, with their codes."""
+        if self.num_unable:
+            for table in self._pending():
+                yield table.filter(pc.is_valid(table["code"]))
+
+    def windows(self, rows: int = WINDOW_ROWS) -> Iterator[pa.Table]:
+        """Pending rows that can run, in PLANNED and in plan order, at most `rows` at a time."""
+        if self.num_pending == self.num_unable:
+            return
+        left = PLANNED.empty_table()
+        for table in self._pending():
+            left = pa.concat_tables([left, table.filter(pc.is_null(table["code"]))])
+            while left.num_rows >= rows:
+                yield left.slice(0, rows).combine_chunks()
+                left = left.slice(rows)
+        if left.num_rows:
+            yield left.combine_chunks()
+
+    def _pending(self) -> Iterator[pa.Table]:
+        start = 0
+        columns = [name for name in PLANNED.names if name != "attempts"]
+        for table in self.plan.files.tables(columns):
+            attempts = self.attempts[start : start + table.num_rows]
+            start += table.num_rows
+            table = table.append_column("attempts", pa.array(attempts)).select(PLANNED.names)
+            yield table.filter(pa.array(attempts != RECORDED))
+
+
+def find_work(made_plan: Plan, ledger: Ledger, retry: Retry | None = None) -> Work:
+    """Rows without a record, and those whose failed or blocked record `retry` wants tried again.
+
+    Raises StorageError `prune_unfinished` when images of planned items are perhaps being deleted.
+    """
+    attempts = np.full(made_plan.num_items, RECORDED, dtype=np.int32)
+    num_unable = start = 0
+    void = ledger.pruned.limits()
+    with Join(made_plan.files, ledger.scan()) as join:
+        _check_prunes(ledger, join)
+        for window in join.windows(["item_id", "code"]):
+            mine = attempts[start : start + window.planned.num_rows]
+            start += window.planned.num_rows
+            _mark(window, mine, retry, void)
+            can_not_run = pc.is_valid(window.planned["code"]).to_numpy()
+            num_unable += int(((mine != RECORDED) & can_not_run).sum())
+    return Work(plan=made_plan, attempts=attempts, num_unable=num_unable)
+
+
+def _mark(window: Window, attempts: NDArray[np.int32], retry: Retry | None, void: Mapping[str, int]) -> None:
+    """Fills in the attempts of a window's rows that are to be done."""
+    status = window.records["status"]
+    new = pc.is_null(status).to_numpy()
+    attempts[new] = 0
+    if void:
+        for place in np.flatnonzero(new):
+            attempts[place] = void.get(window.planned["item_id"][int(place)].as_py(), 0)
+    if retry is not None:
+        without = np.flatnonzero(pc.fill_null(pc.not_equal(status, "done"), False).to_numpy())
+        for place, row in zip(without, window.records.take(pa.array(without)).to_pylist(), strict=True):
+            if retry(from_row(row)):
+                attempts[place] = row["attempts"]
+
+
+def _check_prunes(ledger: Ledger, join: Join) -> None:
+    for uri in ledger.pruned.unfinished():
+        if join.index.has(ledger.pruned.read(uri)["item_id"]).any():
+            raise StorageError(
+                f"{uri}: deleting these images must have ended before they are made again, got one under way or broken "
+                "off; wait for it, or finish it with 'dreamcache run --prune'",
+                code="prune_unfinished",
+            )
+
+
+class Recorded:
+    """What the ledger has got since a window was begun: cheap to ask again, as known parts are not read twice."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._known = {info.uri for info in ledger.parts()}
+
+    def unrecorded(self, rows: pa.Table) -> pa.Table:
+        """The rows of PLANNED that have no record of an attempt after those they count."""
+        seen = set(self._known)
+        found: set[str] = set()
+        attempts = dict(zip(rows["item_id"].to_pylist(), rows["attempts"].to_pylist(), strict=True))
+        for table in self._ledger.scan(seen):
+            mine = table.filter(pc.is_in(table["item_id"], value_set=rows["item_id"].combine_chunks()))
+            for item_id, status, made in zip(
+                *(mine[n].to_pylist() for n in ("item_id", "status", "attempts")), strict=True
+            ):
+                if status == "done" or made > attempts[item_id]:
+                    found.add(item_id)
+        return rows.filter(
+            pc.invert(pc.is_in(rows["item_id"], value_set=pa.array(sorted(found), pa.string())))
+        )

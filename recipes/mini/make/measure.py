@@ -1,0 +1,16 @@
+"""Stage measure: the benchmark of the weights in the package, and the curve over training."""
+
+from recipes.mini.make import checkpoints
+from recipes.mini.make.settings import Settings
+from recipes.mini.measure import benchmark, curve
+
+
+def run(settings: Settings) -> None:
+    """Writes measure/benchmark.json, .md and .jpg, and measure/curve.svg. Needs the extra `measure`."""
+    checkpoints.prepare(settings)
+    folder = settings.folder("measure")
+    benchmark.run(folder, benchmark.Sizes())
+    print((folder / "benchmark.md").read_text("utf-8"), flush=True)
+    points = settings.folder("unet") / "curve.jsonl"
+    if points.exists():
+        curve.run(points, folder / "curve.svg", settings.unet_batch)

@@ -1,0 +1,39 @@
+"""Training data of the product world: what `dreamcache train` reads is what was drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dreamcache.core.config.train import DataSettings
+from dreamcache.training.dataset import Samples
+from recipes.mini.dataset import draw_reference, write_training_data
+
+
+def test_the_trainer_reads_scene_mask_caption_and_the_designs_own_packshot(tmp_path: Path):
+    place = write_training_data(tmp_path / "data", 3, first_seed=24)
+    samples = Samples(DataSettings(path=str(place)), str(place))
+    assert len(samples) == 6
+    for number in range(6):
+        sample = samples.read(number)
+        assert sample.mask is not None
+        assert sample.mask.shape == (64, 64) and 0.04 < sample.mask.mean() < 0.7
+        assert np.array_equal(np.asarray(sample.reference), draw_reference(24 + number // 2))
+        assert sample.framed
+        assert sample.caption
+    first, second = samples.read(0), samples.read(1)
+    assert not np.array_equal(np.asarray(first.image), np.asarray(second.image))
+
+
+def test_shards_that_are_there_stay_and_the_same_arguments_give_the_same_bytes(tmp_path: Path):
+    first, second = (write_training_data(tmp_path / name, 2, scenes=1) for name in ("a", "b"))
+    (shard,) = first.iterdir()
+    assert shard.read_bytes() == (second / shard.name).read_bytes()
+    written = shard.stat().st_mtime_ns
+    write_training_data(first, 2, scenes=1)
+    assert shard.stat().st_mtime_ns == written
+
+
+def test_no_designs_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="at least 1"):
+        write_training_data(tmp_path, 0)

@@ -1,0 +1,240 @@
+"""The embedded model's measurements: questions, intervals, objects, pictures that resume, sheets, curve, reports."""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from dreamcache.core.errors import CatalogError
+from dreamcache.mini.world import CLASSES, HELD_OUT_FROM, design_from_seed
+from jobs.init_template import JOB_YAML
+from jobs.train.spec import parse_train_spec
+from recipes.mini.make import adapter as adapter_stage
+from recipes.mini.make.settings import Settings
+from recipes.mini.measure import ablation, curve, sheets
+from recipes.mini.measure.drawing import Artist, OutOfTimeError
+from recipes.mini.measure.features import ClipFeatures
+from recipes.mini.measure.objects import cut_out, find_objects, overlap
+from recipes.mini.measure.questions import SIDE, Scales, all_classes, one_class, photo, real
+from recipes.mini.measure.report import markdown
+from recipes.mini.measure.scenes import scene_hits
+from recipes.mini.measure.statistics import interval, ranks
+
+
+def test_only_held_out_designs_are_asked_for():
+    for group in (all_classes(100, 4), one_class(50, 4)):
+        assert len(set(group.seeds)) == len(group.seeds)
+        assert all(seed >= HELD_OUT_FROM for seed in group.seeds)
+        assert len(group.questions) == 4 * len(group.seeds)
+        for place, question in zip(group.owners, group.questions, strict=True):
+            assert question.seed == group.seeds[place]
+
+
+def test_a_designs_scenes_differ_and_its_prompts_name_class_and_scene_only():
+    for seed, asked in zip(
+        range(HELD_OUT_FROM, HELD_OUT_FROM + 12), _by_four(all_classes(12, 4)), strict=True
+    ):
+        assert len({question.scene for question in asked}) == 4
+        assert all(q.prompt.startswith(f"a photo of a {design_from_seed(seed).class_name} ") for q in asked)
+
+
+def test_a_shuffled_reference_is_another_design_of_the_class():
+    group = all_classes(100, 4)
+    classes = [design_from_seed(seed).class_name for seed in group.seeds]
+    assert sorted(group.others) == list(range(100))
+    assert all(i != other and classes[i] == classes[other] for i, other in enumerate(group.others))
+    assert set(all_classes(3, 1).others) == {0, 1, 2}
+
+
+def test_one_class_holds_one_class():
+    assert {design_from_seed(seed).class_name for seed in one_class(5, 1, class_name="lamp").seeds} == {
+        "lamp"
+    }
+
+
+def test_the_scales_are_those_of_the_starters_job_file():
+    for name, value in Scales().as_dict().items():
+        assert f"  {name}: {value}" in JOB_YAML
+
+
+def test_a_tie_counts_against_the_model():
+    scores = np.array([[0.9, 0.1, 0.2], [0.5, 0.5, 0.1], [0.1, 0.2, 0.3]])
+    assert ranks(scores, np.array([0, 0, 0])).tolist() == [1, 2, 3]
+
+
+def test_an_interval_holds_its_mean_and_shrinks_with_more_subjects():
+    rng = np.random.default_rng(0)
+    few, many = (interval(rng.random((count, 4)) < 0.4) for count in (20, 500))
+    assert few.low < few.mean < few.high
+    assert many.high - many.low < (few.high - few.low) / 2
+    assert interval(np.ones((7, 4))).as_list() == [1.0, 1.0, 1.0]
+
+
+def test_the_object_of_a_true_render_is_found_and_cut_out():
+    pairs = [real(question) for question in all_classes(24, 1).questions]
+    found = find_objects([picture for picture, _ in pairs])
+    assert np.mean([overlap(m, true) for m, (_, true) in zip(found, pairs, strict=True)]) > 0.75
+    view = cut_out(pairs[0][0], pairs[0][1])
+    assert view.size == (SIDE, SIDE)
+    assert view.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_the_embedded_clip_tells_scenes_of_true_renders():
+    asked = all_classes(24, 1).questions
+    assert scene_hits(ClipFeatures(), asked, [real(question)[0] for question in asked]).mean() > 0.9
+
+
+def test_features_of_a_design_are_nearer_to_itself_than_to_others():
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra 'measure'")
+    from recipes.mini.measure.features import ImageNetFeatures
+
+    group = all_classes(6, 1)
+    imagenet = ImageNetFeatures()
+    gallery = imagenet([cut_out(*photo(seed, SIDE)) for seed in group.seeds])
+    seen = imagenet([cut_out(*real(question)) for question in group.questions])
+    assert gallery.norm(dim=1).numpy() == pytest.approx(1.0, abs=1e-5)
+    assert ranks((seen @ gallery.T).numpy(), group.owners).tolist() == [1] * 6
+
+
+def test_pictures_are_drawn_once_and_a_stopped_run_goes_on(tmp_path: Path):
+    asked, quick = all_classes(2, 1).questions, Scales(num_inference_steps=2)
+    with pytest.raises(OutOfTimeError, match="2 of 2 pictures are left"):
+        Artist(tmp_path, scales=quick, until=time.monotonic()).with_reference(asked)
+    artist = Artist(tmp_path, scales=quick)
+    drawn = artist.with_reference(asked)
+    times = {place: place.stat().st_mtime_ns for place in artist.folder.rglob("*.png")}
+    again = Artist(tmp_path, scales=quick, until=time.monotonic()).with_reference(asked)
+    assert [picture.tobytes() for picture in drawn] == [picture.tobytes() for picture in again]
+    assert times == {place: place.stat().st_mtime_ns for place in artist.folder.rglob("*.png")}
+    assert [p.tobytes() for p in artist.text_only(asked)] != [p.tobytes() for p in drawn]
+    assert Artist(tmp_path).folder != artist.folder
+    # The same design and number in another scene is another picture, in the same folder.
+    other = [replace(asked[0], scene="snow" if asked[0].scene != "snow" else "beach")]
+    assert artist.with_reference(other)[0].tobytes() != drawn[0].tobytes()
+
+
+def test_a_job_becomes_a_sheet_with_a_row_for_each_product(tmp_path: Path):
+    _write_manifest(tmp_path, statuses=("done",) * 4)
+    sheets.grid(tmp_path, tmp_path / "sheet.jpg")
+    with Image.open(tmp_path / "sheet.jpg") as made:
+        assert (made.width, made.height) == (3 * 99 + 3, 2 * 99 + 3 + 16)
+
+
+def test_a_job_with_a_missing_picture_is_refused(tmp_path: Path):
+    _write_manifest(tmp_path, statuses=("done", "done", "done", "failed"))
+    with pytest.raises(CatalogError, match="b has no picture of"):
+        sheets.grid(tmp_path, tmp_path / "sheet.jpg")
+
+
+def test_a_sheet_for_the_repository_stays_below_a_quarter_of_a_megabyte(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3)).astype(np.uint8)
+    sheets.write_jpeg(Image.fromarray(noise), tmp_path / "noise.jpg")
+    assert (tmp_path / "noise.jpg").stat().st_size < 500_000
+    sheets.write_jpeg(Image.new("RGB", (900, 900)), tmp_path / "plain.jpg")
+    assert (tmp_path / "plain.jpg").stat().st_size < 250_000
+
+
+def test_the_curve_is_an_svg_with_a_panel_for_each_level_and_retrieval(tmp_path: Path):
+    points = tmp_path / "curve.jsonl"
+    rows = [
+        {"step": step, "level": level, "right": 0.5, "wrong": 0.9, "none": 0.7}
+        for step in (10, 20)
+        for level in (300, 500)
+    ]
+    points.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    curve.append_retrieval(points, 1280, _report())
+    curve.run(points, tmp_path / "curve.svg", batch=64)
+    lines = ElementTree.parse(tmp_path / "curve.svg").getroot().iter("{http://www.w3.org/2000/svg}polyline")
+    assert len(list(lines)) == 3 + 3 + 2
+    assert curve.errors_by_images(rows, 300, 64)["right"] == [(640, 0.5), (1280, 0.5)]
+
+
+def test_the_report_names_weights_intervals_and_chance():
+    text = markdown(_report())
+    assert "adapter `a`" in text
+    assert "| adapters | 0.500 (0.400 to 0.600) |" in text
+    assert "| chance | 0.010 | 0.050 | 50.5 |" in text
+    assert "| chance, class known | 0.120 | 0.600 | 4.7 |" in text
+
+
+def test_the_trainings_that_are_started_are_valid_and_differ_in_the_timestep_only(tmp_path: Path):
+    specs = [parse_train_spec(ablation.training(t, 400, "out")).train.course() for t in ablation.TIMESTEPS]
+    for spec in specs[1:]:
+        assert {key for key in spec if spec[key] != specs[0][key]} == {"reference.timestep"}
+    for device in ("cpu", "cuda"):
+        made = parse_train_spec(adapter_stage.training(Settings(work=tmp_path, device=device)))
+        assert made.model.adapter == "start"
+        assert made.workers.gpus == (device == "cuda")
+
+
+def test_the_ablations_table_has_a_row_for_each_timestep_and_its_difference():
+    values = {"CLIP-I": [0.5, 0.4, 0.6]}
+    rows = {name: {**values, "difference to t = 1": values} for name in ("t = 1", "t = 150")}
+    lines = ablation.markdown({"rows": rows}).splitlines()
+    assert lines[0] == "| encoding | CLIP-I |"
+    assert len(lines) == 5
+
+
+def _by_four(group: Any) -> list[Any]:
+    asked = group.questions
+    return [asked[start : start + 4] for start in range(0, len(asked), 4)]
+
+
+def _write_manifest(folder: Path, statuses: tuple[str, ...]) -> None:
+    rows = []
+    for number, status in enumerate(statuses):
+        place = folder / f"{number}.png"
+        Image.new("RGB", (64, 64), (40 * number, 90, 120)).save(place)
+        subject, scene = divmod(number, 2)
+        name = CLASSES[subject]
+        rows.append(
+            {
+                "subject_id": "ab"[subject],
+                "class_name": name,
+                "prompt": f"a photo of a {name} {('on the beach', 'in the snow')[scene]}",
+                "status": status,
+                "uri": str(place),
+                "image": str(folder / "0.png"),
+            }
+        )
+    pq.write_table(pa.Table.from_pylist(rows), folder / "manifest.parquet")
+
+
+def _report() -> dict[str, Any]:
+    figures = {
+        "retrieval@1": [0.5, 0.4, 0.6],
+        "retrieval@5": [0.8, 0.7, 0.9],
+        "mean rank": [4.0, 3.0, 5.0],
+        "no object found": 0.0,
+    }
+    names = (
+        "adapters",
+        "text only",
+        "shuffled reference",
+        "real",
+        "real, through the VAE",
+        "real, exact mask",
+    )
+    group = {
+        "candidates": 100,
+        "designs of a class": 100 / 12,
+        "pictures": 400,
+        "arms": dict.fromkeys(names, figures),
+        "overlap of found and true masks": [0.85, 0.8, 0.9],
+    }
+    return {
+        "weights": {"base": "b", "adapter": "a", "adapter_step": 7, "dtype": "float32"},
+        "features": "features",
+        "objects": "objects",
+        "intervals": "95 %",
+        "retrieval": {"all classes": group},
+        "scenes": {"adapters": {"accuracy": [1, 1, 1], "CLIP-T": [0.7, 0.6, 0.8]}},
+    }
