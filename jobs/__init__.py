@@ -11,16 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dreamcache.core.config.job import JobSpec
     from jobs.cluster.submitter import submit
     from jobs.output.reader import outputs
     from jobs.planning.planner import Plan, plan
     from jobs.running.runner import Report, run
-    from jobs.spec import JobSpec, load_spec, parse_spec
+    from jobs.spec import load_spec, parse_spec
 
 __all__ = ["JobSpec", "Plan", "Report", "load_spec", "outputs", "parse_spec", "plan", "run", "submit"]
 
 _HOMES = {
-    "JobSpec": "jobs.spec",
+    "JobSpec": "dreamcache.core.config.job",
     "load_spec": "jobs.spec",
     "parse_spec": "jobs.spec",
     "Plan": "jobs.planning.planner",

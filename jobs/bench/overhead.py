@@ -21,9 +21,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from jobs.planning.planner import plan
-from jobs.spec import JobSpec, load_spec
+from jobs.spec import load_spec
 
 PROMPTS = 6
 WARM_UP_BATCHES = 4

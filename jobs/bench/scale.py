@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_bytes
@@ -32,7 +33,6 @@ from jobs.output.folder import OutputFolder
 from jobs.output.publish_manifest import publish_manifest
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.remaining import find_work
-from jobs.spec import JobSpec
 
 ITEMS_PER_SUBJECT = 10
 PHOTOS = 100

@@ -11,7 +11,7 @@ import typer
 from dreamcache.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from jobs.spec import JobSpec
+    from dreamcache.core.config.job import JobSpec
 
 JSON_HELP = "Print JSON, for scripts."
 JOB_HELP = "The job file (YAML)."

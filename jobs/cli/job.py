@@ -19,8 +19,8 @@ from jobs.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from dreamcache.core.config.job import JobSpec
     from jobs.running.runner import Report
-    from jobs.spec import JobSpec
 
 Job = Annotated[str, typer.Argument(help=JOB_HELP)]
 Place = Annotated[str, typer.Argument(help=PLACE_HELP)]

@@ -23,12 +23,13 @@ from typing import Any, Literal
 
 import dreamcache
 from dreamcache.core import ids
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, SpecError
 from jobs.cluster import observe
 from jobs.cluster.jobs_api import ClusterError, JobsApi, connect, reported
 from jobs.output.folder import OutputFolder
 from jobs.planning.planner import plan
-from jobs.spec import JobSpec, dump_spec
+from jobs.spec import dump_spec
 
 Code = Literal["installed", "ship"]
 ENTRY = "dreamcache_entry.py"

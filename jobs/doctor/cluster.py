@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import dreamcache
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.inference.families import describe_method
 from dreamcache.storage.models.artifacts import describe_base
 from jobs.doctor.check import Trial, Verdict, fail, ok, skip, warn
 from jobs.doctor.memory import memory
-from jobs.spec import JobSpec
 
 JOIN_LIMIT_S = 240.0
 REFUSED = "InvalidAuthToken"

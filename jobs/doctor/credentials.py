@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.storage.store import S3_SCHEME
 from jobs.doctor.check import Trial, Verdict, fail, ok, warn
-from jobs.spec import JobSpec
 
 SHORT_S = 3600.0
 RENEW = "give the machines a role, which renews itself, or take credentials that outlast the run"

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from itertools import chain
 
+from dreamcache.core.config.job import JobSpec
 from jobs.doctor import cluster, credentials, model, places
 from jobs.doctor.check import Check, run_trials
-from jobs.spec import JobSpec
 
 
 def examine(spec: JobSpec, address: str | None = None) -> Iterator[Check]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.inference.families import describe_method
 from dreamcache.storage.models.artifacts import describe_base
 from jobs.doctor.check import Verdict, fail, ok, skip, warn
 from jobs.planning.sizes import worker_bytes
-from jobs.spec import JobSpec
 
 COMFORT = 0.8
 LOWER = "lower workers.batch_size, or set model.dtype: bfloat16"

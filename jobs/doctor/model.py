@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.inference.families import describe_method
 from dreamcache.storage.models.artifacts import describe_base
 from jobs.doctor.check import Trial, Verdict, fail, ok, warn
 from jobs.planning.planner import trained_otherwise
-from jobs.spec import JobSpec
 
 
 def trials(spec: JobSpec) -> Iterator[Trial]:

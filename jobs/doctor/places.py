@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.storage.open_store import store_for
 from dreamcache.storage.probe import check_conditional_writes, check_read_write, check_swap, latency_ms
 from jobs.doctor.check import Trial, Verdict, ok, warn
 from jobs.planning.catalog import read_catalog
-from jobs.spec import JobSpec
 
 SLOW_MS = 500.0
 

@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from dreamcache.core.config import FORBID_UNKNOWN
 from dreamcache.core.config.evaluate import IMAGE_METRICS, MetricSettings
+from dreamcache.core.config.job import JobSpec, WorkerSpec
 from dreamcache.core.errors import SpecError
 from dreamcache.evaluation.bootstrap import BootstrapSettings
 from dreamcache.storage.open_store import join
-from jobs.spec import JobSpec, WorkerSpec, parse_spec
+from jobs.spec import parse_spec
 from jobs.spec_file import SpecFile, anchor, anchor_model
 
 FIXED_KEYS = ("name", "output")

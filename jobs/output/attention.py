@@ -6,11 +6,11 @@ import io
 from typing import TYPE_CHECKING
 
 from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError
 from dreamcache.core.images import decode_image, decode_mask, normalize
 from dreamcache.core.records import Request
 from dreamcache.storage.photos import read_photo
-from jobs.spec import JobSpec
 
 if TYPE_CHECKING:
     from dreamcache.inference.pipeline import DreamCachePipeline

@@ -11,10 +11,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.storage.open_store import join, store_for
 from jobs.output.claim import claim
 from jobs.planning.plan_files import PlanFiles
-from jobs.spec import JobSpec, dump_spec
+from jobs.spec import dump_spec
 
 JOB_MARK = "# Written by 'dreamcache run': the job whose output this folder is.\n"
 

@@ -24,6 +24,7 @@ from PIL import Image
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
 from dreamcache.core.records import Request, item_id
 from dreamcache.inference.families import describe_method
@@ -35,7 +36,7 @@ from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.photos import read_reference
 from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
-from jobs.spec import JobSpec, parse_spec
+from jobs.spec import parse_spec
 from workers.context import request_of
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
 from dreamcache.storage.models.artifacts import BaseInfo
 from jobs.planning.planner import Plan
 from jobs.planning.sizes import feature_bytes, passes_per_image
-from jobs.spec import JobSpec
 from jobs.units import clock, size
 from workers.context import request_of
 

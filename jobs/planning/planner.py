@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings, ImageLimits
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import ImageError, SpecError
 from dreamcache.core.records import (
     Reference,
@@ -39,7 +40,6 @@ from jobs.planning.catalog import BadRow, read_catalog
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt
 from jobs.planning.prompts import TemplateError, fill
-from jobs.spec import JobSpec
 
 READERS = 16
 SUBJECTS_PER_READ = 8

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.spec import Limits
+from dreamcache.core.config.job import Limits
 
 
 class BudgetReached(Exception):  # noqa: N818  an end like StopIteration, not an error

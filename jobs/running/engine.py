@@ -17,13 +17,13 @@ from typing import Any
 import pyarrow as pa
 
 import dreamcache
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.models.encoders import gate_identity
 from jobs.cluster.ray_cluster import join_cluster, told_by_worker
 from jobs.planning.planner import Plan
 from jobs.running.pipeline import run_pipeline
 from jobs.running.stall import StallNotice
-from jobs.spec import JobSpec
 from workers.context import JobContext
 
 LONGEST_PAUSE_S = 30.0

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from dreamcache.core.config.failures import FailurePolicy
+from dreamcache.core.config.job import JobSpec, WorkerSpec
 from jobs.running.ray_data import actor_options, set_up_ray_data
-from jobs.spec import JobSpec, WorkerSpec
 from workers.context import JobContext
 from workers.guard import Watch
 

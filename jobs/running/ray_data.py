@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.errors import DreamCacheError
 from jobs.cluster.ray_cluster import told_by_worker
-from jobs.spec import WorkerSpec
 
 MAX_RESTARTS = 5
 

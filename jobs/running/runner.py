@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.core.records import Failed, Outcome
 from dreamcache.storage.compaction import compact
@@ -30,7 +31,6 @@ from jobs.running.engine import make_images
 from jobs.running.interrupt import interrupt_of, interruptible, interrupting_when
 from jobs.running.progress import JobProgress
 from jobs.running.status import RunStatus
-from jobs.spec import JobSpec
 
 RECORDS_PER_PART = 1000
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from dreamcache.core.config.job import WorkerSpec
 from dreamcache.synthesis.make import StageContext
 from dreamcache.synthesis.parts import Part
 from jobs.running.ray_data import map_workers, values_of
-from jobs.spec import WorkerSpec
 from workers.synthesize import PARTS, SynthesizeWorker
 
 

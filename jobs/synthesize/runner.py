@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dreamcache.core import ids
+from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.synthesis import captions, dataset, filter, masks, render
@@ -26,7 +27,6 @@ from jobs.output.claim import claim
 from jobs.output.folder import json_bytes
 from jobs.running.interrupt import interruptible
 from jobs.running.progress import JobProgress
-from jobs.spec import WorkerSpec
 from jobs.synthesize.spec import SynthSpec, dump_synth_spec
 
 MARK = "# Written by 'dreamcache synthesize': the synthesis whose output this folder is.\n"

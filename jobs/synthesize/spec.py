@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dreamcache.core.config import FORBID_UNKNOWN
+from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.config.synthesize import (
     CaptionSettings,
     DatasetSettings,
@@ -17,7 +18,6 @@ from dreamcache.core.config.synthesize import (
     MaskSettings,
     PictureSettings,
 )
-from jobs.spec import WorkerSpec
 from jobs.spec_file import SpecFile, anchor, anchor_model
 
 

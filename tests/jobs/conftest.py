@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.storage.models.artifacts import describe_base
-from jobs.spec import JobSpec, parse_spec
+from jobs.spec import parse_spec
 
 CONFIGS: dict[str, Any] = {
     "unet/config.json": {"sample_size": 16},

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from dreamcache import DreamCachePipeline
+from dreamcache.core.config.job import JobSpec
 from dreamcache.inference.generate import Drawn, Generator
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache
@@ -17,7 +18,7 @@ from dreamcache.storage.image_store import ImageStore, encode_image
 from dreamcache.storage.open_store import join, store_for
 from jobs.output.folder import JOB_MARK
 from jobs.planning.planner import plan
-from jobs.spec import JobSpec, dump_spec
+from jobs.spec import dump_spec
 from workers.context import request_of
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dreamcache.core.config.job import Limits
 from dreamcache.core.errors import SpecError
 from jobs.running.budget import Budget, BudgetReached
-from jobs.spec import Limits, parse_spec
+from jobs.spec import parse_spec
 
 HOUR = 3600.0
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from jobs.doctor import Check, examine
 from jobs.doctor.check import Trial, ok, run_trials
 from jobs.doctor.credentials import lifetime
-from jobs.spec import JobSpec
 from tests.command import dreamcache, write_job
 from tests.deaf_proxy import deaf_proxy
 from tests.s3_server import S3Server

@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dreamcache.core.config.job import JobSpec
 from jobs.planning.estimate import _count, estimate_plan
 from jobs.planning.planner import plan
-from jobs.spec import JobSpec, parse_spec
+from jobs.spec import parse_spec
 from tests.command import TWO_STEPS, dreamcache, write_job
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.tiny import save_base, save_random_adapter

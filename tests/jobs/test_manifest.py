@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError, StorageError
 from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_row
@@ -25,7 +26,6 @@ from jobs.output.reader import first_outputs, outputs, scan_outputs
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.join import Join
-from jobs.spec import JobSpec
 
 MakeSpec = Callable[..., JobSpec]
 CATALOG = "subject_id,image,color,key\na,a.png,red,k1\nb,b.png,blue,k2\n"

@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamcache.core.config import GenerationSettings, ImageFormat
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.core.records import Subject, gated_template, item_id, item_template
 from dreamcache.storage.models.encoders import gate_identity
 from jobs.planning.plan_table import PlanRows
 from jobs.planning.planner import plan, trained_otherwise
-from jobs.spec import JobSpec, dump_spec
+from jobs.spec import dump_spec
 from tests.jobs.conftest import write_json
 
 MakeSpec = Callable[..., JobSpec]

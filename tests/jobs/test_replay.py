@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.image_store import decode_image
 from jobs.output.replay import replay
-from jobs.spec import JobSpec, parse_spec
+from jobs.spec import parse_spec
 from tests.command import TWO_STEPS, dreamcache
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.jobs.replayed import edit_json, make_job

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import dreamcache as package
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError
 from jobs.cli.main import main
 from jobs.cluster import entry as cluster_entry
@@ -26,7 +27,6 @@ from jobs.cluster.submitter import (
     job_id_of,
     secrets_in,
 )
-from jobs.spec import JobSpec
 from tests.command import write_job
 from tests.s3_server import free_ports
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import StorageError
 from dreamcache.core.records import Blocked, Done, Failed
 from dreamcache.storage.ledger import Ledger
@@ -20,7 +21,7 @@ from jobs.reconcile.join import Join
 from jobs.reconcile.prune import finish_prunes, orphans, prune_orphans
 from jobs.reconcile.remaining import Recorded, find_work
 from jobs.running.runner import run
-from jobs.spec import JobSpec, dump_spec
+from jobs.spec import dump_spec
 from tests.command import dreamcache
 from tests.jobs.test_manifest import small_parts
 from workers.tables import PLANNED

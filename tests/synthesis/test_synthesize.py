@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.errors import SpecError
 from dreamcache.synthesis.make import StageContext, StageMaker
 from dreamcache.synthesis.parts import Part
 from dreamcache.training.sources import open_source
-from jobs.spec import WorkerSpec
 from jobs.synthesize.runner import SynthReport, run_synthesis
 from jobs.synthesize.spec import SynthSpec, parse_synth_spec
 

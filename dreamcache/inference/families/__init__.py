@@ -11,6 +11,7 @@ Each backend has, as DreamCachePipeline has: info, adapter_info, base, prompts.c
 Importing this package imports no torch.
 """
 
-from dreamcache.inference.families.describe import METHODS, Method, describe_method
+from dreamcache.core.config.job import METHODS, Method
+from dreamcache.inference.families.describe import describe_method
 
 __all__ = ["METHODS", "Method", "describe_method"]

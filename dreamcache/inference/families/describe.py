@@ -9,14 +9,11 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
 from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo, describe_adapter
 
-Method = Literal["dreamcache", "ip-adapter", "blip-diffusion", "text-only"]
-METHODS: tuple[str, ...] = get_args(Method)
 METHOD_VERSION = 1
 """Raised when a release changes the pixels of a method other than dreamcache."""
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from dreamcache.core.config.job import METHODS
 from dreamcache.core.errors import SpecError, did_you_mean
-from dreamcache.inference.families.describe import METHODS, describe_method
+from dreamcache.inference.families.describe import describe_method
 from dreamcache.storage.models.artifacts import describe_base
 
 
