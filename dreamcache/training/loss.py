@@ -1,4 +1,4 @@
-"""The loss: the base model's own noise-prediction error, with the subject's features injected (METHOD section 4).
+"""The loss: the base's own noise-prediction error, with the subject's features injected (docs/method.md section 4).
 
     reference --frozen base, t = 1, null text--> features --adapter--> keys and values --+
     target --VAE--> latent --noise at t--> U-Net with the adapters injected  <-----------+--> error per sample

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -16,6 +17,8 @@ from markdown_it.token import Token
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDERS = ("docs", "deploy", "dreamcache", "jobs", "recipes", "tests", "workers")
+GENERATED = REPOSITORY / "docs/settings.md"
+"""Written by a command, whose own test keeps it current."""
 SHELL = ("sh", "bash", "")
 
 
@@ -84,7 +87,7 @@ def _read(path: Path) -> Page:
 
 
 def _anchors(tokens: list[Token]) -> Iterator[str]:
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(tokens):
         if before.type == "heading_open":
             text = re.sub(r"[`*\[\]]|\]\([^)]*\)", "", token.content).lower()
             yield re.sub(r"[^\w\- ]", "", text).replace(" ", "-")

@@ -24,7 +24,7 @@ from jobs.evaluate.spec import parse_eval_spec
 from jobs.spec import parse_spec
 from jobs.synthesize.spec import parse_synth_spec
 from jobs.train.spec import parse_train_spec
-from tests.docs.pages import REPOSITORY, SHELL, Block, blocks, pages
+from tests.docs.pages import GENERATED, REPOSITORY, SHELL, Block, blocks, pages
 
 JOB = {"name": "x", "catalog": "c.csv", "output": "out"}
 TRAINING = {"name": "x", "output": "out", "train": {"data": {"path": "data"}}}
@@ -92,7 +92,7 @@ def _is_a_setting(key: str, value: Any) -> bool:
 
 def _inline_settings() -> Iterator[tuple[str, tuple[str, Any]]]:
     for one in pages():
-        for span in one.spans:
+        for span in one.spans if one.path != GENERATED else ():
             match = INLINE_SETTING.fullmatch(span)
             if match and "..." not in span and "<" not in span:
                 yield f"{one.name}: {span[:50]}", (match["key"], yaml.safe_load(match["value"]))
@@ -130,11 +130,13 @@ def _commands() -> Iterator[tuple[str, list[str]]]:
                 yield f"{where} {match['arguments'][:40]}", shlex.split(match["arguments"])
     for one in pages():
         for span in one.spans:
-            if (match := COMMAND.match(span)) and not re.search(r"[<|]|\.\.\.", span):
+            if (match := COMMAND.match(span)) and not re.search(r"[<|]|\.\.\.|(^| )[A-Z]+( |$)", span):
                 yield f"{one.name} {match['arguments'][:40]}", shlex.split(match["arguments"])
 
 
 COMMANDS = list(_commands())
+NEW_VERBS = ("export", "schema")
+"""Described before they are there."""
 
 
 def _parse(arguments: list[str]) -> None:
@@ -151,10 +153,14 @@ def _parse(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(("where", "arguments"), COMMANDS, ids=_ids(COMMANDS))
 def test_commands_parse(where: str, arguments: list[str]) -> None:
+    if arguments[0] in NEW_VERBS and arguments[0] not in _app().commands:
+        pytest.skip(f"no verb {arguments[0]} in this version")
     _parse(arguments)
 
 
-@pytest.mark.parametrize("wrong", ["rum job.yaml", "run job.yaml --adress HEAD", "plan job.yaml --calibrate x"])
+@pytest.mark.parametrize(
+    "wrong", ["rum job.yaml", "run job.yaml --adress HEAD", "plan job.yaml --calibrate x"]
+)
 def test_a_wrong_command_is_noticed(wrong: str) -> None:
     with pytest.raises(Exception, match=r"No such|valid integer"):
         _parse(wrong.split())
@@ -184,7 +190,9 @@ def test_make_targets_and_modules_exist() -> None:
 def _block(page: str, language: str, start: str) -> str:
     """The one block of a page that begins so."""
     (text,) = [
-        block.text for where, block in blocks(language) if where.startswith(page) and block.text.startswith(start)
+        block.text
+        for where, block in blocks(language)
+        if where.startswith(page) and block.text.startswith(start)
     ]
     return text
 
@@ -247,8 +255,7 @@ def test_python_reads_a_job_that_ran(starter: Path) -> None:
     changes["s3://shop/features"] = str(starter / "output-cache")
     for where, arguments in COMMANDS:
         if where.startswith("docs/jobs.md") and arguments[0] in ("status", "outputs", "gallery", "cache"):
-            if "--export" not in arguments:
-                _run(*(changes.get(word, word) for word in arguments))
+            _run(*(changes.get(word, word) for word in arguments))
 
 
 def test_python_of_the_pipeline(starter: Path) -> None:
