@@ -1,4 +1,4 @@
-"""The records handed from step to step. Frozen values; ids are content hashes (see `keys`).
+"""The records handed from step to step. Frozen values; ids are content hashes (see `core.ids`).
 
     catalog row -> Subject -> Reference -> (feature cache) -> Request -> Done | Blocked | Failed
 

@@ -1,4 +1,4 @@
-"""How good images are: similarity to the real subject and to the prompt, as in the paper (METHOD section 6).
+"""How good images are: similarity to the real subject and to the prompt, as in the paper (docs/method.md section 6).
 
     image + real photos + prompt --Scorer--> Score   one row per image     score, metrics, masked, encoders
     Scores --scores ledger--> rows --summarize--> subjects, methods        scores, summary, bootstrap

@@ -14,7 +14,7 @@ Vectors = NDArray[np.float32]
 def image_similarity(image: Vectors, real: Vectors) -> float:
     """Mean over the real images of cos(image, real). image: [width] of length 1; real: [n, width] of length 1.
 
-    The mean over a subject's images of this is the mean over all pairs (METHOD section 6).
+    The mean over a subject's images of this is the mean over all pairs (docs/method.md section 6).
     """
     if len(real) == 0:
         raise ValueError("real must hold at least one vector")

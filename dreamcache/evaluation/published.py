@@ -1,4 +1,4 @@
-"""The paper's published DreamBench numbers (METHOD section 6), to stand beside ours where the encoders are the same.
+"""The paper's DreamBench numbers (docs/method.md section 6), to stand beside ours where the encoders are the same.
 
 30 subjects, 25 prompts, 4 images each. Knows numbers only.
 """

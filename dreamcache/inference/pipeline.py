@@ -148,7 +148,7 @@ class DreamCachePipeline:
         """Draws one image per prompt and sample; every list has one entry per image or per prompt.
 
         subject: one for all, or one per prompt, None for plain generation. guidance: "combined" or "joint"
-        (METHOD section 3); text_scale is the one scale of joint guidance. strength: 1 the paper's injection,
+        (docs/method.md section 3); text_scale is the one scale of joint guidance. strength: 1 the paper's injection,
         0 the base model's block. scheduler: a name of `sampler.SCHEDULERS`, None for the base model's own.
         latents: unit noise [B, 4, h, w] instead of `generator`. output_type: "pil", "np" or "latent".
         Raises ModelError or PromptError before any pass is made.

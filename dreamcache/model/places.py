@@ -66,7 +66,7 @@ def reach_the_encoder(places: Iterable[str]) -> bool:
 
 
 def chosen_places(unet: UNet2DConditionModel, parts: Iterable[str], every: int) -> tuple[str, ...]:
-    """The middle block's, and every n-th transformer of encoder and decoder, in forward order (METHOD section 7)."""
+    """The middle block's and every n-th transformer of each half, in forward order (docs/method.md section 7)."""
     known = all_places(unet)
     found: list[str] = []
     for part, prefix in PARTS.items():

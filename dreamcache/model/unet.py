@@ -1,4 +1,4 @@
-"""The U-Net in two halves, so that branches of guidance with the same text share the first (METHOD section 8).
+"""The U-Net in two halves, so that branches of guidance with the same text share the first (docs/method.md section 8).
 
 The image condition enters at the middle block and in the decoder half only, so the encoder half depends on
 latents, timestep and text alone. The two halves together are `UNet2DConditionModel.forward` of the SD 1.x and

@@ -1,4 +1,4 @@
-"""Training data made from nothing but open models (METHOD section 5): each stage a file, each hand-over Parquet parts.
+"""Training data from open models only (docs/method.md section 5): each stage a file, each hand-over Parquet parts.
 
     captions --parts--> filter --kept--> render --parts--> masks --parts--> dataset/{train,validation}
 

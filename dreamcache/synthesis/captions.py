@@ -1,4 +1,4 @@
-"""Stage 1, captions: numbered requests in, captions with their object and category out (METHOD section 5.1).
+"""Stage 1, captions: numbered requests in, captions with their object and category out (docs/method.md section 5.1).
 
     settings -> plan (parts of requests) -> make_captioner -> Captioner(requests) -> rows of CAPTIONS
 

@@ -1,4 +1,4 @@
-"""Stage 2, filter: drops what repeats, counts what is left, and says so in a report (METHOD section 5.2).
+"""Stage 2, filter: drops what repeats, counts what is left, and says so in a report (docs/method.md section 5.2).
 
 Captions come in a fixed order and the first of its kind stays, so the same captions have the same end. Near duplicates
 are found by MinHash (datasketch) and confirmed by the exact Jaccard similarity of their word pairs.

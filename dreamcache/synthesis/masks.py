@@ -1,4 +1,4 @@
-"""Stage 4, masks: the object found in its image by name, kept if the mask is good enough (METHOD section 5.4).
+"""Stage 4, masks: the object found in its image by name, kept if the mask is good enough (docs/method.md section 5.4).
 
     part of images -> Masker -> rows of MASKS, each with a mask or the reason why it has none
 

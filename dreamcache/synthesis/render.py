@@ -1,4 +1,4 @@
-"""Stage 3, images: each kept caption drawn, guidance 3.5 and 25 steps where nothing else is said (METHOD section 5.3).
+"""Stage 3, images: one for each kept caption, by default guidance 3.5 and 25 steps (docs/method.md section 5.3).
 
     kept captions -> plan (parts of items) -> make_painter -> Painter(prompts, seeds) -> rows of IMAGES
 

@@ -1,6 +1,6 @@
 """The parts of adapter training; the verb that joins them is `dreamcache.training.trainer`.
 
-    sources -> (train_data) -> loss -> gradients -> optimizer -> average
+    sources -> dataset ------> loss -> gradients -> optimizer -> average
                                 |                                  |
                              curves: right / wrong / no reference  checkpoints -> export
 

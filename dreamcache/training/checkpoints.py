@@ -3,7 +3,7 @@
     <output>/train.yaml  status.json  curves.json  samples/  tensorboard/  adapter/
              checkpoints/step-0000500.safetensors   checkpoints/latest.json      # names the newest, written last
 
-A checkpoint is whole or not there. It holds tensors only: whatever is random hangs on the step (see `train_data`).
+A checkpoint is whole or not there. It holds tensors only: whatever is random depends on the step (see `dataset`).
 Knows names and order of writing; knows nothing of how tensors came to be.
 """
 

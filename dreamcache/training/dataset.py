@@ -1,4 +1,4 @@
-"""Training samples by position: which sample, how it is transformed, what is drawn for it (METHOD section 4).
+"""Training samples by position: which sample, how it is transformed, what is drawn for it (docs/method.md section 4).
 
 Everything random about the sample at a position of the training hangs on (seed, position) alone: not on a worker,
 a batch or a run. So any number of workers sees the same batches, and a run that goes on needs no random state.

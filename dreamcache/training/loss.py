@@ -1,9 +1,9 @@
-"""The loss: the base model's own noise-prediction error, with the subject's features injected (METHOD section 4).
+"""The loss: the base's own noise-prediction error, with the subject's features injected (docs/method.md section 4).
 
     reference --frozen base, t = 1, null text--> features --adapter--> keys and values --+
     target --VAE--> latent --noise at t--> U-Net with the adapters injected  <-----------+--> error per sample
 
-Nothing here is random: what was drawn comes with the batch (see `train_data`). Knows the model code; knows nothing of
+Nothing here is random: what is random comes with the batch (see `dataset`). Knows the model code; knows nothing of
 optimizers, workers or files.
 """
 
@@ -27,7 +27,7 @@ from dreamcache.model.unet import decoder_half, encoder_half
 from dreamcache.training.references import StoredReferences
 
 Batch = Mapping[str, Any]
-"""A collated batch of `train_data` items: tensors on any device, captions as a list of texts."""
+"""A collated batch of `training.dataset` items: tensors on any device, captions as a list of texts."""
 
 
 class AdapterLoss(nn.Module):

@@ -1,4 +1,4 @@
-"""The verb train: adapters learn on a frozen base, in this process or as one of several (METHOD section 4).
+"""The verb train: adapters learn on a frozen base, in this process or as one of several (docs/method.md section 4).
 
     positions -> items -> loss -> gradients (accumulated, averaged over the team) -> AdamW -> moving average
 

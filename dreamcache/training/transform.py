@@ -1,4 +1,4 @@
-"""The training transform: a target image, and the reference made of its own subject (METHOD section 4).
+"""The training transform: a target image, and the reference made of its own subject (docs/method.md section 4).
 
 Knows Pillow and numpy; nothing of where samples come from or what is done with them.
 """
@@ -33,7 +33,7 @@ def reference_view(
     rng: np.random.Generator,
     framed: bool = False,
 ) -> Image.Image:
-    """The reference made of a target's own subject: RGB on white, `size` x `size` pixels (METHOD section 4).
+    """The reference made of a target's own subject: RGB on white, `size` x `size` pixels (docs/method.md section 4).
 
     image: RGB or RGBA; mask: [H, W] bool, None takes the whole image. framed: the image is a photo of its own, already
     on white, and fills the frame as it is. The same `rng` state gives the same pixels.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dreamcache.inference.pipeline import DreamCachePipeline
 
 BOUND = 1
-"""Of 255: what another batch size or number of threads may change (ARCHITECTURE, decision on batches)."""
+"""Of 255: what another batch size or number of threads may change (docs/decisions, number 0006)."""
 
 Pixels = NDArray[np.uint8]
 

@@ -1,4 +1,4 @@
-"""METHOD.md sections 1-3 once more, in plain PyTorch, from the formulas: the judge of the product's own code.
+"""docs/method.md sections 1 to 3 once more, in plain PyTorch, from the formulas: the judge of the product's own code.
 
 Uses diffusers' layers for the base model only. No code of dreamcache.
 """
@@ -30,7 +30,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class PlainModel:
     """e(x, t, cI, cT) with one full U-Net pass a call.
 
-    integration: one of METHOD section 7. source: the place whose features all places read, None for each its own.
+    integration: see docs/method.md section 7. source: the place whose features all places read, None for each its own.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The variants of METHOD section 7: against the plain formulas, by number of parameters, and to disk and back."""
+"""The variants of docs/method.md section 7: against the plain formulas, by parameter count, and to disk and back."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_true_size(tmp_path: Path) -> None:
     subject = pipe.encode_reference(photo, settings=EncodeSettings(segmenter="none"))
     size = sum(value.numel() * value.element_size() for value in subject.maps.values())
     print(f"features: {size / 1e6:.2f} MB in {subject.maps[places[0]].dtype}, before compression")
-    assert size == 2 * 3_031_040  # METHOD section 1: 3.03 M numbers
+    assert size == 2 * 3_031_040  # docs/method.md section 1: 3.03 M numbers
     assert len(to_parquet(subject.to_stored())) < 1.05 * size
 
     images = pipe(

@@ -1,4 +1,4 @@
-"""Training data: three forms with the same samples, an order without state, and the transform of METHOD section 4."""
+"""Training data: three forms of the same samples, an order without state, the transform (docs/method.md section 4)."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class GenerationSettings:
     """How images are drawn. Every field is part of the item id.
 
     text_scale: weight of the text; in joint guidance the weight of both conditions.
-    image_scale: weight of the reference in combined guidance (METHOD section 3).
+    image_scale: weight of the reference in combined guidance (docs/method.md section 3).
     strength: 1 is the paper's injection, 0 the base model's block, between them a blend.
     height, width: pixels, multiples of 8; 0 takes the base model's own.
     """

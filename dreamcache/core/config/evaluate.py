@@ -1,6 +1,6 @@
 """Settings of an evaluation's metrics as frozen values, checked when made. Parsed from YAML by `jobs.evaluate.spec`.
 
-Defaults are the paper's: CLIP ViT-B/32, DINO ViT-S/16, segments of Grounded-SAM (METHOD section 6). Knows no torch.
+Defaults are the paper's (docs/method.md section 6): CLIP ViT-B/32, DINO ViT-S/16, Grounded-SAM. Knows no torch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Settings of a synthesis as frozen values, checked when made. Parsed from YAML by `jobs.synthesize.spec`.
 
-Defaults run offline; the paper's choice (METHOD section 5) is named beside each. Knows no torch.
+Defaults run offline; the paper's choice (docs/method.md section 5) is named beside each. Knows no torch.
 """
 
 from __future__ import annotations

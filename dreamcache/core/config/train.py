@@ -2,7 +2,7 @@
 
     data -> transform -> conditions -> loss -> optimizer -> schedule of steps
 
-Defaults are the paper's where it names one (METHOD section 4). Knows nothing of models, files or Ray.
+Defaults are the paper's where it names one (docs/method.md section 4). Knows nothing of models, files or Ray.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransformSettings:
-    """How a sample's own subject becomes its reference (METHOD section 4). p: probabilities.
+    """How a sample's own subject becomes its reference (docs/method.md section 4). p: probabilities.
 
     min_side: of the subject's longer side, as a share of the frame. erase_area: least and most share of the frame.
     """
@@ -81,7 +81,7 @@ class TransformSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReferenceSettings:
-    """How references are encoded while training, and how they enter the U-Net (METHOD section 1, ablations in 7).
+    """How references are encoded in training, and how they enter the U-Net (docs/method.md sections 1 and 7).
 
     timestep, text: of the encoding pass; {caption} in the text is the sample's own. A job that uses the adapter sets
     the same `reference.timestep` and `reference.text` (there {class_name} may stand for the caption).

@@ -4,7 +4,7 @@
     x = x + Linear_{2C -> C}( concat[ SelfAttention(norm1(x)), m ] )
 
 x is the input of the transformer block, F the cached feature map. The block's own text attention and feed-forward
-follow unchanged (METHOD section 2).
+follow unchanged (docs/method.md section 2).
 """
 
 from __future__ import annotations
