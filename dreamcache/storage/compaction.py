@@ -26,12 +26,11 @@ Knows parts and their names; not which records matter.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from dreamcache.core import ids
-from dreamcache.storage.ledger import READERS, Ledger, distinct_table, to_bytes
-from dreamcache.storage.open_store import store_for
-from dreamcache.storage.store import ObjectInfo, join
+from dreamcache.storage.ledger import Ledger, distinct_table
+from dreamcache.storage.part_log import name_of
+from dreamcache.storage.store import ObjectInfo
 
 FAN = 64
 LEVELS = 2
@@ -47,13 +46,15 @@ def compact(ledger: Ledger, *, fan: int = FAN) -> int:
     gone = 0
     for level in range(LEVELS):
         for sources in _groups([info for info in ledger.parts() if level_of(info.uri) == level], fan):
-            gone += _merge(ledger, sources, level + 1)
+            gone += ledger.log.merge(
+                sources, distinct_table, lambda data, level=level + 1: merged_name(data, level)
+            )
     return gone
 
 
 def level_of(uri: str) -> int:
     """How often the records of a part were merged."""
-    name = uri.rsplit("/", 1)[-1].removeprefix("part-")
+    name = name_of(uri).removeprefix("part-")
     return int(name[1]) if name.startswith("g") else 0
 
 
@@ -75,20 +76,3 @@ def _groups(parts: list[ObjectInfo], fan: int) -> Iterator[list[str]]:
             if len(group) > 1:
                 yield group
             group, num_bytes = [], 0
-
-
-def _merge(ledger: Ledger, sources: list[str], level: int) -> int:
-    store = store_for(ledger.uri)
-    with ThreadPoolExecutor(READERS, thread_name_prefix="compaction") as pool:
-        read = {
-            uri: table
-            for uri, table in zip(sources, pool.map(ledger.read_part, sources), strict=True)
-            if table is not None
-        }
-        if len(read) < 2:
-            return 0  # another compactor was here
-        data = to_bytes(distinct_table(read.values()))
-        # Whether it is this call's or was there: a part with all these records has been committed.
-        store.create(join(ledger.uri, merged_name(data, level)), data)
-        list(pool.map(store.delete, read))
-    return len(read) - 1
