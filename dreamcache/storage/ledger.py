@@ -11,6 +11,7 @@ while it is being read, but not its records: see `compaction` for the protocol. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,29 +23,11 @@ from dreamcache.core import ids
 from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.part_log import LogSettings, PartFormat, PartLog
 from dreamcache.storage.pruned import Pruned
+from dreamcache.storage.schema import union_of
 from dreamcache.storage.store import ObjectInfo, join
 
-LEDGER_SCHEMA = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("key", pa.string()),
-        pa.field("code", pa.string()),
-        pa.field("message", pa.string()),
-        pa.field("attempts", pa.int32(), nullable=False),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("num_bytes", pa.int64()),
-        pa.field("pixel_sha256", pa.string()),
-        pa.field("seconds", pa.float64()),
-        pa.field("device", pa.string()),
-        pa.field("tries", pa.int32()),
-        pa.field("seed", pa.int64()),
-        pa.field("image_score", pa.float64()),
-        pa.field("text_score", pa.float64()),
-        pa.field("recorded_at", pa.timestamp("us", tz="UTC"), nullable=False),
-    ]
-)
+RECORDED_AT = pa.schema([pa.field("recorded_at", pa.timestamp("us", tz="UTC"), nullable=False)])
+LEDGER_SCHEMA = pa.schema([*union_of(Done, Blocked, Failed), *RECORDED_AT])
 LEDGER_LOG = LogSettings(
     format=PartFormat(family="dreamcache.ledger/", number=2, schema=LEDGER_SCHEMA),
     what="a ledger part",
@@ -52,8 +35,8 @@ LEDGER_LOG = LogSettings(
     remedy="delete it to generate its items again, or restore it from a copy",
 )
 STATUS_ORDER = ("failed", "blocked", "done")
-_OF_DONE = ("key", "width", "height", "num_bytes", "pixel_sha256", "seconds", "device")
-_OF_QUALITY = ("tries", "seed", "image_score", "text_score")
+KINDS: dict[str, type[Outcome]] = {"failed": Failed, "blocked": Blocked, "done": Done}
+_OF_QUALITY = tuple(field.name for field in fields(Quality))
 
 
 def to_row(outcome: Outcome, recorded_at: datetime | None = None) -> dict[str, Any]:
@@ -66,17 +49,13 @@ def to_row(outcome: Outcome, recorded_at: datetime | None = None) -> dict[str, A
 
 def from_row(row: Mapping[str, Any]) -> Outcome:
     """The outcome of a row. ValueError for an unknown status."""
-    common: dict[str, Any] = {"item_id": row["item_id"], "attempts": row["attempts"]}
-    why = {"code": row["code"], "message": row["message"]}
-    quality = Quality(**{name: row[name] for name in _OF_QUALITY}) if row["tries"] is not None else None
-    match row["status"]:
-        case "done":
-            return Done(**common, **{name: row[name] for name in _OF_DONE}, quality=quality)
-        case "blocked":
-            return Blocked(**common, **why, quality=quality)
-        case "failed":
-            return Failed(**common, **why)
-    raise ValueError(f"status must be one of {', '.join(STATUS_ORDER)}, got {row['status']!r}")
+    if row["status"] not in KINDS:
+        raise ValueError(f"status must be one of {', '.join(STATUS_ORDER)}, got {row['status']!r}")
+    kind = KINDS[row["status"]]
+    values = {field.name: row.get(field.name) for field in fields(kind)}
+    if "quality" in values and row["tries"] is not None:
+        values["quality"] = Quality(**{name: row[name] for name in _OF_QUALITY})
+    return kind(**values)
 
 
 class Ledger:

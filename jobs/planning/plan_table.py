@@ -1,14 +1,15 @@
-"""Builds plan rows as columns: what a subject's rows share is kept once, and one hash is made for each item.
+"""Builds plan rows as columns: what a subject's rows share is held once, and each item costs one hash.
 
     subjects -> lists by subject, by prompt, by item -> one Arrow table by repetition
 
-Knows the plan's columns and how an item's id is made; knows nothing of catalogs, photos or models.
+Knows the plan's columns and how an item's id is computed; knows nothing of catalogs, photos or models.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
@@ -16,18 +17,28 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dreamcache.core import ids
-from dreamcache.core.records import Subject
+from dreamcache.core.records import Request, Subject
+from dreamcache.storage.schema import schema_of
 from jobs.planning.catalog import BadRow
-from workers.tables import ERROR, REQUEST
 
-PLAN_SCHEMA = pa.schema([*REQUEST, *ERROR, ("attributes", pa.string())])
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanRow(Request):
+    """A request, why it cannot run (None for one that can), and the catalog's further columns as a JSON object."""
+
+    code: str | None
+    message: str | None
+    attributes: str
+
+
+PLAN_SCHEMA = schema_of(PlanRow)
 OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "attributes")
 OF_PROMPT = ("prompt", "code", "message")
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 ITEM_BYTES = 32
 
 Prompt = tuple[str, str | None, str | None]
-"""(text, code, message): what is to be drawn, and why it cannot be."""
+"""(text, code, message): what to generate, and why it cannot be generated."""
 
 
 class PlanRows:
@@ -60,7 +71,7 @@ class PlanRows:
         return len(self._digests)
 
     def add(self, subject: Subject, reference_id: str, cache_key: str, prompts: list[Prompt]) -> None:
-        """All samples of each prompt. The prompts' texts must differ, since they make the ids."""
+        """All samples of each prompt. The prompts' texts must differ, since the ids are hashes of them."""
         self._add_subject(
             subject_id=subject.subject_id,
             class_name=subject.class_name,
