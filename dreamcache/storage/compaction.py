@@ -26,6 +26,7 @@ Knows parts and their names; not which records matter.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from dreamcache.core import ids
 from dreamcache.storage.ledger import Ledger, distinct_table
@@ -46,9 +47,7 @@ def compact(ledger: Ledger, *, fan: int = FAN) -> int:
     gone = 0
     for level in range(LEVELS):
         for sources in _groups([info for info in ledger.parts() if level_of(info.uri) == level], fan):
-            gone += ledger.log.merge(
-                sources, distinct_table, lambda data, level=level + 1: merged_name(data, level)
-            )
+            gone += ledger.log.merge(sources, distinct_table, partial(merged_name, level=level + 1))
     return gone
 
 

@@ -52,7 +52,7 @@ def from_row(row: Mapping[str, Any]) -> Outcome:
     if row["status"] not in KINDS:
         raise ValueError(f"status must be one of {', '.join(STATUS_ORDER)}, got {row['status']!r}")
     kind = KINDS[row["status"]]
-    values = {field.name: row.get(field.name) for field in fields(kind)}
+    values: dict[str, Any] = {field.name: row.get(field.name) for field in fields(kind)}
     if "quality" in values and row["tries"] is not None:
         values["quality"] = Quality(**{name: row[name] for name in _OF_QUALITY})
     return kind(**values)
