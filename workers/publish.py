@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dreamcache.core.errors import ImageError
-from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
+from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality, settings_fingerprint
 from dreamcache.storage import s3_client
 from dreamcache.storage.image_store import ImageStore, encode_image, stored_pixel_sha256
 from dreamcache.storage.ledger import Ledger
@@ -23,7 +24,18 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     s3_client.be_patient(context.failures.storage_patience_s, context.failures.storage_timeout_s)
     telemetry = Telemetry(context.output, "publisher")
     rows = batch.to_pylist()
-    outcomes = commit(rows, ImageStore(context.output, context.images), context.provenance)
+    fingerprint = settings_fingerprint(
+        adapter_fingerprint=context.adapter_fingerprint,
+        settings=context.generation,
+        image_format=context.images,
+        noise=context.noise,
+        quality=context.quality_identity,
+    )
+    images = ImageStore(context.output, context.images)
+    outcomes = [
+        replace(outcome, settings_fingerprint=fingerprint)
+        for outcome in commit(rows, images, context.provenance)
+    ]
     Ledger(context.output).append(outcomes)
     telemetry.published(outcomes)
     reported = [

@@ -161,6 +161,29 @@ def gated_template(quality: str) -> ids.Template:
     return ids.Template("gated-item", open_values=("item",), quality=quality)
 
 
+def settings_fingerprint(
+    *,
+    adapter_fingerprint: str,
+    settings: GenerationSettings,
+    image_format: ImageFormat,
+    noise: str = "item",
+    quality: str | None = None,
+) -> str:
+    """Hash of what decides an image besides its subject, prompt, sample and seed: one value for all items of a run.
+
+    Arguments as of `item_id`.
+    """
+    return ids.of_values(
+        "settings",
+        version=GENERATE_VERSION,
+        adapter=adapter_fingerprint,
+        settings=settings.as_dict(),
+        format=image_format.as_dict(),
+        noise=noise,
+        quality=quality,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quality:
     """What the quality gate saw. tries: images generated until the item was decided.
@@ -177,7 +200,10 @@ class Quality:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """The image is committed under `key`, relative to the job's output."""
+    """The image is committed under `key`, relative to the job's output.
+
+    settings_fingerprint, here and below: `settings_fingerprint` of the run; None where none was recorded.
+    """
 
     item_id: str
     status: Literal["done"] = "done"
@@ -190,6 +216,7 @@ class Done:
     seconds: float = 0.0
     device: str = ""
     quality: Quality | None = None
+    settings_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,6 +229,7 @@ class Blocked:
     message: str
     attempts: Int32 = 1
     quality: Quality | None = None
+    settings_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,6 +241,7 @@ class Failed:
     code: str
     message: str
     attempts: Int32 = 1
+    settings_fingerprint: str | None = None
 
 
 Outcome = Done | Blocked | Failed

@@ -20,8 +20,8 @@ from jobs.reconcile.join import Window
 ABOUT_THE_ITEM = ("item_id", "subject_id", "class_name", "prompt", "sample", "seed")
 AFTER = {"key": ("uri",), "text_score": ("verdict",)}
 """Columns of the manifest alone, by the one that they follow."""
-LEFT_OUT = ("attributes", "recorded_at")
-"""Columns of plan and ledger that the manifest has not, or not as they are."""
+LEFT_OUT = ("attributes",)
+"""Columns of plan and ledger that the manifest does not have as they are."""
 
 
 def _manifest_columns() -> list[tuple[str, pa.DataType]]:

@@ -24,21 +24,25 @@ from jobs.planning.catalog import BadRow
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRow(Request):
-    """A request, why it cannot run (None for one that can), and the catalog's further columns as a JSON object."""
+    """A request, why it cannot run (None for one that can), and the catalog's further columns as a JSON object.
+
+    scene: which template gave the prompt: its place among the job's, from "0", or among the row's own, from "row:0".
+    """
 
     code: str | None
     message: str | None
     attributes: str
+    scene: str | None = None
 
 
 PLAN_SCHEMA = schema_of(PlanRow)
 OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "attributes")
-OF_PROMPT = ("prompt", "code", "message")
+OF_PROMPT = ("prompt", "code", "message", "scene")
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 ITEM_BYTES = 32
 
-Prompt = tuple[str, str | None, str | None]
-"""(text, code, message): what to generate, and why it cannot be generated."""
+Prompt = tuple[str, str | None, str | None, str | None]
+"""(text, code, message, scene): what to generate, why it cannot be generated, and `PlanRow.scene`."""
 
 
 class PlanRows:
@@ -85,8 +89,9 @@ class PlanRows:
         start, before_prompt, before_sample, before_subject, end = self._between
         start += ids.canonical_json(cache_key) + before_prompt
         end = before_subject + ids.canonical_json(subject.subject_id) + end
-        for text, code, message in prompts:
-            self._add_prompt(text, code, message, rows=self._samples)
+        for prompt in prompts:
+            text = prompt[0]
+            self._add_prompt(prompt, rows=self._samples)
             head = start + ids.canonical_json(text) + before_sample
             for sample in range(self._samples):
                 own = seeding = sha256(f"{head}{sample}{end}".encode()).digest()
@@ -105,7 +110,7 @@ class PlanRows:
         empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
         self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}"})
         self._prompts_of_subject.append(1)
-        self._add_prompt("", bad.code, bad.message, rows=1)
+        self._add_prompt(("", bad.code, bad.message, None), rows=1)
         self._digests.append(_digest(ident))
         self._seeding.append(bytes(ITEM_BYTES))
 
@@ -113,8 +118,8 @@ class PlanRows:
         for name, value in values.items():
             self._subjects[name].append(value)
 
-    def _add_prompt(self, text: str, code: str | None, message: str | None, *, rows: int) -> None:
-        for name, value in zip(OF_PROMPT, (text, code, message), strict=True):
+    def _add_prompt(self, prompt: Prompt, *, rows: int) -> None:
+        for name, value in zip(OF_PROMPT, prompt, strict=True):
             self._prompts[name].append(value)
         self._rows_of_prompt.append(rows)
 
