@@ -40,7 +40,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """A subject's photo, by content. An unreadable photo has an id too, made of its URI, so that its items
+    """A subject's photo, by content. An unreadable photo has an id too, a hash of its URI, so that its items
     can be recorded as failed; once the file can be read, the id is another one."""
 
     reference_id: str
@@ -69,8 +69,8 @@ def cache_key(reference_id: str, base_fingerprint: str, settings: EncodeSettings
 
 def features_template(base_fingerprint: str, settings: EncodeSettings, class_name: str) -> ids.Template:
     """`cache_key` of many photos: all but `reference` is filled in."""
-    asks = settings.segmenter in ("grounded-sam", "lang-sam") or settings.text_for("") != settings.text
-    prompted = class_name if asks else None
+    by_class = settings.segmenter in ("grounded-sam", "lang-sam") or settings.text_for("") != settings.text
+    prompted = class_name if by_class else None
     return ids.Template(
         "features",
         open_values=("reference",),

@@ -2,7 +2,7 @@
 
     ScoreRequest --Scorer--> Score --append--> scores/part-<hash>.parquet --read--> score_id -> Score
 
-A score's id is made of the image, its prompt, its real photos and the metrics' settings: what has a score is never
+A score's id is a hash of the image, its prompt, its real photos and the metrics' settings: what has a score is never
 computed again, and a changed image has another id. Knows storage and Arrow; knows no torch.
 """
 

@@ -36,7 +36,7 @@ FEATURES = PartFormat(family="dreamcache.features/", number=1, schema=ROWS)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawTensor:
-    """A tensor's numbers, row-major and little endian, without the library that made them."""
+    """A tensor's numbers, row-major and little endian, without the library that computed them."""
 
     data: bytes
     dtype: str
@@ -54,7 +54,7 @@ class RawTensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredFeatures:
-    """The features of one reference by place, and what made them.
+    """The features of one reference by place, and what they were computed from.
 
     `settings` are JSON values: a tuple is read back as a list.
     """

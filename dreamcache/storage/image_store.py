@@ -92,7 +92,7 @@ def pixel_sha256(rgb: Pixels) -> str:
 
 
 def stored_pixel_sha256(data: bytes) -> str:
-    """`pixel_sha256` of what a reader of this file sees; jpeg and webp change the pixels they are given."""
+    """`pixel_sha256` of what a reader of this file sees; jpeg and webp change the pixels."""
     return pixel_sha256(decode_image(data))
 
 

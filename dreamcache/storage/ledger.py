@@ -5,7 +5,7 @@
                              +- compaction: fewer parts +- pruned: records of images that were deleted
 
 Several drivers and attempts may record the same item; `resolve` decides alike for every reader. A part may go
-while it is being read, but not its records: see `compaction` for the protocol. Knows records; not who makes images.
+while it is being read, but not its records: see `compaction` for the protocol. Knows records; not who generates images.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OF_QUALITY = tuple(field.name for field in fields(Quality))
 
 
 def to_row(outcome: Outcome, recorded_at: datetime | None = None) -> dict[str, Any]:
-    """An outcome's row of LEDGER_SCHEMA, null where its kind has no such column; time: now, if not given."""
+    """An outcome's row of LEDGER_SCHEMA, null where its kind has no such column. recorded_at: now by default."""
     row: dict[str, Any] = {name: getattr(outcome, name, None) for name in LEDGER_SCHEMA.names}
     row["recorded_at"] = recorded_at or datetime.now(UTC)
     row |= {name: getattr(getattr(outcome, "quality", None), name, None) for name in _OF_QUALITY}
@@ -72,8 +72,8 @@ class Ledger:
     def append(self, outcomes: Sequence[Outcome], recorded_at: datetime | None = None) -> str | None:
         """Write one part and return its URI; None for no outcomes. Repeating an append changes nothing.
 
-        The name is made of the items, their attempts and how they ended, so the same work recorded by another
-        driver is the same part: the first one stays.
+        The name is a hash of the items, their attempts and how they ended: the same work recorded by another driver
+        is the same part, and the first one stays.
         """
         if not outcomes:
             return None
@@ -107,7 +107,7 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def without_pruned(table: pa.Table, void: Mapping[str, int]) -> pa.Table:
-    """The rows that count: a pruned item's attempts up to the limit given for it in `void` do not."""
+    """The rows that count: a pruned item's attempts up to its limit in `void` do not."""
     if not void:
         return table
     limits = [void.get(item_id, -1) for item_id in table["item_id"].to_pylist()]

@@ -35,7 +35,7 @@ PRUNED_LOG = LogSettings(
     prefix="pruned-",
 )
 MARGIN = 100
-"""More attempts than drivers at work can have made of an item since the announcement was prepared."""
+"""More attempts than running drivers can have spent on an item since the announcement was prepared."""
 
 
 class Pruned:

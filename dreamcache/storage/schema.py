@@ -1,4 +1,4 @@
-"""Arrow schemas of records: a dataclass is the one place that states its columns.
+"""Arrow schemas of records: a dataclass alone states its columns.
 
     str | int | Int32 | float | bool | bytes | datetime | Literal | dataclass   ->  column type
     `... | None`                                                                ->  nullable

@@ -1,6 +1,6 @@
 """Export to WebDataset: tar shards with <name>.<ext>, <name>.txt (the prompt) and <name>.json (the manifest's row).
 
-What a shard holds, and its size, follow from the manifest alone, so a shard that is there with that size is kept.
+What a shard holds, and its size, follow from the manifest alone, so a shard that is there with that size stays.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From a manifest to the gallery in the output folder: fetches reference photos for their thumbnails.
 
-Joins the gallery (which knows no storage) with storage; knows nothing of how images are made.
+Joins the gallery (which knows no storage) with storage; knows nothing of how images are generated.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from jobs.planning.catalog import BadRow
 class PlanRow(Request):
     """A request, why it cannot run (None for one that can), and the catalog's further columns as a JSON object.
 
-    scene: which template gave the prompt: its place among the job's, from "0", or among the row's own, from "row:0".
+    scene: the template of the prompt: its index among the job's, from "0", or among the row's own, from "row:0".
     """
 
     code: str | None
@@ -57,7 +57,7 @@ class PlanRows:
         gated: ids.Template | None = None,
     ) -> None:
         """template: `records.item_template` of the job; scene, gated: `records.scene_template` and `gated_template`,
-        where the job asks for them."""
+        where the job uses them."""
         self._between = template.between
         self._scene, self._gated = scene, gated
         self._samples = samples
@@ -174,4 +174,4 @@ def _seeds(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
 def _sum(digests: NDArray[np.uint8]) -> int:
     """The digests added up as numbers of 256 bits, by columns of 32 bits that cannot overflow 64."""
     words = np.ascontiguousarray(digests).view(">u4").sum(axis=0, dtype=np.uint64)
-    return sum(int(word) << (32 * place) for place, word in enumerate(reversed(words)))
+    return sum(int(word) << (32 * index) for index, word in enumerate(reversed(words)))
