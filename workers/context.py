@@ -28,6 +28,7 @@ class JobContext:
     dtype: DType
     reference: EncodeSettings
     generation: GenerationSettings
+    noise: str
     quality: QualitySettings | None
     quality_identity: str | None
     images: ImageFormat

@@ -14,7 +14,7 @@ from dreamcache.core.records import Blocked, Failed
 from workers.bootstrap import blank_subject, device_name, load_gate, load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.guard import Watch
-from workers.tables import DRAWN, NO_PIXELS
+from workers.tables import GENERATED, NO_PIXELS
 from workers.telemetry import Telemetry
 
 
@@ -54,7 +54,7 @@ class GenerateWorker:
                 for outcome in outcomes:
                     rows[outcome.item_id].update(self._columns(outcome))
         next(iter(rows.values()))["note"] = self.generator.take_note()
-        return pa.Table.from_pylist(list(rows.values()), schema=DRAWN)
+        return pa.Table.from_pylist(list(rows.values()), schema=GENERATED)
 
     def _columns(self, outcome: Any) -> dict[str, Any]:
         if isinstance(outcome, Failed):

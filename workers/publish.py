@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dreamcache.core.errors import ImageError
-from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
+from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality, settings_fingerprint
 from dreamcache.storage import s3_client
 from dreamcache.storage.image_store import ImageStore, encode_image, stored_pixel_sha256
 from dreamcache.storage.ledger import Ledger
@@ -21,19 +23,39 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
     s3_client.be_patient(context.failures.storage_patience_s, context.failures.storage_timeout_s)
     telemetry = Telemetry(context.output, "publisher")
-    images = ImageStore(context.output, context.images)
     rows = batch.to_pylist()
-    outcomes = [_outcome(row, context, images) for row in rows]
+    fingerprint = settings_fingerprint(
+        adapter_fingerprint=context.adapter_fingerprint,
+        settings=context.generation,
+        image_format=context.images,
+        noise=context.noise,
+        quality=context.quality_identity,
+    )
+    images = ImageStore(context.output, context.images)
+    outcomes = [
+        replace(outcome, settings_fingerprint=fingerprint)
+        for outcome in commit(rows, images, context.provenance)
+    ]
     Ledger(context.output).append(outcomes)
     telemetry.published(outcomes)
-    told = [
+    reported = [
         {"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None), "note": row["note"]}
         for o, row in zip(outcomes, rows, strict=True)
     ]
-    return pa.Table.from_pylist(told, schema=OUTCOMES)
+    return pa.Table.from_pylist(reported, schema=OUTCOMES)
 
 
-def _outcome(row: dict[str, Any], context: JobContext, images: ImageStore) -> Outcome:
+def commit(
+    rows: Sequence[Mapping[str, Any]], images: ImageStore, provenance: Mapping[str, str]
+) -> list[Outcome]:
+    """The outcome of each row of GENERATED, its image committed where it has one.
+
+    provenance: goes into every image's metadata. StorageError when the output cannot be used.
+    """
+    return [_outcome(row, images, provenance) for row in rows]
+
+
+def _outcome(row: Mapping[str, Any], images: ImageStore, provenance: Mapping[str, str]) -> Outcome:
     attempts = row["attempts"] + 1
     if row["code"] is not None:
         why = {"item_id": row["item_id"], "code": row["code"], "message": row["message"]}
@@ -41,20 +63,20 @@ def _outcome(row: dict[str, Any], context: JobContext, images: ImageStore) -> Ou
             return Blocked(**why, attempts=attempts, quality=_quality(row))
         return Failed(**why, attempts=attempts)
     try:
-        return _commit(row, context, images, attempts)
+        return _commit(row, images, provenance, attempts)
     except (ImageError, ValueError) as error:
         message = f"item {row['item_id'][:12]} at {images.key_of(row['item_id'])}: {error}; "
-        message += "an object there that is none of ours must be deleted before a retry"
+        message += "an object there that is not one of our images must be deleted before a retry"
         return Failed(item_id=row["item_id"], code="publish_error", message=message, attempts=attempts)
 
 
-def _commit(row: dict[str, Any], context: JobContext, images: ImageStore, attempts: int) -> Done:
+def _commit(row: Mapping[str, Any], images: ImageStore, provenance: Mapping[str, str], attempts: int) -> Done:
     rgb = np.frombuffer(row["rgb"], np.uint8).reshape(row["height"], row["width"], 3)
     quality = _quality(row)
     tags = {name: str(row[name]) for name in ("item_id", "subject_id", "prompt", "seed")}
     if quality is not None:
         tags["seed"] = str(quality.seed)  # that of the try whose pixels these are
-    data = encode_image(rgb, context.images, {**tags, **context.provenance})
+    data = encode_image(rgb, images.image_format, {**tags, **provenance})
     key = images.key_of(row["item_id"])
     if not images.commit(row["item_id"], data):
         # An earlier attempt committed this object and died before its record: the record describes that one.
@@ -73,5 +95,5 @@ def _commit(row: dict[str, Any], context: JobContext, images: ImageStore, attemp
     )
 
 
-def _quality(row: dict[str, Any]) -> Quality | None:
+def _quality(row: Mapping[str, Any]) -> Quality | None:
     return Quality(**row["quality"]) if row["quality"] is not None else None

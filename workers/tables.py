@@ -1,71 +1,54 @@
-"""The columns handed from step to step. Knows Arrow only."""
+"""The tables handed from step to step: dataclasses state their columns. Knows records and Arrow only."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any
 
-import pyarrow as pa
+from dreamcache.core.records import Int32, Quality, Request
+from dreamcache.storage.schema import schema_of
 
-REQUEST = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("subject_id", pa.string()),
-        ("class_name", pa.string()),
-        ("reference_id", pa.string()),
-        ("cache_key", pa.string()),
-        ("image", pa.string()),
-        ("mask", pa.string()),
-        ("prompt", pa.string()),
-        ("sample", pa.int32()),
-        ("seed", pa.int64()),
-    ]
-)
-"""The fields of `records.Request`."""
 
-ERROR = pa.schema([("code", pa.string()), ("message", pa.string())])
-"""Why a row has no image; null for none."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedRow(Request):
+    """A row to run. attempts: the number before this run. code, message: why it cannot run; None for a row that can."""
 
-PLANNED = pa.schema([*REQUEST, ("attempts", pa.int32()), *ERROR])
-"""A row to run. attempts: those made before."""
+    attempts: Int32
+    code: str | None
+    message: str | None
 
-QUALITY = pa.struct(
-    [
-        ("tries", pa.int32()),
-        ("seed", pa.int64()),
-        ("image_score", pa.float64()),
-        ("text_score", pa.float64()),
-    ]
-)
-"""The fields of `records.Quality`."""
 
-DRAWN = pa.schema(
-    [
-        *PLANNED,
-        ("rgb", pa.binary()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("seconds", pa.float64()),
-        ("device", pa.string()),
-        ("blocked", pa.bool_()),
-        ("quality", QUALITY),
-        ("note", pa.string()),
-    ]
-)
-"""A row with its pixels, uint8 [height, width, 3] as bytes, or with an error and none. note: of its worker, for
-the user; null for nearly all."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneratedRow(PlannedRow):
+    """A row with its pixels, uint8 [height, width, 3] as bytes, or with an error and none.
 
+    note: of its worker, for the user; None for nearly all.
+    """
+
+    rgb: bytes | None = None
+    height: Int32 = 0
+    width: Int32 = 0
+    seconds: float = 0.0
+    device: str = ""
+    blocked: bool = False
+    quality: Quality | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutcomeRow:
+    """What the driver receives of each item, to count and to report."""
+
+    item_id: str
+    status: str
+    code: str | None
+    note: str | None
+
+
+PLANNED = schema_of(PlannedRow)
+GENERATED = schema_of(GeneratedRow)
+OUTCOMES = schema_of(OutcomeRow)
 NO_PIXELS: dict[str, Any] = {
-    "rgb": None,
-    "height": 0,
-    "width": 0,
-    "seconds": 0.0,
-    "device": "",
-    "blocked": False,
-    "quality": None,
-    "note": None,
+    field.name: field.default for field in fields(GeneratedRow) if field.name not in PLANNED.names
 }
-
-OUTCOMES = pa.schema(
-    [("item_id", pa.string()), ("status", pa.string()), ("code", pa.string()), ("note", pa.string())]
-)
-"""What the driver hears of each item, to count and to tell."""
+"""The further values of a row that has no image yet."""

@@ -2,6 +2,7 @@
 
     catalog row -> Subject -> Reference -> (feature cache) -> Request -> Done | Blocked | Failed
 
+A field of `Request`, `Quality` and of an outcome is a column of the tables that hold it (`storage.schema`).
 Knows nothing of files, models or Ray.
 """
 
@@ -9,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageFormat
 
 Status = Literal["done", "blocked", "failed"]
+Int32 = Annotated[int, 32]
+"""An integer that a table holds in 32 bits; a plain `int` has 64."""
 
 ENCODE_VERSION = 1
 """Raised when a release changes features for the same settings: segmenting, packshot, tap."""
@@ -37,7 +40,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """A subject's photo, by content. An unreadable photo has an id too, made of its URI, so that its items
+    """A subject's photo, by content. An unreadable photo has an id too, a hash of its URI, so that its items
     can be recorded as failed; once the file can be read, the id is another one."""
 
     reference_id: str
@@ -66,8 +69,8 @@ def cache_key(reference_id: str, base_fingerprint: str, settings: EncodeSettings
 
 def features_template(base_fingerprint: str, settings: EncodeSettings, class_name: str) -> ids.Template:
     """`cache_key` of many photos: all but `reference` is filled in."""
-    asks = settings.segmenter in ("grounded-sam", "lang-sam") or settings.text_for("") != settings.text
-    prompted = class_name if asks else None
+    by_class = settings.segmenter in ("grounded-sam", "lang-sam") or settings.text_for("") != settings.text
+    prompted = class_name if by_class else None
     return ids.Template(
         "features",
         open_values=("reference",),
@@ -80,7 +83,7 @@ def features_template(base_fingerprint: str, settings: EncodeSettings, class_nam
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One image to make: a row of the plan."""
+    """One image to generate: a row of the plan."""
 
     item_id: str
     subject_id: str
@@ -90,7 +93,7 @@ class Request:
     image: str
     mask: str | None
     prompt: str
-    sample: int
+    sample: Int32
     seed: int
 
 
@@ -146,27 +149,50 @@ def item_template(
 
 
 def scene_template(seed: int) -> ids.Template:
-    """What the noise of `noise: scene` hangs on: `prompt`, `sample` and `subject`, left open, and the job's seed."""
+    """What the noise of `noise: scene` depends on: `prompt`, `sample` and `subject`, left open, and the job's seed."""
     return ids.Template("scene", open_values=("prompt", "sample", "subject"), seed=seed)
 
 
 def gated_template(quality: str) -> ids.Template:
-    """The id of an item behind a gate, made of the id it has without: `item` is left open.
+    """The id of an item behind a gate, a hash of the id it has without a gate: `item` is left open.
 
-    Its seed stays that of the id without, so that a gate begins with the image which a job without one makes.
+    Its seed stays that of the id without, so that a gate begins with the image that a job without one generates.
     """
     return ids.Template("gated-item", open_values=("item",), quality=quality)
 
 
+def settings_fingerprint(
+    *,
+    adapter_fingerprint: str,
+    settings: GenerationSettings,
+    image_format: ImageFormat,
+    noise: str = "item",
+    quality: str | None = None,
+) -> str:
+    """Hash of what decides an image besides its subject, prompt, sample and seed: one value for all items of a run.
+
+    Arguments as of `item_id`.
+    """
+    return ids.of_values(
+        "settings",
+        version=GENERATE_VERSION,
+        adapter=adapter_fingerprint,
+        settings=settings.as_dict(),
+        format=image_format.as_dict(),
+        noise=noise,
+        quality=quality,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quality:
-    """What the quality gate saw. tries: images drawn until the item was decided.
+    """What the quality gate saw. tries: images generated until the item was decided.
 
-    seed, image_score, text_score: of the image kept, or of the best that was not good enough; None where the gate does
-    not ask for a score, or the segmenter found nothing.
+    seed, image_score, text_score: of the accepted image, or of the best that was not good enough; None where the gate
+    does not ask for a score, or the segmenter found nothing.
     """
 
-    tries: int
+    tries: Int32
     seed: int
     image_score: float | None = None
     text_score: float | None = None
@@ -174,31 +200,36 @@ class Quality:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """The image is committed under `key`, relative to the job's output."""
+    """The image is committed under `key`, relative to the job's output.
+
+    settings_fingerprint, here and below: `settings_fingerprint` of the run; None where none was recorded.
+    """
 
     item_id: str
+    status: Literal["done"] = "done"
     key: str
-    width: int
-    height: int
+    attempts: Int32 = 1
+    width: Int32
+    height: Int32
     num_bytes: int
     pixel_sha256: str
-    attempts: int = 1
     seconds: float = 0.0
     device: str = ""
     quality: Quality | None = None
-    status: Literal["done"] = "done"
+    settings_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Blocked:
-    """An image was made and is withheld by a rule (quality gate, safety checker)."""
+    """An image was generated and is withheld by a rule (quality gate, safety checker)."""
 
     item_id: str
+    status: Literal["blocked"] = "blocked"
     code: str
     message: str
-    attempts: int = 1
+    attempts: Int32 = 1
     quality: Quality | None = None
-    status: Literal["blocked"] = "blocked"
+    settings_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,10 +237,11 @@ class Failed:
     """No image. `code` is stable and can be filtered on; `message` says where, rule, got and remedy."""
 
     item_id: str
+    status: Literal["failed"] = "failed"
     code: str
     message: str
-    attempts: int = 1
-    status: Literal["failed"] = "failed"
+    attempts: Int32 = 1
+    settings_fingerprint: str | None = None
 
 
 Outcome = Done | Blocked | Failed

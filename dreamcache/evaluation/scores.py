@@ -2,26 +2,22 @@
 
     ScoreRequest --Scorer--> Score --append--> scores/part-<hash>.parquet --read--> score_id -> Score
 
-A score's id is made of the image, its prompt, its real photos and the metrics' settings: what has a score is never
+A score's id is a hash of the image, its prompt, its real photos and the metrics' settings: what has a score is never
 computed again, and a changed image has another id. Knows storage and Arrow; knows no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from dreamcache.core import ids
 from dreamcache.core.config.evaluate import METRICS
-from dreamcache.core.errors import StorageError
-from dreamcache.storage.open_store import join, store_for
-from dreamcache.storage.sealed_parquet import seal, unseal
+from dreamcache.storage.part_log import LogSettings, PartFormat, PartLog
+from dreamcache.storage.store import join
 
-SCHEMA_VERSION = "dreamcache.scores/1"
-READERS = 16
 SCORE_SCHEMA = pa.schema(
     [
         pa.field("score_id", pa.string(), nullable=False),
@@ -34,6 +30,12 @@ SCORE_SCHEMA = pa.schema(
         pa.field("num_real_found", pa.int32()),
         pa.field("num_real_unreadable", pa.int32()),
     ]
+)
+SCORES_LOG = LogSettings(
+    format=PartFormat(family="dreamcache.scores/", number=1, schema=SCORE_SCHEMA),
+    what="a part of scores",
+    code="bad_scores",
+    remedy="delete it, and its images are scored again",
 )
 
 
@@ -101,11 +103,10 @@ def score_id(
 
 
 class Scores:
-    """The scores below one evaluation's output. Picklable. StorageError when the place cannot be used."""
+    """The scores below one evaluation's output. Picklable. StorageError when the location cannot be used."""
 
     def __init__(self, output_uri: str) -> None:
-        self.uri = join(output_uri, "scores")
-        self._store = store_for(output_uri)
+        self.log = PartLog(join(output_uri, "scores"), SCORES_LOG)
 
     def append(self, scores: Sequence[Score]) -> None:
         """Writes one part, named by what it holds; repeating an append changes nothing."""
@@ -113,34 +114,16 @@ class Scores:
             return
         rows = [_row(score) for score in sorted(scores, key=lambda score: score.score_id)]
         named = ids.of_values("scores-part", scores=[[row["score_id"], row["code"]] for row in rows])
-        table = pa.Table.from_pylist(rows, schema=SCORE_SCHEMA)
-        data = seal(table, {"dreamcache.schema": SCHEMA_VERSION})
-        self._store.create(join(self.uri, f"part-{named}.parquet"), data)
+        self.log.append(named, pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
 
     def read(self) -> dict[str, Score]:
         """All scores so far; of two with one id, one without an error wins. Raises StorageError `bad_scores`."""
-        parts = sorted(info.uri for info in self._store.list(self.uri) if info.uri.endswith(".parquet"))
-        with ThreadPoolExecutor(READERS, thread_name_prefix="scores") as pool:
-            tables = list(pool.map(self._read_part, parts))
-        found: dict[str, Score] = {}
-        for table in tables:
+        scores: dict[str, Score] = {}
+        for table in self.log.scan():
             for row in table.to_pylist():
-                if row["score_id"] not in found or row["code"] is None:
-                    found[row["score_id"]] = _score(row)
-        return found
-
-    def _read_part(self, uri: str) -> pa.Table:
-        try:
-            table, metadata = unseal(self._store.read(uri))
-            if metadata.get("dreamcache.schema") != SCHEMA_VERSION or not table.schema.equals(SCORE_SCHEMA):
-                raise ValueError(f"schema must be {SCHEMA_VERSION}, got {metadata.get('dreamcache.schema')}")
-        except (ValueError, FileNotFoundError) as error:
-            raise StorageError(
-                f"{uri}: a sound part of scores is needed, got one that {error}; delete it, and its images are "
-                f"scored again",
-                code="bad_scores",
-            ) from error
-        return table
+                if row["score_id"] not in scores or row["code"] is None:
+                    scores[row["score_id"]] = _score(row)
+        return scores
 
 
 def _row(score: Score) -> dict[str, object]:

@@ -1,14 +1,13 @@
-"""Adapter keys and values of recent subjects, projected once and kept on the device in a bounded LRU.
+"""Adapter keys and values of recent subjects, projected once and held on the device in a bounded LRU.
 
 Knows features and adapters; knows nothing of batches or steps.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 
+from dreamcache.core.lru import LRU
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.features import SubjectFeatures
 
@@ -20,23 +19,22 @@ class ProjectionCache:
 
     def __init__(self, adapter: DreamCacheAdapter, max_bytes: int = DEFAULT_BYTES) -> None:
         self.adapter = adapter
-        self.max_bytes = max_bytes
-        self.num_bytes = 0
-        self._kept: OrderedDict[str, dict[str, KeysValues]] = OrderedDict()
+        self._recent: LRU[str, dict[str, KeysValues]] = LRU(max_bytes, size=_size)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all keys and values held now."""
+        return self._recent.total
 
     @torch.no_grad()
     def get(self, subject: SubjectFeatures) -> dict[str, KeysValues]:
         """Keys and values by place, each [1, heads, tokens, head size], in the adapter's dtype and device."""
-        found = self._kept.get(subject.cache_key)
-        if found is None:
-            weight = next(self.adapter.parameters())
-            maps = {place: subject.maps[place][None].to(weight) for place in self.adapter.feature_places}
-            found = self._kept[subject.cache_key] = self.adapter.project(maps)
-            self.num_bytes += _size(found)
-            while self.num_bytes > self.max_bytes and len(self._kept) > 1:
-                self.num_bytes -= _size(self._kept.popitem(last=False)[1])
-        self._kept.move_to_end(subject.cache_key)
-        return found
+        return self._recent.get_or(subject.cache_key, lambda: self._project(subject))
+
+    def _project(self, subject: SubjectFeatures) -> dict[str, KeysValues]:
+        weight = next(self.adapter.parameters())
+        maps = {place: subject.maps[place][None].to(weight) for place in self.adapter.feature_places}
+        return self.adapter.project(maps)
 
 
 def _size(projected: dict[str, KeysValues]) -> int:

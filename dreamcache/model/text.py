@@ -5,14 +5,15 @@ Knows a CLIP tokenizer and text model; knows nothing of guidance.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreamcache.core.errors import DreamCacheError
+from dreamcache.core.lru import LRU
 
 
 class PromptError(DreamCacheError):
@@ -22,7 +23,7 @@ class PromptError(DreamCacheError):
 
 
 class PromptEncoder:
-    """Embeds prompts, keeping the last `capacity` of them: jobs repeat prompts over many subjects.
+    """Embeds prompts and holds the last `capacity` of them: jobs repeat prompts over many subjects.
 
     limit: of a prompt's tokens; the tokenizer's own if none is given.
     """
@@ -32,22 +33,14 @@ class PromptEncoder:
     ) -> None:
         self.tokenizer = tokenizer
         self.model = model
-        self.capacity = capacity
         self.limit = limit or int(tokenizer.model_max_length)
-        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._recent: LRU[str, Tensor] = LRU(capacity)
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str]) -> Tensor:
         """Embeddings [len(prompts), tokens, width]. Raises PromptError over the model's token limit."""
-        for prompt in dict.fromkeys(prompts):
-            # One prompt a pass: its embedding must not depend on which others are new in this batch.
-            if prompt not in self._kept:
-                self._kept[prompt] = self._embed(prompt)
-            self._kept.move_to_end(prompt)
-        embeddings = torch.cat([self._kept[prompt] for prompt in prompts])
-        while len(self._kept) > self.capacity:
-            self._kept.popitem(last=False)
-        return embeddings
+        # One prompt a pass: its embedding must not depend on which others are new in this batch.
+        return torch.cat([self._recent.get_or(prompt, partial(self._embed, prompt)) for prompt in prompts])
 
     def check(self, prompt: str) -> None:
         """Raises PromptError when the prompt has more tokens than the text model reads."""

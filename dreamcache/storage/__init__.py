@@ -1,11 +1,12 @@
-"""Where things are kept: one small object interface, and the three kinds of objects a job writes.
+"""Where objects lie: one small object interface, and the kinds of objects that a job writes.
 
-    store_for(uri) -> Store (local folder | s3://)          filesystem, store, local, s3
+    open_store(uri) -> BoundStore (local folder | s3://)       open_store, store, local, s3
         ^                ^                  ^
-    feature_cache     image_store         ledger            each writes whole objects, never parts of one
-    <cache>/<base>/   images/<2 hex>/     ledger/part-*
+    feature_cache     image_store        part_log              each writes whole objects, never parts of one
+    <cache>/<base>/   images/<2 hex>/    <- ledger, pruned
         |                                   |
-        +------- sealed: Parquet whose every byte is under one checksum
+        +------- sealed_parquet: Parquet whose every byte is under one checksum
 
-`arrow` hands the same places to pyarrow.dataset and Ray Data. Nothing here knows of torch, Ray or jobs.
+`schema` gives the columns of records, `arrow` opens the same locations for pyarrow.dataset and Ray Data. Nothing here
+knows of torch, Ray or jobs.
 """

@@ -1,7 +1,7 @@
-"""The same places for pyarrow.dataset and Ray Data.
+"""The same locations for pyarrow.dataset and Ray Data.
 
-S3 goes through s3fs, because pyarrow's own S3 file system does not honour AWS_ENDPOINT_URL. What is handed
-out can be pickled to other processes and carries no credentials: each process finds its own.
+S3 goes through s3fs, because pyarrow's own S3 file system does not honour AWS_ENDPOINT_URL. What these
+functions return can be pickled to other processes and carries no credentials: each process finds its own.
 """
 
 from __future__ import annotations

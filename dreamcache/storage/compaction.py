@@ -1,6 +1,6 @@
 """Compaction: many small ledger parts become one sorted part, while others append, read and compact.
 
-    64 x part-<hash> -> part-g1-<hash>,  64 x part-g1-<hash> -> part-g2-<hash>,  which is left alone
+    64 x part-<hash> -> part-g1-<hash>,  64 x part-g1-<hash> -> part-g2-<hash>,  which stays as it is
 
 The protocol. A part is never changed. A compactor
 
@@ -9,16 +9,16 @@ The protocol. A part is never changed. A compactor
     3. and only then deletes the sources it has read.
 
 What holds, after every step and after a crash between any two: each record that was appended is in some part.
-For a part is deleted only by who has seen a part with all its records created, and that one obeys the same rule.
+A compactor deletes a part only after it has seen a part with all its records, and that part obeys the same rule.
 A crash between 2 and 3 leaves records in two parts, which resolve to one; the next compactor merges the
 rest. Two compactors with the same sources create the same part, with overlapping ones two parts that overlap.
-Merging drops a record only for another with the same item, attempt and end. So a compactor that comes back
-from the dead deletes nothing that is nowhere else.
+Merging drops a record only for another with the same item, attempt and end. A compactor that continues after a long
+halt therefore deletes nothing that is nowhere else.
 
 Readers. A listing takes time, and the store promises only that of a part created before another was deleted,
 and named after it, one is seen (`Store.list`). Merged parts are named to come later: hex digits are before `g`, and
-`g1` before `g2`. So a listing misses no record: while it passes the names, some part that holds the record is always
-still ahead, or was seen. Who then finds a listed part gone lists again; what was read stays true.
+`g1` before `g2`. A listing therefore misses no record: while it passes the names, some part that holds the record is
+always still ahead, or was seen. A reader that finds a listed part gone lists again; what it has read stays true.
 
 Knows parts and their names; not which records matter.
 """
@@ -26,17 +26,17 @@ Knows parts and their names; not which records matter.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from dreamcache.core import ids
-from dreamcache.storage.ledger import READERS, Ledger, distinct_table, to_bytes
-from dreamcache.storage.open_store import store_for
-from dreamcache.storage.store import ObjectInfo, join
+from dreamcache.storage.ledger import Ledger, distinct_table
+from dreamcache.storage.part_log import name_of
+from dreamcache.storage.store import ObjectInfo
 
 FAN = 64
 LEVELS = 2
 MAX_BYTES = 32 * 1024 * 1024
-"""Of a merge's sources together, so that it fits into memory; larger parts are left alone."""
+"""Of a merge's sources together: they must fit into memory. Larger parts stay as they are."""
 
 
 def compact(ledger: Ledger, *, fan: int = FAN) -> int:
@@ -44,16 +44,16 @@ def compact(ledger: Ledger, *, fan: int = FAN) -> int:
 
     StorageError `bad_ledger` when a part is damaged, others when storage fails; nothing is lost then.
     """
-    gone = 0
+    fewer = 0
     for level in range(LEVELS):
         for sources in _groups([info for info in ledger.parts() if level_of(info.uri) == level], fan):
-            gone += _merge(ledger, sources, level + 1)
-    return gone
+            fewer += ledger.log.merge(sources, distinct_table, partial(merged_name, level=level + 1))
+    return fewer
 
 
 def level_of(uri: str) -> int:
     """How often the records of a part were merged."""
-    name = uri.rsplit("/", 1)[-1].removeprefix("part-")
+    name = name_of(uri).removeprefix("part-")
     return int(name[1]) if name.startswith("g") else 0
 
 
@@ -63,7 +63,7 @@ def merged_name(data: bytes, level: int) -> str:
 
 
 def _groups(parts: list[ObjectInfo], fan: int) -> Iterator[list[str]]:
-    """Parts to be merged with each other; those left over wait for more."""
+    """Parts to be merged with each other; the remaining ones wait for more."""
     group: list[str] = []
     num_bytes = 0
     for info in parts:
@@ -75,20 +75,3 @@ def _groups(parts: list[ObjectInfo], fan: int) -> Iterator[list[str]]:
             if len(group) > 1:
                 yield group
             group, num_bytes = [], 0
-
-
-def _merge(ledger: Ledger, sources: list[str], level: int) -> int:
-    store = store_for(ledger.uri)
-    with ThreadPoolExecutor(READERS, thread_name_prefix="compaction") as pool:
-        read = {
-            uri: table
-            for uri, table in zip(sources, pool.map(ledger.read_part, sources), strict=True)
-            if table is not None
-        }
-        if len(read) < 2:
-            return 0  # another compactor was here
-        data = to_bytes(distinct_table(read.values()))
-        # Whether it is this call's or was there: a part with all these records has been committed.
-        store.create(join(ledger.uri, merged_name(data, level)), data)
-        list(pool.map(store.delete, read))
-    return len(read) - 1

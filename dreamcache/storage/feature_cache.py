@@ -2,7 +2,7 @@
 
     <root>/<base fingerprint, 16 hex>/<2 hex>/<cache_key>.parquet
 
-A file that is damaged or foreign raises `CacheError` and is never used.
+A file that is damaged or foreign raises `CacheError` and is never used. Knows keys and files; not who encodes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from datetime import datetime
 from dreamcache.core import ids
 from dreamcache.core.errors import CacheError
 from dreamcache.storage.feature_file import RawTensor, StoredFeatures, from_parquet, to_parquet
-from dreamcache.storage.open_store import store_for
-from dreamcache.storage.store import join, relative_to
+from dreamcache.storage.open_store import open_store, store_for
+from dreamcache.storage.store import join
 
 __all__ = [
     "CacheEntry",
@@ -53,23 +53,26 @@ class CacheEntry:
 class FeatureCache:
     """The entries of one base model below `root_uri`. Thread-safe and picklable: it keeps no state.
 
-    Methods raise StorageError when the place cannot be used.
+    Methods raise StorageError when the location cannot be used.
     """
 
     def __init__(self, root_uri: str, base_fingerprint: str) -> None:
         self.root_uri = root_uri
         self.base_fingerprint = base_fingerprint
-        self._store = store_for(root_uri)
+        self._store = open_store(root_uri)
 
     def uri_of(self, cache_key: str) -> str:
-        base = self.base_fingerprint[:BASE_DIGITS]
-        return join(self.root_uri, base, ids.shard_of(cache_key), f"{cache_key}.parquet")
+        """Where the features are, or would be."""
+        return self._store.at(self._name_of(cache_key))
+
+    def _name_of(self, cache_key: str) -> str:
+        return join(self.base_fingerprint[:BASE_DIGITS], ids.shard_of(cache_key), f"{cache_key}.parquet")
 
     def get(self, cache_key: str) -> StoredFeatures | None:
         """The features, None when there are none; CacheError when the file is damaged or foreign."""
         uri = self.uri_of(cache_key)
         try:
-            data = self._store.read(uri)
+            data = self._store.read(self._name_of(cache_key))
         except FileNotFoundError:
             return None
         features = from_parquet(data, cache_key, where=uri)
@@ -84,11 +87,11 @@ class FeatureCache:
         """Store, or overwrite a damaged file, in one step. ValueError for features of another base model."""
         if features.base_fingerprint != self.base_fingerprint:
             raise ValueError(f"base must be {self.base_fingerprint}, got {features.base_fingerprint}")
-        self._store.write(self.uri_of(features.cache_key), to_parquet(features))
+        self._store.write(self._name_of(features.cache_key), to_parquet(features))
 
     def has(self, cache_key: str) -> bool:
         """Whether a file is there; not whether it is sound (see `get`)."""
-        return self._store.stat(self.uri_of(cache_key)) is not None
+        return self._store.stat(self._name_of(cache_key)) is not None
 
     def entries(self) -> Iterator[CacheEntry]:
         """This base model's entries, in no promised order."""
@@ -100,21 +103,22 @@ class FeatureCache:
         return self.get(cache_key) is not None
 
     def delete(self, cache_key: str) -> None:
-        self._store.delete(self.uri_of(cache_key))
+        self._store.delete(self._name_of(cache_key))
 
 
 def mark_cache(root_uri: str) -> None:
     """Marks the folder as a cache, which backup programs pass over (bford.info/cachedir).
 
-    Raises StorageError, so that a place that cannot be written is known before any model is loaded.
+    Raises StorageError, so that a location that cannot be written is known before any model is loaded.
     """
-    store_for(root_uri).create(join(root_uri, "CACHEDIR.TAG"), CACHE_TAG)
+    open_store(root_uri).create("CACHEDIR.TAG", CACHE_TAG)
 
 
 def list_entries(root_uri: str) -> Iterator[CacheEntry]:
     """All entries below a cache's root, over all base models; other files are passed over."""
-    for info in store_for(root_uri).list(root_uri):
-        match = _ENTRY.fullmatch(relative_to(info.uri, root_uri))
+    store = open_store(root_uri)
+    for info in store.list():
+        match = _ENTRY.fullmatch(store.key_of(info.uri))
         if match:
             yield CacheEntry(
                 uri=info.uri,

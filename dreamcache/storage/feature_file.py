@@ -17,10 +17,9 @@ from typing import Any
 import pyarrow as pa
 
 from dreamcache.core import ids
-from dreamcache.core.errors import CacheError
-from dreamcache.storage.sealed_parquet import seal, unseal
+from dreamcache.core.errors import CacheError, StorageError
+from dreamcache.storage.part_log import NewerFormatError, PartFormat
 
-SCHEMA_VERSION = "dreamcache.features/1"
 BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float32": 4}
 ROWS = pa.schema(
     [
@@ -32,10 +31,12 @@ ROWS = pa.schema(
     ]
 )
 
+FEATURES = PartFormat(family="dreamcache.features/", number=1, schema=ROWS)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawTensor:
-    """A tensor's numbers, row-major and little endian, without the library that made them."""
+    """A tensor's numbers, row-major and little endian, without the library that computed them."""
 
     data: bytes
     dtype: str
@@ -53,7 +54,7 @@ class RawTensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredFeatures:
-    """The features of one reference by place, and what made them.
+    """The features of one reference by place, and what they were computed from.
 
     `settings` are JSON values: a tuple is read back as a list.
     """
@@ -78,13 +79,12 @@ def to_parquet(features: StoredFeatures) -> bytes:
         for place, raw in features.maps.items()
     ]
     metadata = {
-        "dreamcache.schema": SCHEMA_VERSION,
         "dreamcache.cache_key": features.cache_key,
         "dreamcache.reference_id": features.reference_id,
         "dreamcache.base_fingerprint": features.base_fingerprint,
         "dreamcache.settings": ids.canonical_json(features.settings),
     }
-    return seal(pa.Table.from_pylist(rows, schema=ROWS), metadata)
+    return FEATURES.seal(pa.Table.from_pylist(rows, schema=ROWS), **metadata)
 
 
 def from_parquet(
@@ -92,25 +92,28 @@ def from_parquet(
 ) -> StoredFeatures:
     """Read back what `to_parquet` wrote.
 
-    Raises CacheError (`bad_cache`) that begins with `where` and names what differs: a single changed or
-    missing byte, another schema, or another cache key than `expected_key`.
+    Raises CacheError (`bad_cache`) that begins with `where` and names what differs: a single changed or missing
+    byte, an older format, or another cache key than `expected_key`. StorageError `newer_format` for the file of a
+    later release, which must not be overwritten.
     """
     try:
-        table, metadata = unseal(data)
-        if metadata.get("dreamcache.schema") != SCHEMA_VERSION:
-            raise ValueError(f"schema must be {SCHEMA_VERSION}, got {metadata.get('dreamcache.schema')}")
-        if not table.schema.equals(ROWS):
-            raise ValueError(f"columns must be {ROWS.names}, got {table.schema.names} or other types")
-        found = metadata["dreamcache.cache_key"]
-        if expected_key is not None and found != expected_key:
-            raise ValueError(f"cache key must be {expected_key}, got {found}")
+        table, metadata = FEATURES.unseal(data)
+        cache_key = metadata["dreamcache.cache_key"]
+        if expected_key is not None and cache_key != expected_key:
+            raise ValueError(f"has cache key {cache_key}, needed is {expected_key}")
         return StoredFeatures(
-            cache_key=found,
+            cache_key=cache_key,
             reference_id=metadata["dreamcache.reference_id"],
             base_fingerprint=metadata["dreamcache.base_fingerprint"],
             settings=json.loads(metadata["dreamcache.settings"]),
             maps={row["place"]: _raw_tensor(row) for row in table.to_pylist()},
         )
+    except NewerFormatError as error:
+        raise StorageError(
+            f"{where}: features of this release's format are needed, got a file that {error}; "
+            "update dreamcache to the release that wrote it, or choose another cache",
+            code="newer_format",
+        ) from error
     except (ValueError, KeyError) as error:
         raise CacheError(f"{where}: {error}; the reference must be encoded again") from error
 

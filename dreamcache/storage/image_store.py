@@ -1,4 +1,4 @@
-"""Images as files: encoding with their parameters inside, the hash of their pixels, and their place in a job.
+"""Images as files: encoding with their parameters inside, the hash of their pixels, and their key in a job.
 
 Encoding is deterministic for one version of Pillow. Knows numpy arrays and bytes, nothing of models.
 """
@@ -17,8 +17,8 @@ from PIL import Image, PngImagePlugin
 from dreamcache.core import ids
 from dreamcache.core.config import ImageFormat
 from dreamcache.core.errors import ImageError
-from dreamcache.storage.open_store import store_for
-from dreamcache.storage.store import ObjectInfo, join
+from dreamcache.storage.open_store import open_store
+from dreamcache.storage.store import ObjectInfo
 
 Pixels = NDArray[np.uint8]
 
@@ -77,10 +77,10 @@ def read_metadata(data: bytes) -> dict[str, str]:
             comment = image.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
             text = comment.removeprefix(ASCII).decode("ascii", errors="replace")
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except ValueError:
         return {}
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    return {str(k): str(v) for k, v in values.items()} if isinstance(values, dict) else {}
 
 
 def pixel_sha256(rgb: Pixels) -> str:
@@ -92,7 +92,7 @@ def pixel_sha256(rgb: Pixels) -> str:
 
 
 def stored_pixel_sha256(data: bytes) -> str:
-    """`pixel_sha256` of what a reader of this file sees; jpeg and webp change the pixels they are given."""
+    """`pixel_sha256` of what a reader of this file sees; jpeg and webp change the pixels."""
     return pixel_sha256(decode_image(data))
 
 
@@ -102,23 +102,22 @@ def image_key(item_id: str, image_format: ImageFormat) -> str:
 
 
 class ImageStore:
-    """The images of one job. Stateless and picklable. StorageError when the place cannot be used."""
+    """The images of one job. Stateless and picklable. StorageError when the location cannot be used."""
 
     def __init__(self, output_uri: str, image_format: ImageFormat) -> None:
-        self.output_uri = output_uri
         self.image_format = image_format
-        self._store = store_for(output_uri)
+        self._store = open_store(output_uri)
 
     def key_of(self, item_id: str) -> str:
         return image_key(item_id, self.image_format)
 
     def commit(self, item_id: str, data: bytes) -> bool:
         """Store the item's image once. False when one is committed already: read that one, and keep it."""
-        return self._store.create(join(self.output_uri, self.key_of(item_id)), data)
+        return self._store.create(self.key_of(item_id), data)
 
     def read(self, key: str) -> bytes:
         """The file under a key relative to the output; FileNotFoundError when there is none."""
-        return self._store.read(join(self.output_uri, key))
+        return self._store.read(key)
 
     def stat(self, key: str) -> ObjectInfo | None:
-        return self._store.stat(join(self.output_uri, key))
+        return self._store.stat(key)

@@ -1,18 +1,17 @@
-"""The ledger of a job: terminal records of items, appended as sealed Parquet parts, never changed.
+"""The ledger of a job: terminal records of items, a log of parts (`part_log`).
 
     workers --append--> ledger/part-<hash>.parquet --scan--> tables --resolve--> item_id -> one Outcome
                              |                          |
                              +- compaction: fewer parts +- pruned: records of images that were deleted
 
 Several drivers and attempts may record the same item; `resolve` decides alike for every reader. A part may go
-while it is being read, but not its records: see `compaction` for the protocol.
+while it is being read, but not its records: see `compaction` for the protocol. Knows records; not who generates images.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,44 +20,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.core import ids
-from dreamcache.core.errors import StorageError
 from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
-from dreamcache.storage.open_store import store_for
+from dreamcache.storage.part_log import LogSettings, PartFormat, PartLog
 from dreamcache.storage.pruned import Pruned
-from dreamcache.storage.sealed_parquet import seal, unseal
+from dreamcache.storage.schema import union_of
 from dreamcache.storage.store import ObjectInfo, join
 
-SCHEMA_VERSION = "dreamcache.ledger/2"
-READERS = 16
-MAX_LISTINGS = 20
-LEDGER_SCHEMA = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("key", pa.string()),
-        pa.field("code", pa.string()),
-        pa.field("message", pa.string()),
-        pa.field("attempts", pa.int32(), nullable=False),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("num_bytes", pa.int64()),
-        pa.field("pixel_sha256", pa.string()),
-        pa.field("seconds", pa.float64()),
-        pa.field("device", pa.string()),
-        pa.field("tries", pa.int32()),
-        pa.field("seed", pa.int64()),
-        pa.field("image_score", pa.float64()),
-        pa.field("text_score", pa.float64()),
-        pa.field("recorded_at", pa.timestamp("us", tz="UTC"), nullable=False),
-    ]
+RECORDED_AT = pa.schema([pa.field("recorded_at", pa.timestamp("us", tz="UTC"), nullable=False)])
+LEDGER_SCHEMA = pa.schema([*union_of(Done, Blocked, Failed), *RECORDED_AT])
+LEDGER_LOG = LogSettings(
+    format=PartFormat(family="dreamcache.ledger/", number=2, schema=LEDGER_SCHEMA),
+    what="a ledger part",
+    code="bad_ledger",
+    remedy="delete it to generate its items again, or restore it from a copy",
 )
 STATUS_ORDER = ("failed", "blocked", "done")
-_OF_DONE = ("key", "width", "height", "num_bytes", "pixel_sha256", "seconds", "device")
-_OF_QUALITY = ("tries", "seed", "image_score", "text_score")
+KINDS: dict[str, type[Outcome]] = {"failed": Failed, "blocked": Blocked, "done": Done}
+_OF_QUALITY = tuple(field.name for field in fields(Quality))
 
 
 def to_row(outcome: Outcome, recorded_at: datetime | None = None) -> dict[str, Any]:
-    """An outcome's row of LEDGER_SCHEMA, null where its kind has no such column; time: now, if not given."""
+    """An outcome's row of LEDGER_SCHEMA, null where its kind has no such column. recorded_at: now by default."""
     row: dict[str, Any] = {name: getattr(outcome, name, None) for name in LEDGER_SCHEMA.names}
     row["recorded_at"] = recorded_at or datetime.now(UTC)
     row |= {name: getattr(getattr(outcome, "quality", None), name, None) for name in _OF_QUALITY}
@@ -67,128 +49,69 @@ def to_row(outcome: Outcome, recorded_at: datetime | None = None) -> dict[str, A
 
 def from_row(row: Mapping[str, Any]) -> Outcome:
     """The outcome of a row. ValueError for an unknown status."""
-    common: dict[str, Any] = {"item_id": row["item_id"], "attempts": row["attempts"]}
-    why = {"code": row["code"], "message": row["message"]}
-    quality = Quality(**{name: row[name] for name in _OF_QUALITY}) if row["tries"] is not None else None
-    match row["status"]:
-        case "done":
-            return Done(**common, **{name: row[name] for name in _OF_DONE}, quality=quality)
-        case "blocked":
-            return Blocked(**common, **why, quality=quality)
-        case "failed":
-            return Failed(**common, **why)
-    raise ValueError(f"status must be one of {', '.join(STATUS_ORDER)}, got {row['status']!r}")
+    if row["status"] not in KINDS:
+        raise ValueError(f"status must be one of {', '.join(STATUS_ORDER)}, got {row['status']!r}")
+    kind = KINDS[row["status"]]
+    values: dict[str, Any] = {field.name: row.get(field.name) for field in fields(kind)}
+    if "quality" in values and row["tries"] is not None:
+        values["quality"] = Quality(**{name: row[name] for name in _OF_QUALITY})
+    return kind(**values)
 
 
 class Ledger:
-    """The ledger below one job's output. Picklable. StorageError when the place cannot be used."""
+    """The ledger below one job's output. Picklable. StorageError when the location cannot be used."""
 
     def __init__(self, output_uri: str) -> None:
-        self.uri = join(output_uri, "ledger")
+        self.log = PartLog(join(output_uri, "ledger"), LEDGER_LOG)
         self.pruned = Pruned(output_uri)
-        self._store = store_for(output_uri)
+
+    @property
+    def uri(self) -> str:
+        return self.log.uri
 
     def append(self, outcomes: Sequence[Outcome], recorded_at: datetime | None = None) -> str | None:
         """Write one part and return its URI; None for no outcomes. Repeating an append changes nothing.
 
-        The name is made of the items, their attempts and how they ended, so the same work recorded by another
-        driver is the same part: the first one stays.
+        The name is a hash of the items, their attempts and how they ended: the same work recorded by another driver
+        is the same part, and the first one stays.
         """
         if not outcomes:
             return None
         now = recorded_at or datetime.now(UTC)
         ordered = sorted(outcomes, key=lambda o: (o.item_id, o.attempts, o.status, getattr(o, "code", "")))
         named = [[o.item_id, o.attempts, o.status, getattr(o, "code", "")] for o in ordered]
-        name = f"part-{ids.of_values('ledger-part', outcomes=named)}.parquet"
         table = pa.Table.from_pylist([to_row(outcome, now) for outcome in ordered], schema=LEDGER_SCHEMA)
-        uri = join(self.uri, name)
-        self._store.create(uri, to_bytes(table))
-        return uri
+        return self.log.append(ids.of_values("ledger-part", outcomes=named), table)
 
     def parts(self) -> list[ObjectInfo]:
         """The parts there are now, in order of their names."""
-        found = [info for info in self._store.list(self.uri) if _is_part(info.uri)]
-        return sorted(found, key=lambda info: info.uri)
+        return self.log.parts()
 
     def scan(self, seen: set[str] | None = None) -> Iterator[pa.Table]:
-        """The rows of every part, without those of pruned images; a bounded number of parts is read ahead.
-
-        seen: names of parts to pass over; those read now are added. A record may come twice while parts are
-        being compacted, and never not at all. StorageError (`bad_ledger`) naming the part when one is damaged.
-        """
-        seen = set() if seen is None else seen
+        """`PartLog.scan` without the records of pruned images. StorageError `bad_ledger` when a part is damaged."""
         void = self.pruned.limits()
-        for _ in range(MAX_LISTINGS):
-            gone = False
-            for uri, table in self._read_ahead([info.uri for info in self.parts() if info.uri not in seen]):
-                if table is None:
-                    gone = (
-                        True  # compacted since the listing: a later one shows the part that has its records
-                    )
-                else:
-                    seen.add(uri)
-                    yield without_pruned(table, void)
-            if not gone:
-                return
-        raise StorageError(
-            f"{self.uri}: parts must be readable where they are listed, got none {MAX_LISTINGS} times; "
-            "check the storage",
-            code="bad_ledger",
-        )
-
-    def _read_ahead(self, uris: list[str]) -> Iterator[tuple[str, pa.Table | None]]:
-        waiting: deque[tuple[str, Future[pa.Table | None]]] = deque()
-        with ThreadPoolExecutor(READERS, thread_name_prefix="ledger") as pool:
-            try:
-                for uri in uris:
-                    waiting.append((uri, pool.submit(self.read_part, uri)))
-                    if len(waiting) >= 2 * READERS:
-                        first, future = waiting.popleft()
-                        yield first, future.result()
-                while waiting:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            finally:
-                for _, future in waiting:
-                    future.cancel()
+        return (without_pruned(table, void) for table in self.log.scan(seen))
 
     def outcomes(self) -> dict[str, Outcome]:
         """The one terminal record of every item recorded so far. In memory: for jobs of modest size."""
         return resolve(self.scan())
 
     def read_part(self, uri: str) -> pa.Table | None:
-        """The part's rows; None when it is there no more. StorageError (`bad_ledger`) when it is damaged."""
-        try:
-            table, metadata = unseal(self._store.read(uri))
-            if metadata.get("dreamcache.schema") != SCHEMA_VERSION or not table.schema.equals(LEDGER_SCHEMA):
-                raise ValueError(f"schema must be {SCHEMA_VERSION}, got {metadata.get('dreamcache.schema')}")
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise StorageError(
-                f"{uri}: a sound ledger part is needed, got one that {error}; delete it to generate its "
-                "items again, or restore it from a copy",
-                code="bad_ledger",
-            ) from error
-        return table
+        """The part's rows; None when it is there no more. StorageError `bad_ledger` when it is damaged."""
+        return self.log.read(uri)
 
 
 def to_bytes(table: pa.Table) -> bytes:
     """A part's file."""
-    return seal(table, {"dreamcache.schema": SCHEMA_VERSION})
+    return LEDGER_LOG.format.seal(table)
 
 
 def without_pruned(table: pa.Table, void: Mapping[str, int]) -> pa.Table:
-    """The rows that count: a pruned item's attempts up to the limit given for it in `void` do not."""
+    """The rows that count: a pruned item's attempts up to its limit in `void` do not."""
     if not void:
         return table
     limits = [void.get(item_id, -1) for item_id in table["item_id"].to_pylist()]
     return table.filter(pc.greater(table["attempts"], pa.array(limits, pa.int32())))
-
-
-def _is_part(uri: str) -> bool:
-    name = uri.rsplit("/", 1)[-1]
-    return name.startswith("part-") and name.endswith(".parquet")
 
 
 def resolve_table(tables: Iterable[pa.Table]) -> pa.Table:

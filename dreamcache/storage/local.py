@@ -1,6 +1,6 @@
 """The object interface on a local (or mounted) folder.
 
-An object is written to a hidden temporary file beside its place, synced, then linked or renamed into it: a
+An object is written to a hidden temporary file beside its path, synced, then linked or renamed to it: a
 crash leaves the old object or the new one, and at most a hidden file that no listing shows.
 """
 
@@ -29,14 +29,14 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def local_path(uri: str) -> Path:
-    """The path of a local URI: `file://` decoded, `~` expanded, relative paths left to the working folder."""
+    """The path of a local URI: `file://` decoded, `~` expanded, relative paths as of the working folder."""
     if uri.startswith(FILE_SCHEME):
         return Path(unquote(urlsplit(uri).path))
     return Path(uri).expanduser()
 
 
 class LocalStore:
-    """See `filesystem.Store`. Etags are made of time of change, inode and size."""
+    """See `store.Store`. Etags consist of time of change, inode and size."""
 
     def read(self, uri: str) -> bytes:
         try:
@@ -87,12 +87,12 @@ class LocalStore:
     def stat(self, uri: str) -> ObjectInfo | None:
         path = local_path(uri)
         try:
-            found = path.stat()
+            status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise _error(uri, "read", error) from error
-        return None if path.is_dir() else _info(uri, found)
+        return None if path.is_dir() else _info(uri, status)
 
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
         try:
@@ -114,8 +114,8 @@ class LocalStore:
 def _walk(uri: str, folder: Path) -> Iterator[ObjectInfo]:
     try:
         # A folder's entries come in no order, so nothing is deleted while they are read (see `Store.list`).
-        with _locked(folder, fcntl.LOCK_SH, needed=False), os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        with _locked(folder, fcntl.LOCK_SH, needed=False), os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
@@ -155,7 +155,7 @@ def _temporary(uri: str, data: bytes | Path) -> Iterator[tuple[Path, Path]]:
 def _locked(folder: Path, kind: int = fcntl.LOCK_EX, *, needed: bool = True) -> Iterator[None]:
     """One process and thread at a time deletes or swaps here, or several list; needs no lock file.
 
-    needed: False goes on without where a mount has no locks.
+    needed: False continues without a lock where a mount has none.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -187,20 +187,20 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _etag(found: os.stat_result) -> str:
-    return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_ino:x}-{status.st_size:x}"
 
 
-def _info(uri: str, found: os.stat_result) -> ObjectInfo:
-    modified = datetime.fromtimestamp(found.st_mtime, tz=UTC)
-    return ObjectInfo(uri=uri, num_bytes=found.st_size, etag=_etag(found), modified=modified)
+def _info(uri: str, status: os.stat_result) -> ObjectInfo:
+    modified = datetime.fromtimestamp(status.st_mtime, tz=UTC)
+    return ObjectInfo(uri=uri, num_bytes=status.st_size, etag=_etag(status), modified=modified)
 
 
 def _error(uri: str, action: str, error: OSError) -> StorageError:
     got = error.strerror or str(error)
-    code, rule, remedy = "storage", "a place that works is needed", "check the disk or mount"
+    code, rule, remedy = "storage", "a working location is needed", "check the disk or mount"
     if error.errno in NO_SPACE:
-        code, rule, remedy = "no_space", "free space is needed", "free some or choose another place"
+        code, rule, remedy = "no_space", "free space is needed", "free some or choose another location"
     elif action in ("write", "delete") and error.errno in READ_ONLY:
         code, rule, remedy = "read_only", "a writable folder is needed", "change its rights or choose another"
     elif error.errno in NO_FILE:

@@ -1,4 +1,4 @@
-"""What many processes of one machine need and one of them fetches: weights from the hub, adapters from s3://.
+"""What many processes of a machine need and one of them fetches: weights from the hub, adapters from s3://.
 
 Knows files and locks; knows nothing of what is fetched.
 """
@@ -23,6 +23,6 @@ def once_per_node(name: str, fetch: Callable[[], str]) -> str:
     with FileLock(f"{mark}.lock"):
         if mark.is_file() and Path(known := mark.read_text()).is_dir():
             return known
-        found = fetch()
-        mark.write_text(found)
-        return found
+        folder = fetch()
+        mark.write_text(folder)
+        return folder

@@ -20,7 +20,7 @@ def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
     """The bytes at a path or s3:// URI.
 
     Raises ImageError when it is this photo that cannot be had, StorageError when storage fails altogether. Web
-    addresses are refused: a catalog could make workers ask anything of the network they stand in.
+    addresses are refused: a catalog could have workers send any request into their network.
     """
     if "://" in uri and not uri.startswith(SCHEMES):
         raise ImageError(
@@ -42,8 +42,8 @@ def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
 def read_reference(request: Request, limits: ImageLimits) -> tuple[bytes, bytes | None]:
     """The photo of a planned item, and its mask if it has one.
 
-    Raises as `read_photo`, and ImageError `changed_photo` when they are not those that were planned: what is made of
-    them would stand under the other photo's name.
+    Raises as `read_photo`, and ImageError `changed_photo` when they are not those that were planned: their image
+    would stand under the other photo's name.
     """
     where = f"subject '{request.subject_id}'"
     image = read_photo(request.image, f"{where}: image '{request.image}'", limits)
@@ -59,15 +59,15 @@ def read_reference(request: Request, limits: ImageLimits) -> tuple[bytes, bytes 
 def _check_local(uri: str, where: str, limits: ImageLimits) -> None:
     """A device or a pipe has no end, and a huge file would be read whole before its header is looked at."""
     try:
-        found = os.stat(local_path(uri))
+        status = os.stat(local_path(uri))
     except (OSError, ValueError):
         return  # the store says what is wrong with it
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(uri)
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise ImageError(f"{where}: must be a regular file, got a device or pipe", code="not_an_image")
-    if found.st_size > limits.max_bytes:
+    if status.st_size > limits.max_bytes:
         raise ImageError(
-            f"{where}: at most {limits.max_bytes} bytes (limits.max_bytes), got {found.st_size}; scale it down",
+            f"{where}: at most {limits.max_bytes} bytes (limits.max_bytes), got {status.st_size}; scale it down",
             code="too_large",
         )

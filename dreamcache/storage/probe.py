@@ -1,7 +1,7 @@
-"""Trying a place out: whether it stores, lists and deletes, how long it takes, and whether conditional writes hold.
+"""Trials of a location: whether it stores, lists and deletes, how long it takes, and whether conditional writes hold.
 
 Knows the store interface only. Everything is tried on objects of its own below `.probe-<random>/`, which are deleted
-again, so a place that is in use may be tried.
+again, so a location that is in use may be tried.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ REMEDY = "use a store that honours If-None-Match and If-Match (Amazon S3, a rece
 
 
 def is_probe(name: str) -> bool:
-    """Whether an object's name, relative to its place, is one that a probe may have left when it was killed."""
+    """Whether an object's name, relative to its location, is one that a probe may have left when it was killed."""
     return name.startswith(PROBE_PREFIX)
 
 
 @contextlib.contextmanager
 def probing(store: Store, uri: str) -> Iterator[str]:
-    """A new folder below `uri`, gone afterwards with what is in it; a local place that was not there is gone too."""
+    """A new folder below `uri`, gone afterwards with what is in it; a local folder that was not there is gone too."""
     folder = join(uri, PROBE_PREFIX + secrets.token_hex(8))
-    made = _absent_folders(uri)
+    created = _absent_folders(uri)
     try:
         yield folder
     finally:
@@ -42,7 +42,7 @@ def probing(store: Store, uri: str) -> Iterator[str]:
             for info in list(store.list(folder)):
                 store.delete(info.uri)
         if not uri.startswith(S3_SCHEME):
-            for path in [local_path(folder), *made]:
+            for path in [local_path(folder), *created]:
                 with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
                     path.rmdir()
 
@@ -50,11 +50,11 @@ def probing(store: Store, uri: str) -> Iterator[str]:
 def check_conditional_writes(store: Store, uri: str) -> None:
     """Four small writes, a listing and two deletes show whether `create` and `replace` are refused when they must be.
 
-    Raises StorageError `no_conditional_writes` when they are not; any other StorageError is the place's own.
+    Raises StorageError `no_conditional_writes` when they are not; any other StorageError is the location's own.
     """
     with probing(store, uri) as folder:
         name = join(folder, "once")
-        store.write(join(folder, "any"), b"x")  # a place that cannot be written says so in its own words
+        store.write(join(folder, "any"), b"x")  # a location that cannot be written gives its own error
         first, second = (_conditional(uri, partial(store.create, name, data)) for data in (b"1", b"2"))
         if not first or second:
             raise _not_honoured(uri, "If-None-Match", "a second write under the same key replaced the first")

@@ -5,7 +5,7 @@
 Announced first, deleted after, so that the ledger never claims an image that is gone. `attempts` is set so high
 that what a driver records which counted attempts before the announcement is void too: it may describe the
 deleted image. A later run counts on from there. A crash leaves an announcement that is not finished; until it
-is, nobody may draw its items again, since the deleting may still go on.
+is finished, nobody may generate its items again, since the deletion may still go on.
 
 Knows the announcements; not why items are pruned, nor what a record says.
 """
@@ -18,31 +18,38 @@ import pyarrow as pa
 
 from dreamcache.core import ids
 from dreamcache.core.errors import StorageError
-from dreamcache.storage.open_store import store_for
-from dreamcache.storage.sealed_parquet import seal, unseal
+from dreamcache.storage.part_log import SUFFIX, LogSettings, PartFormat, PartLog, name_of
 from dreamcache.storage.store import join
 
-SCHEMA_VERSION = "dreamcache.pruned/1"
 SCHEMA = pa.schema([
     pa.field("item_id", pa.string(), nullable=False),
     pa.field("key", pa.string(), nullable=False),
     pa.field("attempts", pa.int32(), nullable=False),
 ])  # fmt: skip
-PREFIX, SUFFIX, FINISHED = "pruned-", ".parquet", ".finished"
+FINISHED = ".finished"
+PRUNED_LOG = LogSettings(
+    format=PartFormat(family="dreamcache.pruned/", number=1, schema=SCHEMA),
+    what="a list of pruned images",
+    code="bad_ledger",
+    remedy="restore it from a copy",
+    prefix="pruned-",
+)
 MARGIN = 100
-"""More attempts than drivers at work can have made of an item since the announcement was prepared."""
+"""More attempts than running drivers can have spent on an item since the announcement was prepared."""
 
 
 class Pruned:
-    """The announcements below one job's output. Picklable. StorageError when the place cannot be used."""
+    """The announcements below one job's output. Picklable. StorageError when the location cannot be used."""
 
     def __init__(self, output_uri: str) -> None:
         self.output_uri = output_uri
-        self.uri = join(output_uri, "ledger")
-        self._store = store_for(output_uri)
+        self.log = PartLog(join(output_uri, "ledger"), PRUNED_LOG)
 
     def announce(self, images: pa.Table) -> str:
-        """The records of these images count no more. images: item_id, key and attempts made so far, by item."""
+        """The records of these images count no more; returns the announcement's URI.
+
+        images: item_id, key and the number of attempts so far, by item.
+        """
         table = pa.table(
             [
                 images["item_id"],
@@ -51,49 +58,40 @@ class Pruned:
             ],
             schema=SCHEMA,
         )
-        data = seal(table, {"dreamcache.schema": SCHEMA_VERSION})
-        uri = join(self.uri, f"{PREFIX}{ids.of_bytes(data)}{SUFFIX}")
-        self._store.create(uri, data)
-        return uri
+        return self.log.append(ids.of_bytes(PRUNED_LOG.format.seal(table)), table)
 
     def finish(self, uri: str) -> None:
         """All images of this announcement are deleted."""
-        self._store.create(uri.removesuffix(SUFFIX) + FINISHED, b"")
+        self.log.store.create(_finished_name(uri), b"")
 
     def is_finished(self, uri: str) -> bool:
-        return self._store.stat(uri.removesuffix(SUFFIX) + FINISHED) is not None
+        return self.log.store.stat(_finished_name(uri)) is not None
 
     def unfinished(self) -> list[str]:
         """Announcements whose images may be there or gone."""
-        names = self._names()
-        ended = {name.removesuffix(FINISHED) for name in names if name.endswith(FINISHED)}
-        return [name for name in names if name.endswith(SUFFIX) and name.removesuffix(SUFFIX) not in ended]
+        listed = list(self.log.store.list())
+        names = {name_of(info.uri) for info in listed}
+        return [info.uri for info in self.log.parts_among(listed) if _finished_name(info.uri) not in names]
 
     def read(self, uri: str) -> pa.Table:
-        """item_id, key and the last attempt that counts no more. StorageError (`bad_ledger`) when damaged."""
-        try:
-            table, metadata = unseal(self._store.read(uri))
-            if metadata.get("dreamcache.schema") != SCHEMA_VERSION or not table.schema.equals(SCHEMA):
-                raise ValueError(f"schema must be {SCHEMA_VERSION}, got {metadata.get('dreamcache.schema')}")
-        except (ValueError, FileNotFoundError) as error:
+        """item_id, key and the last attempt that counts no more. StorageError `bad_ledger` when damaged or gone."""
+        table = self.log.read(uri)
+        if table is None:
             raise StorageError(
-                f"{uri}: a sound list of pruned images is needed, got one that {error}; restore it from a copy",
-                code="bad_ledger",
-            ) from error
+                f"{uri}: {PRUNED_LOG.what} is needed where it was listed, got none; {PRUNED_LOG.remedy}",
+                code=PRUNED_LOG.code,
+            )
         return table
 
     def limits(self) -> Mapping[str, int]:
         """The last attempt that counts no more, by item. In memory: some hundred bytes for each pruned item."""
-        found: dict[str, int] = {}
-        for uri in self._names():
-            if uri.endswith(SUFFIX):
-                table = self.read(uri)
-                for item_id, attempts in zip(
-                    table["item_id"].to_pylist(), table["attempts"].to_pylist(), strict=True
-                ):
-                    found[item_id] = max(attempts, found.get(item_id, -1))
-        return found
+        limits: dict[str, int] = {}
+        for table in self.log.scan():
+            pairs = zip(table["item_id"].to_pylist(), table["attempts"].to_pylist(), strict=True)
+            for item_id, attempts in pairs:
+                limits[item_id] = max(attempts, limits.get(item_id, -1))
+        return limits
 
-    def _names(self) -> list[str]:
-        listed = (info.uri for info in self._store.list(self.uri))
-        return sorted(uri for uri in listed if uri.rsplit("/", 1)[-1].startswith(PREFIX))
+
+def _finished_name(uri: str) -> str:
+    return name_of(uri).removesuffix(SUFFIX) + FINISHED

@@ -25,7 +25,7 @@ from dreamcache.storage.store import S3_SCHEME, ObjectInfo, join
 
 COMMIT_ATTEMPTS = 8
 WRITER = "dreamcache-writer"
-CONTENT_TYPES = {  # a browser shows a gallery straight from the bucket only if it is told what things are
+CONTENT_TYPES = {  # a browser shows a gallery straight from the bucket only with their content types
     "html": "text/html; charset=utf-8",
     "json": "application/json",
     "yaml": "application/yaml",
@@ -50,13 +50,15 @@ def split_s3(uri: str) -> tuple[str, str]:
 
 
 class S3Store:
-    """See `filesystem.Store`. Etags are the server's, without quotes."""
+    """See `store.Store`. Etags are the server's, without quotes."""
 
     def read(self, uri: str) -> bytes:
         bucket, key = split_s3(uri)
         try:
-            # A body cut short is ours to ask for again: botocore's own retries end with the headers.
-            return _asked(lambda: bytes(s3_client.client().get_object(Bucket=bucket, Key=key)["Body"].read()))
+            # A body that is cut short is requested again here: botocore's own retries end with the headers.
+            return _retried(
+                lambda: bytes(s3_client.client().get_object(Bucket=bucket, Key=key)["Body"].read())
+            )
         except (BotoCoreError, ClientError) as error:
             if isinstance(error, ClientError) and is_missing_key(error):
                 raise FileNotFoundError(f"{uri}: no such object") from None
@@ -66,7 +68,7 @@ class S3Store:
         bucket, key = split_s3(uri)
         fixed = {"Bucket": bucket, "Key": key, "Body": data, "ContentType": _content_type(key)}
         try:
-            _asked(lambda: s3_client.client().put_object(**fixed))
+            _retried(lambda: s3_client.client().put_object(**fixed))
         except (BotoCoreError, ClientError) as error:
             raise storage_error(uri, "write", error) from error
 
@@ -80,7 +82,7 @@ class S3Store:
 
         try:
             # boto3 sends large files in parts; the object appears when the last one is there.
-            _asked(send)
+            _retried(send)
         except (BotoCoreError, ClientError) as error:
             raise storage_error(uri, "write", error) from error
 
@@ -91,40 +93,40 @@ class S3Store:
         return _conditional_put(uri, data, {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'})
 
     def stat(self, uri: str) -> ObjectInfo | None:
-        found = _head(uri, "read")
-        if found is None:
+        response = _head(uri, "read")
+        if response is None:
             _need_bucket(uri, "read")
             return None
-        return _info(uri, found["ContentLength"], found)
+        return _info(uri, response["ContentLength"], response)
 
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
         # Pages come in order of the keys, hence the promise of `Store.list`.
         bucket, key = split_s3(prefix_uri)
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
-        asked = {"Bucket": bucket, "Prefix": prefix}
+        request = {"Bucket": bucket, "Prefix": prefix}
         more = True
         while more:
             try:
-                page = _asked(lambda: s3_client.client().list_objects_v2(**asked))
+                page = _retried(lambda: s3_client.client().list_objects_v2(**request))
             except (BotoCoreError, ClientError) as error:
                 raise storage_error(prefix_uri, "list", error) from error
-            for found in page.get("Contents", []):
-                name = found["Key"][len(prefix) :]
+            for entry in page.get("Contents", []):
+                name = entry["Key"][len(prefix) :]
                 if name and not name.endswith("/"):  # folder marks of other tools
-                    yield _info(join(prefix_uri, name), found["Size"], found)
+                    yield _info(join(prefix_uri, name), entry["Size"], entry)
             more = page.get("IsTruncated", False)
-            asked["ContinuationToken"] = page.get("NextContinuationToken", "")
+            request["ContinuationToken"] = page.get("NextContinuationToken", "")
 
     def delete(self, uri: str) -> None:
         bucket, key = split_s3(uri)
         try:
-            _asked(lambda: s3_client.client().delete_object(Bucket=bucket, Key=key))
+            _retried(lambda: s3_client.client().delete_object(Bucket=bucket, Key=key))
         except (BotoCoreError, ClientError) as error:
             raise storage_error(uri, "delete", error) from error
 
 
-def _asked(call: Callable[[], T]) -> T:
-    """call(), again while the storage does not answer and this process's patience lasts. botocore's errors."""
+def _retried(call: Callable[[], T]) -> T:
+    """call(), retried while the storage does not answer and this process's retry budget lasts. botocore's errors."""
     for _ in s3_client.tries():
         try:
             return call()
@@ -170,14 +172,14 @@ def _conditional_put(uri: str, data: bytes, condition: dict[str, str]) -> bool:
 
 
 def _written_by(uri: str, mark: str) -> bool:
-    found = _head(uri, "write")
-    return found is not None and found.get("Metadata", {}).get(WRITER) == mark
+    response = _head(uri, "write")
+    return response is not None and response.get("Metadata", {}).get(WRITER) == mark
 
 
 def _head(uri: str, action: str) -> dict[str, Any] | None:
     bucket, key = split_s3(uri)
     try:
-        return dict(_asked(lambda: s3_client.client().head_object(Bucket=bucket, Key=key)))
+        return dict(_retried(lambda: s3_client.client().head_object(Bucket=bucket, Key=key)))
     except ClientError as error:
         if is_missing_key(error):
             return None
@@ -187,13 +189,13 @@ def _head(uri: str, action: str) -> dict[str, Any] | None:
 
 
 def _need_bucket(uri: str, action: str) -> None:
-    """HEAD says 404 for a missing key and for a missing bucket alike; ask once per bucket which it is."""
+    """HEAD answers 404 for a missing key and a missing bucket alike; a HEAD of the bucket, once each, decides."""
     bucket, _ = split_s3(uri)
     known = (str(s3_client.client().meta.endpoint_url), bucket)
     if known in _known_buckets:
         return
     try:
-        _asked(lambda: s3_client.client().head_bucket(Bucket=bucket))
+        _retried(lambda: s3_client.client().head_bucket(Bucket=bucket))
     except ClientError as error:
         if is_missing_key(error):
             error.response["Error"]["Code"] = "NoSuchBucket"
@@ -203,9 +205,9 @@ def _need_bucket(uri: str, action: str) -> None:
     _known_buckets.add(known)
 
 
-def _info(uri: str, num_bytes: int, found: dict[str, Any]) -> ObjectInfo:
-    modified = found["LastModified"].astimezone(UTC)
-    return ObjectInfo(uri=uri, num_bytes=num_bytes, etag=found["ETag"].strip('"'), modified=modified)
+def _info(uri: str, num_bytes: int, response: dict[str, Any]) -> ObjectInfo:
+    modified = response["LastModified"].astimezone(UTC)
+    return ObjectInfo(uri=uri, num_bytes=num_bytes, etag=response["ETag"].strip('"'), modified=modified)
 
 
 def _content_type(key: str) -> str:

@@ -44,11 +44,11 @@ def unseal(data: bytes) -> tuple[pa.Table, dict[str, str]]:
     start = data.rfind(SEAL) + len(SEAL)
     if start < len(SEAL) or start + DIGITS > len(data):
         raise ValueError("has no checksum of ours (cut short, or written by another program)")
-    found = data[start : start + DIGITS].decode("ascii", errors="replace")
+    stated = data[start : start + DIGITS].decode("ascii", errors="replace")
     is_now = ids.of_bytes(data[:start] + ZEROS + data[start + DIGITS :])
-    if found != is_now:
+    if stated != is_now:
         raise ValueError(
-            f"checksum in the file is {found[:12]}..., of the file is {is_now[:12]}... (damaged)"
+            f"checksum in the file is {stated[:12]}..., of the file is {is_now[:12]}... (damaged)"
         )
     try:
         file = pq.ParquetFile(pa.BufferReader(data))

@@ -1,4 +1,4 @@
-"""What a store of objects is, and how places are named: `s3://bucket/key`, `file:///folder`, or a local path.
+"""What a store of objects is, and how locations are named: `s3://bucket/key`, `file:///folder`, or a local path.
 
 Objects are written whole and appear whole; there is no rename and no append. Knows nothing of what is stored.
 """

@@ -27,8 +27,7 @@ import pyarrow as pa
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.compaction import compact
-from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_bytes
-from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger
 from jobs.output.folder import OutputFolder
 from jobs.output.publish_manifest import publish_manifest
 from jobs.planning.planner import Plan, plan
@@ -155,7 +154,7 @@ def _record(ledger: Ledger, item_ids: pa.Array) -> None:
         [columns.get(f.name, pa.nulls(number)).cast(f.type) for f in LEDGER_SCHEMA], schema=LEDGER_SCHEMA
     )
     level = "" if number <= RECORDS_PER_SMALL_PART else "g2-"
-    store_for(ledger.uri).create(join(ledger.uri, f"part-{level}{ids[0]}.parquet"), to_bytes(table))
+    ledger.log.append(f"{level}{ids[0]}", table)
 
 
 if __name__ == "__main__":

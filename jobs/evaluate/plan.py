@@ -8,12 +8,12 @@ Knows manifests and folders; reads photos' bytes for their hashes; never imports
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from dreamcache.core import ids
 from dreamcache.core.errors import CatalogError, SpecError
+from dreamcache.core.parallel import map_ordered
 from dreamcache.evaluation.dreambench import PHOTO_SUFFIXES, Benchmark
 from dreamcache.evaluation.folder import read_folder
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, score_id
@@ -22,8 +22,6 @@ from dreamcache.storage.open_store import store_for
 from dreamcache.storage.store import relative_to
 from jobs.evaluate.spec import EvalSpec, MethodSpec
 from jobs.output.reader import outputs
-
-READERS = 16
 
 RealPhotos = Mapping[str, tuple[RealPhoto, ...]]
 """By subject id."""
@@ -67,8 +65,11 @@ def _hashed(photos: Mapping[str, Sequence[str]], masks: set[str]) -> RealPhotos:
             photo_id=ids.of_values("photo", image=_content(uri), mask=_content(mask)), uri=uri, mask=mask
         )
 
-    with ThreadPoolExecutor(READERS) as pool:
-        return {subject: tuple(pool.map(photo, uris)) for subject, uris in photos.items()}
+    pairs = [(subject, uri) for subject, uris in photos.items() for uri in uris]
+    read: dict[str, list[RealPhoto]] = {subject: [] for subject in photos}
+    for (subject, _), one in zip(pairs, map_ordered(lambda pair: photo(pair[1]), pairs), strict=True):
+        read[subject].append(one)
+    return {subject: tuple(ones) for subject, ones in read.items()}
 
 
 def plan_method(
@@ -122,9 +123,8 @@ def _of_folder(
             f"{', '.join(list(real)[:10])}"
         )
     settings = fingerprint(spec.metrics)
-    with ThreadPoolExecutor(READERS) as pool:
-        contents = list(pool.map(lambda image: _content(image.uri), found))
-        masks = list(pool.map(lambda image: _content(image.mask) if image.mask else None, found))
+    contents = list(map_ordered(lambda image: _content(image.uri), found))
+    masks = list(map_ordered(lambda image: _content(image.mask) if image.mask else None, found))
     planned = []
     for image, content, mask in zip(found, contents, masks, strict=True):
         known = subjects.get(image.subject_id)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from dreamcache.storage.open_store import join, store_for
 from jobs.export.rows import Rows
-from jobs.output.csv_cell import csv_cell
+from jobs.output.csv_file import CsvFile
 
 
 def write_csv(rows: Rows, target: str) -> Iterator[None]:
@@ -17,10 +16,8 @@ def write_csv(rows: Rows, target: str) -> Iterator[None]:
     uri = target if target.lower().endswith(".csv") else join(target, "manifest.csv")
     with tempfile.TemporaryDirectory(prefix="dreamcache-export-") as folder:
         path = Path(folder) / "manifest.csv"
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(rows.columns)
+        with CsvFile(path, rows.columns) as file:
             for row in rows:
-                writer.writerow([csv_cell(row[name]) for name in rows.columns])
+                file.add(row)
                 yield
         store_for(uri).upload(uri, path)

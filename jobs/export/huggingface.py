@@ -6,15 +6,15 @@ file with "test" in its name would become a split of its own, and the rest would
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.open_store import join, open_store
 from jobs.export.fetch import Lost
 from jobs.export.folder import Copied, copy_images
 from jobs.export.names import Names
+from jobs.export.rows import row_json
 
 LAYOUT = "{item_id}.{ext}"
 FOLDER = "images"
@@ -36,17 +36,16 @@ Made with dreamcache. `metadata.jsonl` has a line for each image: its `file_name
 
 def write_image_folder(names: Names, output: str, target: str) -> Iterator[Copied | Lost]:
     """Images below images/, then metadata.jsonl and README.md, which are written anew each time."""
+    store = open_store(target)
     with tempfile.TemporaryDirectory(prefix="dreamcache-export-") as folder:
         path = Path(folder) / "metadata.jsonl"
         with path.open("w", encoding="utf-8") as file:
             for done in copy_images(names, output, join(target, FOLDER)):
                 if isinstance(done, Copied):
                     row = {("catalog_file_name" if n == "file_name" else n): v for n, v in done.row.items()}
-                    file.write(
-                        json.dumps({"file_name": f"{FOLDER}/{done.name}", **row}, ensure_ascii=False) + "\n"
-                    )
+                    file.write(row_json({"file_name": f"{FOLDER}/{done.name}", **row}) + "\n")
                 yield done
-        store_for(target).upload(join(target, "metadata.jsonl"), path)
-    # A place of one machine tells nobody anything.
+        store.upload("metadata.jsonl", path)
+    # A path of this machine means nothing to a reader elsewhere.
     shown = output if "://" in output else Path(output).name
-    store_for(target).write(join(target, "README.md"), CARD.format(output=shown).encode())
+    store.write("README.md", CARD.format(output=shown).encode())

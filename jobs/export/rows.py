@@ -1,19 +1,27 @@
-"""The rows of a manifest, filtered and streamed. Knows Parquet and columns; knows nothing of files to be made."""
+"""The rows of a manifest, filtered and streamed. Knows Parquet and columns; knows nothing of the exported files."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dreamcache.core.errors import SpecError, StorageError, did_you_mean
+from dreamcache.core.errors import SpecError, did_you_mean
 from dreamcache.storage.arrow import pyarrow_filesystem
-from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.store import join
+from jobs.output.reader import manifest_dataset
 
 ROWS_AT_ONCE = 4096
+
+
+def row_json(row: Mapping[str, Any]) -> str:
+    """A row as one line of JSON; times in ISO 8601."""
+    return json.dumps(row, ensure_ascii=False, default=datetime.isoformat)
 
 
 class Rows:
@@ -24,14 +32,8 @@ class Rows:
 
     def __init__(self, output: str, where: Mapping[str, str]) -> None:
         self.output = output.rstrip("/")
-        manifest = join(self.output, "manifest.parquet")
-        # Asked of our own store first, whose errors say what to do.
-        if store_for(manifest).stat(manifest) is None:
-            raise StorageError(
-                f"output '{output}': has no manifest.parquet; it is written when a run ends, see 'dreamcache status'",
-                code="no_manifest",
-            )
-        self._filesystem, self._path = pyarrow_filesystem(manifest)
+        manifest_dataset(self.output)  # its errors say what to do
+        self._filesystem, self._path = pyarrow_filesystem(join(self.output, "manifest.parquet"))
         with self._open() as file:
             self.columns = tuple(file.schema_arrow.names)
         for column in where:

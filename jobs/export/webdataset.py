@@ -1,12 +1,11 @@
 """Export to WebDataset: tar shards with <name>.<ext>, <name>.txt (the prompt) and <name>.json (the manifest's row).
 
-What a shard holds, and its size, follow from the manifest alone, so a shard that is there with that size is kept.
+What a shard holds, and its size, follow from the manifest alone, so a shard that is there with that size stays.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -15,10 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from dreamcache.core.errors import ImageError
-from dreamcache.storage.open_store import join, store_for
-from jobs.export.fetch import Lost, in_parallel, read_image
+from dreamcache.core.parallel import map_ordered
+from dreamcache.storage.open_store import BoundStore, open_store
+from jobs.export.fetch import Lost, read_image
 from jobs.export.folder import Copied
 from jobs.export.names import Names, Row
+from jobs.export.rows import row_json
 
 LAYOUT = "{item_id}.{ext}"
 SHARD_BYTES = 500_000_000
@@ -44,18 +45,18 @@ def write_shards(
     names: Names, output: str, target: str, *, shard_bytes: int = SHARD_BYTES
 ) -> Iterator[Copied | Lost]:
     """shard-000000.tar and on, each of at most `shard_bytes`, or of one sample that is larger alone."""
-    store = store_for(target)
+    source, store = open_store(output), open_store(target)
     for number, samples in enumerate(_shards(names, shard_bytes)):
-        uri = join(target, f"shard-{number:06d}.tar")
-        there = store.stat(uri)
+        key = f"shard-{number:06d}.tar"
+        present = store.stat(key)
         size = sum(sample.packed_bytes for sample in samples) + 2 * tarfile.BLOCKSIZE
-        if there is not None and there.num_bytes == -(-size // tarfile.RECORDSIZE) * tarfile.RECORDSIZE:
+        if present is not None and present.num_bytes == -(-size // tarfile.RECORDSIZE) * tarfile.RECORDSIZE:
             yield from (Copied(name=sample.name, row=sample.row, kept=True) for sample in samples)
             continue
         with tempfile.TemporaryDirectory(prefix="dreamcache-export-") as folder:
             path = Path(folder) / "shard.tar"
-            yield from _pack(path, samples, output)
-            store.upload(uri, path)
+            yield from _pack(path, samples, source)
+            store.upload(key, path)
 
 
 def _shards(names: Names, shard_bytes: int) -> Iterator[list[Sample]]:
@@ -64,7 +65,7 @@ def _shards(names: Names, shard_bytes: int) -> Iterator[list[Sample]]:
     size = 2 * tarfile.BLOCKSIZE
     for name, row in names:
         stem = name.rpartition(".")[0]
-        line = json.dumps(row, ensure_ascii=False).encode()
+        line = row_json(row).encode()
         sample = Sample(
             name=name, row=row, texts={f"{stem}.txt": row["prompt"].encode(), f"{stem}.json": line}
         )
@@ -77,7 +78,7 @@ def _shards(names: Names, shard_bytes: int) -> Iterator[list[Sample]]:
         yield samples
 
 
-def _pack(path: Path, samples: list[Sample], output: str) -> Iterator[Copied | Lost]:
+def _pack(path: Path, samples: list[Sample], output: BoundStore) -> Iterator[Copied | Lost]:
     def read(sample: Sample) -> tuple[Sample, bytes | Lost]:
         try:
             return sample, read_image(output, sample.row)
@@ -85,7 +86,7 @@ def _pack(path: Path, samples: list[Sample], output: str) -> Iterator[Copied | L
             return sample, Lost(item_id=sample.row["item_id"], message=str(error))
 
     with tarfile.open(path, "w", format=FORMAT, encoding="utf-8") as tar:
-        for sample, data in in_parallel(read, samples):
+        for sample, data in map_ordered(read, samples, name="export"):
             if isinstance(data, Lost):
                 yield data
                 continue

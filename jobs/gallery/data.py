@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from jobs.output.manifest import MANIFEST_COLUMNS
+
 ITEM_COLUMNS = (
     "item_id",
     "subject_id",
@@ -30,11 +32,8 @@ ITEM_COLUMNS = (
     "tries",
 )
 SUBJECT_COLUMNS = ("class_name", "image")
-# Written by the job itself and of no use to the eye; every further column is an attribute of the catalog.
-JOB_COLUMNS = frozenset({
-    *ITEM_COLUMNS, *SUBJECT_COLUMNS, "reference_id", "cache_key", "mask", "num_bytes", "pixel_sha256",
-    "attempts", "seconds", "device", "uri", "verdict",
-})  # fmt: skip
+# Written by the job itself; every further column is an attribute of the catalog.
+JOB_COLUMNS = frozenset(name for name, _ in MANIFEST_COLUMNS)
 
 
 def as_script(items: pa.Table, references: Mapping[str, str]) -> bytes:

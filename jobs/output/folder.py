@@ -2,7 +2,7 @@
 
     job.yaml  plan/  images/  ledger/  manifest.parquet  manifest.json  failed.csv  status.json  gallery/
 
-Knows names and order of writing: the manifest comes last. Knows nothing of how images are made.
+Knows names and order of writing: the manifest comes last. Knows nothing of how images are generated.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.storage.open_store import join, store_for
-from jobs.output.claim import claim
+from dreamcache.storage.open_store import open_store
+from jobs.output.claim import check_format, claim
 from jobs.planning.plan_files import PlanFiles
 from jobs.spec import dump_spec
 
@@ -25,45 +25,51 @@ class OutputFolder:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
-        self.store = store_for(self.uri)
+        self.files = open_store(self.uri)
 
     def at(self, *parts: str) -> str:
-        return join(self.uri, *parts)
+        """The URI of a file or folder of the output."""
+        return self.files.at(*parts)
 
     def claim(self, spec: JobSpec) -> None:
         """Makes the folder this job's. Raises SpecError `other_job` when it is another's or holds other files."""
         claim(self.uri, "job.yaml", kind="job", name=spec.name, mark=JOB_MARK, spec=dump_spec(spec))
 
+    def check_format(self) -> None:
+        """Raises StorageError `newer_format` for a folder that a later release wrote."""
+        try:
+            check_format(self.uri, self.files.read("job.yaml"))
+        except FileNotFoundError:
+            return  # a copy of the results alone
+
     def write_plan(self, files: PlanFiles) -> None:
         """plan/part-*.parquet, sorted as the catalog is."""
-        old = {info.uri for info in self.store.list(self.at("plan") + "/")}
-        written = set()
-        for part in files.paths:
-            uri = self.at("plan", part.name)
-            self.store.upload(uri, part)
-            written.add(uri)
-        for uri in old - written:
-            self.store.delete(uri)
+        old = {self.files.key_of(info.uri) for info in self.files.list("plan")}
+        new = {f"plan/{part.name}": part for part in files.paths}
+        for key, part in new.items():
+            self.files.upload(key, part)
+        for key in old - set(new):
+            self.files.delete(key)
 
     def write_status(self, status: dict[str, Any]) -> None:
-        self.store.write(self.at("status.json"), json_bytes(status))
+        self.files.write("status.json", json_bytes(status))
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The file's object, or None when there is none yet."""
         try:
-            value = json.loads(self.store.read(self.at(name)))
+            value = json.loads(self.files.read(name))
         except FileNotFoundError:
             return None
         return value if isinstance(value, dict) else None
 
     def write_failed(self, path: Path) -> None:
         """failed.csv: what a merchandiser reads; one line per item without an image."""
-        self.store.upload(self.at("failed.csv"), path)
+        self.files.upload("failed.csv", path)
 
     def manifest_version(self) -> str | None:
         """Of manifest.json, None when there is none yet."""
-        found = self.store.stat(self.at("manifest.json"))
-        return found.etag if found else None
+        info = self.files.stat("manifest.json")
+        return info.etag if info else None
 
     def write_manifest(self, path: Path, summary: dict[str, Any], before: str | None) -> bool:
         """manifest.parquet, then manifest.json, which says that the former is whole.
@@ -73,11 +79,11 @@ class OutputFolder:
         """
         if self.manifest_version() != before:
             return False
-        self.store.upload(self.at("manifest.parquet"), path)
-        return self.store.replace(self.at("manifest.json"), json_bytes(summary), before)
+        self.files.upload("manifest.parquet", path)
+        return self.files.replace("manifest.json", json_bytes(summary), before)
 
     def write_file(self, key: str, data: bytes) -> None:
-        self.store.write(self.at(*key.split("/")), data)
+        self.files.write(key, data)
 
 
 def json_bytes(value: dict[str, Any]) -> bytes:

@@ -13,64 +13,34 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dreamcache.storage.ledger import LEDGER_SCHEMA
+from jobs.planning.plan_table import PLAN_SCHEMA
 from jobs.reconcile.join import Window
 
-MANIFEST_COLUMNS = [
-    ("item_id", pa.string()),
-    ("subject_id", pa.string()),
-    ("class_name", pa.string()),
-    ("prompt", pa.string()),
-    ("sample", pa.int32()),
-    ("seed", pa.int64()),
-    ("status", pa.string()),
-    ("key", pa.string()),
-    ("uri", pa.string()),
-    ("code", pa.string()),
-    ("message", pa.string()),
-    ("attempts", pa.int32()),
-    ("width", pa.int32()),
-    ("height", pa.int32()),
-    ("num_bytes", pa.int64()),
-    ("pixel_sha256", pa.string()),
-    ("seconds", pa.float64()),
-    ("device", pa.string()),
-    ("tries", pa.int32()),
-    ("image_score", pa.float64()),
-    ("text_score", pa.float64()),
-    ("verdict", pa.string()),
-    ("reference_id", pa.string()),
-    ("cache_key", pa.string()),
-    ("image", pa.string()),
-    ("mask", pa.string()),
-]
-"""`image` is the reference photo's URI, `uri` the made image's; status is done, blocked, failed or pending. seed: of
-the pixels; behind a quality gate that of the try kept. verdict: passed or rejected by the gate, null without one."""
+ABOUT_THE_ITEM = ("item_id", "subject_id", "class_name", "prompt", "sample", "seed")
+AFTER = {"key": ("uri",), "text_score": ("verdict",)}
+"""Columns of the manifest alone, by the one that they follow."""
+LEFT_OUT = ("attributes",)
+"""Columns of plan and ledger that the manifest does not have as they are."""
 
-_FROM_PLAN = (
-    "item_id",
-    "subject_id",
-    "class_name",
-    "prompt",
-    "sample",
-    "reference_id",
-    "cache_key",
-    "image",
-    "mask",
-)
-_FROM_RECORD = (
-    "key",
-    "code",
-    "message",
-    "width",
-    "height",
-    "num_bytes",
-    "pixel_sha256",
-    "seconds",
-    "device",
-    "tries",
-    "image_score",
-    "text_score",
-)
+
+def _manifest_columns() -> list[tuple[str, pa.DataType]]:
+    """What the item is, the ledger's columns, and the rest of the plan's."""
+    types = {field.name: field.type for schema in (PLAN_SCHEMA, LEDGER_SCHEMA) for field in schema}
+    names = dict.fromkeys([*ABOUT_THE_ITEM, *LEDGER_SCHEMA.names, *PLAN_SCHEMA.names])
+    return [
+        (column, types.get(column, pa.string()))
+        for name in names
+        if name not in LEFT_OUT
+        for column in (name, *AFTER.get(name, ()))
+    ]
+
+
+MANIFEST_COLUMNS = _manifest_columns()
+"""`image` is the reference photo's URI, `uri` the generated image's; status is done, blocked, failed or pending.
+seed: of the pixels; behind a quality gate that of the accepted try. verdict: passed or rejected by the gate, null
+without one."""
+
 HARDLY_REPEATING = (
     "item_id",
     "seed",
@@ -87,7 +57,7 @@ HARDLY_REPEATING = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """Items by state; `orphaned` are records of items that the plan has no more."""
+    """Items by state; `orphaned` are records of items that are not in the plan."""
 
     done: int = 0
     blocked: int = 0
@@ -110,9 +80,9 @@ def count(windows: Iterable[Window]) -> Counts:
 
 def count_window(window: Window) -> Counts:
     """Of one part of the plan."""
-    found = pc.value_counts(pc.fill_null(window.records["status"], "pending")).to_pylist()
+    counts = pc.value_counts(pc.fill_null(window.records["status"], "pending")).to_pylist()
     return Counts(
-        orphaned=window.orphans.num_rows, **{status["values"]: status["counts"] for status in found}
+        orphaned=window.orphans.num_rows, **{status["values"]: status["counts"] for status in counts}
     )
 
 
@@ -121,13 +91,13 @@ def column_names(attributes: Iterable[str]) -> dict[str, str]:
     name that we use ourselves."""
     names = list(attributes)
     ours = {name for name, _ in MANIFEST_COLUMNS}
-    found = {}
+    columns = {}
     for name in names:
         column = name
         while column in ours or (column != name and column in names):
             column = f"catalog_{column}"
-        found[name] = column
-    return found
+        columns[name] = column
+    return columns
 
 
 def manifest_schema(attributes: Sequence[str]) -> pa.schema:
@@ -140,8 +110,8 @@ def manifest_schema(attributes: Sequence[str]) -> pa.schema:
 def build_manifest(window: Window, attributes: Sequence[str], output: str) -> pa.Table:
     """One row per planned row of the window, in its order. attributes: of the whole plan (`Plan.attributes`)."""
     planned, records = window.planned, window.records
-    columns: dict[str, Any] = {name: planned[name] for name in _FROM_PLAN}
-    columns |= {name: records[name] for name in _FROM_RECORD}
+    columns: dict[str, Any] = {name: records[name] for name in records.column_names}
+    columns |= {name: planned[name] for name in planned.column_names if name not in ("code", "message")}
     columns["seed"] = pc.coalesce(records["seed"], planned["seed"])
     verdict = pc.if_else(pc.equal(records["status"], "done"), "passed", "rejected")
     columns["verdict"] = pc.if_else(pc.is_valid(records["tries"]), verdict, pa.scalar(None, pa.string()))
@@ -149,8 +119,8 @@ def build_manifest(window: Window, attributes: Sequence[str], output: str) -> pa
     columns["attempts"] = pc.fill_null(records["attempts"], 0)
     columns["uri"] = pc.binary_join_element_wise(output.rstrip("/"), records["key"], "/")
     names = column_names(attributes)
-    told = _attributes(planned["attributes"], attributes)
-    columns |= {names[name]: told[name] for name in attributes}
+    values = _attributes(planned["attributes"], attributes)
+    columns |= {names[name]: values[name] for name in attributes}
     schema = manifest_schema(attributes)
     return pa.table([columns[name] for name in schema.names], schema=schema)
 

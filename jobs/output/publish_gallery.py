@@ -1,22 +1,20 @@
 """From a manifest to the gallery in the output folder: fetches reference photos for their thumbnails.
 
-Joins the gallery (which knows no storage) with storage; knows nothing of how images are made.
+Joins the gallery (which knows no storage) with storage; knows nothing of how images are generated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 
 from dreamcache.core.errors import StorageError
+from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.open_store import store_for
 from jobs.gallery import make_thumbnail, write_gallery
 from jobs.output.folder import OutputFolder
-
-READERS = 16
 
 
 def publish_gallery(summary: Mapping[str, Any] | None, first_rows: pa.Table, folder: OutputFolder) -> str:
@@ -27,10 +25,9 @@ def publish_gallery(summary: Mapping[str, Any] | None, first_rows: pa.Table, fol
     """
     first = first_rows.group_by("subject_id", use_threads=False).aggregate([("image", "first")])
     photos = {row["subject_id"]: row["image_first"] for row in first.to_pylist() if row["image_first"]}
-    with ThreadPoolExecutor(READERS) as pool:
-        made = dict(zip(photos, pool.map(_thumbnail, photos.values()), strict=True))
-    references = {subject: data for subject, data in made.items() if data is not None}
-    # A local path would tell of one machine only, and the page may be copied elsewhere.
+    thumbnails = zip(photos, map_ordered(_thumbnail, photos.values()), strict=True)
+    references = {subject: data for subject, data in thumbnails if data is not None}
+    # A local path is meaningful on one machine only, and the page may be copied elsewhere.
     source = folder.uri if "://" in folder.uri else ""
     key = write_gallery(
         manifest=first_rows,
@@ -40,7 +37,7 @@ def publish_gallery(summary: Mapping[str, Any] | None, first_rows: pa.Table, fol
         source=source,
         totals={"subjects": len(first), **summary["counts"], **_subjects(summary)} if summary else None,
     )
-    return folder.at(*key.split("/"))
+    return folder.at(key)
 
 
 def _subjects(summary: Mapping[str, Any]) -> dict[str, int]:

@@ -7,7 +7,6 @@ Everything is written to files of this machine, a window at a time, and uploaded
 
 from __future__ import annotations
 
-import csv
 import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ import dreamcache
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.ledger import Ledger
 from jobs.gallery import ITEM_LIMIT
-from jobs.output.csv_cell import csv_cell
+from jobs.output.csv_file import CsvFile
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import HARDLY_REPEATING, Counts, build_manifest, count_window, manifest_schema
 from jobs.output.publish_gallery import publish_gallery
@@ -77,10 +76,7 @@ class ManifestFiles:
         schema = manifest_schema(self._plan.attributes)
         repeating = [name for name in schema.names if name not in HARDLY_REPEATING]
         self._writer = pq.ParquetWriter(self.manifest, schema, compression="zstd", use_dictionary=repeating)
-        self._csv = self.failed.open("w", encoding="utf-8", newline="")
-        # The writer ends lines with CR LF, so that a CR in a cell is quoted and starts no row.
-        self._lines = csv.writer(self._csv)
-        self._lines.writerow(FAILED_COLUMNS)
+        self._csv = CsvFile(self.failed, FAILED_COLUMNS)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,9 +88,9 @@ class ManifestFiles:
         table = build_manifest(window, self._plan.attributes, self._output)
         self._writer.write_table(table)
         self.counts += count_window(window)
-        without = table.filter(pc.is_in(table["status"], value_set=pa.array(["failed", "blocked"])))
-        for row in without.select(FAILED_COLUMNS).to_pylist():
-            self._lines.writerow([csv_cell(row[name]) for name in FAILED_COLUMNS])
+        without_image = table.filter(pc.is_in(table["status"], value_set=pa.array(["failed", "blocked"])))
+        for row in without_image.select(FAILED_COLUMNS).to_pylist():
+            self._csv.add(row)
         missing = ITEM_LIMIT - sum(first.num_rows for first in self._first)
         if missing > 0:
             self._first.append(table.slice(0, missing))

@@ -1,6 +1,6 @@
 """Reading a job's outputs: the manifest, whole, filtered or batch by batch. Needs no cluster and no torch.
 
-Filters go down to Parquet, so that what is not asked for is not read into memory. Knows the output folder.
+Filters go down to Parquet: only matching rows are read into memory. Knows the output folder and its manifest.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow.dataset as ds
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.arrow import pyarrow_filesystem
 from jobs.output.folder import OutputFolder
+from jobs.output.manifest import MANIFEST_COLUMNS
 
 BATCH_ROWS = 16_384
 
@@ -67,16 +68,22 @@ def first_outputs(
 
 
 def manifest_dataset(uri: str) -> ds.Dataset:
-    """The manifest, not read yet. Raises StorageError `no_manifest` before a run has ended."""
-    manifest = OutputFolder(uri).at("manifest.parquet")
+    """The manifest, not read yet. Columns that an older release did not write are null.
+
+    Raises StorageError `no_manifest` before a run has ended, `newer_format` for the folder of a later release.
+    """
+    folder = OutputFolder(uri)
     # Asked of our own store first, whose errors say what to do.
-    if OutputFolder(uri).store.stat(manifest) is None:
+    if folder.files.stat("manifest.parquet") is None:
         raise StorageError(
             f"output '{uri}': has no manifest.parquet; it is written when a run ends, see 'dreamcache status'",
             code="no_manifest",
         )
-    filesystem, path = pyarrow_filesystem(manifest)
-    return ds.dataset(path, filesystem=filesystem, format="parquet")
+    filesystem, path = pyarrow_filesystem(folder.at("manifest.parquet"))
+    folder.check_format()
+    written = ds.dataset(path, filesystem=filesystem, format="parquet")
+    missing = [column for column in MANIFEST_COLUMNS if column[0] not in written.schema.names]
+    return written.replace_schema(pa.schema([*written.schema, *missing])) if missing else written
 
 
 def _filter(status: str | None, subject: str | None) -> pc.Expression | None:

@@ -132,10 +132,10 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
 def find_planned(folder: OutputFolder, item: str) -> dict[str, Any]:
     """The plan's row of an item. Raises StorageError when there is none, or more than one begins so."""
     found: list[dict[str, Any]] = []
-    for info in sorted(folder.store.list(folder.at("plan")), key=lambda info: info.uri):
+    for info in sorted(folder.files.list("plan"), key=lambda info: info.uri):
         if not info.uri.endswith(".parquet"):
             continue
-        table = pq.read_table(pa.BufferReader(folder.store.read(info.uri)))
+        table = pq.read_table(pa.BufferReader(folder.files.read(folder.files.key_of(info.uri))))
         found += table.filter(pc.starts_with(table["item_id"], item)).slice(0, 2).to_pylist()
     if len(found) != 1:
         names = "more than one item" if found else "none; an item that is planned no more cannot be replayed"
@@ -149,7 +149,7 @@ def _job_of(folder: OutputFolder) -> JobSpec:
     """job.yaml, as the last run wrote it."""
     uri = folder.at("job.yaml")
     try:
-        values = yaml.safe_load(folder.store.read(uri))
+        values = yaml.safe_load(folder.files.read("job.yaml"))
     except FileNotFoundError as error:
         raise StorageError(
             f"output '{folder.uri}': has no job.yaml; no job has run there", code="no_job"

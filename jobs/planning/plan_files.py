@@ -44,10 +44,10 @@ class PlanFiles:
             self._waiting = [whole.slice(self.part_rows)]
 
     def close(self) -> None:
-        """Writes what is left. There is always one part, so that an empty plan has its columns too."""
-        left = pa.concat_tables([self.schema.empty_table(), *self._waiting])
-        if left.num_rows or not self._num_parts:
-            self._write(left)
+        """Writes the remaining rows. There is always one part, so that an empty plan has its columns too."""
+        remaining = pa.concat_tables([self.schema.empty_table(), *self._waiting])
+        if remaining.num_rows or not self._num_parts:
+            self._write(remaining)
         self._waiting = []
 
     @property

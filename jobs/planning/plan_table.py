@@ -1,14 +1,15 @@
-"""Builds plan rows as columns: what a subject's rows share is kept once, and one hash is made for each item.
+"""Builds plan rows as columns: what a subject's rows share is held once, and each item costs one hash.
 
     subjects -> lists by subject, by prompt, by item -> one Arrow table by repetition
 
-Knows the plan's columns and how an item's id is made; knows nothing of catalogs, photos or models.
+Knows the plan's columns and how an item's id is computed; knows nothing of catalogs, photos or models.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
@@ -16,18 +17,32 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dreamcache.core import ids
-from dreamcache.core.records import Subject
+from dreamcache.core.records import Request, Subject
+from dreamcache.storage.schema import schema_of
 from jobs.planning.catalog import BadRow
-from workers.tables import ERROR, REQUEST
 
-PLAN_SCHEMA = pa.schema([*REQUEST, *ERROR, ("attributes", pa.string())])
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanRow(Request):
+    """A request, why it cannot run (None for one that can), and the catalog's further columns as a JSON object.
+
+    scene: the template of the prompt: its index among the job's, from "0", or among the row's own, from "row:0".
+    """
+
+    code: str | None
+    message: str | None
+    attributes: str
+    scene: str | None = None
+
+
+PLAN_SCHEMA = schema_of(PlanRow)
 OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "attributes")
-OF_PROMPT = ("prompt", "code", "message")
+OF_PROMPT = ("prompt", "code", "message", "scene")
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 ITEM_BYTES = 32
 
-Prompt = tuple[str, str | None, str | None]
-"""(text, code, message): what is to be drawn, and why it cannot be."""
+Prompt = tuple[str, str | None, str | None, str | None]
+"""(text, code, message, scene): what to generate, why it cannot be generated, and `PlanRow.scene`."""
 
 
 class PlanRows:
@@ -42,7 +57,7 @@ class PlanRows:
         gated: ids.Template | None = None,
     ) -> None:
         """template: `records.item_template` of the job; scene, gated: `records.scene_template` and `gated_template`,
-        where the job asks for them."""
+        where the job uses them."""
         self._between = template.between
         self._scene, self._gated = scene, gated
         self._samples = samples
@@ -60,7 +75,7 @@ class PlanRows:
         return len(self._digests)
 
     def add(self, subject: Subject, reference_id: str, cache_key: str, prompts: list[Prompt]) -> None:
-        """All samples of each prompt. The prompts' texts must differ, since they make the ids."""
+        """All samples of each prompt. The prompts' texts must differ, since the ids are hashes of them."""
         self._add_subject(
             subject_id=subject.subject_id,
             class_name=subject.class_name,
@@ -74,8 +89,9 @@ class PlanRows:
         start, before_prompt, before_sample, before_subject, end = self._between
         start += ids.canonical_json(cache_key) + before_prompt
         end = before_subject + ids.canonical_json(subject.subject_id) + end
-        for text, code, message in prompts:
-            self._add_prompt(text, code, message, rows=self._samples)
+        for prompt in prompts:
+            text = prompt[0]
+            self._add_prompt(prompt, rows=self._samples)
             head = start + ids.canonical_json(text) + before_sample
             for sample in range(self._samples):
                 own = seeding = sha256(f"{head}{sample}{end}".encode()).digest()
@@ -94,7 +110,7 @@ class PlanRows:
         empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
         self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}"})
         self._prompts_of_subject.append(1)
-        self._add_prompt("", bad.code, bad.message, rows=1)
+        self._add_prompt(("", bad.code, bad.message, None), rows=1)
         self._digests.append(_digest(ident))
         self._seeding.append(bytes(ITEM_BYTES))
 
@@ -102,8 +118,8 @@ class PlanRows:
         for name, value in values.items():
             self._subjects[name].append(value)
 
-    def _add_prompt(self, text: str, code: str | None, message: str | None, *, rows: int) -> None:
-        for name, value in zip(OF_PROMPT, (text, code, message), strict=True):
+    def _add_prompt(self, prompt: Prompt, *, rows: int) -> None:
+        for name, value in zip(OF_PROMPT, prompt, strict=True):
             self._prompts[name].append(value)
         self._rows_of_prompt.append(rows)
 
@@ -158,4 +174,4 @@ def _seeds(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
 def _sum(digests: NDArray[np.uint8]) -> int:
     """The digests added up as numbers of 256 bits, by columns of 32 bits that cannot overflow 64."""
     words = np.ascontiguousarray(digests).view(">u4").sum(axis=0, dtype=np.uint64)
-    return sum(int(word) << (32 * place) for place, word in enumerate(reversed(words)))
+    return sum(int(word) << (32 * index) for index, word in enumerate(reversed(words)))

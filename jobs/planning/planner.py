@@ -154,19 +154,21 @@ class _Writing:
 
     def _add_subject(self, subject: Subject, photo: Photo) -> None:
         self.attributes.update(dict.fromkeys(subject.attributes))
+        scenes = [f"row:{number}" for number in range(len(subject.prompts))]
+        scenes += [str(number) for number in range(len(self.spec.prompts))]
         wanted = subject.prompts + self.spec.prompts
         if wanted:
             # An item's id holds its subject's, and a catalog names each once: repeats are within the subject.
             prompts: dict[str, Prompt] = {}
-            for template in wanted:
-                prompt = _filled(template, subject, photo)
-                prompts.setdefault(prompt[0], prompt)
+            for template, scene in zip(wanted, scenes, strict=True):
+                text, code, message = _filled(template, subject, photo)
+                prompts.setdefault(text, (text, code, message, scene))
             ordered = list(prompts.values())
             self.repeated += (len(wanted) - len(ordered)) * self.spec.samples
             self.any_prompt = True
         else:
             why = f"subject '{subject.subject_id}': needs at least one prompt, in the job file or in column 'prompts'"
-            ordered = [("", "no_prompts", why)]
+            ordered = [("", "no_prompts", why, None)]
             self.any_without = True
         key = self.features(subject.class_name).key(reference=photo.reference_id)
         self.rows.add(subject, photo.reference_id, key, ordered)
@@ -239,7 +241,7 @@ def _photo(subject: Subject, limits: ImageLimits) -> Photo:
     return Photo(reference_id=Reference.id_of(image, mask))
 
 
-def _filled(template: str, subject: Subject, photo: Photo) -> Prompt:
+def _filled(template: str, subject: Subject, photo: Photo) -> tuple[str, str | None, str | None]:
     """(prompt, code, message); a prompt that cannot be filled is shown as it was written."""
     try:
         prompt = fill(template, subject)

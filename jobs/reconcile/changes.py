@@ -1,10 +1,10 @@
 """What a plan would change in an existing output: new, unchanged and changed items, and orphans by their reason.
 
     plan x ledger -> planned items without a record --+
-    last manifest -> its items that are planned no more +--by subject, prompt and sample--> changed, replaced
+    last manifest -> its items that are not planned --+--by subject, prompt and sample--> changed, replaced
 
-Compared are the plan, the ledger (what is recorded) and the manifest of the last run that ended (what readers
-see). Knows their columns; holds 8 bytes for each item that differs.
+Compares the plan, the ledger (what is recorded) and the manifest of the last run that ended (what readers see).
+Knows their columns; holds 8 bytes for each item that differs.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Keys = NDArray[np.uint64]
 class Changes:
     """Numbers of items.
 
-    unchanged: planned and recorded, whatever the end; new and changed: to be made, where `changed` takes the place of
-    an item of the same subject, prompt and sample. orphaned: recorded and planned no more, of which `replaced` by a
+    unchanged: planned and recorded, whatever the end; new and changed: to generate, where `changed` replaces an item
+    of the same subject, prompt and sample (its slot). orphaned: recorded and not planned any more; `replaced` by a
     changed one, `dropped` with their prompt or sample, `removed` with their subject; the rest is of earlier runs.
     """
 
@@ -52,17 +52,17 @@ class Changes:
 def find_changes(join: Join, manifest: Iterable[pa.Table]) -> Changes:
     """manifest: of the last run, with OLD_COLUMNS; nothing when there is none."""
     counts = Counts()
-    places: list[Keys] = []
+    slots: list[Keys] = []
     subjects: list[Keys] = []
     for window in join.windows(PLANNED_COLUMNS):
         counts += count_window(window)
-        places.append(_places(window.planned.filter(pc.is_null(window.records["status"]))))
+        slots.append(_slots(window.planned.filter(pc.is_null(window.records["status"]))))
         subjects.append(_hashes(pc.unique(window.planned["subject_id"]).to_pylist()))
-    to_make = _joined(places)
+    to_generate = _joined(slots)
     gone, gone_subjects = _gone(join, manifest)
-    replaced = np.isin(gone, to_make)
+    replaced = np.isin(gone, to_generate)
     removed = ~replaced & ~np.isin(gone_subjects, _joined(subjects))
-    changed = int(np.isin(to_make, gone).sum())
+    changed = int(np.isin(to_generate, gone).sum())
     return Changes(
         counts=counts,
         new=counts.pending - changed,
@@ -75,17 +75,17 @@ def find_changes(join: Join, manifest: Iterable[pa.Table]) -> Changes:
 
 
 def _gone(join: Join, manifest: Iterable[pa.Table]) -> tuple[Keys, Keys]:
-    """(place, subject) of the manifest's recorded items that are planned no more."""
-    places, subjects = [], []
+    """(slot, subject) of the manifest's recorded items that are not planned any more."""
+    slots, subjects = [], []
     for table in manifest:
         recorded = table.filter(pc.not_equal(table["status"], "pending"))
         old = recorded.filter(pa.array(~join.index.has(recorded["item_id"])))
-        places.append(_places(old))
+        slots.append(_slots(old))
         subjects.append(_hashes(old["subject_id"].to_pylist()))
-    return _joined(places), _joined(subjects)
+    return _joined(slots), _joined(subjects)
 
 
-def _places(table: pa.Table) -> Keys:
+def _slots(table: pa.Table) -> Keys:
     columns = (table[name].to_pylist() for name in ("subject_id", "prompt", "sample"))
     return _hashes(f"{subject}\0{prompt}\0{sample}" for subject, prompt, sample in zip(*columns, strict=True))
 

@@ -24,7 +24,7 @@ _NIBBLES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
 
 
 class PlanIndex:
-    """The items of a plan. 128 bits of a sha256 take the place of the whole."""
+    """The items of a plan. 128 bits of a sha256 stand for the whole."""
 
     def __init__(self, files: PlanFiles) -> None:
         num = files.num_rows
@@ -42,17 +42,17 @@ class PlanIndex:
 
     def parts_of(self, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.int32]:
         """For ids as `halves`: the number of the plan's part that has the item, or NOT_PLANNED."""
-        found = np.full(len(high), NOT_PLANNED, dtype=np.int32)
-        place = np.searchsorted(self._high, high)
-        still = np.arange(len(high))
-        while len(still):  # more than once only for items that share 64 bits
-            still = still[place[still] < len(self._high)]
-            still = still[self._high[place[still]] == high[still]]
-            same = self._low[place[still]] == low[still]
-            found[still[same]] = self._part[place[still[same]]]
-            still = still[~same]
-            place[still] += 1
-        return found
+        parts = np.full(len(high), NOT_PLANNED, dtype=np.int32)
+        position = np.searchsorted(self._high, high)
+        open_rows = np.arange(len(high))
+        while len(open_rows):  # more than once only for items that share 64 bits
+            open_rows = open_rows[position[open_rows] < len(self._high)]
+            open_rows = open_rows[self._high[position[open_rows]] == high[open_rows]]
+            same = self._low[position[open_rows]] == low[open_rows]
+            parts[open_rows[same]] = self._part[position[open_rows[same]]]
+            open_rows = open_rows[~same]
+            position[open_rows] += 1
+        return parts
 
     def has(self, item_ids: pa.ChunkedArray) -> NDArray[np.bool_]:
         """Which of these ids are planned."""

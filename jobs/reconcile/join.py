@@ -1,10 +1,10 @@
-"""The plan joined with the ledger, a window of the plan after the other, in memory that does not grow with either.
+"""The plan joined with the ledger, one window of the plan after the other, in memory that grows with neither.
 
     ledger's tables --(PlanIndex)--> spill file of each window --resolve_table--> one record per planned row
                                                                              +--> orphans: records of no planned row
 
-A window is a part of the plan. Records are first thrown into the spill files of their windows; orphans go by their id,
-so that all records of an item meet. Then each window is resolved by the ledger's own rule. Only the index
+A window is a part of the plan. Records are first written to the spill files of their windows, orphans by their id:
+all records of an item meet. Then each window is resolved by the ledger's own rule. Only the index
 (20 bytes an item) is of the size of the plan. Tried first: DuckDB 2.0, whose join and sort of ten million rows
 ended at a memory limit of 400 MB with an error instead of spilling, and which would state the rule a second time.
 
@@ -80,10 +80,10 @@ class Join:
             mine = [part for part in range(self._num_parts) if self._spill_of(part) == spill]
             for part in mine:
                 planned = next(parts)
-                place = pc.index_in(planned["item_id"], value_set=resolved["item_id"].combine_chunks())
-                orphan[pc.drop_null(place).to_numpy()] = False
+                position = pc.index_in(planned["item_id"], value_set=resolved["item_id"].combine_chunks())
+                orphan[pc.drop_null(position).to_numpy()] = False
                 gone = resolved.filter(pa.array(orphan)) if part == mine[-1] else resolved.slice(0, 0)
-                yield Window(planned=planned, records=resolved.take(place), orphans=gone)
+                yield Window(planned=planned, records=resolved.take(position), orphans=gone)
 
     def _spill_of(self, part: int | np.ndarray) -> int | np.ndarray:
         return part * self._num_spills // self._num_parts
@@ -127,7 +127,7 @@ def in_larger_tables(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.T
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
-        if sum(held.num_rows for held in waiting) >= num_rows:
+        if sum(one.num_rows for one in waiting) >= num_rows:
             yield pa.concat_tables(waiting).combine_chunks()
             waiting = []
     if waiting:

@@ -1,29 +1,27 @@
-"""Pruning: deleting the images of items that are planned no more, so that the ledger never claims one that is gone.
+"""Pruning: deletes the images of items that are planned no more, and the ledger never claims an image that is gone.
 
     orphans that are done --announce--> their records are void --> delete the images --> finished
 
-Announced first (see `storage.pruned` for what that fences off). Deleting is repeated after a crash by the next
-prune; until then no run draws those items again. What remains open: a pruner that is halted within its last
-`DELETES` requests and continues after another has finished its work, and after the same item was planned and
-made again, could delete that new image; storage has no delete that could be refused then.
+Announced first (see `storage.pruned` for what that excludes). The next prune repeats the deletion after a crash;
+until then no run generates those items again. What remains open: a pruner that is halted within its last
+`DELETES` requests, and continues after another has finished its work and after the same item was planned and
+generated again, could delete that new image; storage has no conditional delete.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dreamcache.core.parallel import run_all
 from dreamcache.storage.ledger import Ledger
-from dreamcache.storage.open_store import join as join_uri
-from dreamcache.storage.open_store import store_for
+from dreamcache.storage.open_store import open_store
 from jobs.planning.planner import Plan
 from jobs.reconcile.join import Join
 
 DELETES = 100
-READERS = 16
 
 
 def why_not(made_plan: Plan) -> str | None:
@@ -35,7 +33,7 @@ def why_not(made_plan: Plan) -> str | None:
         return None
     return (
         f"nothing is pruned: {made_plan.num_unable} planned items have a photo, row or prompt that cannot be used now, "
-        f"and the images they had before would count as orphans; 'dreamcache plan' lists them: mend the catalog or "
+        f"and the images they had before would count as orphans; 'dreamcache plan' lists them: fix the catalog or "
         f"take those rows out, then prune again"
     )
 
@@ -59,17 +57,16 @@ def prune_orphans(made_plan: Plan, ledger: Ledger) -> int:
 
 
 def finish_prunes(ledger: Ledger) -> int:
-    """Goes on with prunes that broke off, whatever is planned now; returns the number of their images."""
+    """Finishes prunes that were cut short, whatever is planned now; returns the number of their images."""
     return sum(_delete(ledger, uri) for uri in ledger.pruned.unfinished())
 
 
 def _delete(ledger: Ledger, uri: str) -> int:
     keys = ledger.pruned.read(uri)["key"].to_pylist()
-    store, output = store_for(ledger.uri), ledger.pruned.output_uri
-    with ThreadPoolExecutor(READERS, thread_name_prefix="prune") as pool:
-        for start in range(0, len(keys), DELETES):
-            if ledger.pruned.is_finished(uri):  # by another pruner: from now on the items may be made again
-                return len(keys)
-            list(pool.map(lambda key: store.delete(join_uri(output, key)), keys[start : start + DELETES]))
+    output = open_store(ledger.pruned.output_uri)
+    for start in range(0, len(keys), DELETES):
+        if ledger.pruned.is_finished(uri):  # by another pruner: from now on the items may be generated again
+            return len(keys)
+        run_all(output.delete, keys[start : start + DELETES], name="prune")
     ledger.pruned.finish(uri)
     return len(keys)

@@ -1,6 +1,6 @@
-"""What is left to do of a plan, and handing it out a window after the other.
+"""What remains to do of a plan, one window after the other.
 
-    plan x ledger --find_work--> attempts made of each row to run --windows--> tables of PLANNED, in plan order
+    plan x ledger --find_work--> number of attempts of each row to run --windows--> tables of PLANNED, in plan order
 
 Held for the whole run: four bytes an item. Knows plan, ledger and join; knows nothing of Ray.
 """
@@ -30,8 +30,8 @@ Retry = Callable[[Outcome], bool]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """attempts: of each plan row, those made so far, or RECORDED when there is nothing to do. unable: the number of
-    rows to do that cannot run."""
+    """attempts: of each plan row, the number so far, or RECORDED when there is nothing to do. num_unable: of the rows
+    to do, those that cannot run."""
 
     plan: Plan
     attempts: NDArray[np.int32]
@@ -51,14 +51,14 @@ class Work:
         """Pending rows that can run, in PLANNED and in plan order, at most `rows` at a time."""
         if self.num_pending == self.num_unable:
             return
-        left = PLANNED.empty_table()
+        waiting = PLANNED.empty_table()
         for table in self._pending():
-            left = pa.concat_tables([left, table.filter(pc.is_null(table["code"]))])
-            while left.num_rows >= rows:
-                yield left.slice(0, rows).combine_chunks()
-                left = left.slice(rows)
-        if left.num_rows:
-            yield left.combine_chunks()
+            waiting = pa.concat_tables([waiting, table.filter(pc.is_null(table["code"]))])
+            while waiting.num_rows >= rows:
+                yield waiting.slice(0, rows).combine_chunks()
+                waiting = waiting.slice(rows)
+        if waiting.num_rows:
+            yield waiting.combine_chunks()
 
     def _pending(self) -> Iterator[pa.Table]:
         start = 0
@@ -71,7 +71,7 @@ class Work:
 
 
 def find_work(made_plan: Plan, ledger: Ledger, retry: Retry | None = None) -> Work:
-    """Rows without a record, and those whose failed or blocked record `retry` wants tried again.
+    """Rows without a record, and those whose failed or blocked record `retry` accepts.
 
     Raises StorageError `prune_unfinished` when images of planned items are perhaps being deleted.
     """
@@ -95,27 +95,28 @@ def _mark(window: Window, attempts: NDArray[np.int32], retry: Retry | None, void
     new = pc.is_null(status).to_numpy()
     attempts[new] = 0
     if void:
-        for place in np.flatnonzero(new):
-            attempts[place] = void.get(window.planned["item_id"][int(place)].as_py(), 0)
+        for row in np.flatnonzero(new):
+            attempts[row] = void.get(window.planned["item_id"][int(row)].as_py(), 0)
     if retry is not None:
-        without = np.flatnonzero(pc.fill_null(pc.not_equal(status, "done"), False).to_numpy())
-        for place, row in zip(without, window.records.take(pa.array(without)).to_pylist(), strict=True):
-            if retry(from_row(row)):
-                attempts[place] = row["attempts"]
+        without_image = np.flatnonzero(pc.fill_null(pc.not_equal(status, "done"), False).to_numpy())
+        records = window.records.take(pa.array(without_image)).to_pylist()
+        for row, record in zip(without_image, records, strict=True):
+            if retry(from_row(record)):
+                attempts[row] = record["attempts"]
 
 
 def _check_prunes(ledger: Ledger, join: Join) -> None:
     for uri in ledger.pruned.unfinished():
         if join.index.has(ledger.pruned.read(uri)["item_id"]).any():
             raise StorageError(
-                f"{uri}: deleting these images must have ended before they are made again, got one under way or broken "
-                "off; wait for it, or finish it with 'dreamcache run --prune'",
+                f"{uri}: the deletion of these images must have ended before they are generated again, got one that "
+                "runs or was cut short; wait for it, or finish it with 'dreamcache run --prune'",
                 code="prune_unfinished",
             )
 
 
 class Recorded:
-    """What the ledger has got since a window was begun: cheap to ask again, as known parts are not read twice."""
+    """What the ledger has received since a window began; a repeated look is cheap, as no part is read twice."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -124,15 +125,15 @@ class Recorded:
     def unrecorded(self, rows: pa.Table) -> pa.Table:
         """The rows of PLANNED that have no record of an attempt after those they count."""
         seen = set(self._known)
-        found: set[str] = set()
+        recorded: set[str] = set()
         attempts = dict(zip(rows["item_id"].to_pylist(), rows["attempts"].to_pylist(), strict=True))
         for table in self._ledger.scan(seen):
             mine = table.filter(pc.is_in(table["item_id"], value_set=rows["item_id"].combine_chunks()))
-            for item_id, status, made in zip(
+            for item_id, status, attempt in zip(
                 *(mine[n].to_pylist() for n in ("item_id", "status", "attempts")), strict=True
             ):
-                if status == "done" or made > attempts[item_id]:
-                    found.add(item_id)
+                if status == "done" or attempt > attempts[item_id]:
+                    recorded.add(item_id)
         return rows.filter(
-            pc.invert(pc.is_in(rows["item_id"], value_set=pa.array(sorted(found), pa.string())))
+            pc.invert(pc.is_in(rows["item_id"], value_set=pa.array(sorted(recorded), pa.string())))
         )

@@ -123,6 +123,7 @@ def _context(spec: JobSpec, made_plan: Plan) -> JobContext:
         dtype=spec.model.dtype,
         reference=made_plan.reference,
         generation=spec.generation,
+        noise=spec.noise,
         quality=spec.quality,
         quality_identity=gate_identity(spec.quality) if spec.quality else None,
         images=spec.images,

@@ -48,6 +48,9 @@ def test_every_listed_image_is_there_as_listed(job: S3Job) -> None:
         assert row["pixel_sha256"] == stored_pixel_sha256(data)
         assert read_metadata(data)["item_id"] == row["item_id"]
     assert len({row["pixel_sha256"] for row in rows}) == ITEMS
+    assert len({row["settings_fingerprint"] for row in rows} - {None}) == 1, "one run has one value"
+    assert {row["scene"] for row in rows} == {str(number) for number in range(len(PROMPTS))}
+    assert all(row["recorded_at"] is not None for row in rows)
 
 
 def test_pyarrow_boto3_and_s3fs_read_one_manifest(job: S3Job, s3_server: S3Server) -> None:

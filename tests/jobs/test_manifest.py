@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from jobs.planning.planner import Plan, plan
 from jobs.reconcile.join import Join
 
 MakeSpec = Callable[..., JobSpec]
+RECORDED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 CATALOG = "subject_id,image,color,key\na,a.png,red,k1\nb,b.png,blue,k2\n"
 
 
@@ -42,7 +44,9 @@ def outcomes_of(ids: list[str]) -> list[Outcome]:
 
 
 def manifest_of(made: Plan, outcomes: Iterable[Outcome], output: str) -> tuple[pa.Table, Counts]:
-    records = pa.Table.from_pylist([to_row(outcome) for outcome in outcomes], schema=LEDGER_SCHEMA)
+    records = pa.Table.from_pylist(
+        [to_row(outcome, RECORDED_AT) for outcome in outcomes], schema=LEDGER_SCHEMA
+    )
     with Join(made.files, [records]) as join:
         windows = list(join.windows())
     return pa.concat_tables(build_manifest(w, made.attributes, output) for w in windows), count(windows)
@@ -59,6 +63,7 @@ def test_every_planned_item_has_one_row(make_spec: MakeSpec) -> None:
     assert rows[0]["uri"] == f"s3://b/out/images/{ids[0]}.png"
     assert (rows[0]["width"], rows[0]["num_bytes"], rows[0]["code"]) == (8, 10, None)
     assert (rows[1]["uri"], rows[1]["code"], rows[1]["message"]) == (None, "bad_image", "broken")
+    assert [row["recorded_at"] for row in rows] == [RECORDED_AT] * 3 + [None]
     assert (counts.done, counts.failed, counts.blocked, counts.pending) == (1, 1, 1, 1)
     assert (counts.total, counts.orphaned) == (4, 1)
 

@@ -77,7 +77,8 @@ def test_ids_and_seeds_are_those_of_every_release(
         ("4923ac07b67980be1dfb5eb53d43df5b0779f8e38f9fc889526dba7d9e532b27", 5270245138079776958),
         ("2b705a7b23ef120e39e17c8f0420ac9ba2bc7d53e0a7556571610ad84ad5e48a", 3130101225952842254),
     ]
-    text = json.dumps(rows, sort_keys=True).encode()
+    pinned = [{name: value for name, value in row.items() if name != "scene"} for row in rows]
+    text = json.dumps(pinned, sort_keys=True).encode()
     assert (
         hashlib.sha256(text).hexdigest() == "a4f57f6dd1b77c850d48c864811f502556bd989f9cacea5163db509281fc4ed8"
     )
@@ -97,7 +98,7 @@ def test_ids_made_by_column_are_the_records_own(subject_id: str, prompt: str, sa
         Subject(subject_id=subject_id, class_name="mug", image="x"),
         "ab" * 32,
         "cd" * 32,
-        [(prompt, None, None)],
+        [(prompt, None, None, "0")],
     )
     table, sum_of_ids = rows.take()
     item_ids = [

@@ -14,7 +14,7 @@ from dreamcache.core.records import Done, Failed
 from dreamcache.storage import compaction
 from dreamcache.storage.compaction import compact, level_of
 from dreamcache.storage.ledger import Ledger
-from dreamcache.storage.open_store import store_for
+from dreamcache.storage.open_store import BoundStore, store_for
 from dreamcache.storage.store import ObjectInfo
 
 
@@ -45,7 +45,7 @@ def test_a_crash_before_the_sources_are_deleted(place: str, monkeypatch: pytest.
     ledger = _filled(place, 8)
     before = ledger.outcomes()
     with monkeypatch.context() as patch:
-        patch.setattr(compaction, "store_for", lambda uri: _NoDelete())
+        patch.setattr(ledger.log, "store", _NoDelete(ledger.uri, store_for(place)))
         with pytest.raises(RuntimeError, match="killed"):
             compact(ledger, fan=4)
     assert len(ledger.parts()) == 9
@@ -55,13 +55,10 @@ def test_a_crash_before_the_sources_are_deleted(place: str, monkeypatch: pytest.
     assert len(ledger.parts()) < 9
 
 
-class _NoDelete:
+class _NoDelete(BoundStore):
     """The store of a process that is killed when it would delete."""
 
-    def create(self, uri: str, data: bytes) -> bool:
-        return store_for(uri).create(uri, data)
-
-    def delete(self, uri: str) -> None:
+    def delete(self, key: str) -> None:
         raise RuntimeError("killed")
 
 

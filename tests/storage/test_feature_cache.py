@@ -13,7 +13,7 @@ import pytest
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
-from dreamcache.core.errors import CacheError
+from dreamcache.core.errors import CacheError, StorageError
 from dreamcache.storage.feature_cache import (
     FeatureCache,
     RawTensor,
@@ -88,7 +88,7 @@ def test_every_byte_of_the_footer_damaged_is_seen() -> None:
 
 def test_foreign_files_say_what_differs() -> None:
     features = _features()
-    with pytest.raises(CacheError, match=f"cache key must be {'0' * 64}, got {features.cache_key}"):
+    with pytest.raises(CacheError, match=f"has cache key {features.cache_key}, needed is {'0' * 64}"):
         from_parquet(to_parquet(features), "0" * 64)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"x": [1]}), sink)
@@ -97,10 +97,23 @@ def test_foreign_files_say_what_differs() -> None:
             from_parquet(foreign)
     from dreamcache.storage.sealed_parquet import seal
 
-    with pytest.raises(CacheError, match=r"schema must be dreamcache\.features/1, got other/9"):
+    with pytest.raises(CacheError, match=r"has format other/9, this release reads dreamcache\.features/1"):
         from_parquet(seal(pa.table({"x": [1]}), {"dreamcache.schema": "other/9"}))
-    with pytest.raises(CacheError, match="columns must be"):
+    with pytest.raises(CacheError, match="has no column 'place'"):
         from_parquet(seal(pa.table({"x": [1]}), {"dreamcache.schema": "dreamcache.features/1"}))
+
+
+def test_the_features_of_a_later_release_are_never_overwritten(place: str) -> None:
+    """A CacheError would make the caller encode again and write over what the later release needs."""
+    from dreamcache.storage.sealed_parquet import seal
+
+    cache = FeatureCache(place, BASE)
+    uri = cache.uri_of("a" * 64)
+    store_for(place).write(uri, seal(pa.table({"x": [1]}), {"dreamcache.schema": "dreamcache.features/2"}))
+    with pytest.raises(StorageError, match=r"features/2, this release reads .*features/1; update") as caught:
+        cache.get("a" * 64)
+    assert caught.value.code == "newer_format"
+    assert uri in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +147,7 @@ def test_cache_refuses_damage_other_key_and_other_base(place: str) -> None:
     with pytest.raises(CacheError, match=f"{features.cache_key}.parquet: checksum.*must be encoded again"):
         cache.get(features.cache_key)
     store.write(uri, to_parquet(_features("other")))
-    with pytest.raises(CacheError, match="cache key must be"):
+    with pytest.raises(CacheError, match="has cache key"):
         cache.get(features.cache_key)
     near = BASE[:16] + "0" * 48
     store.write(uri, to_parquet(replace(features, base_fingerprint=near)))

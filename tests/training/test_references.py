@@ -16,6 +16,7 @@ from dreamcache.core.images import decode_image
 from dreamcache.core.records import Reference, cache_key
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.storage.feature_cache import FeatureCache, list_entries
+from dreamcache.storage.open_store import store_for
 from dreamcache.training.references import StoredReferences
 from dreamcache.training.trainer import Trainer
 from jobs.train.spec import load_train_spec, parse_train_spec
@@ -50,7 +51,7 @@ def test_the_same_losses_with_and_without(make: MakeTrainer, photos: DataSetting
     assert first.stored.counts["memory"] >= 2 and first.stored.counts["changing"] > 8
     # Another worker or a later run finds them; a damaged one is made again.
     entry = next(list_entries(root))
-    FeatureCache(root, plain.info.fingerprint)._store.write(entry.uri, b"damaged")
+    store_for(root).write(entry.uri, b"damaged")
     again, losses = trained(make, photos, root)
     assert again.stored is not None and losses == pytest.approx(expected, rel=1e-5)
     assert (again.stored.counts["cache"], again.stored.counts["encoded"]) == (1, 1)
