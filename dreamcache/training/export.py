@@ -12,7 +12,7 @@ from torch import Tensor
 from dreamcache.core.config.train import CAPTION, ReferenceSettings, TrainSettings
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
-from dreamcache.storage.models.artifacts import BaseInfo
+from dreamcache.storage.models.base import BaseInfo
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 

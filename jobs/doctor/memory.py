@@ -7,7 +7,7 @@ from typing import Any
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.inference.families import describe_method
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 from jobs.doctor.check import Verdict, fail, ok, skip, warn
 from jobs.planning.sizes import worker_bytes
 

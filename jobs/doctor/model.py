@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.inference.families import describe_method
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 from jobs.doctor.check import Trial, Verdict, fail, ok, warn
 from jobs.planning.planner import trained_otherwise
 

@@ -120,7 +120,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     found["versions"]["dreamcache"] = dreamcache.__version__
     from dreamcache.core.errors import DreamCacheError
     from dreamcache.inference.families import describe_method
-    from dreamcache.storage.models.artifacts import describe_base
+    from dreamcache.storage.models.base import describe_base
     from dreamcache.storage.open_store import store_for
 
     try:

@@ -30,7 +30,8 @@ from dreamcache.core.records import Request, item_id
 from dreamcache.inference.families import describe_method
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo, describe_base
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo, describe_base
 from dreamcache.storage.models.encoders import gate_identity
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.photos import read_reference

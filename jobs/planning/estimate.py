@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
-from dreamcache.storage.models.artifacts import BaseInfo
+from dreamcache.storage.models.base import BaseInfo
 from jobs.planning.planner import Plan
 from jobs.planning.sizes import feature_bytes, passes_per_image
 from jobs.units import clock, size

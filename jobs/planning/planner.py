@@ -33,7 +33,8 @@ from dreamcache.core.records import (
     scene_template,
 )
 from dreamcache.inference.families import describe_method
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo, describe_base
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo, describe_base
 from dreamcache.storage.models.encoders import gate_identity
 from dreamcache.storage.photos import read_photo
 from jobs.planning.catalog import BadRow, read_catalog

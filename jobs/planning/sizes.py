@@ -15,13 +15,8 @@ from typing import Any
 
 from dreamcache.core.config import EncodeSettings, GenerationSettings
 from dreamcache.core.errors import ModelError
-from dreamcache.storage.models.artifacts import (
-    ADAPTER_WEIGHTS,
-    REFERENCE_UNET,
-    AdapterInfo,
-    BaseInfo,
-    component_config,
-)
+from dreamcache.storage.models.adapter import ADAPTER_WEIGHTS, REFERENCE_UNET, AdapterInfo
+from dreamcache.storage.models.base import BaseInfo, component_config
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 WEIGHTED = ("unet", "vae", "text_encoder")

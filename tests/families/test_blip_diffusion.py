@@ -19,7 +19,7 @@ from dreamcache.inference.families.blip_diffusion import BlipDiffusion, without_
 from dreamcache.inference.families.load import load_method
 from dreamcache.inference.families.photo import PhotoConditions
 from dreamcache.inference.generate import Drawn, Generator
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 from tests.end_to_end.photos import picture
 from tests.families.models import save_blip
 from tests.families.plain_qformer import context_text, queries

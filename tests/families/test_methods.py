@@ -16,7 +16,7 @@ from dreamcache.inference.families import describe_method
 from dreamcache.inference.families.load import load_method
 from dreamcache.inference.families.photo import PhotoConditions
 from dreamcache.inference.generate import Drawn, Generator
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 from tests.end_to_end.photos import picture
 from tests.families.models import save_ip_adapter
 from tests.tiny import save_base

@@ -12,7 +12,8 @@ from dreamcache.core.config import EncodeSettings, GenerationSettings
 from dreamcache.core.errors import ModelError
 from dreamcache.model.places import all_places
 from dreamcache.model.sampler import SCHEDULERS, make_scheduler
-from dreamcache.storage.models.artifacts import describe_adapter, describe_base
+from dreamcache.storage.models.adapter import describe_adapter
+from dreamcache.storage.models.base import describe_base
 from jobs.planning.sizes import (
     count_parameters,
     feature_bytes,

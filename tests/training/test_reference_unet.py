@@ -24,7 +24,8 @@ from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.model.reference_unet import load_reference_unet, read_names
 from dreamcache.model.tap import tap_features
 from dreamcache.storage.feature_cache import FeatureCache, list_entries
-from dreamcache.storage.models.artifacts import REFERENCE_UNET, AdapterInfo, describe_adapter, describe_base
+from dreamcache.storage.models.adapter import REFERENCE_UNET, AdapterInfo, describe_adapter
+from dreamcache.storage.models.base import describe_base
 from dreamcache.storage.open_store import store_for
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.loop import TrainLoop

@@ -30,7 +30,8 @@ from dreamcache.inference.families.photo import Photo
 from dreamcache.inference.families.sampling import draw
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.model.text import PromptEncoder
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.node_cache import once_per_node
 
 

@@ -5,14 +5,15 @@ Knows layouts of published weights; loads none.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo, describe_adapter
+from dreamcache.storage.models.adapter import AdapterInfo, describe_adapter
+from dreamcache.storage.models.base import BaseInfo
+from dreamcache.storage.models.files import hash_files
 
 METHOD_VERSION = 1
 """Raised when a release changes the pixels of a method other than dreamcache."""
@@ -77,7 +78,7 @@ def _ip_adapter_content(adapter: str | None) -> dict[str, str]:
         return {"hub": f"{place.source}/{place.folder}/{place.file}@{place.revision}"}
     folder = Path(place.source)
     encoder = sorted((folder / IMAGE_ENCODER).iterdir())
-    return _hashes(folder, [folder / place.file, *encoder])
+    return hash_files(folder, [folder / place.file, *encoder])
 
 
 def _blip_content(base: BaseInfo) -> dict[str, str]:
@@ -92,16 +93,7 @@ def _blip_content(base: BaseInfo) -> dict[str, str]:
             f"{', '.join(missing)} missing in {folder}"
         )
     parts = [path for part in (*BLIP_PARTS, QFORMER_TOKENIZER) for path in sorted((folder / part).glob("*"))]
-    return _hashes(folder, [folder / "model_index.json", *parts])
-
-
-def _hashes(folder: Path, paths: list[Path]) -> dict[str, str]:
-    hashes = {}
-    for path in paths:
-        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt"):
-            with path.open("rb") as file:
-                hashes[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+    return hash_files(folder, [folder / "model_index.json", *parts])
 
 
 def _info(method: str, base: BaseInfo, location: str, content: dict[str, str]) -> AdapterInfo:

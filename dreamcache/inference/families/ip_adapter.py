@@ -24,7 +24,8 @@ from dreamcache.inference.families.sampling import draw
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.model.base import load_base
 from dreamcache.model.text import PromptEncoder
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
 
 
 class IpAdapter:

@@ -9,7 +9,7 @@ import torch
 from dreamcache.core.config.job import METHODS
 from dreamcache.core.errors import SpecError, did_you_mean
 from dreamcache.inference.families.describe import describe_method
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 
 
 def load_method(

@@ -13,7 +13,8 @@ from PIL import Image
 
 from dreamcache.inference.pipeline import DreamCachePipeline, PipelineOutput
 from dreamcache.model.base import load_base
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
 
 
 class TextOnly:
