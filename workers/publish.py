@@ -19,12 +19,13 @@ from workers.telemetry import Telemetry
 
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
-    s3_client.be_patient(context.failures.storage_patience_s, context.failures.storage_timeout_s)
-    telemetry = Telemetry(context.output, "publisher")
-    images = ImageStore(context.output, context.images)
+    failures = context.spec.failures
+    s3_client.be_patient(failures.storage_patience_s, failures.storage_timeout_s)
+    telemetry = Telemetry(context.spec.output, "publisher")
+    images = ImageStore(context.spec.output, context.spec.images)
     rows = batch.to_pylist()
     outcomes = [_outcome(row, context, images) for row in rows]
-    Ledger(context.output).append(outcomes)
+    Ledger(context.spec.output).append(outcomes)
     telemetry.published(outcomes)
     told = [
         {"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None), "note": row["note"]}
@@ -54,7 +55,7 @@ def _commit(row: dict[str, Any], context: JobContext, images: ImageStore, attemp
     tags = {name: str(row[name]) for name in ("item_id", "subject_id", "prompt", "seed")}
     if quality is not None:
         tags["seed"] = str(quality.seed)  # that of the try whose pixels these are
-    data = encode_image(rgb, context.images, {**tags, **context.provenance})
+    data = encode_image(rgb, context.spec.images, {**tags, **context.provenance})
     key = images.key_of(row["item_id"])
     if not images.commit(row["item_id"], data):
         # An earlier attempt committed this object and died before its record: the record describes that one.

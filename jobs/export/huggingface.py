@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from dreamcache.core.locations import is_uri
 from dreamcache.storage.open_store import join, store_for
 from jobs.export.fetch import Lost
 from jobs.export.folder import Copied, copy_images
@@ -48,5 +49,5 @@ def write_image_folder(names: Names, output: str, target: str) -> Iterator[Copie
                 yield done
         store_for(target).upload(join(target, "metadata.jsonl"), path)
     # A place of one machine tells nobody anything.
-    shown = output if "://" in output else Path(output).name
+    shown = output if is_uri(output) else Path(output).name
     store_for(target).write(join(target, "README.md"), CARD.format(output=shown).encode())

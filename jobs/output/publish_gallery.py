@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from dreamcache.core.errors import StorageError
+from dreamcache.core.locations import is_uri
 from dreamcache.storage.open_store import store_for
 from jobs.gallery import make_thumbnail, write_gallery
 from jobs.output.folder import OutputFolder
@@ -31,7 +32,7 @@ def publish_gallery(summary: Mapping[str, Any] | None, first_rows: pa.Table, fol
         made = dict(zip(photos, pool.map(_thumbnail, photos.values()), strict=True))
     references = {subject: data for subject, data in made.items() if data is not None}
     # A local path would tell of one machine only, and the page may be copied elsewhere.
-    source = folder.uri if "://" in folder.uri else ""
+    source = folder.uri if is_uri(folder.uri) else ""
     key = write_gallery(
         manifest=first_rows,
         references=references,

@@ -19,6 +19,7 @@ from dreamcache import DreamCachePipeline
 from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageLimits
 from dreamcache.core.config.train import DataSettings, OptimizerSettings, ReferenceSettings, TrainSettings
 from dreamcache.core.errors import ModelError, SpecError
+from dreamcache.inference.families.sd_sizes import count_parameters
 from dreamcache.inference.generate import Drawn, Generator
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.model.reference_unet import load_reference_unet, read_names
@@ -31,7 +32,6 @@ from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.loop import TrainLoop
 from dreamcache.training.optimizer import learned
 from dreamcache.training.trainer import Trainer
-from jobs.planning.sizes import count_parameters
 from jobs.spec import parse_spec
 from jobs.train.spec import parse_train_spec
 from tests.tiny import make_unet

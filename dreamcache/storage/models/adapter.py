@@ -13,6 +13,7 @@ from typing import Any, get_args
 from dreamcache.core import ids
 from dreamcache.core.config import FeatureSource, IntegrationName
 from dreamcache.core.errors import ModelError
+from dreamcache.core.locations import S3_SCHEME
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.models.files import file_hash, read_json
 from dreamcache.storage.models.lookup import MINI, mini_folder
@@ -131,7 +132,7 @@ def check_adapter_fits(adapter: AdapterInfo, base: BaseInfo) -> None:
 
 def local_adapter(location: str) -> Path:
     """A local folder that holds the adapter's files, fetched to the user's cache first where it is remote."""
-    if location.startswith("s3://"):
+    if location.startswith(S3_SCHEME):
         return _fetch_adapter(location)
     folder = Path(location).expanduser()
     if (folder / ADAPTER_CONFIG).is_file() and (folder / ADAPTER_WEIGHTS).is_file():

@@ -52,7 +52,8 @@ def describe_base(name: str, revision: str | None = None) -> BaseInfo:
         setting="model.revision",
     )
     revision = str(place.revision)
-    unet, vae, scheduler = (_hub_json(name, revision, part) for part in ("unet", "vae", "scheduler"))
+    files = ("unet/config.json", "vae/config.json", "scheduler/scheduler_config.json")
+    unet, vae, scheduler = (_hub_json(name, revision, file) for file in files)
     return BaseInfo(
         name=name,
         location=name,
@@ -63,10 +64,26 @@ def describe_base(name: str, revision: str | None = None) -> BaseInfo:
     )
 
 
+def pipeline_class(name: str, revision: str | None = None) -> str | None:
+    """The diffusers pipeline that a model's folder or repository names in model_index.json; None where none does."""
+    place = locate(name, revision, embedded=mini_folder())
+    if place is None:
+        return None
+    try:
+        if place.folder is not None:
+            index = read_json(place.folder / "model_index.json")
+        else:
+            index = _hub_json(place.hub, str(place.revision), "model_index.json")
+    except ModelError:
+        return None
+    named = index.get("_class_name")
+    return named if isinstance(named, str) else None
+
+
 def component_config(base: BaseInfo, part: str) -> dict[str, Any]:
     """A component's `config.json`: "unet" or "vae". Raises ModelError."""
     if base.revision is not None:
-        return _hub_json(base.location, base.revision, part)
+        return _hub_json(base.location, base.revision, f"{part}/config.json")
     return read_json(Path(base.location) / part / "config.json")
 
 
@@ -96,12 +113,11 @@ def _native_size(unet: dict[str, Any], vae: dict[str, Any]) -> int:
     return int(unet["sample_size"]) * scale
 
 
-def _hub_json(name: str, revision: str, part: str) -> dict[str, Any]:
+def _hub_json(name: str, revision: str, file: str) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
-    file = "scheduler_config.json" if part == "scheduler" else "config.json"
     try:
-        return read_json(Path(hf_hub_download(name, f"{part}/{file}", revision=revision)))
+        return read_json(Path(hf_hub_download(name, file, revision=revision)))
     except Exception as error:  # the hub client raises a dozen unrelated types for 'cannot get it'
         raise ModelError(
             f"model '{name}' at revision '{revision}': cannot be read from the hub ({type(error).__name__}); "

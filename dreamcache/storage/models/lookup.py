@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamcache.core.errors import ModelError
+from dreamcache.core.locations import is_uri
 
 MINI = "mini"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -51,7 +52,7 @@ def locate(name: str, revision: str | None = None, *, embedded: Path | None = No
         return ModelPlace(folder=folder)
     hub, has_revision, named = name.rpartition("@")
     hub, named_revision = (hub, named) if has_revision else (name, None)
-    if name.startswith((".", "/", "~")) or hub.count("/") != 1 or "://" in name:
+    if name.startswith((".", "/", "~")) or hub.count("/") != 1 or is_uri(name):
         return None
     return ModelPlace(hub=hub, revision=revision or named_revision)
 
