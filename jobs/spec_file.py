@@ -6,7 +6,7 @@ file's keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
@@ -14,20 +14,35 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from dreamcache.core.config.rules import rules_of
 from dreamcache.core.errors import SpecError, did_you_mean
+from dreamcache.core.locations import anchored
 
 T = TypeVar("T")
+
+RULE_PROBLEMS = (
+    "greater_than",
+    "greater_than_equal",
+    "less_than",
+    "less_than_equal",
+    "multiple_of",
+    "finite_number",
+    "string_pattern_mismatch",
+)
+"""What pydantic calls a broken rule of `config.rules`."""
 
 
 class SpecFile(Generic[T]):
     """A kind of file, each of which holds the values of one dataclass."""
 
-    def __init__(self, kind: type[T], name: str, *, remedy: str, anchored: Callable[[T, Path], T]) -> None:
-        """name: what such a file describes, as errors call it. remedy: said where the file is missing.
+    def __init__(
+        self, kind: type[T], name: str, *, remedy: str, check: Callable[[T], None] = lambda spec: None
+    ) -> None:
+        """name: what such a file describes, as errors call it. remedy: of a file that is missing.
 
-        anchored: (value, the file's folder) to the value with local paths made absolute, and checked as a whole.
+        check: of a file as a whole, once its local paths are absolute; raises SpecError.
         """
-        self._kind, self._name, self._remedy, self._anchored = kind, name, remedy, anchored
+        self._kind, self._name, self._remedy, self._check = kind, name, remedy, check
         self._adapter = TypeAdapter(kind)
 
     def load(self, path: str | Path, overrides: Mapping[str, Any] | None = None) -> T:
@@ -37,7 +52,9 @@ class SpecFile(Generic[T]):
         """
         path = Path(path)
         values = _read(path, overrides or {}, self._name, self._remedy)
-        return self._anchored(self.parse(values, where=str(path)), path.parent)
+        spec = anchored(self.parse(values, where=str(path)), path.parent)
+        self._check(spec)
+        return spec
 
     def parse(self, values: Mapping[str, Any], where: str | None = None) -> T:
         """Checks plain values. Raises SpecError naming every broken rule; where: what it calls their source."""
@@ -50,19 +67,9 @@ class SpecFile(Generic[T]):
             ) from error
 
     def dump(self, spec: T) -> str:
-        """The whole value as YAML, defaults included, so that an output folder tells all."""
+        """The whole value as YAML, defaults included, so that an output folder states all."""
         values = self._adapter.dump_python(spec, mode="json")
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def anchor(uri: str, folder: Path) -> str:
-    """A local path made absolute against the file's folder; URIs as they are."""
-    return uri if "://" in uri else str((folder / Path(uri).expanduser()).absolute())
-
-
-def anchor_model(name: str, folder: Path) -> str:
-    """A model that may be named or be a folder: made absolute where there is such a folder beside the file."""
-    return anchor(name, folder) if (folder / name).is_dir() else name
 
 
 def _read(path: Path, overrides: Mapping[str, Any], name: str, remedy: str) -> dict[str, Any]:
@@ -93,19 +100,42 @@ def _explain(problem: Any, kind: Any) -> str:
         return f"unknown key '{path}'{did_you_mean(str(problem['loc'][-1]), known)}"
     if problem["type"].startswith("missing"):
         return f"key '{path}' is missing"
+    if (broken := _broken_rule(kind, problem)) is not None:
+        return broken
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
     return f"{path}: {message}{got}" if path else f"{message}{got}"
 
 
-def _names_at(kind: Any, loc: tuple[Any, ...]) -> list[str]:
-    for part in loc:
-        hint = get_type_hints(kind).get(part)
-        # A group that may be left out is "Group | None".
+def _broken_rule(kind: Any, problem: Any) -> str | None:
+    """A rule in a setting's type, in the words of `config.rules`; None for any other problem."""
+    if problem["type"] not in RULE_PROBLEMS:
+        return None
+    # The last name is the setting; what follows it is an index or key within its value.
+    for end in range(len(problem["loc"]), 0, -1):
+        *groups, name = problem["loc"][:end]
+        group = _group_at(kind, groups)
+        rule = dict(rules_of(group)).get(name) if group is not None else None
+        if rule is not None:
+            where = f"{'.'.join(map(str, groups))}: " if groups else ""
+            return f"{where}{name} must be {rule.words_for(problem['input'])}, got {problem['input']!r}"
+    return None
+
+
+def _group_at(kind: Any, path: Sequence[Any]) -> Any:
+    """The dataclass at a path of names from `kind`, or None where there is none."""
+    for part in path:
+        # A group that may be left out is "Group | None", several are "tuple[Group, ...]".
+        hint = get_type_hints(kind).get(part) if isinstance(part, str) else kind
         kind = next((one for one in (hint, *get_args(hint)) if is_dataclass(one)), None)
         if kind is None:
-            return []
-    return [item.name for item in fields(kind)]
+            return None
+    return kind
+
+
+def _names_at(kind: Any, path: Sequence[Any]) -> list[str]:
+    group = _group_at(kind, path)
+    return [item.name for item in fields(group)] if group is not None else []
 
 
 def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -13,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
 from dreamcache.model.places import default_places, place_shapes
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 
 TEXT_WIDTH = 32
 

@@ -1,42 +1,45 @@
-"""What every worker of a job is told: one frozen value, sent once. Knows no torch and no Ray."""
+"""What every worker of a job works on: one frozen value, sent once. Knows no torch and no Ray."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
-from dreamcache.core.config.failures import FailurePolicy
-from dreamcache.core.config.quality import QualitySettings
+import dreamcache
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.records import Request
+from dreamcache.inference.facts import PlanFacts
+
+if TYPE_CHECKING:
+    from dreamcache.inference.session import JobSession
 
 REQUEST_COLUMNS = tuple(Request.__dataclass_fields__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobContext:
-    """Locations and settings. num_threads: torch threads of one worker."""
+    """The job, and what the plan has found out about its models."""
 
-    output: str
-    cache: str
-    method: str
-    base: str
-    revision: str | None
-    adapter: str | None
-    base_fingerprint: str
-    adapter_fingerprint: str
-    dtype: DType
-    reference: EncodeSettings
-    generation: GenerationSettings
-    noise: str
-    quality: QualitySettings | None
-    quality_identity: str | None
-    images: ImageFormat
-    limits: ImageLimits
-    failures: FailurePolicy
-    batch_size: int
-    num_threads: int
-    provenance: dict[str, str]
+    spec: JobSpec
+    facts: PlanFacts
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What every image's metadata says of how it was generated."""
+        base = self.facts.base
+        return {
+            "base": f"{base.name}@{base.fingerprint[:12]}",
+            "adapter": self.facts.adapter.fingerprint[:12],
+            "dreamcache": dreamcache.__version__,
+            "settings": str(self.spec.generation.as_dict()),
+        }
+
+    def open_session(self) -> JobSession:
+        """The job's models on this worker's device. Raises ModelError when they are not those of the plan."""
+        from dreamcache.inference.session import JobSession, num_threads
+        from workers.bootstrap import start_torch
+
+        return JobSession(self.spec, self.facts, device=start_torch(num_threads(self.spec)))
 
 
 def request_of(row: dict[str, Any]) -> Request:

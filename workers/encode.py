@@ -6,7 +6,6 @@ import pyarrow as pa
 
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError
 from dreamcache.core.records import Request
-from workers.bootstrap import load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.guard import Watch
 from workers.tables import PLANNED
@@ -17,10 +16,10 @@ class EncodeWorker:
     """Ray actor. Rows in, the same rows out; those of a subject that cannot be encoded carry its error."""
 
     def __init__(self, context: JobContext, watch: Watch) -> None:
-        telemetry = Telemetry(context.output, "encoder")
+        telemetry = Telemetry(context.spec.output, "encoder")
         self.watch = watch
         self.watch.join()
-        self.references = load_references(context, load_pipeline(context))
+        self.references = context.open_session().references
         self.references.on_features = telemetry.features
         telemetry.warmed()
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.evaluate import MetricSettings
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, Scores
+from workers.bootstrap import start_torch
 
 PHOTO = pa.struct([("photo_id", pa.string()), ("uri", pa.string()), ("mask", pa.string())])
 REQUESTS = pa.schema(
@@ -44,17 +45,9 @@ class EvaluateWorker:
     """Ray actor. Rows of REQUESTS in, rows of SCORED out, their scores committed."""
 
     def __init__(self, context: EvalContext) -> None:
-        import ray
-        import torch
-        from transformers.utils import logging
-
         from dreamcache.evaluation.score import Scorer
 
-        torch.set_num_threads(context.num_threads)
-        logging.disable_progress_bar()
-        # Ray leaves GPUs visible to workers that asked for none; only an assigned one is ours.
-        has_gpu = bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
-        device = "cuda" if has_gpu else "cpu"
+        device = start_torch(context.num_threads)
         self.scorer = Scorer(context.metrics, device=device, limits=context.limits)
         self.scores = Scores(context.output)
 

@@ -1,41 +1,38 @@
 """The generator worker: holds the model and turns batches of rows, of any mix of subjects, into pixels.
 
-Behind a quality gate it holds the encoders of the scores too, and draws again what is not good enough.
+Behind a quality gate it holds the encoders of the scores too, and generates again what is not good enough.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dreamcache.core.records import Blocked, Failed
-from workers.bootstrap import blank_subject, device_name, load_gate, load_pipeline, load_references
 from workers.context import JobContext, request_of
 from workers.guard import Watch
 from workers.tables import GENERATED, NO_PIXELS
 from workers.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from dreamcache.inference.gate import Outcome
 
 
 class GenerateWorker:
     """Ray actor. Rows that carry an error pass through; the others get pixels or an error of their own."""
 
     def __init__(self, context: JobContext, watch: Watch) -> None:
-        from dreamcache.inference.generate import Generator
-
-        self.telemetry = Telemetry(context.output, "generator")
+        self.telemetry = Telemetry(context.spec.output, "generator")
         self.watch = watch
         self.watch.join()
-        pipe = load_pipeline(context)
-        references = load_references(context, pipe)
-        self.generator = Generator(pipe, context.generation, references.get, batch_size=context.batch_size)
-        gate = load_gate(context, self.generator)
-        self.draw, self.num_tries = (
-            (gate.generate, gate.settings.tries) if gate else (self.generator.generate, 1)
-        )
-        self.device = device_name(pipe)
-        self.generator.warm_up(blank_subject(pipe, context))
+        session = context.open_session()
+        self.generator = session.generator()
+        self.gated = session.gate(self.generator)
+        self.num_tries = context.spec.quality.tries if context.spec.quality else 1
+        self.device = session.device_name
+        session.warm_up(self.generator)
         self.telemetry.warmed()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -49,14 +46,14 @@ class GenerateWorker:
                 row.update(code=verdict.code, message=message)
             for group in work.groups:
                 with self.watch.attempt(group, batches=self.num_tries):
-                    outcomes = self.draw([request_of(rows[item]) for item in group])
+                    outcomes = self.gated.generate([request_of(rows[item]) for item in group])
                 self.telemetry.drawn(outcomes)
                 for outcome in outcomes:
                     rows[outcome.item_id].update(self._columns(outcome))
         next(iter(rows.values()))["note"] = self.generator.take_note()
         return pa.Table.from_pylist(list(rows.values()), schema=GENERATED)
 
-    def _columns(self, outcome: Any) -> dict[str, Any]:
+    def _columns(self, outcome: Outcome) -> dict[str, Any]:
         if isinstance(outcome, Failed):
             return {"code": outcome.code, "message": outcome.message}
         quality = {"quality": asdict(outcome.quality) if outcome.quality else None}

@@ -21,22 +21,23 @@ from workers.telemetry import Telemetry
 
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
-    s3_client.be_patient(context.failures.storage_patience_s, context.failures.storage_timeout_s)
-    telemetry = Telemetry(context.output, "publisher")
+    spec, facts = context.spec, context.facts
+    s3_client.be_patient(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
+    telemetry = Telemetry(spec.output, "publisher")
     rows = batch.to_pylist()
     fingerprint = settings_fingerprint(
-        adapter_fingerprint=context.adapter_fingerprint,
-        settings=context.generation,
-        image_format=context.images,
-        noise=context.noise,
-        quality=context.quality_identity,
+        adapter_fingerprint=facts.adapter.fingerprint,
+        settings=spec.generation,
+        image_format=spec.images,
+        noise=spec.noise,
+        quality=facts.gate,
     )
-    images = ImageStore(context.output, context.images)
+    images = ImageStore(spec.output, spec.images)
     outcomes = [
         replace(outcome, settings_fingerprint=fingerprint)
         for outcome in commit(rows, images, context.provenance)
     ]
-    Ledger(context.output).append(outcomes)
+    Ledger(spec.output).append(outcomes)
     telemetry.published(outcomes)
     reported = [
         {"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None), "note": row["note"]}

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dreamcache.synthesis.make import StageContext
 from dreamcache.synthesis.parts import Part
+from workers.bootstrap import start_torch
 
 PARTS = pa.schema([("stage", pa.string()), ("name", pa.string()), ("work", pa.string())])
 """The fields of `parts.Part`; work as JSON."""
@@ -20,19 +21,9 @@ class SynthesizeWorker:
     """Ray actor. Rows of PARTS in, rows of MADE out, the parts committed."""
 
     def __init__(self, context: StageContext) -> None:
-        import ray
-        import torch
-        from diffusers.utils import logging as diffusers_logging
-        from transformers.utils import logging as transformers_logging
-
         from dreamcache.synthesis.make import StageMaker
 
-        torch.set_num_threads(context.num_threads)
-        for library in (diffusers_logging, transformers_logging):
-            library.disable_progress_bar()
-        # Ray leaves GPUs visible to workers that asked for none; only an assigned one is ours.
-        has_gpu = bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
-        self.make = StageMaker(context, device="cuda" if has_gpu else "cpu")
+        self.make = StageMaker(context, device=start_torch(context.num_threads))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         for row in batch.to_pylist():

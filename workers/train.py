@@ -85,7 +85,8 @@ def load_trainer(context: TrainContext) -> Trainer:
     from transformers.utils import logging as transformers_logging
 
     from dreamcache.model.base import load_base
-    from dreamcache.storage.models.artifacts import describe_adapter, describe_base
+    from dreamcache.storage.models.adapter import describe_adapter
+    from dreamcache.storage.models.base import describe_base
     from dreamcache.training.trainer import Team, Trainer
 
     torch.set_num_threads(context.num_threads)

@@ -8,29 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Lt
 
-from dreamcache.core.config import FORBID_UNKNOWN
+from dreamcache.core.config.rules import Settings
 
 CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BootstrapSettings:
+class BootstrapSettings(Settings):
     """resamples: number of draws; level: of the interval, e.g. 0.95."""
 
-    resamples: int = 10_000
-    level: float = 0.95
+    resamples: Annotated[int, Ge(100)] = 10_000
+    level: Annotated[float, Gt(0), Lt(1)] = 0.95
     seed: int = 0
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        if self.resamples < 100:
-            raise ValueError(f"resamples must be at least 100, got {self.resamples}")
-        if not 0 < self.level < 1:
-            raise ValueError(f"level must be between 0 and 1, got {self.level}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,7 @@ from dreamcache.core.images import normalize
 from dreamcache.evaluation.sheet import sheet
 from dreamcache.inference.pipeline import DreamCachePipeline
 from dreamcache.model.adapter import DreamCacheAdapter
-from dreamcache.storage.models.artifacts import feature_places
+from dreamcache.storage.models.adapter import feature_places
 
 HEAT = np.array([(24, 30, 90), (40, 120, 160), (90, 190, 120), (250, 220, 60), (230, 60, 40)], np.float32)
 """Colours from no attention to the most."""

@@ -25,7 +25,7 @@ from dreamcache.model.preprocess import packshot, to_tensor
 from dreamcache.model.tap import tap_features
 from dreamcache.model.text import PromptEncoder
 from dreamcache.segment import SegmenterSet
-from dreamcache.storage.models.artifacts import BaseInfo
+from dreamcache.storage.models.base import BaseInfo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,8 @@ from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.records import Blocked, Failed, Quality, Request
 from dreamcache.evaluation.score import Scorer
 from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
-from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.generate import Drawn
+from dreamcache.inference.protocols import BatchGenerator
 
 LOW_QUALITY = "low_quality"
 NO_REFERENCE_SEGMENT = "no_reference_segment"
@@ -43,7 +44,7 @@ class Try:
 class Gate:
     """Has the face of Generator: one outcome per request, in order."""
 
-    def __init__(self, generator: Generator, scorer: Scorer, settings: QualitySettings) -> None:
+    def __init__(self, generator: BatchGenerator, scorer: Scorer, settings: QualitySettings) -> None:
         """scorer: of `settings.used_metrics`."""
         self.generator = generator
         self.scorer = scorer

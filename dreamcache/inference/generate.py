@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from dreamcache.core.config import GenerationSettings
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError
 from dreamcache.core.records import Blocked, Failed, Quality, Request
-from dreamcache.inference.pipeline import DreamCachePipeline
+from dreamcache.inference.protocols import Pipeline, S
 from dreamcache.model.device_errors import is_device_lost, is_out_of_memory
-from dreamcache.model.features import SubjectFeatures
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class Drawn:
     quality: Quality | None = None
 
 
-class Generator:
+class Generator(Generic[S]):
     """Draws batches of requests with one pipeline and one group of settings.
 
     batch_size: smaller batches are filled up by repeating an item, because a kernel's last bits depend on the
@@ -49,9 +48,9 @@ class Generator:
 
     def __init__(
         self,
-        pipe: DreamCachePipeline,
+        pipe: Pipeline[S],
         settings: GenerationSettings,
-        features_of: Callable[[Request], SubjectFeatures],
+        features_of: Callable[[Request], S],
         *,
         batch_size: int,
     ) -> None:
@@ -61,7 +60,7 @@ class Generator:
         self.batch_size = self.micro_batch = batch_size
         self.note: str | None = None
 
-    def warm_up(self, subject: SubjectFeatures) -> None:
+    def warm_up(self, subject: S) -> None:
         """Draws a full batch in few steps, so that kernels are built and memory is known before the first item."""
         request = Request(
             item_id="warm-up", subject_id="", class_name="", reference_id="", cache_key="", image="", mask=None,
@@ -80,7 +79,7 @@ class Generator:
     def generate(self, requests: Sequence[Request]) -> list[Drawn | Blocked | Failed]:
         """One outcome per request, in order."""
         outcomes: dict[str, Drawn | Blocked | Failed] = {}
-        ready: list[tuple[Request, SubjectFeatures]] = []
+        ready: list[tuple[Request, S]] = []
         for request in requests:
             try:
                 self.pipe.prompts.check(request.prompt)
@@ -97,9 +96,7 @@ class Generator:
                 outcomes[outcome.item_id] = outcome
         return [outcomes[request.item_id] for request in requests]
 
-    def _draw_fitting(
-        self, batch: list[tuple[Request, SubjectFeatures]], steps: int
-    ) -> list[Drawn | Blocked | Failed]:
+    def _draw_fitting(self, batch: list[tuple[Request, S]], steps: int) -> list[Drawn | Blocked | Failed]:
         """In micro-batches that fit in memory. What was once too large is not tried again by this worker."""
         before = self.micro_batch
         while True:
@@ -120,9 +117,7 @@ class Generator:
             logger.warning(self.note)
         return outcomes
 
-    def _draw(
-        self, batch: list[tuple[Request, SubjectFeatures]], steps: int
-    ) -> list[Drawn | Blocked | Failed]:
+    def _draw(self, batch: list[tuple[Request, S]], steps: int) -> list[Drawn | Blocked | Failed]:
         try:
             return self._draw_once(batch, steps)
         except Exception as error:  # whatever the model raises is an item's outcome, once it stands alone
@@ -137,9 +132,7 @@ class Generator:
         middle = len(batch) // 2
         return self._draw(batch[:middle], steps) + self._draw(batch[middle:], steps)
 
-    def _draw_once(
-        self, batch: list[tuple[Request, SubjectFeatures]], steps: int
-    ) -> list[Drawn | Blocked | Failed]:
+    def _draw_once(self, batch: list[tuple[Request, S]], steps: int) -> list[Drawn | Blocked | Failed]:
         started = time.perf_counter()
         filled = batch + [batch[0]] * (self.micro_batch - len(batch))
         settings = self.settings

@@ -35,7 +35,8 @@ from dreamcache.model.projections import ProjectionCache
 from dreamcache.model.reference_unet import load_reference_unet
 from dreamcache.model.sampler import OnStep, make_scheduler, sample
 from dreamcache.model.text import PromptEncoder
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo, describe_adapter, describe_base
+from dreamcache.storage.models.adapter import AdapterInfo, describe_adapter
+from dreamcache.storage.models.base import BaseInfo, describe_base
 
 OnStepEnd = Callable[["DreamCachePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 OneOrMany = float | Sequence[float]

@@ -9,28 +9,22 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Literal
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import CacheError, ModelError
 from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.records import Request
 from dreamcache.inference.encode import Encoder
+from dreamcache.inference.protocols import OnFeatures
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.photos import read_reference
-
-Source = Literal["cache", "encoded"]
 
 logger = logging.getLogger(__name__)
 
 
 class ReferenceFeatures:
-    """request -> SubjectFeatures. Keeps the last `capacity` subjects in memory: plans are sorted by subject.
-
-    on_features: told of features that were not in memory, where they came from and in how many seconds.
-    """
+    """request -> SubjectFeatures. Keeps the last `capacity` subjects in memory: plans are sorted by subject."""
 
     def __init__(
         self, encoder: Encoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64
@@ -39,28 +33,39 @@ class ReferenceFeatures:
         self.cache = cache
         self.limits = limits
         self.capacity = capacity
-        self.on_features: Callable[[Source, float], None] = lambda source, seconds: None
-        self._kept: OrderedDict[str, SubjectFeatures] = OrderedDict()
+        self.on_features: OnFeatures = lambda source, seconds: None
+        self._recent: OrderedDict[str, SubjectFeatures] = OrderedDict()
 
     def get(self, request: Request) -> SubjectFeatures:
         """Raises ImageError or StorageError when the photo cannot be used, ModelError where versions differ."""
-        found = self._kept.get(request.cache_key) or self._fetch(request)
-        self._kept[request.cache_key] = found
-        self._kept.move_to_end(request.cache_key)
-        if len(self._kept) > self.capacity:
-            self._kept.popitem(last=False)
-        return found
+        features = self._recent.get(request.cache_key) or self._fetch(request)
+        self._remember(features, request)
+        return features
 
     def has(self, request: Request) -> bool:
         """Whether the features are in memory already."""
-        return request.cache_key in self._kept
+        return request.cache_key in self._recent
+
+    def recall(self, request: Request, cache: FeatureCache) -> bool:
+        """Takes the features from another cache into memory, without a look at the photo. Raises CacheError."""
+        stored = cache.get(request.cache_key)
+        if stored is None:
+            return False
+        self._remember(SubjectFeatures.from_stored(stored), request)
+        return True
+
+    def _remember(self, features: SubjectFeatures, request: Request) -> None:
+        self._recent[request.cache_key] = features
+        self._recent.move_to_end(request.cache_key)
+        if len(self._recent) > self.capacity:
+            self._recent.popitem(last=False)
 
     def _fetch(self, request: Request) -> SubjectFeatures:
         started = time.perf_counter()
         stored = self._stored(request.cache_key)
-        found = stored or self._encode(request)
+        features = stored or self._encode(request)
         self.on_features("encoded" if stored is None else "cache", time.perf_counter() - started)
-        return found
+        return features
 
     def _stored(self, cache_key: str) -> SubjectFeatures | None:
         try:
@@ -83,7 +88,7 @@ class ReferenceFeatures:
         ).features
         if features.cache_key != request.cache_key:
             raise ModelError(
-                f"{where}: was planned as features {request.cache_key[:12]}, but this worker makes "
+                f"{where}: was planned as features {request.cache_key[:12]}, but this worker encodes "
                 f"{features.cache_key[:12]}: base model or settings differ from the planner's; "
                 "use one version everywhere"
             )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dreamcache.core.config import FeatureSource, IntegrationName
 from dreamcache.model.integration import INTEGRATIONS, Integration, KeysValues, PlaceShape
-from dreamcache.storage.models.artifacts import feature_places
+from dreamcache.storage.models.adapter import feature_places
 
 __all__ = ["DreamCacheAdapter", "Integration", "KeysValues", "PlaceShape"]
 

@@ -23,14 +23,14 @@ from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.places import default_places, place_shapes
-from dreamcache.storage.models.artifacts import (
+from dreamcache.storage.models.adapter import (
     ADAPTER_CONFIG,
     ADAPTER_FORMAT,
     ADAPTER_WEIGHTS,
     REFERENCE_UNET,
     AdapterInfo,
-    BaseInfo,
 )
+from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.open_store import join, store_for
 
 PUBLISHED_PLACES = {

@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from dreamcache.core.errors import ModelError
 from dreamcache.model.unet import check_layout
-from dreamcache.storage.models.artifacts import BaseInfo
+from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.node_cache import once_per_node
 
 

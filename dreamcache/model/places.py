@@ -13,7 +13,7 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from dreamcache.core.config import FeatureSource
 from dreamcache.core.errors import ModelError, did_you_mean
 from dreamcache.model.integration import PlaceShape
-from dreamcache.storage.models.artifacts import feature_places
+from dreamcache.storage.models.adapter import feature_places
 
 PARTS = {"encoder": "down_blocks", "middle": "mid_block", "decoder": "up_blocks"}
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from dreamcache.core.errors import ModelError
 from dreamcache.model.adapter_io import copy_into
 from dreamcache.model.tap import tap_features
-from dreamcache.storage.models.artifacts import REFERENCE_UNET, AdapterInfo
+from dreamcache.storage.models.adapter import REFERENCE_UNET, AdapterInfo
 
 
 def load_reference_unet(

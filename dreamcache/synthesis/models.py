@@ -5,15 +5,14 @@ Loads no weights and no torch, so that parts can be named on any machine.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from dreamcache.core import ids
 from dreamcache.core.config.synthesize import PAPER_LLM, CaptionSettings, PictureSettings
 from dreamcache.core.errors import ModelError
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
+from dreamcache.storage.models.files import hash_files
+from dreamcache.storage.models.lookup import locate, require_pinned
 
 DECIDE = (".json", ".safetensors", ".txt", ".model", ".jinja")
 
@@ -44,32 +43,20 @@ def describe_painter(settings: PictureSettings) -> ModelInfo:
 
 
 def _describe(stage: str, name: str, revision: str | None, mark: str) -> ModelInfo:
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    place = locate(name, revision)
+    if place is None or (place.folder is None and "@" in name):
+        raise ModelError(f"{stage}.model '{name}': must be a folder or a hub id 'owner/name', got neither")
+    folder = place.folder
+    if folder is not None:
         if not (folder / mark).is_file():
             raise ModelError(f"{stage}.model '{name}': must be a model's folder, it holds no {mark}")
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in DECIDE)
-        hashes = {
-            str(path.relative_to(folder)): _hash(path, path.stat().st_size, path.stat().st_mtime_ns)
-            for path in files
-        }
-        return ModelInfo(
-            name=name, location=str(folder), revision=None, fingerprint=ids.of_values("model", files=hashes)
+        fingerprint = ids.of_values("model", files=hash_files(folder, sorted(folder.rglob("*")), DECIDE))
+    else:
+        require_pinned(
+            place,
+            where=f"{stage}.model '{name}'",
+            reason="a resumed run could mix two models",
+            setting=f"{stage}.revision",
         )
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise ModelError(f"{stage}.model '{name}': must be a folder or a hub id 'owner/name', got neither")
-    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ModelError(
-            f"{stage}.model '{name}': a hub id needs a pinned revision, else a run that goes on could mix two models; "
-            f"set {stage}.revision to a commit (40 hex digits), got {revision!r}"
-        )
-    fingerprint = ids.of_values("model", hub=name, revision=revision)
-    return ModelInfo(name=name, location=name, revision=revision, fingerprint=fingerprint)
-
-
-@lru_cache(maxsize=1024)
-def _hash(path: Path, size: int, modified: int) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        fingerprint = ids.of_values("model", hub=name, revision=place.revision)
+    return ModelInfo(name=name, location=place.location, revision=place.revision, fingerprint=fingerprint)

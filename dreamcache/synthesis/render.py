@@ -113,7 +113,7 @@ class BasePainter:
 
         from dreamcache.inference.pipeline import DreamCachePipeline
         from dreamcache.model.base import load_base
-        from dreamcache.storage.models.artifacts import describe_base
+        from dreamcache.storage.models.base import describe_base
 
         info = describe_base(settings.model_name, settings.revision)
         base = load_base(info, dtype=getattr(torch, settings.dtype), device=device)

@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from dreamcache.core.config.train import CAPTION, ReferenceSettings, TrainSettings
+from dreamcache.core.locations import is_uri
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
-from dreamcache.storage.models.artifacts import BaseInfo
+from dreamcache.storage.models.base import BaseInfo
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 
@@ -139,4 +140,4 @@ def job_settings(reference: ReferenceSettings) -> dict[str, Any]:
 
 def _public(place: str) -> str:
     """A hub id as it is; of a folder or URI the last part only: where it lies on a machine is nobody's concern."""
-    return place if place.count("/") <= 1 and "://" not in place else place.rstrip("/").rpartition("/")[2]
+    return place if place.count("/") <= 1 and not is_uri(place) else place.rstrip("/").rpartition("/")[2]

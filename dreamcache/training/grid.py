@@ -18,7 +18,7 @@ from dreamcache.inference.pipeline import DreamCachePipeline
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.reference_unet import with_weights
 from dreamcache.model.text import PromptError
-from dreamcache.storage.models.artifacts import BaseInfo
+from dreamcache.storage.models.base import BaseInfo
 
 
 def sample_grid(

@@ -23,7 +23,7 @@ from dreamcache.core.errors import CacheError
 from dreamcache.core.records import cache_key
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.storage.feature_cache import FeatureCache, mark_cache
-from dreamcache.storage.models.artifacts import BaseInfo
+from dreamcache.storage.models.base import BaseInfo
 
 MEMORY_BYTES = 2**30
 AT_ONCE = 8

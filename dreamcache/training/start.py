@@ -14,7 +14,7 @@ from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import load_adapter
 from dreamcache.model.places import place_shapes
 from dreamcache.model.reference_unet import load_reference_unet, own_copy, read_names
-from dreamcache.storage.models.artifacts import AdapterInfo
+from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.training.loss import trained_places
 
 

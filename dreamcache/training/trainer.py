@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, default_collate
 
 from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.errors import DreamCacheError, SpecError
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
 from dreamcache.training.checkpoints import Checkpoint
 from dreamcache.training.dataset import Samples, TrainItems, ValidationItems
 from dreamcache.training.loss import AdapterLoss

@@ -144,8 +144,8 @@ def _bare(spec: JobSpec, part: int, parts: int) -> float:
     made = plan(spec)
     torch.set_num_threads(1)
     pipe = DreamCachePipeline.from_pretrained(spec.model.base)
-    cache = FeatureCache(spec.cache_uri, made.base.fingerprint)
-    references = ReferenceFeatures(pipe.encoder(made.reference), cache, spec.limits)
+    cache = FeatureCache(spec.cache_uri, made.facts.base.fingerprint)
+    references = ReferenceFeatures(pipe.encoder(made.facts.reference), cache, spec.limits)
     size = spec.workers.batch_size
     generator = Generator(pipe, spec.generation, references.get, batch_size=size)
     folder = Path(spec.output)

@@ -29,7 +29,7 @@ def import_(
 
     from dreamcache.model.adapter_io import import_published, save_adapter
     from dreamcache.model.base import load_unet
-    from dreamcache.storage.models.artifacts import describe_base
+    from dreamcache.storage.models.base import describe_base
 
     info = describe_base(base, revision)
     adapter = import_published(checkpoint, load_unet(info))
@@ -56,7 +56,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Show an adapter's base, places, step and size."""
-    from dreamcache.storage.models.artifacts import ADAPTER_CONFIG, local_adapter, mini_folder
+    from dreamcache.storage.models.adapter import ADAPTER_CONFIG, local_adapter
+    from dreamcache.storage.models.lookup import mini_folder
 
     folder = local_adapter(str(mini_folder() / "adapter") if adapter == "mini" else adapter)
     config = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))

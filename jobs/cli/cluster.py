@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from dreamcache.core.locations import is_uri
 from jobs.cli.common import JOB_HELP, JSON_HELP, SET_HELP, load, output_of, print_json, print_table
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _key(place: str) -> str:
     if JOB_ID.fullmatch(place):
         return place
     output = output_of(place)
-    return output if "://" in output else str(Path(output).expanduser().absolute())
+    return output if is_uri(output) else str(Path(output).expanduser().absolute())
 
 
 def _follow(api: JobsApi, attempt: Attempt, *, to_stderr: bool = False) -> int:

@@ -37,17 +37,17 @@ Calibrate = Annotated[
 
 def plan(job: Job, settings: Set = [], calibrate: Calibrate = 0, as_json: Json = False) -> None:
     """Show what a job would do: items new, unchanged, changed and orphaned. Runs nothing, writes nothing."""
+    from dreamcache.inference.facts import trained_otherwise
     from dreamcache.storage.ledger import Ledger
     from jobs.output.reader import scan_outputs_if_any
     from jobs.planning.estimate import estimate_plan
     from jobs.planning.planner import plan as make_plan
-    from jobs.planning.planner import trained_otherwise
     from jobs.reconcile.changes import OLD_COLUMNS, find_changes
     from jobs.reconcile.join import Join
 
     spec = load(job, settings)
     made = make_plan(spec)
-    note = trained_otherwise(spec, made.adapter)
+    note = trained_otherwise(spec, made.facts.adapter)
     with Join(made.files, Ledger(spec.output).scan()) as join:
         changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
     counts = changes.counts

@@ -2,7 +2,7 @@
 
     spec -> plan -> job id -> runs? has ended? -> next attempt: job file, entry script, code -> `dreamcache run` there
 
-Knows what a cluster must be sent and told; knows nothing of how a job runs. Never imports torch, nor Ray at import.
+Knows what a cluster must receive; knows nothing of how a job runs. Never imports torch, nor Ray at import.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import dreamcache
 from dreamcache.core import ids
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, SpecError
+from dreamcache.core.locations import settings_of
 from jobs.cluster import observe
 from jobs.cluster.jobs_api import ClusterError, JobsApi, connect, reported
 from jobs.output.folder import OutputFolder
@@ -88,10 +89,12 @@ def submit(
     is_here = api.nodes_here()
     if not is_here and not settings.shared_files:
         _check_paths(spec, api.url)
-    made = plan(spec)
-    job_id = job_id_of(spec, made.fingerprint)
+    planned = plan(spec)
+    job_id = job_id_of(spec, planned.fingerprint)
 
-    def told(submission_id: str, number: int, state: Literal["submitted", "running", "done"]) -> Submission:
+    def submission(
+        submission_id: str, number: int, state: Literal["submitted", "running", "done"]
+    ) -> Submission:
         return Submission(
             job_id=job_id,
             submission_id=submission_id,
@@ -99,43 +102,43 @@ def submit(
             attempt=number,
             address=api.url,
             output=spec.output,
-            items=made.num_items,
+            items=planned.num_items,
         )
 
     before = observe.attempts(api)
     last = max((a for a in before if a.job_id == job_id), key=lambda a: a.number, default=None)
     if last is not None and not last.has_ended:
-        return told(last.submission_id, last.number, "running")
-    if last is not None and last.state == "succeeded" and _is_done(spec, made.fingerprint):
-        return told(last.submission_id, last.number, "done")
+        return submission(last.submission_id, last.number, "running")
+    if last is not None and last.state == "succeeded" and _is_done(spec, planned.fingerprint):
+        return submission(last.submission_id, last.number, "done")
     _check_free(spec, [a for a in before if not a.has_ended])
     number = last.number + 1 if last is not None else 1
     submission_id = job_id if number == 1 else f"{job_id}-{number}"
     metadata = {
         "dreamcache_job": spec.name,
         "dreamcache_output": spec.output.rstrip("/"),
-        "dreamcache_plan": made.fingerprint,
+        "dreamcache_plan": planned.fingerprint,
         "dreamcache_version": dreamcache.__version__,
-        "dreamcache_items": str(made.num_items),
+        "dreamcache_items": str(planned.num_items),
     }
     try:
         _send(api, spec, submission_id, metadata, env, settings, is_here)
     except ClusterError as error:
         if "already exists" not in str(error):
             raise
-        return told(submission_id, number, "running")  # somebody else was quicker by a moment
-    return told(submission_id, number, "submitted")
+        return submission(submission_id, number, "running")  # another process submitted it a moment ago
+    return submission(submission_id, number, "submitted")
 
 
 def job_id_of(spec: JobSpec, fingerprint: str) -> str:
     """dreamcache-<name>-<12 hex>: the same work into the same output has the same id."""
-    made = ids.of_values("job", plan=fingerprint, output=spec.output.rstrip("/"))
-    return f"dreamcache-{spec.name}-{made[:12]}"
+    identity = ids.of_values("job", plan=fingerprint, output=spec.output.rstrip("/"))
+    return f"dreamcache-{spec.name}-{identity[:12]}"
 
 
 def secrets_in(env: Sequence[str]) -> list[str]:
-    """Names among NAME or NAME=value that look like secrets, to be warned of."""
-    names = [given.partition("=")[0] for given in env]
+    """Names among NAME or NAME=value that look like secrets, for a warning."""
+    names = [assignment.partition("=")[0] for assignment in env]
     return [name for name in names if _SECRET.search(name)]
 
 
@@ -167,7 +170,7 @@ def _send(
 
 
 def _entrypoint(settings: SubmitSettings, is_here: bool) -> str:
-    """exec, so that the signal to stop meets the driver and no shell before it."""
+    """exec, so that the signal to stop reaches the driver and no shell before it."""
     # On this machine the interpreter is known; a cluster's images have theirs as `python`.
     python = settings.python or (sys.executable if is_here else "python")
     verb = ["run"] if settings.retry is None else ["retry"]
@@ -187,12 +190,12 @@ def _package_folders() -> list[Path]:
 
 
 def _environment(settings: SubmitSettings) -> dict[str, str]:
-    """For driver and workers; Ray's job supervisor reads the first two when it is asked to stop the job."""
+    """For driver and workers; Ray's job supervisor reads the first two on a request to stop the job."""
     env = {"RAY_JOB_STOP_SIGNAL": "SIGTERM", "RAY_JOB_STOP_WAIT_TIME_S": str(math.ceil(settings.grace_s))}
-    for given in settings.env:
-        name, has_value, value = given.partition("=")
+    for assignment in settings.env:
+        name, has_value, value = assignment.partition("=")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise SpecError(f"env '{given}': must be NAME or NAME=value")
+            raise SpecError(f"env '{assignment}': must be NAME or NAME=value")
         if not has_value and name not in os.environ:
             raise SpecError(f"env '{name}': is not set here; set it, or give its value, {name}=value")
         env[name] = value if has_value else os.environ[name]
@@ -209,26 +212,11 @@ def _check_guarded(api: JobsApi, allow_open: bool) -> None:
 
 
 def _check_paths(spec: JobSpec, url: str) -> None:
-    places = {
-        "catalog": spec.catalog,
-        "output": spec.output,
-        "cache": spec.cache,
-        "model.adapter": spec.model.adapter,
-    }
-    if Path(spec.model.base).expanduser().is_dir():
-        places["model.base"] = spec.model.base
-    for name, place in spec.reference.segmenter_models.items():
-        if Path(place).expanduser().is_dir():
-            places[f"reference.segmenter_models.{name}"] = place
-    local = {
-        key: place
-        for key, place in places.items()
-        if place is not None and ("://" not in place or place.startswith("file://"))
-    }
+    local = [setting for setting in settings_of(spec) if setting.is_local]
     if local:
-        told = ", ".join(f"{key} '{place}'" for key, place in local.items())
+        named = ", ".join(f"{setting.key} '{setting.value}'" for setting in local)
         raise SpecError(
-            f"{told}: must be places that the cluster at {url} sees, these are on this machine; put them into "
+            f"{named}: must be locations that the cluster at {url} sees, these are on this machine; put them into "
             f"s3://, or say --shared-files where all machines have them under these paths",
             code="local_paths",
         )
@@ -245,7 +233,7 @@ def _check_free(spec: JobSpec, running: Sequence[observe.Attempt]) -> None:
 
 
 def _is_done(spec: JobSpec, fingerprint: str) -> bool:
-    """Whether the manifest still says so; a place that cannot be read from here leaves it at Ray's word."""
+    """Whether the manifest still says so; where it cannot be read from here, Ray's state counts."""
     with suppress(DreamCacheError):
         summary = OutputFolder(spec.output).read_json("manifest.json")
         return summary is not None and summary.get("plan") == fingerprint

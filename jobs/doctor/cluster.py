@@ -15,8 +15,7 @@ from typing import IO, Any
 import dreamcache
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
-from dreamcache.inference.families import describe_method
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.inference.facts import describe_models
 from jobs.doctor.check import Trial, Verdict, fail, ok, skip, warn
 from jobs.doctor.memory import memory
 
@@ -175,8 +174,7 @@ def _model(spec: JobSpec, reporter: Reporter) -> Verdict:
     nodes = [node for node in _nodes(reporter) if node["versions"]["dreamcache"]]
     if not nodes:
         return skip(UNKNOWN)
-    base = describe_base(spec.model.base, spec.model.revision)
-    ours = [base.fingerprint, describe_method(spec.method, spec.model.adapter, base).fingerprint]
+    ours = list(describe_models(spec.method, spec.model).fingerprints)
     other = [
         f"{node['host']}: {node.get('model_error') or 'other files'}"
         for node in nodes

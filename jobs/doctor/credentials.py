@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.storage.store import S3_SCHEME
+from dreamcache.core.locations import settings_of
 from jobs.doctor.check import Trial, Verdict, fail, ok, warn
 
 SHORT_S = 3600.0
@@ -14,9 +14,8 @@ RENEW = "give the machines a role, which renews itself, or take credentials that
 
 
 def trials(spec: JobSpec) -> Iterator[Trial]:
-    """One check where anything of the job lies in S3."""
-    places = (spec.catalog, spec.cache_uri, spec.output, spec.model.adapter or "")
-    if any(place.startswith(S3_SCHEME) for place in places):
+    """One check where any setting of the job names a location in S3."""
+    if any(setting.needs_s3 for setting in settings_of(spec)):
         yield Trial(name="credentials: lifetime", attempt=lifetime, limit_s=30)
 
 
@@ -24,18 +23,18 @@ def lifetime() -> Verdict:
     """Of what botocore finds now. Credentials of a role renew themselves; those of the environment end."""
     import botocore.session
 
-    found = botocore.session.Session().get_credentials()
-    if found is None:
+    credentials = botocore.session.Session().get_credentials()
+    if credentials is None:
         return fail(
             "no AWS credentials found", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
-    source = f"from '{found.method}'"
-    ends = getattr(found, "_expiry_time", None)  # botocore tells it nowhere else
-    if ends is not None and found.method != "env":
+    source = f"from '{credentials.method}'"
+    ends = getattr(credentials, "_expiry_time", None)  # botocore has no public name for it
+    if ends is not None and credentials.method != "env":
         return ok(f"temporary, {source}, renewed by itself; now good for {_text(_left(ends))}")
     if ends is not None:
         return _by_time(_left(ends), source)
-    if found.get_frozen_credentials().token:
+    if credentials.get_frozen_credentials().token:
         return warn(f"temporary, {source}, and nothing says when they end", RENEW)
     return ok(f"{source}, without an end")
 

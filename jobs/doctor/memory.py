@@ -6,10 +6,8 @@ import math
 from typing import Any
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.inference.families import describe_method
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.inference.facts import describe_models, family_of_job
 from jobs.doctor.check import Verdict, fail, ok, skip, warn
-from jobs.planning.sizes import worker_bytes
 
 COMFORT = 0.8
 LOWER = "lower workers.batch_size, or set model.dtype: bfloat16"
@@ -25,17 +23,20 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
         if lacking:
             return fail(f"no GPU can be asked: {lacking[0]}", "install a torch that fits the driver")
         return skip("no GPU was found to ask" if on_gpu and nodes else "no machine was asked")
-    base = describe_base(spec.model.base, spec.model.revision)
-    adapter = describe_method(spec.method, spec.model.adapter, base)
+    models, family = describe_models(spec.method, spec.model), family_of_job(spec)
     # Generators that share one GPU, or one machine.
     sharing = math.floor(1 / generators.gpus) if 0 < generators.gpus < 1 else 1
     sharing = sharing if on_gpu else math.ceil(generators.count / max(1, len(nodes)))
 
     def need(batch_size: int) -> int:
-        dtype = spec.model.dtype
-        settings = spec.generation
-        one = worker_bytes(base, adapter, settings, batch_size=batch_size, dtype=dtype, on_gpu=on_gpu)
-        return sharing * one
+        return sharing * family.worker_bytes(
+            models.base,
+            models.adapter,
+            spec.generation,
+            batch_size=batch_size,
+            dtype=spec.model.dtype,
+            on_gpu=on_gpu,
+        )
 
     size = spec.workers.batch_size
     device = "the smallest GPU" if on_gpu else "the fullest machine"

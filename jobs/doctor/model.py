@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.inference.families import describe_method
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.core.locations import Kind, settings_of
+from dreamcache.inference.facts import plan_facts, settings_without_meaning, trained_otherwise
 from jobs.doctor.check import Trial, Verdict, fail, ok, warn
-from jobs.planning.planner import trained_otherwise
+
+BASE = "model.base"
 
 
 def trials(spec: JobSpec) -> Iterator[Trial]:
-    """One check: the files are there, and the adapter was trained on this base."""
+    """The files are there, and the adapter was trained on this base; folders of all other models are there."""
     yield Trial(name="model: base and adapter match", attempt=lambda: _match(spec), limit_s=300)
+    if any(setting.key != BASE for setting in settings_of(spec) if setting.kind is Kind.MODEL):
+        yield Trial(name="model: folders of segmenters and encoders", attempt=lambda: _folders(spec))
+
+
+def _folders(spec: JobSpec) -> Verdict:
+    folders = [
+        setting
+        for setting in settings_of(spec)
+        if setting.kind is Kind.MODEL and setting.key != BASE and setting.is_local
+    ]
+    missing = [
+        f"{setting.key} '{setting.value}'"
+        for setting in folders
+        if not Path(setting.value).expanduser().is_dir()
+    ]
+    if missing:
+        return fail(
+            f"{', '.join(missing)}: no such folder", "copy the models there, or name a hub id with a revision"
+        )
+    return ok(f"{len(folders)} folders are there" if folders else "all are named by hub id or embedded")
 
 
 def _match(spec: JobSpec) -> Verdict:
-    base = describe_base(spec.model.base, spec.model.revision)
-    adapter = describe_method(spec.method, spec.model.adapter, base)
-    places = spec.reference.resolved(base.native_size, adapter.feature_places, spec.model.dtype).places
-    lacking = [place for place in adapter.feature_places if place not in places]
-    if lacking:
-        return fail(
-            f"reference.places lacks {', '.join(lacking)} of the adapter's", "add them, or leave the key out"
-        )
-    if note := trained_otherwise(spec, adapter):
+    facts = plan_facts(spec)
+    if note := trained_otherwise(spec, facts.adapter):
         return warn(note, "set the job's reference as in the adapter's model card")
+    if unread := settings_without_meaning(spec):
+        return warn(f"method '{spec.method}' does not read {', '.join(unread)}", "leave them out")
     return ok(
-        f"base '{base.name}' {base.fingerprint[:12]}, adapter {adapter.fingerprint[:12]} of step {adapter.step}, "
-        f"trained on it"
+        f"base '{facts.base.name}' {facts.base.fingerprint[:12]}, adapter {facts.adapter.fingerprint[:12]} of step "
+        f"{facts.adapter.step}, trained on it"
     )

@@ -118,15 +118,14 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         found["versions"]["dreamcache"] = None
         return found
     found["versions"]["dreamcache"] = dreamcache.__version__
+    from dreamcache.core.config.job import ModelSpec
     from dreamcache.core.errors import DreamCacheError
-    from dreamcache.inference.families import describe_method
-    from dreamcache.storage.models.artifacts import describe_base
+    from dreamcache.inference.facts import describe_models
     from dreamcache.storage.open_store import store_for
 
     try:
-        base = describe_base(request["base"], request["revision"])
-        adapter = describe_method(request["method"], request["adapter"], base)
-        found["model"] = [base.fingerprint, adapter.fingerprint]
+        model = ModelSpec(base=request["base"], revision=request["revision"], adapter=request["adapter"])
+        found["model"] = list(describe_models(request["method"], model).fingerprints)
     except DreamCacheError as error:
         found["model_error"] = str(error)
     if request.get("mark"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
 from dreamcache.core.config.job import JobSpec
+from dreamcache.core.locations import Kind, settings_of
 from dreamcache.storage.open_store import store_for
 from dreamcache.storage.probe import check_conditional_writes, check_read_write, check_swap, latency_ms
 from jobs.doctor.check import Trial, Verdict, ok, warn
@@ -15,14 +17,17 @@ SLOW_MS = 500.0
 
 
 def trials(spec: JobSpec) -> Iterator[Trial]:
-    """Catalog: its first row is read. Cache: written and read. Output: that, and conditional writes."""
+    """Catalog: its first row is read. All that is written: written and read. Output: swaps of versions too."""
     yield Trial(name="catalog: read", attempt=lambda: _catalog(spec))
-    for name, uri in (("cache", spec.cache_uri), ("output", spec.output)):
-        yield Trial(name=f"{name}: write, read, list, delete", attempt=functools.partial(_usable, uri))
-        yield Trial(name=f"{name}: conditional write", attempt=functools.partial(_conditional, uri))
+    whole = replace(spec, cache=spec.cache_uri)
+    written = [setting for setting in settings_of(whole) if setting.kind is Kind.WRITTEN]
+    for setting in sorted(written, key=lambda setting: setting.key):
+        name, uri = setting.key, setting.value
+        yield Trial(name=f"{name}: write, read, list, delete", attempt=partial(_usable, uri))
+        yield Trial(name=f"{name}: conditional write", attempt=partial(_conditional, uri))
         if name == "output":
-            yield Trial(name=f"{name}: compare and swap, race", attempt=functools.partial(_swap, uri))
-        yield Trial(name=f"{name}: latency", attempt=functools.partial(_latency, uri))
+            yield Trial(name=f"{name}: compare and swap, race", attempt=partial(_swap, uri))
+        yield Trial(name=f"{name}: latency", attempt=partial(_latency, uri))
 
 
 def _catalog(spec: JobSpec) -> Verdict:

@@ -7,63 +7,63 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from dreamcache.core.config import FORBID_UNKNOWN
-from dreamcache.core.config.evaluate import IMAGE_METRICS, MetricSettings
+from pydantic import StringConstraints
+
+from dreamcache.core.config.evaluate import MetricSettings
+from dreamcache.core.config.fields import AtLeastOne, NotNegative, ShortName, ZeroOrMore
 from dreamcache.core.config.job import JobSpec, WorkerSpec
+from dreamcache.core.config.rules import RuleText, Settings
 from dreamcache.core.errors import SpecError
+from dreamcache.core.locations import KeysOf, Location, Written
 from dreamcache.evaluation.bootstrap import BootstrapSettings
 from dreamcache.storage.open_store import join
 from jobs.spec import parse_spec
-from jobs.spec_file import SpecFile, anchor, anchor_model
+from jobs.spec_file import SpecFile
 
 FIXED_KEYS = ("name", "output")
 """Of a `run`: set by the evaluation."""
 
+JobKeys = Annotated[Mapping[str, Any], KeysOf(JobSpec)]
+"""Keys of a job file."""
+
+MethodName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ()._+-]{0,49}$"),
+    RuleText("1-50 letters, digits, spaces or ()._+-"),
+]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DreamBenchSpec:
+class DreamBenchSpec(Settings):
     """path: the published folder or s3:// URI. subjects: only these. num_prompts: only the first so many of the 25.
 
     samples: images of every subject and prompt (paper: 4). reference: which of a subject's photos is the one given.
     """
 
-    path: str
+    path: Location
     subjects: tuple[str, ...] = ()
-    num_prompts: int | None = None
-    samples: int = 4
-    reference: int = 0
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        if self.num_prompts is not None and self.num_prompts < 1:
-            raise ValueError(f"num_prompts must be at least 1, got {self.num_prompts}")
-        if self.samples < 1 or self.reference < 0:
-            raise ValueError("samples must be at least 1 and reference 0 or more")
+    num_prompts: AtLeastOne | None = None
+    samples: AtLeastOne = 4
+    reference: ZeroOrMore = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MethodSpec:
+class MethodSpec(Settings):
     """One line of the table: images of a finished `job` (its output), a folder of `images`, or a job to `run`.
 
     run: keys of a job file; they come over the evaluation's own `run`.
     """
 
-    name: str
-    run: Mapping[str, Any] | None = None
-    job: str | None = None
-    images: str | None = None
+    name: MethodName
+    run: JobKeys | None = None
+    job: Location | None = None
+    images: Location | None = None
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ()._+-]{0,49}", self.name):
-            raise ValueError(f"name must be 1-50 letters, digits, spaces or ()._+-, got {self.name!r}")
-        if sum(given is not None for given in (self.run, self.job, self.images)) > 1:
+    def check(self) -> None:
+        if sum(source is not None for source in (self.run, self.job, self.images)) > 1:
             raise ValueError(f"method '{self.name}' must have one of run, job and images")
 
     @property
@@ -72,13 +72,13 @@ class MethodSpec:
 
     @property
     def runs(self) -> bool:
-        """Whether its images are made by this evaluation."""
+        """Whether this evaluation generates its images."""
         return self.job is None and self.images is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """One place of the grid."""
+    """One point of the grid."""
 
     guidance: Literal["combined", "joint"]
     scale: float
@@ -95,7 +95,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SweepSpec:
+class SweepSpec(Settings):
     """A grid of guidance (Supp fig. S5): one job per scale, all with one feature cache and the same noise.
 
     combined: image scales, at the run's own text_scale. joint: values of joint guidance's one scale.
@@ -107,16 +107,12 @@ class SweepSpec:
     joint: tuple[float, ...] = (2.0, 3.5, 5.0, 7.5, 10.0)
     image_metric: Literal["clip_i", "dino", "dinov2", "mclip_i", "mdino", "mdinov2"] = "clip_i"
     text_metric: Literal["clip_t"] = "clip_t"
-    within: float = 0.01
-    sheet: int = 6
+    within: NotNegative = 0.01
+    sheet: AtLeastOne = 6
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if len(self.combined) + len(self.joint) < 2:
             raise ValueError("combined and joint must have at least two scales together")
-        if self.within < 0 or self.sheet < 1:
-            raise ValueError("within must be 0 or more, and sheet at least 1")
         if len(set(self.settings())) < len(self.combined) + len(self.joint):
             raise ValueError("combined and joint must have each scale once")
 
@@ -127,49 +123,39 @@ class SweepSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EvalWorkersSpec:
+class EvalWorkersSpec(Settings):
     """scorers: actors that hold the encoders. batch_size: images scored between two commits."""
 
     scorers: WorkerSpec = WorkerSpec(cpus=1)
-    batch_size: int = 16
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+    batch_size: AtLeastOne = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EvalSpec:
+class EvalSpec(Settings):
     """An evaluation: methods, what they are measured with, and where the report goes.
 
     run: keys of a job file that all jobs below share. dreambench: catalog and prompts of those jobs, and their real
     photos; without it a run has its own catalog. real: a folder `<real>/<subject_id>/*.jpg`; without either, an
-    image is compared with the photo its job was given.
+    image is compared with the photo of its own job.
     """
 
-    name: str
-    output: str
+    name: ShortName
+    output: Written
     methods: tuple[MethodSpec, ...] = ()
     dreambench: DreamBenchSpec | None = None
-    real: str | None = None
-    run: Mapping[str, Any] = field(default_factory=dict)
+    real: Location | None = None
+    run: JobKeys = field(default_factory=dict)
     metrics: MetricSettings = MetricSettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     sweep: SweepSpec | None = None
     workers: EvalWorkersSpec = EvalWorkersSpec()
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", self.name):
-            raise ValueError(f"name must be 1-60 letters, digits, '.', '_' or '-', got {self.name!r}")
+    def check(self) -> None:
         if bool(self.methods) == (self.sweep is not None):
             raise ValueError("an evaluation must have either methods or a sweep")
         if self.sweep is not None:
-            asked = (self.sweep.image_metric, self.sweep.text_metric)
-            missing = [metric for metric in asked if metric not in self.metrics.metrics]
+            required = (self.sweep.image_metric, self.sweep.text_metric)
+            missing = [metric for metric in required if metric not in self.metrics.metrics]
             if missing:
                 raise ValueError(
                     f"metrics must have the encoder and segmenter of sweep's {', '.join(missing)}"
@@ -213,65 +199,11 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _anchored(spec: EvalSpec, folder: Path) -> EvalSpec:
-    def anchored(uri: str | None) -> str | None:
-        return anchor(uri, folder) if uri is not None else None
-
-    bench, metrics = spec.dreambench, spec.metrics
-    models: dict[str, Any] = {name: anchor_model(model, folder) for name, model in metrics.encoders.items()}
-    methods = [
-        replace(
-            method,
-            job=anchored(method.job),
-            images=anchored(method.images),
-            run=_anchored_run(method.run, folder) if method.run is not None else None,
-        )
-        for method in spec.methods
-    ]
-    found = replace(
-        spec,
-        output=anchor(spec.output, folder),
-        real=anchored(spec.real),
-        run=_anchored_run(spec.run, folder),
-        dreambench=replace(bench, path=anchor(bench.path, folder)) if bench else None,
-        metrics=replace(metrics, **models),
-        methods=tuple(methods),
-    )
-    for method in found.lines():
+def _check_runs(spec: EvalSpec) -> None:
+    for method in spec.lines():
         if method.runs:
-            found.job_of(method)
-    return found
+            spec.job_of(method)
 
 
-def _anchored_run(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    values = dict(run)
-    for key in ("catalog", "cache"):
-        if isinstance(values.get(key), str):
-            values[key] = anchor(values[key], folder)
-    for group, anchored in (("model", _anchored_model), ("quality", _anchored_quality)):
-        if isinstance(values.get(group), Mapping):
-            values[group] = anchored(values[group], folder)
-    return values
-
-
-def _anchored_model(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    values = dict(model)
-    for key, anchored in (("base", anchor_model), ("adapter", anchor)):
-        if isinstance(values.get(key), str):
-            values[key] = anchored(values[key], folder)
-    return values
-
-
-def _anchored_quality(quality: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    metrics = quality.get("metrics")
-    if not isinstance(metrics, Mapping):
-        return dict(quality)
-    made = {
-        key: anchor_model(value, folder) if key in IMAGE_METRICS and isinstance(value, str) else value
-        for key, value in metrics.items()
-    }
-    return {**quality, "metrics": made}
-
-
-_FILE = SpecFile(EvalSpec, "evaluation", remedy="see docs/evaluation.md", anchored=_anchored)
+_FILE = SpecFile(EvalSpec, "evaluation", remedy="see docs/evaluation.md", check=_check_runs)
 load_eval_spec, parse_eval_spec, dump_eval_spec = _FILE.load, _FILE.parse, _FILE.dump

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamcache.core.errors import SpecError, did_you_mean
+from dreamcache.core.locations import is_uri
 from jobs.export import huggingface, webdataset
 from jobs.export.csv_file import write_csv
 from jobs.export.fetch import Lost
@@ -109,7 +110,7 @@ def _check(output: str, target: str, form: str, layout: str | None) -> None:
         raise SpecError("--layout: a CSV file holds no images; leave it out, or choose another --to")
 
     def folder(uri: str) -> str:
-        return (uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))).rstrip("/") + "/"
+        return (uri if is_uri(uri) else os.path.abspath(os.path.expanduser(uri))).rstrip("/") + "/"
 
     if folder(target).startswith(folder(output)):
         raise SpecError(

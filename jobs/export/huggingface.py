@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from dreamcache.core.locations import is_uri
 from dreamcache.storage.open_store import join, open_store
 from jobs.export.fetch import Lost
 from jobs.export.folder import Copied, copy_images
@@ -47,5 +48,5 @@ def write_image_folder(names: Names, output: str, target: str) -> Iterator[Copie
                 yield done
         store.upload("metadata.jsonl", path)
     # A path of this machine means nothing to a reader elsewhere.
-    shown = output if "://" in output else Path(output).name
+    shown = output if is_uri(output) else Path(output).name
     store.write("README.md", CARD.format(output=shown).encode())

@@ -1,38 +1,40 @@
-"""Where an item's places looked in its reference, as a picture. Knows job files and requests; imports torch late."""
+"""Which parts of its reference an item's places attend to, as a picture. Knows job files; imports torch late."""
 
 from __future__ import annotations
 
 import io
 from typing import TYPE_CHECKING
 
-from dreamcache.core.config import EncodeSettings
-from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError
 from dreamcache.core.images import decode_image, decode_mask, normalize
 from dreamcache.core.records import Request
-from dreamcache.storage.photos import read_photo
+from dreamcache.storage.photos import read_photo, read_reference
 
 if TYPE_CHECKING:
-    from dreamcache.inference.pipeline import DreamCachePipeline
+    from dreamcache.inference.session import JobSession
 
 PROMPTED = ("grounded-sam", "lang-sam")
 
 
-def attention_png(
-    spec: JobSpec, request: Request, reference: EncodeSettings, pipe: DreamCachePipeline
-) -> bytes:
-    """The item drawn once more, alone, from its photo; a PNG of `AttentionMaps.overlay`. What asks is the object in
-    the image, or the whole image where the segmenter finds none.
+def attention_png(session: JobSession, request: Request) -> bytes:
+    """Generates the item once more, alone, from its photo; a PNG of `AttentionMaps.overlay`. The queries are those on
+    the object in the image, or the whole image where the segmenter finds none.
 
     Raises SpecError for a method that reads no features, ImageError for a photo that cannot be used.
     """
-    if spec.method != "dreamcache":
-        raise SpecError(f"--attention: method '{spec.method}' looks at no reference; only dreamcache does")
     import torch
 
     from dreamcache.inference.attention import attention_maps
+    from dreamcache.inference.pipeline import DreamCachePipeline
     from dreamcache.segment import SegmenterSet
 
+    spec = session.spec
+    pipe: object = session.pipe  # whose type of subject is known below
+    if not isinstance(pipe, DreamCachePipeline):
+        raise SpecError(
+            f"--attention: method '{spec.method}' has no attention to a reference; only dreamcache has"
+        )
+    read_reference(request, spec.limits)
     where = f"subject '{request.subject_id}': image '{request.image}'"
     photo = decode_image(read_photo(request.image, where, spec.limits), where=where, limits=spec.limits)
     mask = None
@@ -46,7 +48,7 @@ def attention_png(
         photo,
         mask=mask,
         class_name=request.class_name,
-        settings=reference,
+        settings=session.facts.reference,
         negative_prompt=settings.negative_prompt,
         guidance=settings.guidance,
         text_scale=settings.text_scale,
@@ -61,7 +63,7 @@ def attention_png(
     # A generated image has neither transparency nor a mask of its own.
     name = spec.reference.segmenter if spec.reference.segmenter in PROMPTED else "grabcut"
     segmenters = SegmenterSet(spec.reference.segmenter_models, device=str(pipe.base.device))
-    found = segmenters.segment(normalize(maps.image), name=name, class_name=request.class_name)
+    segment = segmenters.segment(normalize(maps.image), name=name, class_name=request.class_name)
     out = io.BytesIO()
-    maps.overlay(found.mask).save(out, "PNG")
+    maps.overlay(segment.mask).save(out, "PNG")
     return out.getvalue()

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from dreamcache.core.errors import StorageError
+from dreamcache.core.locations import is_uri
 from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.open_store import store_for
 from jobs.gallery import make_thumbnail, write_gallery
@@ -28,7 +29,7 @@ def publish_gallery(summary: Mapping[str, Any] | None, first_rows: pa.Table, fol
     thumbnails = zip(photos, map_ordered(_thumbnail, photos.values()), strict=True)
     references = {subject: data for subject, data in thumbnails if data is not None}
     # A local path is meaningful on one machine only, and the page may be copied elsewhere.
-    source = folder.uri if "://" in folder.uri else ""
+    source = folder.uri if is_uri(folder.uri) else ""
     key = write_gallery(
         manifest=first_rows,
         references=references,

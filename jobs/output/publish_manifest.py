@@ -107,8 +107,8 @@ def _summary(made_plan: Plan, counts: Counts) -> dict[str, Any]:
         "plan": made_plan.fingerprint,
         "subjects": made_plan.num_subjects,
         "counts": asdict(counts),
-        "base": {"name": made_plan.base.name, "fingerprint": made_plan.base.fingerprint},
-        "adapter": {"fingerprint": made_plan.adapter.fingerprint, "step": made_plan.adapter.step},
+        "base": {"name": made_plan.facts.base.name, "fingerprint": made_plan.facts.base.fingerprint},
+        "adapter": {"fingerprint": made_plan.facts.adapter.fingerprint, "step": made_plan.facts.adapter.step},
         "versions": versions(),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

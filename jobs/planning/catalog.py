@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dreamcache.core.errors import CatalogError, did_you_mean
+from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
 from dreamcache.core.records import Subject
 from dreamcache.storage.open_store import join, store_for
 
@@ -107,7 +108,9 @@ def _subject(
     if not image:
         return bad("no_image", f"subject '{subject_id}': column 'image' must name a photo, got nothing")
     mask = _text(row.get("mask"))
-    outside = [path for path in (image, mask) if path and folder.startswith("s3://") and not _is_remote(path)]
+    outside = [
+        path for path in (image, mask) if path and folder.startswith(S3_SCHEME) and not _is_remote(path)
+    ]
     if outside:
         return bad(
             "bad_image_uri",
@@ -144,11 +147,11 @@ def _prompts(value: Any) -> tuple[str, ...]:
 
 def _is_remote(path: str) -> bool:
     """Whether a path in a catalog that lies in S3 leads to S3."""
-    return not path.startswith(("/", "~", "file://"))
+    return not path.startswith(("/", "~", FILE_SCHEME))
 
 
 def _resolve(uri: str, folder: str) -> str:
-    return uri if "://" in uri or uri.startswith("/") or not folder else join(folder, uri)
+    return uri if is_uri(uri) or uri.startswith("/") or not folder else join(folder, uri)
 
 
 def _text(value: Any) -> str:
@@ -225,8 +228,8 @@ def _folder(uri: str, class_name: str) -> Iterator[Subject | BadRow]:
     """Photos directly in the folder are subjects by name; of a sub-folder, its first photo is the reference."""
     taken: set[str] = set()
     prefix = uri.rstrip("/") + "/"
-    found = sorted(info.uri for info in store_for(uri).list(prefix))
-    photos = [photo for photo in found if photo.lower().endswith(IMAGE_SUFFIXES)]
+    files = sorted(info.uri for info in store_for(uri).list(prefix))
+    photos = [photo for photo in files if photo.lower().endswith(IMAGE_SUFFIXES)]
     if not photos:
         raise CatalogError(
             f"catalog '{uri}': must be a .csv, .jsonl or .parquet file, or a folder of images; got none of these"

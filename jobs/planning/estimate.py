@@ -1,4 +1,4 @@
-"""What a job will take, before it is launched: passes and bytes by arithmetic, time by making a few items here.
+"""What a job will take, before it is launched: passes and bytes by arithmetic, time by generating a few items here.
 
     plan rows -> Estimate (exact counts, bytes)      --calibrate K -> Calibration -> ETA range, GPU-hours
 
@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import math
 import statistics
-import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dreamcache.core.config import EncodeSettings
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
-from dreamcache.storage.models.artifacts import BaseInfo
+from dreamcache.core.records import Blocked, Failed, Request
+from dreamcache.inference.facts import PlanFacts, family_of_job
+from dreamcache.inference.families import Family
 from jobs.planning.planner import Plan
-from jobs.planning.sizes import feature_bytes, passes_per_image
 from jobs.units import clock, size
 from workers.context import request_of
+
+if TYPE_CHECKING:
+    from dreamcache.inference.protocols import BatchGenerator
 
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.45, "webp": 0.25}
 """A guess for photographs at the default quality; --calibrate measures it."""
@@ -50,11 +53,11 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """items: of the plan that can run, of which to_make have no image yet. Half evaluations are of all items; two
+    """items: of the plan that can run, and to_make of them have no image yet. Half evaluations are of all items; two
     halves are one evaluation of the U-Net. cache_bytes: of all references' features before compression, exact, None
-    for a base model that does not tell its sizes. output_bytes_by: "guess" or "measured". eta_seconds, gpu_hours,
-    cpu_hours: (low, high) of what is to be made, by the declared workers; None where nothing was measured on such a
-    device, and note says why.
+    for a base model whose files do not state its sizes. output_bytes_by: "guess" or "measured". eta_seconds,
+    gpu_hours, cpu_hours: (low, high) of what is to be generated, by the declared workers; None where nothing was
+    measured on such a device, and note says why.
     """
 
     items: int
@@ -77,7 +80,7 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """For people."""
-        told = [
+        lines = [
             f"{self.items} items, {self.unet_evaluations:.0f} U-Net evaluations ({self.encoder_halves} encoder and "
             f"{self.decoder_halves} decoder halves, and one for each of {self.references} references)",
             f"features {size(self.cache_bytes)} before compression, images about {size(self.output_bytes)} "
@@ -86,44 +89,44 @@ class Estimate:
         measured = self.calibration
         if measured is not None:
             low, high = measured.image_seconds
-            told.append(
+            lines.append(
                 f"measured in this process on {measured.device}, {measured.items} items in {measured.batches} batches: "
                 f"{low:.2f}-{high:.2f} s an image, {measured.encode_seconds:.2f} s a reference; nothing was recorded"
             )
         if self.eta_seconds is not None and self.gpu_hours is not None and self.cpu_hours is not None:
             kind, hours = ("GPU", self.gpu_hours) if self.gpu_hours[1] else ("CPU", self.cpu_hours)
-            told.append(
+            lines.append(
                 f"ETA {' to '.join(map(clock, self.eta_seconds))} for {self.to_make} items with the declared workers, "
                 f"{hours[0]:.2f} to {hours[1]:.2f} {kind}-hours"
             )
-        return [*told, *([self.note] if self.note else [])]
+        return [*lines, *([self.note] if self.note else [])]
 
 
 def estimate(
     spec: JobSpec,
     tables: Iterable[pa.Table],
     *,
-    base: BaseInfo,
-    reference: EncodeSettings,
+    facts: PlanFacts,
     calibrate: int = 0,
     pending: int | None = None,
 ) -> Estimate:
-    """Estimates a plan. tables: of its rows, read once; calibrate: items to make here; pending: those without a
+    """Estimates a plan. tables: of its rows, read once; calibrate: items to generate here; pending: those without a
     record, None for all, to which time and hours belong.
 
-    Raises SpecError for a negative `calibrate`, or DreamCacheError when a sampled item cannot be made at all.
+    Raises SpecError for a negative `calibrate`, or DreamCacheError when a sampled item cannot be generated at all.
     """
     if calibrate < 0:
         raise SpecError(f"--calibrate must be 0 or more items, got {calibrate}")
     items, keys, sample = _count(tables, calibrate)
-    measured = _calibrate(spec, sample, base, reference) if sample else None
-    passes = passes_per_image(spec.generation)
-    sides = [side or base.native_size for side in (spec.generation.height, spec.generation.width)]
+    measured = _calibrate(spec, sample, facts) if sample else None
+    family = family_of_job(spec)
+    passes = family.passes_per_image(spec.generation)
+    sides = [side or facts.base.native_size for side in (spec.generation.height, spec.generation.width)]
     each = measured.image_bytes if measured else BYTES_PER_PIXEL[spec.images.format] * math.prod(sides)
     to_make = items if pending is None else min(items, pending)
     # Subjects are cached or not as a whole, so references are left in proportion.
-    left = math.ceil(keys * to_make / items) if items else 0
-    eta, gpu, cpu, note = _time(spec, measured, to_make, left) if measured else (None, None, None, "")
+    remaining = math.ceil(keys * to_make / items) if items else 0
+    eta, gpu, cpu, note = _time(spec, measured, to_make, remaining) if measured else (None, None, None, "")
     return Estimate(
         items=items,
         to_make=to_make,
@@ -131,7 +134,7 @@ def estimate(
         encoder_halves=items * passes.encoder_halves,
         decoder_halves=items * passes.decoder_halves,
         unet_evaluations=items * passes.evaluations + keys,
-        cache_bytes=_cache_bytes(keys, base, reference),
+        cache_bytes=_cache_bytes(family, keys, facts),
         output_bytes=int(items * each),
         output_bytes_by="measured" if measured else "guess",
         calibration=measured,
@@ -143,20 +146,13 @@ def estimate(
 
 
 def estimate_plan(made: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:
-    """`estimate` of a plan that was just made."""
-    return estimate(
-        made.spec,
-        made.files.tables(),
-        base=made.base,
-        reference=made.reference,
-        calibrate=calibrate,
-        pending=pending,
-    )
+    """`estimate` of a plan that this process has."""
+    return estimate(made.spec, made.files.tables(), facts=made.facts, calibrate=calibrate, pending=pending)
 
 
-def _cache_bytes(references: int, base: BaseInfo, reference: EncodeSettings) -> int | None:
+def _cache_bytes(family: Family, references: int, facts: PlanFacts) -> int | None:
     try:
-        return references * feature_bytes(base, reference)
+        return references * family.feature_bytes(facts.base, facts.reference)
     except ModelError:
         return None
 
@@ -184,68 +180,26 @@ def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict
     return items, len(keys), [rows[index * len(rows) // number] for index in range(number)]
 
 
-def _calibrate(
-    spec: JobSpec, rows: Sequence[dict[str, Any]], base: BaseInfo, reference: EncodeSettings
-) -> Calibration:
-    """Makes the rows' images in this process as a generator would, in its batches; keeps nothing of them."""
-    import torch
-    from diffusers.utils import logging
+def _calibrate(spec: JobSpec, rows: Sequence[dict[str, Any]], facts: PlanFacts) -> Calibration:
+    """Generates the rows' images in this process as a worker would, in its batches; keeps nothing of them."""
+    from dreamcache.inference.session import local_session
 
-    from dreamcache.inference.families.load import load_method
-    from dreamcache.inference.families.photo import PhotoConditions
-    from dreamcache.inference.generate import Drawn, Generator
-    from dreamcache.inference.references import ReferenceFeatures
-    from dreamcache.storage.feature_cache import FeatureCache
-    from dreamcache.storage.image_store import encode_image
-
-    logging.disable_progress_bar()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(spec.workers.generators.cpus)))
-    on_gpu = spec.workers.generators.gpus > 0 and torch.cuda.is_available()
-    try:
-        loading = time.perf_counter()
-        pipe = load_method(
-            spec.method,
-            spec.model.base,
-            revision=spec.model.revision,
-            adapter=spec.model.adapter,
-            dtype=getattr(torch, spec.model.dtype),
-            device="cuda" if on_gpu else "cpu",
-        )
+    loading = time.perf_counter()
+    with local_session(spec, facts, capacity=len(rows)) as session:
         load_seconds = time.perf_counter() - loading
-        with tempfile.TemporaryDirectory(prefix="dreamcache-estimate-") as place:
-            references: ReferenceFeatures | PhotoConditions
-            if spec.method == "dreamcache":
-                cache = FeatureCache(place, base.fingerprint)
-                references = ReferenceFeatures(
-                    pipe.encoder(reference), cache, spec.limits, capacity=len(rows)
-                )
-            else:
-                references = PhotoConditions(pipe, spec.limits)
-            requests = [request_of(row) for row in rows]
-            encoded = [
-                _timed(references.get, request) for request in {r.cache_key: r for r in requests}.values()
-            ]
-            generator = Generator(pipe, spec.generation, references.get, batch_size=spec.workers.batch_size)
-            seconds, sizes = [], []
-            for start in range(0, len(requests), generator.batch_size):
-                batch = requests[start : start + generator.batch_size]
-                started = time.perf_counter()
-                outcomes = generator.generate(batch)
-                # A batch that was filled up took the time of a full one.
-                seconds.append((time.perf_counter() - started) / generator.batch_size)
-                drawn = [outcome.rgb for outcome in outcomes if isinstance(outcome, Drawn)]
-                sizes += [len(encode_image(rgb, spec.images, {})) for rgb in drawn]
-    finally:
-        torch.set_num_threads(threads)
-    if not sizes:
-        failed = next(outcome for outcome in outcomes if not isinstance(outcome, Drawn))
-        message = f"--calibrate: none of {len(rows)} items could be made: {failed.message}"
-        raise DreamCacheError(message, code=failed.code)
+        requests = [request_of(row) for row in rows]
+        firsts = {request.cache_key: request for request in requests}.values()
+        encoded = [_seconds(partial(session.references.get, request)) for request in firsts]
+        seconds, sizes, failure = _generate(spec, session.generator(), requests)
+        is_gpu = session.device.type == "cuda"
+        device = session.device_name.removeprefix("cuda: ") if is_gpu else "cpu"
+    if not sizes and failure is not None:
+        message = f"--calibrate: none of {len(rows)} items could be generated: {failure.message}"
+        raise DreamCacheError(message, code=failure.code)
     # What the first batch and reference warm up is no part of a long run.
     warm = seconds[1:] or seconds
     return Calibration(
-        device=torch.cuda.get_device_name() if on_gpu else "cpu",
+        device=device,
         items=len(rows),
         batches=len(seconds),
         load_seconds=round(load_seconds, 3),
@@ -255,9 +209,33 @@ def _calibrate(
     )
 
 
-def _timed(action: Any, value: Any) -> float:
+def _generate(
+    spec: JobSpec, generator: BatchGenerator, requests: Sequence[Request]
+) -> tuple[list[float], list[int], Blocked | Failed | None]:
+    """(seconds an image of each batch, bytes of each image's file, the last item without an image)."""
+    from dreamcache.inference.generate import Drawn
+    from dreamcache.storage.image_store import encode_image
+
+    seconds: list[float] = []
+    sizes: list[int] = []
+    failure: Blocked | Failed | None = None
+    for start in range(0, len(requests), generator.batch_size):
+        batch = requests[start : start + generator.batch_size]
+        started = time.perf_counter()
+        outcomes = generator.generate(batch)
+        # A batch that was filled up took the time of a full one.
+        seconds.append((time.perf_counter() - started) / generator.batch_size)
+        for outcome in outcomes:
+            if isinstance(outcome, Drawn):
+                sizes.append(len(encode_image(outcome.rgb, spec.images, {})))
+            else:
+                failure = outcome
+    return seconds, sizes, failure
+
+
+def _seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
-    action(value)
+    action()
     return time.perf_counter() - started
 
 
@@ -278,7 +256,7 @@ def _time(
     )
     eta = (fast + measured.load_seconds, SPREAD * slow + 2 * measured.load_seconds)
     note = (
-        "one batch was timed, with its warm-up; a larger --calibrate tells more"
+        "one batch was timed, with its warm-up; a larger --calibrate is more exact"
         if measured.batches < 2
         else ""
     )

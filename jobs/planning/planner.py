@@ -8,7 +8,6 @@ written away as they are made: of the catalog only its file and its subjects' na
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.core import ids
-from dreamcache.core.config import EncodeSettings, ImageLimits
+from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import ImageError, SpecError
 from dreamcache.core.records import (
@@ -32,9 +31,7 @@ from dreamcache.core.records import (
     item_template,
     scene_template,
 )
-from dreamcache.inference.families import describe_method
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo, describe_base
-from dreamcache.storage.models.encoders import gate_identity
+from dreamcache.inference.facts import PlanFacts, plan_facts
 from dreamcache.storage.photos import read_photo
 from jobs.planning.catalog import BadRow, read_catalog
 from jobs.planning.plan_files import PlanFiles
@@ -51,14 +48,12 @@ Entry = Subject | BadRow
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """`files` hold the rows, in PLAN_SCHEMA; `code` is null for rows that can run. reference: settings with all
-    filled in. attributes: names of the catalog's further columns."""
+    """`files` hold the rows, in PLAN_SCHEMA; `code` is null for rows that can run. facts: of the models, as
+    found when it was planned. attributes: names of the catalog's further columns."""
 
     spec: JobSpec
     files: PlanFiles
-    base: BaseInfo
-    adapter: AdapterInfo
-    reference: EncodeSettings
+    facts: PlanFacts
     attributes: tuple[str, ...]
     num_subjects: int
     num_repeated_prompts: int
@@ -88,44 +83,22 @@ class Plan:
 
 def plan(spec: JobSpec) -> Plan:
     """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
-    base = describe_base(spec.model.base, spec.model.revision)
-    adapter = describe_method(spec.method, spec.model.adapter, base)
-    reference = spec.reference.resolved(
-        base.native_size, adapter.feature_places, spec.model.dtype, adapter.reference_unet
-    )
-    lacking = [place for place in adapter.feature_places if place not in reference.places]
-    if lacking:
-        raise SpecError(f"reference.places: must hold every place of the adapter, lacks {', '.join(lacking)}")
-    written = _Writing(spec, base, adapter, reference)
+    written = _Writing(spec, plan_facts(spec))
     entries = read_catalog(spec.catalog, columns=spec.columns, class_name=spec.class_name)
     for entry, photo in _with_references(entries, spec.limits):
         written.add(entry, photo)
     return written.end()
 
 
-def trained_otherwise(spec: JobSpec, adapter: AdapterInfo) -> str | None:
-    """What the job's `reference` has that is not as in the adapter's training, or None."""
-    trained = dict(adapter.trained_reference)
-    ours = {name: getattr(spec.reference, name) for name in trained}
-    if ours == trained:
-        return None
-    return (
-        f"the adapter was trained with reference: {json.dumps(trained)}, this job has {json.dumps(ours)}; it keeps "
-        f"subjects best as it was trained: set these keys, unless you mean to compare"
-    )
-
-
 class _Writing:
     """A plan on its way: rows not yet in its files, and what is counted of all of them."""
 
-    def __init__(
-        self, spec: JobSpec, base: BaseInfo, adapter: AdapterInfo, reference: EncodeSettings
-    ) -> None:
-        self.spec, self.base, self.adapter, self.reference = spec, base, adapter, reference
+    def __init__(self, spec: JobSpec, facts: PlanFacts) -> None:
+        self.spec, self.facts = spec, facts
         self.files = PlanFiles(PLAN_SCHEMA, plain=("item_id", "seed"))
         template = item_template(
             seed=spec.seed,
-            adapter_fingerprint=adapter.fingerprint,
+            adapter_fingerprint=facts.adapter.fingerprint,
             settings=spec.generation,
             image_format=spec.images,
             noise=spec.noise,
@@ -134,10 +107,10 @@ class _Writing:
             template,
             spec.samples,
             scene=scene_template(spec.seed) if spec.noise == "scene" else None,
-            gated=gated_template(gate_identity(spec.quality)) if spec.quality else None,
+            gated=gated_template(facts.gate) if facts.gate else None,
         )
         self.features = lru_cache(maxsize=256)(
-            lambda class_name: features_template(base.fingerprint, reference, class_name)
+            lambda class_name: features_template(facts.base.fingerprint, facts.reference, class_name)
         )
         self.attributes: dict[str, None] = {}
         self.num_subjects = self.repeated = self.num_unable = self.sum_of_ids = 0
@@ -191,9 +164,7 @@ class _Writing:
         return Plan(
             spec=self.spec,
             files=self.files,
-            base=self.base,
-            adapter=self.adapter,
-            reference=self.reference,
+            facts=self.facts,
             attributes=tuple(self.attributes),
             num_subjects=self.num_subjects,
             num_repeated_prompts=self.repeated,

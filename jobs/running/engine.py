@@ -16,10 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-import dreamcache
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
-from dreamcache.storage.models.encoders import gate_identity
 from jobs.cluster.ray_cluster import join_cluster, told_by_worker
 from jobs.planning.planner import Plan
 from jobs.running.pipeline import run_pipeline
@@ -51,7 +49,7 @@ def make_images(
 
     join_cluster(address, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
     book = _open_book(spec)
-    context = _context(spec, made_plan)
+    context = JobContext(spec=spec, facts=made_plan.facts)
     notes: set[str] = set()
     fruitless, paid = 0, 0.0
     while rows.num_rows:
@@ -102,34 +100,3 @@ def _open_book(spec: JobSpec) -> Any:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
     return ray.remote(**options)(AttemptBook).remote(spec.failures)
-
-
-def _context(spec: JobSpec, made_plan: Plan) -> JobContext:
-    provenance = {
-        "base": f"{made_plan.base.name}@{made_plan.base.fingerprint[:12]}",
-        "adapter": made_plan.adapter.fingerprint[:12],
-        "dreamcache": dreamcache.__version__,
-        "settings": str(spec.generation.as_dict()),
-    }
-    return JobContext(
-        output=spec.output,
-        cache=spec.cache_uri,
-        method=spec.method,
-        base=spec.model.base,
-        revision=spec.model.revision,
-        adapter=spec.model.adapter,
-        base_fingerprint=made_plan.base.fingerprint,
-        adapter_fingerprint=made_plan.adapter.fingerprint,
-        dtype=spec.model.dtype,
-        reference=made_plan.reference,
-        generation=spec.generation,
-        noise=spec.noise,
-        quality=spec.quality,
-        quality_identity=gate_identity(spec.quality) if spec.quality else None,
-        images=spec.images,
-        limits=spec.limits,
-        failures=spec.failures,
-        batch_size=spec.workers.batch_size,
-        num_threads=max(1, int(spec.workers.generators.cpus)),
-        provenance=provenance,
-    )

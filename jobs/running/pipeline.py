@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.config.job import JobSpec, WorkerSpec
+from dreamcache.inference.facts import family_of_job
 from jobs.running.ray_data import actor_options, set_up_ray_data
 from workers.context import JobContext
 from workers.guard import Watch
@@ -49,7 +50,7 @@ def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) 
         # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
         dataset = ray.data.from_arrow(blocks)
-        if spec.method == "dreamcache":  # the others have no features to cache
+        if family_of_job(spec).caches_features:
             dataset = dataset.map_batches(EncodeWorker, **actors(workers.encoders))
         dataset = dataset.map_batches(GenerateWorker, **actors(workers.generators)).map_batches(
             publish,

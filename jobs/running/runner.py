@@ -16,6 +16,7 @@ from typing import Any
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.core.records import Failed, Outcome
+from dreamcache.inference.facts import trained_otherwise
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
@@ -23,7 +24,7 @@ from dreamcache.storage.s3_client import patience
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
-from jobs.planning.planner import Plan, plan, trained_otherwise
+from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import finish_prunes, prune_orphans, why_not
 from jobs.reconcile.remaining import Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
@@ -95,7 +96,7 @@ def run(
         work = find_work(made_plan, ledger, retry)
         budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
         status = RunStatus(spec.name, folder, budget, quiet)
-        if note := trained_otherwise(spec, made_plan.adapter):
+        if note := trained_otherwise(spec, made_plan.facts.adapter):
             status.note(note)
     progress = JobProgress(work.num_pending, status.write, quiet)
     stopped: BudgetReached | KeyboardInterrupt | None = None

@@ -5,12 +5,11 @@ Knows the names of settings (`dreamcache.core.config.synthesize`); knows nothing
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-from dreamcache.core.config import FORBID_UNKNOWN
+from dreamcache.core.config.fields import Name, ZeroOrMore
 from dreamcache.core.config.job import WorkerSpec
+from dreamcache.core.config.rules import Settings
 from dreamcache.core.config.synthesize import (
     CaptionSettings,
     DatasetSettings,
@@ -18,11 +17,12 @@ from dreamcache.core.config.synthesize import (
     MaskSettings,
     PictureSettings,
 )
-from jobs.spec_file import SpecFile, anchor, anchor_model
+from dreamcache.core.locations import Written
+from jobs.spec_file import SpecFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SynthWorkersSpec:
+class SynthWorkersSpec(Settings):
     """Actors of each stage; the filter runs where the command runs."""
 
     captions: WorkerSpec = WorkerSpec(cpus=1)
@@ -30,19 +30,17 @@ class SynthWorkersSpec:
     masks: WorkerSpec = WorkerSpec(cpus=1)
     dataset: WorkerSpec = WorkerSpec(cpus=1)
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SynthSpec:
+class SynthSpec(Settings):
     """A synthesis: captions -> filter -> images -> masks -> dataset, all below `output`.
 
     seed: of captions, noise and split.
     """
 
-    name: str
-    output: str
-    seed: int = 0
+    name: Name
+    output: Written
+    seed: ZeroOrMore = 0
     captions: CaptionSettings = CaptionSettings()
     filter: FilterSettings = FilterSettings()
     images: PictureSettings = PictureSettings()
@@ -50,28 +48,6 @@ class SynthSpec:
     dataset: DatasetSettings = DatasetSettings()
     workers: SynthWorkersSpec = SynthWorkersSpec()
 
-    __pydantic_config__ = FORBID_UNKNOWN
 
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
-            raise ValueError(f"name must be 1-100 letters, digits, '.', '_' or '-', got {self.name!r}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
-
-
-def _anchored(spec: SynthSpec, folder: Path) -> SynthSpec:
-    def model(name: str | None) -> str | None:
-        return None if name is None else anchor_model(name, folder)
-
-    models = {name: anchor_model(value, folder) for name, value in spec.masks.segmenter_models.items()}
-    return replace(
-        spec,
-        output=anchor(spec.output, folder),
-        captions=replace(spec.captions, model=model(spec.captions.model)),
-        images=replace(spec.images, model=model(spec.images.model)),
-        masks=replace(spec.masks, segmenter_models=models),
-    )
-
-
-_FILE = SpecFile(SynthSpec, "synthesis", remedy="see docs/synthesis.md", anchored=_anchored)
+_FILE = SpecFile(SynthSpec, "synthesis", remedy="see docs/synthesis.md")
 load_synth_spec, parse_synth_spec, dump_synth_spec = _FILE.load, _FILE.parse, _FILE.dump

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamcache.core.errors import DreamCacheError
-from dreamcache.storage.models.artifacts import describe_adapter, describe_base
+from dreamcache.storage.models.adapter import describe_adapter
+from dreamcache.storage.models.base import describe_base
 from dreamcache.storage.open_store import join
 from jobs.cluster.ray_cluster import join_cluster, told_by_worker
 from jobs.output.claim import claim

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -19,11 +20,26 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from dreamcache.core.config.job import ModelSpec
+from dreamcache.inference.families import family_of
+from dreamcache.inference.families.open import open_pipeline
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
 from tests.tiny import TEXT_WIDTH
 
 WIDTH = 24
 QUERIES = 8
 PHOTO = 32
+
+
+def open_method(method: str, base: str, *, adapter: str | None = None) -> Any:
+    """The pipeline of a method on the CPU, as a job's session opens it."""
+    return open_pipeline(family_of(method), ModelSpec(base=base, adapter=adapter))
+
+
+def describe_adapter(method: str, adapter: str | None, base: BaseInfo) -> AdapterInfo:
+    """What stands beside the base model."""
+    return family_of(method).describe_adapter(adapter, base)
 
 
 def save_ip_adapter(folder: Path, base: str) -> str:

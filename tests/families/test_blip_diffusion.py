@@ -14,14 +14,12 @@ from safetensors.torch import load_file
 from dreamcache.core.config import GenerationSettings, ImageLimits
 from dreamcache.core.errors import ModelError
 from dreamcache.core.records import Failed, Reference, Request
-from dreamcache.inference.families import describe_method
-from dreamcache.inference.families.blip_diffusion import BlipDiffusion, without_subject
-from dreamcache.inference.families.load import load_method
+from dreamcache.inference.families.blip_diffusion.pipeline import BlipDiffusion, without_subject
 from dreamcache.inference.families.photo import PhotoConditions
 from dreamcache.inference.generate import Drawn, Generator
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 from tests.end_to_end.photos import picture
-from tests.families.models import save_blip
+from tests.families.models import describe_adapter, open_method, save_blip
 from tests.families.plain_qformer import context_text, queries
 from tests.tiny import save_base
 
@@ -36,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def pipe(folder: str) -> BlipDiffusion:
-    return load_method("blip-diffusion", folder)
+    return open_method("blip-diffusion", folder)
 
 
 def pixels_of(pipe: BlipDiffusion, image: Image.Image) -> torch.Tensor:
@@ -160,18 +158,18 @@ def test_the_subject_is_said_once() -> None:
 
 def test_all_that_decides_pixels_is_in_the_fingerprint(folder: str, tmp_path: Path) -> None:
     info = describe_base(folder)
-    told = describe_method("blip-diffusion", None, info).fingerprint
-    assert told != describe_method("text-only", None, info).fingerprint
+    told = describe_adapter("blip-diffusion", None, info).fingerprint
+    assert told != describe_adapter("text-only", None, info).fingerprint
     config = Path(folder) / "qformer/config.json"
     before = config.read_text()
     try:
         config.write_text(json.dumps({**json.loads(before), "initializer_factor": 2.0}))
         assert describe_base(folder).fingerprint == info.fingerprint
-        assert describe_method("blip-diffusion", None, info).fingerprint != told
+        assert describe_adapter("blip-diffusion", None, info).fingerprint != told
     finally:
         config.write_text(before)
     plain = describe_base(str(save_base(tmp_path / "base")))
     with pytest.raises(ModelError, match="must be a BLIP-Diffusion folder, qformer, image_processor missing"):
-        describe_method("blip-diffusion", None, plain)
+        describe_adapter("blip-diffusion", None, plain)
     with pytest.raises(ModelError, match="takes no adapter"):
-        describe_method("blip-diffusion", "/some/adapter", info)
+        describe_adapter("blip-diffusion", "/some/adapter", info)

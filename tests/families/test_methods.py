@@ -12,13 +12,11 @@ from diffusers import StableDiffusionPipeline
 from dreamcache.core.config import GenerationSettings, ImageLimits
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.core.records import Reference, Request
-from dreamcache.inference.families import describe_method
-from dreamcache.inference.families.load import load_method
 from dreamcache.inference.families.photo import PhotoConditions
 from dreamcache.inference.generate import Drawn, Generator
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 from tests.end_to_end.photos import picture
-from tests.families.models import save_ip_adapter
+from tests.families.models import describe_adapter, open_method, save_ip_adapter
 from tests.tiny import save_base
 
 SETTINGS = GenerationSettings(num_inference_steps=2, text_scale=3.0, image_scale=1.0)
@@ -67,7 +65,7 @@ def draw(pipe: object, requests: list[Request], **changes: float) -> dict[str, n
 
 
 def test_text_only_is_the_plain_base_model(base: str, requests: list[Request]) -> None:
-    made = draw(load_method("text-only", base), requests)
+    made = draw(open_method("text-only", base), requests)
     assert np.array_equal(made["0"], made["1"])  # the same prompt and seed; the photo plays no part
     pipe = StableDiffusionPipeline.from_pretrained(base)
     plain = pipe(
@@ -83,7 +81,7 @@ def test_text_only_is_the_plain_base_model(base: str, requests: list[Request]) -
 
 
 def test_ip_adapter_reads_each_photo(base: str, ip_adapter: str, requests: list[Request]) -> None:
-    pipe = load_method("ip-adapter", base, adapter=ip_adapter)
+    pipe = open_method("ip-adapter", base, adapter=ip_adapter)
     made = draw(pipe, requests)
     assert not np.array_equal(made["0"], made["1"])
     alone = draw(pipe, requests[1:2])
@@ -92,14 +90,14 @@ def test_ip_adapter_reads_each_photo(base: str, ip_adapter: str, requests: list[
     assert np.array_equal(without["0"], without["1"])
     assert (
         np.abs(
-            without["0"].astype(int) - draw(load_method("text-only", base), requests)["0"].astype(int)
+            without["0"].astype(int) - draw(open_method("text-only", base), requests)["0"].astype(int)
         ).max()
         <= 1
     )
 
 
 def test_ip_adapter_as_diffusers_alone_draws_it(base: str, ip_adapter: str, requests: list[Request]) -> None:
-    made = draw(load_method("ip-adapter", base, adapter=ip_adapter), requests[:1])
+    made = draw(open_method("ip-adapter", base, adapter=ip_adapter), requests[:1])
     pipe = StableDiffusionPipeline.from_pretrained(base)
     folder = Path(ip_adapter)
     pipe.load_ip_adapter(str(folder.parent), subfolder="", weight_name=folder.name)
@@ -119,10 +117,10 @@ def test_ip_adapter_as_diffusers_alone_draws_it(base: str, ip_adapter: str, requ
 
 def test_methods_have_fingerprints_of_their_own(base: str, ip_adapter: str) -> None:
     info = describe_base(base)
-    text = describe_method("text-only", None, info)
-    with_adapter = describe_method("ip-adapter", ip_adapter, info)
+    text = describe_adapter("text-only", None, info)
+    with_adapter = describe_adapter("ip-adapter", ip_adapter, info)
     assert text.fingerprint != with_adapter.fingerprint
-    assert load_method("text-only", base).adapter_info == text
+    assert open_method("text-only", base).adapter_info == text
 
 
 @pytest.mark.parametrize(
@@ -136,9 +134,9 @@ def test_methods_have_fingerprints_of_their_own(base: str, ip_adapter: str) -> N
 )
 def test_what_does_not_fit_is_refused(base: str, method: str, adapter: str | None, told: str) -> None:
     with pytest.raises(ModelError, match=told):
-        load_method(method, base, adapter=adapter)
+        open_method(method, base, adapter=adapter)
 
 
 def test_unknown_methods_are_refused(base: str) -> None:
     with pytest.raises(SpecError, match="did you mean 'ip-adapter'"):
-        load_method("ip-adaptor", base)
+        open_method("ip-adaptor", base)

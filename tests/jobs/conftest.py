@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 from jobs.spec import parse_spec
 
 CONFIGS: dict[str, Any] = {

@@ -29,8 +29,8 @@ def make_job(spec: JobSpec) -> list[str]:
     torch.set_num_threads(1)
     try:
         pipe = DreamCachePipeline.from_pretrained(spec.model.base, adapter=spec.model.adapter)
-        cache = FeatureCache(spec.cache_uri, made.base.fingerprint)
-        references = ReferenceFeatures(pipe.encoder(made.reference), cache, spec.limits)
+        cache = FeatureCache(spec.cache_uri, made.facts.base.fingerprint)
+        references = ReferenceFeatures(pipe.encoder(made.facts.reference), cache, spec.limits)
         generator = Generator(pipe, spec.generation, references.get, batch_size=spec.workers.batch_size)
         drawn = generator.generate([request_of(row) for row in made.table.to_pylist()])
     finally:
@@ -42,7 +42,7 @@ def make_job(spec: JobSpec) -> list[str]:
     sink = pa.BufferOutputStream()
     pq.write_table(made.table, sink)
     summary = {
-        "base": {"fingerprint": made.base.fingerprint},
+        "base": {"fingerprint": made.facts.base.fingerprint},
         "adapter": {"fingerprint": made.adapter.fingerprint},
     }
     files = {

@@ -15,13 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dreamcache.core import ids
 from dreamcache.core.config import GenerationSettings, ImageFormat
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.core.records import Subject, gated_template, item_id, item_template
+from dreamcache.inference.facts import trained_otherwise
 from dreamcache.storage.models.encoders import gate_identity
 from jobs.planning.plan_table import PlanRows
-from jobs.planning.planner import plan, trained_otherwise
+from jobs.planning.planner import plan
 from jobs.spec import dump_spec
 from tests.jobs.conftest import write_json
 
@@ -101,13 +103,13 @@ def test_ids_made_by_column_are_the_records_own(subject_id: str, prompt: str, sa
         [(prompt, None, None, "0")],
     )
     table, sum_of_ids = rows.take()
-    item_ids = [
+    expected = [
         item_id(subject_id=subject_id, cache_key="cd" * 32, prompt=prompt, sample=n, **job)
         for n in range(samples)
     ]
-    assert table["item_id"].to_pylist() == item_ids
-    assert table["seed"].to_pylist() == [ids.seed_of(ident) for ident in item_ids]
-    assert sum_of_ids == sum(int(ident, 16) for ident in item_ids)
+    assert table["item_id"].to_pylist() == expected
+    assert table["seed"].to_pylist() == [ids.seed_of(ident) for ident in expected]
+    assert sum_of_ids == sum(int(ident, 16) for ident in expected)
 
 
 def test_a_gate_makes_other_items_that_begin_with_the_same_seed(make_spec: MakeSpec) -> None:
@@ -259,11 +261,11 @@ print(sorted({{"torch", "ray", "diffusers", "transformers"}} & set(sys.modules))
 
 def test_a_job_that_reads_references_otherwise_than_its_adapter_learned_is_told(make_spec: MakeSpec) -> None:
     spec = make_spec()
-    assert trained_otherwise(spec, plan(spec).adapter) is None, "an adapter that does not tell"
+    assert trained_otherwise(spec, plan(spec).facts.adapter) is None, "an adapter that does not tell"
     config = Path(str(spec.model.adapter), "config.json")
     training = {"reference": {"timestep": 150, "text": ""}}
     config.write_text(json.dumps({**json.loads(config.read_text()), "training": training}))
-    told = trained_otherwise(spec, plan(spec).adapter)
+    told = trained_otherwise(spec, plan(spec).facts.adapter)
     assert told is not None and '"timestep": 150' in told and '"timestep": 1,' in told
     alike = make_spec(reference={"timestep": 150})
-    assert trained_otherwise(alike, plan(alike).adapter) is None
+    assert trained_otherwise(alike, plan(alike).facts.adapter) is None

@@ -10,16 +10,17 @@ from PIL import Image
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config import EncodeSettings, GenerationSettings
 from dreamcache.core.errors import ModelError
-from dreamcache.model.places import all_places
-from dreamcache.model.sampler import SCHEDULERS, make_scheduler
-from dreamcache.storage.models.artifacts import describe_adapter, describe_base
-from jobs.planning.sizes import (
+from dreamcache.inference.families.sd_sizes import (
     count_parameters,
     feature_bytes,
     feature_shapes,
     passes_per_image,
     worker_bytes,
 )
+from dreamcache.model.places import all_places
+from dreamcache.model.sampler import SCHEDULERS, make_scheduler
+from dreamcache.storage.models.adapter import describe_adapter
+from dreamcache.storage.models.base import describe_base
 from tests.tiny import save_base, save_random_adapter
 
 

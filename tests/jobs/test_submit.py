@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from typing import Any
 import pytest
 
 import dreamcache as package
+from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config.evaluate import MetricSettings
 from dreamcache.core.config.job import JobSpec
+from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.errors import SpecError
 from jobs.cli.main import main
 from jobs.cluster import entry as cluster_entry
@@ -147,10 +151,35 @@ def test_local_paths_are_refused_by_name(tmp_path: Path) -> None:
     spec = spec_of(catalog="/home/me/c.csv", cache="file:///x", model={"base": str(tmp_path / "base")})
     spec = JobSpec(name="a", catalog="/home/me/c.csv", output="s3://b/o", cache="file:///x")
     with pytest.raises(
-        SpecError, match=r"^catalog '/home/me/c.csv', cache 'file:///x': must be places"
+        SpecError, match=r"^catalog '/home/me/c.csv', cache 'file:///x': must be locations"
     ) as raised:
         _check_paths(spec, URL)
     assert raised.value.code == "local_paths"
+
+
+def test_models_of_segmenters_and_of_the_gate_are_local_paths_too(tmp_path: Path) -> None:
+    for name in ("sam", "clip"):
+        (tmp_path / name).mkdir()
+    metrics = MetricSettings(
+        clip=str(tmp_path / "clip"), dino=None, segmenter_models={"sam": str(tmp_path / "sam")}
+    )
+    spec = JobSpec(
+        name="a",
+        catalog="s3://b/c.csv",
+        output="s3://b/o",
+        reference=EncodeSettings(
+            segmenter_models={"sam": "owner/sam@1", "grounding-dino": str(tmp_path / "sam")}
+        ),
+        quality=QualitySettings(min_text=0.1, metrics=metrics),
+    )
+    with pytest.raises(SpecError) as raised:
+        _check_paths(spec, URL)
+    keys = re.findall(r"([\w.-]+) '", str(raised.value))
+    assert keys == [
+        "reference.segmenter_models.grounding-dino",
+        "quality.metrics.clip",
+        "quality.metrics.segmenter_models.sam",
+    ]
 
 
 def test_variables_go_along_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:

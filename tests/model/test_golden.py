@@ -15,7 +15,8 @@ from dreamcache.model.adapter_io import import_published, load_adapter, named_te
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.places import default_places
 from dreamcache.model.tap import tap_features
-from dreamcache.storage.models.artifacts import describe_adapter, describe_base
+from dreamcache.storage.models.adapter import describe_adapter
+from dreamcache.storage.models.base import describe_base
 from tests.command import dreamcache
 from tests.tiny import save_base
 

@@ -21,7 +21,7 @@ from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.integration import INTEGRATIONS
 from dreamcache.model.places import chosen_places, default_places, place_shapes
 from dreamcache.model.tap import tap_features
-from dreamcache.storage.models.artifacts import MIDDLE, describe_adapter
+from dreamcache.storage.models.adapter import MIDDLE, describe_adapter
 from tests.model.plain import PlainModel
 from tests.model.test_against_plain import photo
 from tests.tiny import TEXT_WIDTH, make_unet

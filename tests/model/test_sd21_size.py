@@ -19,7 +19,7 @@ from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
 from dreamcache.model.places import default_places, place_shapes
 from dreamcache.storage.feature_cache import to_parquet
-from dreamcache.storage.models.artifacts import BaseInfo, describe_base
+from dreamcache.storage.models.base import BaseInfo, describe_base
 from dreamcache.training.trainer import Trainer
 from tests.tiny import make_tokenizer
 from tests.train_samples import write_folder

@@ -55,7 +55,7 @@ def write_base(folder: Path) -> Path:
 
 def write_adapter(folder: Path, base: Path) -> Path:
     """An adapter whose config names the base."""
-    from dreamcache.storage.models.artifacts import describe_base
+    from dreamcache.storage.models.base import describe_base
 
     folder.mkdir(parents=True, exist_ok=True)
     info = describe_base(str(base))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamcache.storage.models.artifacts import local_adapter
+from dreamcache.storage.models.adapter import local_adapter
 from dreamcache.storage.node_cache import once_per_node
 from dreamcache.storage.open_store import join, store_for
 

@@ -10,7 +10,7 @@ import torch
 
 from dreamcache.core.config.train import DataSettings, IntervalSettings, TrainSettings
 from dreamcache.model.base import load_base
-from dreamcache.storage.models.artifacts import describe_base
+from dreamcache.storage.models.base import describe_base
 from dreamcache.training.trainer import Trainer
 from tests.tiny import save_base
 from tests.train_samples import write_folder

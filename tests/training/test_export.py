@@ -13,7 +13,7 @@ from PIL import Image
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config.train import IntervalSettings, LossSettings, TransformSettings
 from dreamcache.core.errors import SpecError
-from dreamcache.storage.models.artifacts import describe_adapter
+from dreamcache.storage.models.adapter import describe_adapter
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.loop import TrainLoop
 from tests.training.trainers import MakeTrainer

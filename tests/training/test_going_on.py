@@ -19,7 +19,7 @@ from dreamcache.core.config.train import (
 )
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.model.adapter_io import save_adapter
-from dreamcache.storage.models.artifacts import describe_adapter
+from dreamcache.storage.models.adapter import describe_adapter
 from dreamcache.training.checkpoints import Checkpoint, TrainFolder
 from dreamcache.training.loop import TrainLoop
 from dreamcache.training.trainer import Trainer

@@ -19,18 +19,19 @@ from dreamcache import DreamCachePipeline
 from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageLimits
 from dreamcache.core.config.train import DataSettings, OptimizerSettings, ReferenceSettings, TrainSettings
 from dreamcache.core.errors import ModelError, SpecError
+from dreamcache.inference.families.sd_sizes import count_parameters
 from dreamcache.inference.generate import Drawn, Generator
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.model.reference_unet import load_reference_unet, read_names
 from dreamcache.model.tap import tap_features
 from dreamcache.storage.feature_cache import FeatureCache, list_entries
-from dreamcache.storage.models.artifacts import REFERENCE_UNET, AdapterInfo, describe_adapter, describe_base
+from dreamcache.storage.models.adapter import REFERENCE_UNET, AdapterInfo, describe_adapter
+from dreamcache.storage.models.base import describe_base
 from dreamcache.storage.open_store import store_for
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.loop import TrainLoop
 from dreamcache.training.optimizer import learned
 from dreamcache.training.trainer import Trainer
-from jobs.planning.sizes import count_parameters
 from jobs.spec import parse_spec
 from jobs.train.spec import parse_train_spec
 from tests.tiny import make_unet

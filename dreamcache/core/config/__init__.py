@@ -1,14 +1,19 @@
-"""Settings as frozen values, each checked when it is made. Parsed from YAML by `jobs.spec`.
+"""Settings as frozen values, each checked when it is constructed (`rules`). Parsed from YAML by `jobs.spec`.
 
 Knows nothing of models, files or Ray; importing it is cheap.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Interval, Lt
+
+from dreamcache.core.config.fields import AtLeastOne, Share, Side, Timestep
+from dreamcache.core.config.rules import RuleText, Settings, require
+from dreamcache.core.locations import ModelRef
 
 Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "grabcut", "none"]
 Guidance = Literal["combined", "joint"]
@@ -18,11 +23,11 @@ IntegrationName = Literal["spatial_concat", "spatial_sum", "textual_sum", "decou
 FeatureSource = Literal["own", "middle"]
 
 SEGMENTER_MODELS = ("grounding-dino", "sam", "lang-sam")
-FORBID_UNKNOWN = {"extra": "forbid"}
+Margin = Annotated[float, Ge(0), Lt(0.5), RuleText("from 0 to less than 0.5 of the side")]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EncodeSettings:
+class EncodeSettings(Settings):
     """How a reference becomes features. Every field is part of the cache key.
 
     size: side in pixels of the square the subject is placed on; 0 takes the base model's own.
@@ -35,34 +40,28 @@ class EncodeSettings:
     reader: sha256 of the weights that read references, "" for the base's; always the adapter's (see `resolved`).
     """
 
-    size: int = 0
+    size: Side = 0
     places: tuple[str, ...] = ()
-    timestep: int = 1
+    timestep: Timestep = 1
     text: str = ""
     noise_seed: int = 0
     posterior: Literal["mode", "sample"] = "mode"
     compute_dtype: DType = "float32"
     dtype: DType = "float16"
     segmenter: Segmenter = "auto"
-    segmenter_models: Mapping[str, str] = field(default_factory=dict)
+    segmenter_models: Mapping[str, ModelRef] = field(default_factory=dict)
     on_no_mask: Literal["whole_image", "fail"] = "whole_image"
-    margin: float = 0.05
+    margin: Margin = 0.05
     reader: str = ""
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        _check(0 <= self.timestep < 1000, "timestep", "from 0 to 999", self.timestep)
-        _check(
+    def check(self) -> None:
+        require(
             "{caption}" not in self.text,
             "text",
             "without {caption} (only a training sample has one)",
             self.text,
         )
-        _check(self.size >= 0 and self.size % 8 == 0, "size", "0 or a multiple of 8 pixels", self.size)
-        unknown = sorted(set(self.segmenter_models) - set(SEGMENTER_MODELS))
-        _check(not unknown, "segmenter_models", f"of {', '.join(SEGMENTER_MODELS)}", unknown)
-        _check(0 <= self.margin < 0.5, "margin", "from 0 to 0.5 of the side", self.margin)
+        check_segmenter_models(self.segmenter_models)
 
     def as_dict(self) -> dict[str, Any]:
         # Without a reader of its own, keys are those of releases that knew none.
@@ -86,8 +85,8 @@ class EncodeSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GenerationSettings:
-    """How images are drawn. Every field is part of the item id.
+class GenerationSettings(Settings):
+    """How images are generated. Every field is part of the item id.
 
     text_scale: weight of the text; in joint guidance the weight of both conditions.
     image_scale: weight of the reference in combined guidance (docs/method.md section 3).
@@ -98,44 +97,23 @@ class GenerationSettings:
     guidance: Guidance = "combined"
     text_scale: float = 7.5
     image_scale: float = 0.4
-    strength: float = 1.0
-    num_inference_steps: int = 50
+    strength: Share = 1.0
+    num_inference_steps: Annotated[int, Interval(ge=1, le=999)] = 50
     scheduler: Scheduler = "ddim"
-    height: int = 0
-    width: int = 0
+    height: Side = 0
+    width: Side = 0
     negative_prompt: str = ""
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        _check(
-            1 <= self.num_inference_steps <= 999,
-            "num_inference_steps",
-            "from 1 to 999",
-            self.num_inference_steps,
-        )
-        for name in ("text_scale", "image_scale"):
-            _check(math.isfinite(getattr(self, name)), name, "a finite number", getattr(self, name))
-        _check(0 <= self.strength <= 1, "strength", "from 0 to 1", self.strength)
-        for name in ("height", "width"):
-            side = getattr(self, name)
-            _check(side >= 0 and side % 8 == 0, name, "0 or a multiple of 8 pixels", side)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageFormat:
+class ImageFormat(Settings):
     """File format of the images; quality is for jpeg and webp (1-100)."""
 
     format: Literal["png", "jpeg", "webp"] = "png"
-    quality: int = 92
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        _check(1 <= self.quality <= 100, "quality", "from 1 to 100", self.quality)
+    quality: Annotated[int, Interval(ge=1, le=100)] = 92
 
     @property
     def extension(self) -> str:
@@ -146,20 +124,15 @@ class ImageFormat:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageLimits:
+class ImageLimits(Settings):
     """What a catalog photo may be; checked in the header, before any pixel is decoded."""
 
-    max_pixels: int = 50_000_000
-    min_side: int = 8
-    max_bytes: int = 64 * 1024 * 1024
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        for name in ("max_pixels", "min_side", "max_bytes"):
-            _check(getattr(self, name) > 0, name, "more than 0", getattr(self, name))
+    max_pixels: AtLeastOne = 50_000_000
+    min_side: AtLeastOne = 8
+    max_bytes: AtLeastOne = 64 * 1024 * 1024
 
 
-def _check(holds: bool, name: str, rule: str, got: object) -> None:
-    if not holds:
-        raise ValueError(f"{name} must be {rule}, got {got!r}")
+def check_segmenter_models(models: Mapping[str, str]) -> None:
+    """Raises ValueError for a name that is none of SEGMENTER_MODELS."""
+    unknown = sorted(set(models) - set(SEGMENTER_MODELS))
+    require(not unknown, "segmenter_models", f"of {', '.join(SEGMENTER_MODELS)}", unknown)

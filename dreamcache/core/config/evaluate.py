@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from dreamcache.core.config import FORBID_UNKNOWN, SEGMENTER_MODELS, Segmenter
+from annotated_types import Ge
+
+from dreamcache.core.config import Margin, Segmenter, check_segmenter_models
+from dreamcache.core.config.rules import Settings
+from dreamcache.core.locations import ModelRef
 
 PAPER_CLIP = "openai/clip-vit-base-patch32"
 PAPER_DINO = "facebook/dino-vits16"
@@ -34,7 +38,7 @@ TITLES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MetricSettings:
+class MetricSettings(Settings):
     """Which encoders compare images, and how subjects are cut out for the masked metrics.
 
     clip, dino, dinov2: a folder, a hub id `owner/name` or `owner/name@revision`, None for none; clip may be `mini`,
@@ -43,26 +47,18 @@ class MetricSettings:
     segment_size, margin: side in pixels of the white square a segment is placed on, and the white around it.
     """
 
-    clip: str | None = PAPER_CLIP
-    dino: str | None = PAPER_DINO
-    dinov2: str | None = None
+    clip: ModelRef | None = PAPER_CLIP
+    dino: ModelRef | None = PAPER_DINO
+    dinov2: ModelRef | None = None
     segmenter: Segmenter | None = "grounded-sam"
-    segmenter_models: Mapping[str, str] = field(default_factory=dict)
-    segment_size: int = 224
-    margin: float = 0.05
+    segmenter_models: Mapping[str, ModelRef] = field(default_factory=dict)
+    segment_size: Annotated[int, Ge(16)] = 224
+    margin: Margin = 0.05
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if not self.encoders:
             raise ValueError("clip, dino or dinov2 must name a model, got none")
-        unknown = sorted(set(self.segmenter_models) - set(SEGMENTER_MODELS))
-        if unknown:
-            raise ValueError(f"segmenter_models must be of {', '.join(SEGMENTER_MODELS)}, got {unknown}")
-        if self.segment_size < 16:
-            raise ValueError(f"segment_size must be at least 16 pixels, got {self.segment_size}")
-        if not 0 <= self.margin < 0.5:
-            raise ValueError(f"margin must be from 0 to 0.5 of the side, got {self.margin}")
+        check_segmenter_models(self.segmenter_models)
 
     @property
     def encoders(self) -> dict[str, str]:

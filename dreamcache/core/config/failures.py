@@ -29,11 +29,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dreamcache.core.config import FORBID_UNKNOWN
+from dreamcache.core.config.fields import AtLeastOne, NotNegative, Positive
+from dreamcache.core.config.rules import Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FailurePolicy:
+class FailurePolicy(Settings):
     """The named budgets of the table above.
 
     max_attempts: how often an item may kill its worker while it stands alone.
@@ -47,20 +48,10 @@ class FailurePolicy:
     storage_timeout_s: how long one request waits for its answer.
     """
 
-    max_attempts: int = 3
-    item_timeout_s: float = 600.0
-    max_worker_deaths: int = 12
-    max_rounds: int = 3
-    stall_notice_s: float = 300.0
-    storage_patience_s: float = 120.0
-    storage_timeout_s: float = 60.0
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        more_than_0 = ("max_attempts", "item_timeout_s", "max_worker_deaths", "max_rounds")
-        for name in (*more_than_0, "stall_notice_s", "storage_timeout_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be more than 0, got {getattr(self, name)!r}")
-        if self.storage_patience_s < 0:
-            raise ValueError(f"storage_patience_s must be 0 or more, got {self.storage_patience_s!r}")
+    max_attempts: AtLeastOne = 3
+    item_timeout_s: Positive = 600.0
+    max_worker_deaths: AtLeastOne = 12
+    max_rounds: AtLeastOne = 3
+    stall_notice_s: Positive = 300.0
+    storage_patience_s: NotNegative = 120.0
+    storage_timeout_s: Positive = 60.0

@@ -9,21 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from dreamcache.core.config import FORBID_UNKNOWN, FeatureSource, IntegrationName
+from dreamcache.core.config import FeatureSource, IntegrationName
+from dreamcache.core.config.fields import (
+    AtLeastOne,
+    NotNegative,
+    Positive,
+    PositiveShare,
+    Share,
+    ShareBelowOne,
+    Side,
+    Timestep,
+    ZeroOrMore,
+)
+from dreamcache.core.config.rules import RuleText, Settings, require
+from dreamcache.core.locations import Location, Written
 
 Precision = Literal["float32", "bfloat16"]
 CAPTION = "{caption}"
 
 
-def _check(holds: bool, name: str, rule: str, got: object) -> None:
-    if not holds:
-        raise ValueError(f"{name} must be {rule}, got {got!r}")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DataSettings:
+class DataSettings(Settings):
     """Where samples of (image, mask, caption) are read (see `training.sources`).
 
     The reference is cut from the image by its mask, unless a sample brings a reference photo of its own (a packshot of
@@ -37,50 +45,38 @@ class DataSettings:
     loaders: processes that read and transform ahead, for each worker; 0 does it between the steps.
     """
 
-    path: str
+    path: Location
     format: Literal["auto", "folder", "parquet", "webdataset"] = "auto"
-    validation: str | None = None
-    validation_samples: int = 32
-    shuffle_shards: int = 4
+    validation: Location | None = None
+    validation_samples: ZeroOrMore = 32
+    shuffle_shards: AtLeastOne = 4
     on_no_mask: Literal["fail", "whole_image"] = "fail"
     max_bad_samples: int = 100
-    loaders: int = 0
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        _check(self.validation_samples >= 0, "validation_samples", "0 or more", self.validation_samples)
-        _check(self.shuffle_shards >= 1, "shuffle_shards", "at least 1", self.shuffle_shards)
-        _check(self.loaders >= 0, "loaders", "0 or more", self.loaders)
+    loaders: ZeroOrMore = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TransformSettings:
+class TransformSettings(Settings):
     """How a sample's own subject becomes its reference (docs/method.md section 4). p: probabilities.
 
     min_side: of the subject's longer side, as a share of the frame. erase_area: least and most share of the frame.
     """
 
-    min_side: float = 0.7
-    flip_p: float = 0.5
-    jitter_p: float = 0.1
+    min_side: PositiveShare = 0.7
+    flip_p: Share = 0.5
+    jitter_p: Share = 0.1
     jitter: float = 0.4
     jitter_hue: float = 0.1
-    erase_p: float = 0.4
+    erase_p: Share = 0.4
     erase_area: tuple[float, float] = (0.02, 0.25)
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        _check(0 < self.min_side <= 1, "min_side", "above 0, at most 1", self.min_side)
-        for name in ("flip_p", "jitter_p", "erase_p"):
-            _check(0 <= getattr(self, name) <= 1, name, "from 0 to 1", getattr(self, name))
+    def check(self) -> None:
         least, most = self.erase_area
-        _check(0 < least <= most < 1, "erase_area", "two rising shares between 0 and 1", self.erase_area)
+        require(0 < least <= most < 1, "erase_area", "two rising shares between 0 and 1", self.erase_area)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ReferenceSettings:
+class ReferenceSettings(Settings):
     """How references are encoded in training, and how they enter the U-Net (docs/method.md sections 1 and 7).
 
     timestep, text: of the encoding pass; {caption} in the text is the sample's own. A job that uses the adapter sets
@@ -95,29 +91,24 @@ class ReferenceSettings:
     beside it; unet_learning_rate: the copy's, 0 for the adapter's.
     """
 
-    timestep: int = 1
+    timestep: Timestep = 1
     text: str = ""
     parts: tuple[Literal["encoder", "middle", "decoder"], ...] = ("middle", "decoder")
-    every: int = 2
+    every: AtLeastOne = 2
     places: tuple[str, ...] = ()
     features: FeatureSource = "own"
     integration: IntegrationName = "spatial_concat"
     noise: Literal["drawn", "fixed"] = "drawn"
-    cache: str = ""
+    cache: Written = ""
     unet: Literal["frozen", "trained"] = "frozen"
-    unet_learning_rate: float = 0.0
+    unet_learning_rate: NotNegative = 0.0
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        _check(0 <= self.timestep < 1000, "timestep", "from 0 to 999", self.timestep)
-        _check(self.every >= 1, "every", "at least 1", self.every)
-        _check(bool(self.parts or self.places), "parts", "of encoder, middle and decoder", self.parts)
-        _check(self.unet_learning_rate >= 0, "unet_learning_rate", "0 or more", self.unet_learning_rate)
+    def check(self) -> None:
+        require(bool(self.parts or self.places), "parts", "of encoder, middle and decoder", self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LossSettings:
+class LossSettings(Settings):
     """Which conditions a sample loses, and how its error is weighed.
 
     drop_*: shares of the samples that lose the text alone, the reference alone, and both: guidance needs all three.
@@ -125,72 +116,52 @@ class LossSettings:
     (arXiv 2303.09556).
     """
 
-    drop_text: float = 0.07
-    drop_image: float = 0.05
-    drop_both: float = 0.05
-    foreground: float = 0.0
-    min_snr_gamma: float = 0.0
+    drop_text: NotNegative = 0.07
+    drop_image: NotNegative = 0.05
+    drop_both: NotNegative = 0.05
+    foreground: NotNegative = 0.0
+    min_snr_gamma: NotNegative = 0.0
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        for name in ("drop_text", "drop_image", "drop_both"):
-            _check(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+    def check(self) -> None:
         total = self.drop_text + self.drop_image + self.drop_both
-        _check(total <= 1, "drop_text + drop_image + drop_both", "at most 1", total)
-        _check(self.foreground >= 0, "foreground", "0 or more", self.foreground)
-        _check(self.min_snr_gamma >= 0, "min_snr_gamma", "0 or more", self.min_snr_gamma)
+        require(total <= 1, "drop_text + drop_image + drop_both", "at most 1", total)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OptimizerSettings:
+class OptimizerSettings(Settings):
     """AdamW with warm-up, a schedule, clipping and a moving average of the weights.
 
     learning_rate: after `warmup_steps`; the published code's. ema: decay of the average that is exported, 0 for none.
     clip_norm: of the whole gradient, 0 for none.
     """
 
-    learning_rate: float = 1e-5
+    learning_rate: Positive = 1e-5
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
-    warmup_steps: int = 500
+    warmup_steps: ZeroOrMore = 500
     schedule: Literal["cosine", "constant"] = "cosine"
-    ema: float = 0.9999
+    ema: Annotated[ShareBelowOne, RuleText("0, or a decay below 1")] = 0.9999
     clip_norm: float = 1.0
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        _check(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
-        _check(self.warmup_steps >= 0, "warmup_steps", "0 or more", self.warmup_steps)
-        _check(0 <= self.ema < 1, "ema", "0, or a decay below 1", self.ema)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class IntervalSettings:
+class IntervalSettings(Settings):
     """Every how many steps something is written; 0 for never. levels: noise levels that are validated."""
 
-    log: int = 20
+    log: AtLeastOne = 20
     checkpoint: int = 500
     validate: int = 1000
     samples: int = 0
-    keep: int = 2
-    levels: tuple[int, ...] = (100, 300, 500, 700)
+    keep: AtLeastOne = 2
+    levels: tuple[Timestep, ...] = (100, 300, 500, 700)
     sample_count: int = 4
     sample_steps: int = 25
     text_scale: float = 7.5
     image_scale: float = 0.4
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        _check(self.log >= 1, "log", "at least 1", self.log)
-        _check(self.keep >= 1, "keep", "at least 1", self.keep)
-        _check(all(0 <= level < 1000 for level in self.levels), "levels", "from 0 to 999", self.levels)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainSettings:
+class TrainSettings(Settings):
     """One training, whatever the number of workers.
 
     global_batch: samples of one optimizer step over all workers. micro_batch: samples of one forward pass; gradients
@@ -204,20 +175,15 @@ class TrainSettings:
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     every: IntervalSettings = IntervalSettings()
-    steps: int = 200_000
-    global_batch: int = 48
-    micro_batch: int = 12
-    size: int = 0
+    steps: AtLeastOne = 200_000
+    global_batch: AtLeastOne = 48
+    micro_batch: AtLeastOne = 12
+    size: Side = 0
     seed: int = 0
     precision: Precision = "bfloat16"
     gradient_checkpointing: bool = False
 
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "global_batch", "micro_batch"):
-            _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        _check(self.size >= 0 and self.size % 8 == 0, "size", "0 or a multiple of 8 pixels", self.size)
+    def check(self) -> None:
         if self.reference.cache:
             self._check_cache()
 
@@ -250,10 +216,10 @@ class TrainSettings:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    pairs: list[tuple[str, Any]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.")
+            pairs += _flat(value, f"{prefix}{name}.")
         else:
-            found.append((prefix + name, list(value) if isinstance(value, tuple) else value))
-    return found
+            pairs.append((prefix + name, list(value) if isinstance(value, tuple) else value))
+    return pairs

@@ -1,17 +1,18 @@
-"""Other methods behind the face of `DreamCachePipeline`, so that one job and one evaluation compare them.
+"""Families of models behind one interface, so that one job and one evaluation compare them.
 
-    describe_method (no torch) -> item ids        load_method -> a pipeline that `generate.Generator` calls
-    Request --PhotoConditions--> what a method reads of the subject: nothing, or its photo
+    family.py   what a family says of itself without torch        open.py   its models, opened on a device (torch)
+    photo.py    subjects read from their photo, without a cache   sampling.py, sd_sizes.py  parts that families share
 
-    text_only        the base model alone           ip_adapter   StableDiffusionPipeline.load_ip_adapter
-    dreamcache       DreamCachePipeline itself, with the feature cache
-    blip_diffusion   BlipDiffusionPipeline's parts; `blip_compat` puts back what transformers 5 took from them
+    sd              a Stable Diffusion base with a DreamCache adapter and the feature cache: method `dreamcache`
+    text_only       the base model alone          ip_adapter       StableDiffusionPipeline.load_ip_adapter
+    blip_diffusion  BlipDiffusionPipeline's parts; `compat` puts back what transformers 5 took from them
 
-Each backend has, as DreamCachePipeline has: info, adapter_info, base, prompts.check, encode_reference, __call__.
+A new family is a new folder here with `describe.py` (its FAMILY) and `open.py`; nothing else names it.
 Importing this package imports no torch.
 """
 
-from dreamcache.core.config.job import METHODS, Method
-from dreamcache.inference.families.describe import describe_method
+from dreamcache.inference.families.family import Family, family_of, register_families
 
-__all__ = ["METHODS", "Method", "describe_method"]
+__all__ = ["Family", "family_of"]
+
+register_families(__name__, list(__path__))

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from PIL import Image
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.images import decode_image
 from dreamcache.core.records import Request
+from dreamcache.inference.protocols import OnFeatures, Pipeline
+from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.photos import read_reference
 
-KEPT = 64
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -35,23 +37,33 @@ class Photo:
         return Photo(image=ground, class_name=class_name)
 
 
-class PhotoConditions:
-    """request -> what the method makes of its subject's photo; stands where `ReferenceFeatures` does."""
+class PhotoConditions(Generic[S]):
+    """request -> what the method reads of its subject's photo, for the last `capacity` subjects; a `References`."""
 
-    def __init__(self, method: Any, limits: ImageLimits) -> None:
-        self.method = method
+    def __init__(self, pipe: Pipeline[S], limits: ImageLimits, capacity: int = 64) -> None:
+        self.pipe = pipe
         self.limits = limits
-        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self.capacity = capacity
+        self.on_features: OnFeatures = lambda source, seconds: None
+        self._recent: OrderedDict[tuple[str, str], S] = OrderedDict()
 
-    def get(self, request: Request) -> Any:
+    def get(self, request: Request) -> S:
         """Raises ImageError when the photo cannot be used, also where the method would not read it."""
         key = request.reference_id, request.class_name
-        if key not in self._kept:
+        if key not in self._recent:
             where = f"subject '{request.subject_id}': image '{request.image}'"
             photo, _ = read_reference(request, self.limits)
             image = decode_image(photo, where=where, limits=self.limits)
-            self._kept[key] = self.method.encode_reference(image, class_name=request.class_name)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+            self._recent[key] = self.pipe.encode_reference(image, class_name=request.class_name)
+            if len(self._recent) > self.capacity:
+                self._recent.popitem(last=False)
+        self._recent.move_to_end(key)
+        return self._recent[key]
+
+    def has(self, request: Request) -> bool:
+        """Whether the photo was read already."""
+        return (request.reference_id, request.class_name) in self._recent
+
+    def recall(self, request: Request, cache: FeatureCache) -> bool:
+        """No feature cache holds anything of these methods."""
+        return False

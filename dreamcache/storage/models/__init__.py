@@ -1,6 +1,8 @@
 """Model folders, read without loading weights: where they are, what they contain, their fingerprints.
 
-    artifacts.py  base models and adapters      encoders.py  encoders of metrics and of the quality gate
+    lookup.py  name -> folder, embedded model or hub id      files.py     hashes and JSON of files
+    base.py    base models of the Stable Diffusion layout    adapter.py   adapter folders
+    encoders.py  encoders of metrics and of the quality gate
 
 Imports no torch: the planner needs fingerprints on machines that have none.
 """

@@ -5,14 +5,13 @@ Knows files and names only.
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 from dreamcache.core import ids
 from dreamcache.core.config.evaluate import MetricSettings
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.errors import ModelError
-from dreamcache.storage.models.artifacts import MINI, mini_folder
+from dreamcache.storage.models.files import hash_files
+from dreamcache.storage.models.lookup import ModelPlace, mini_folder
+from dreamcache.storage.models.lookup import locate as locate_model
 
 METRICS_VERSION = 1
 """Raised when a release changes scores for the same settings."""
@@ -21,21 +20,15 @@ GATE_VERSION = 1
 """Raised when a release keeps other images for the same settings of the quality gate."""
 
 
-def locate(name: str) -> tuple[str, str | None]:
-    """(folder or hub id, revision) of an encoder's name; `mini` is the embedded CLIP. Raises ModelError."""
-    if name == MINI:
-        return str(mini_folder() / "clip"), None
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return str(folder), None
-    hub, at, revision = name.rpartition("@")
-    hub = hub if at else name
-    if name.startswith((".", "/", "~")) or hub.count("/") != 1:
+def locate(name: str) -> ModelPlace:
+    """Where an encoder is; `mini` is the embedded CLIP. Raises ModelError."""
+    place = locate_model(name, embedded=mini_folder() / "clip")
+    if place is None:
         raise ModelError(
             f"metrics: model '{name}': must be 'mini', a folder or a hub id 'owner/name' or 'owner/name@revision'; "
             f"got none of these"
         )
-    return hub, (revision if at else None)
+    return place
 
 
 def fingerprint(settings: MetricSettings) -> str:
@@ -50,8 +43,8 @@ def fingerprint(settings: MetricSettings) -> str:
 def gate_identity(gate: QualitySettings) -> str:
     """sha256 of all that decides which try is kept. Raises ModelError for an encoder that may change."""
     for name in gate.used_metrics.encoders.values():
-        place, revision = locate(name)
-        if "/" in place and not place.startswith("/") and revision is None:
+        place = locate(name)
+        if place.folder is None and place.revision is None:
             raise ModelError(
                 f"quality.metrics: model '{name}': must be 'mini', a folder or a hub id with a revision "
                 f"('owner/name@commit'), got no revision; its scores decide which images are kept"
@@ -68,15 +61,8 @@ def gate_identity(gate: QualitySettings) -> str:
 
 
 def _identity(name: str) -> str:
-    location, revision = locate(name)
-    folder = Path(location)
-    if not folder.is_dir():
+    place = locate(name)
+    if place.folder is None:
         # Unpinned, the hub may change it under the same name; the report names it so that a reader can tell.
-        return f"{location}@{revision or 'unpinned'}"
-    files = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".txt"))
-    return ids.of_values("encoder", files={path.name: _hash(path) for path in files})
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{place.hub}@{place.revision or 'unpinned'}"
+    return ids.of_values("encoder", files=hash_files(place.folder, sorted(place.folder.iterdir())))

@@ -10,14 +10,9 @@ from typing import Any
 
 import yaml
 
-from dreamcache.storage.models.artifacts import (
-    MINI,
-    BaseInfo,
-    check_adapter_fits,
-    describe_adapter,
-    describe_base,
-    mini_folder,
-)
+from dreamcache.storage.models.adapter import check_adapter_fits, describe_adapter
+from dreamcache.storage.models.base import BaseInfo, describe_base
+from dreamcache.storage.models.lookup import MINI, mini_folder
 from recipes.mini.command import dreamcache
 from recipes.mini.dataset import write_training_data
 from recipes.mini.make.settings import Settings

@@ -12,7 +12,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from dreamcache.model.adapter_io import save_adapter
-from dreamcache.storage.models.artifacts import MINI, describe_base, mini_folder
+from dreamcache.storage.models.base import describe_base
+from dreamcache.storage.models.lookup import MINI, mini_folder
 from recipes.mini.make.clip import DEVIATION, MEAN, load_clip
 from recipes.mini.make.modules import make_scheduler
 from recipes.mini.make.settings import SIZE, Settings

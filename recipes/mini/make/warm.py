@@ -11,7 +11,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPModel
 
 from dreamcache.model.adapter_io import load_adapter
-from dreamcache.storage.models.artifacts import MINI, describe_adapter, describe_base, mini_folder
+from dreamcache.storage.models.adapter import describe_adapter
+from dreamcache.storage.models.base import describe_base
+from dreamcache.storage.models.lookup import MINI, mini_folder
 from recipes.mini.make import checkpoints
 from recipes.mini.make.settings import Settings
 from recipes.mini.make.train import Models

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer
 
 from dreamcache.core.errors import ModelError
-from dreamcache.storage.models.artifacts import mini_folder
+from dreamcache.storage.models.lookup import mini_folder
 
 _SIDE = 224
 _BATCH = 25

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers.models.embeddings import ImageProjection
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
+from typing_extensions import Unpack
 
+from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError
-from dreamcache.inference.families.describe import IMAGE_ENCODER, IpAdapterPlace, ip_adapter_place
+from dreamcache.inference.families.ip_adapter.describe import IMAGE_ENCODER, IpAdapterFiles, ip_adapter_files
 from dreamcache.inference.families.photo import Photo
-from dreamcache.inference.families.sampling import draw
+from dreamcache.inference.families.sampling import generate_batch
 from dreamcache.inference.pipeline import PipelineOutput
+from dreamcache.inference.protocols import SamplingSettings
 from dreamcache.model.base import load_base
 from dreamcache.model.text import PromptEncoder
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
 
 
 class IpAdapter:
@@ -41,15 +44,15 @@ class IpAdapter:
     ) -> None:
         self.info, self.adapter_info = info, adapter_info
         self.base = load_base(info, dtype=dtype, device=device)
-        place = ip_adapter_place(adapter)
-        folder = _local(place)
+        files = ip_adapter_files(adapter)
+        folder = _local(files)
         try:
             encoder = CLIPVisionModelWithProjection.from_pretrained(
                 folder / IMAGE_ENCODER, use_safetensors=True, dtype=dtype
             )
             self.base.register_modules(image_encoder=encoder.eval().requires_grad_(False).to(device))
             self.base.load_ip_adapter(
-                str(folder), subfolder="", weight_name=place.file, image_encoder_folder=None
+                str(folder), subfolder="", weight_name=files.file, image_encoder_folder=None
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(
@@ -61,7 +64,12 @@ class IpAdapter:
 
     @torch.no_grad()
     def encode_reference(
-        self, image: Image.Image, mask: Image.Image | None = None, *, class_name: str = "", **settings: Any
+        self,
+        image: Image.Image,
+        mask: Image.Image | None = None,
+        *,
+        class_name: str = "",
+        settings: EncodeSettings | None = None,
     ) -> Tensor:
         """[2, 1, width] or [2, 1, tokens, width]: no image, and the photo, as the adapter's kind wants them."""
         layer = self.base.unet.encoder_hid_proj.image_projection_layers[0]
@@ -79,11 +87,10 @@ class IpAdapter:
         *,
         generator: Sequence[torch.Generator],
         negative_prompt: str = "",
-        image_scale: float = 1.0,
-        **settings: Any,
+        **settings: Unpack[SamplingSettings],
     ) -> PipelineOutput:
-        """One image per prompt, each with its own subject and generator. settings: see `sampling.draw`."""
-        self.base.set_ip_adapter_scale(float(image_scale))
+        """One image per prompt, each with its own subject and generator. settings: see `sampling.generate_batch`."""
+        self.base.set_ip_adapter_scale(float(settings.get("image_scale", 1.0)))
         text = torch.cat([self.prompts([negative_prompt] * len(prompt)), self.prompts(list(prompt))])
         # StableDiffusionPipeline repeats what it is given for every prompt of the batch, so that each image would
         # read the photos of all; called here, the U-Net gets each row's own. First all "no image", then all photos.
@@ -92,26 +99,28 @@ class IpAdapter:
         def predict(x: Tensor, timestep: Tensor) -> Tensor:
             return self.base.unet(x, timestep, text, added_cond_kwargs=seen).sample
 
-        return draw(self.base, predict, generator, native_size=self.info.native_size, **settings)
+        return generate_batch(
+            self.base, predict, generator, native_size=self.info.native_size, settings=settings
+        )
 
 
-def _local(place: IpAdapterPlace) -> Path:
+def _local(files: IpAdapterFiles) -> Path:
     """The folder that holds weights and image encoder, fetched first where it is on the hub."""
-    if place.revision is None:
-        return Path(place.source)
+    if files.revision is None:
+        return Path(files.source)
     from huggingface_hub import snapshot_download
 
-    prefix = f"{place.folder}/" if place.folder else ""
+    prefix = f"{files.folder}/" if files.folder else ""
     wanted = [
-        f"{prefix}{place.file}",
+        f"{prefix}{files.file}",
         f"{prefix}{IMAGE_ENCODER}/*.json",
         f"{prefix}{IMAGE_ENCODER}/*.safetensors",
     ]
     try:
-        folder = snapshot_download(place.source, revision=place.revision, allow_patterns=wanted)
+        folder = snapshot_download(files.source, revision=files.revision, allow_patterns=wanted)
     except Exception as error:  # the hub client raises a dozen unrelated types for 'cannot get it'
         raise ModelError(
-            f"method 'ip-adapter': '{place.source}' at '{place.revision}' cannot be read from the hub "
+            f"method 'ip-adapter': '{files.source}' at '{files.revision}' cannot be read from the hub "
             f"({type(error).__name__}); check the name and the network, or give a file"
         ) from error
-    return Path(folder) / place.folder
+    return Path(folder) / files.folder

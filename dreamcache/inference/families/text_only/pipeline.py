@@ -6,14 +6,17 @@ The same noise for the same seed as personalized images; equal to diffusers' own
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from PIL import Image
+from typing_extensions import Unpack
 
+from dreamcache.core.config import EncodeSettings
 from dreamcache.inference.pipeline import DreamCachePipeline, PipelineOutput
+from dreamcache.inference.protocols import SamplingSettings
 from dreamcache.model.base import load_base
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
 
 
 class TextOnly:
@@ -25,9 +28,27 @@ class TextOnly:
         self.plain = DreamCachePipeline(self.base, info, None)
         self.prompts = self.plain.prompts
 
-    def encode_reference(self, image: Image.Image, mask: Image.Image | None = None, **settings: Any) -> None:
+    def encode_reference(
+        self,
+        image: Image.Image,
+        mask: Image.Image | None = None,
+        *,
+        class_name: str = "",
+        settings: EncodeSettings | None = None,
+    ) -> None:
         """Nothing is read of a photo."""
 
-    def __call__(self, prompt: Sequence[str], subject: Any = None, **settings: Any) -> PipelineOutput:
+    def __call__(
+        self,
+        prompt: Sequence[str],
+        subject: Sequence[None] = (),
+        *,
+        negative_prompt: str = "",
+        generator: Sequence[torch.Generator],
+        **settings: Unpack[SamplingSettings],
+    ) -> PipelineOutput:
         """As DreamCachePipeline, without subjects: image_scale and strength have no meaning here."""
-        return self.plain(prompt, None, **settings)
+        output: PipelineOutput = self.plain(
+            prompt, None, negative_prompt=negative_prompt, generator=generator, **settings
+        )
+        return output

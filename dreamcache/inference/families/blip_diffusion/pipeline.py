@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
@@ -22,15 +21,19 @@ from diffusers.pipelines.deprecated.blip_diffusion.pipeline_blip_diffusion impor
 from PIL import Image
 from torch import Tensor
 from transformers import Blip2Config, CLIPTokenizer
+from typing_extensions import Unpack
 
+from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError
-from dreamcache.inference.families.blip_compat import restore_qformer, restore_text_encoder
-from dreamcache.inference.families.describe import QFORMER_TOKENIZER
+from dreamcache.inference.families.blip_diffusion.compat import restore_qformer, restore_text_encoder
+from dreamcache.inference.families.blip_diffusion.describe import QFORMER_TOKENIZER
 from dreamcache.inference.families.photo import Photo
-from dreamcache.inference.families.sampling import draw
+from dreamcache.inference.families.sampling import generate_batch
 from dreamcache.inference.pipeline import PipelineOutput
+from dreamcache.inference.protocols import SamplingSettings
 from dreamcache.model.text import PromptEncoder
-from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.node_cache import once_per_node
 
 
@@ -65,7 +68,12 @@ class BlipDiffusion:
 
     @torch.no_grad()
     def encode_reference(
-        self, image: Image.Image, mask: Image.Image | None = None, *, class_name: str = "", **settings: Any
+        self,
+        image: Image.Image,
+        mask: Image.Image | None = None,
+        *,
+        class_name: str = "",
+        settings: EncodeSettings | None = None,
     ) -> Seen:
         """One photo a pass, so that a subject's tokens do not depend on its neighbours."""
         pixels = self.base.image_processor.preprocess(
@@ -85,16 +93,18 @@ class BlipDiffusion:
         *,
         generator: Sequence[torch.Generator],
         negative_prompt: str = "",
-        **settings: Any,
+        **settings: Unpack[SamplingSettings],
     ) -> PipelineOutput:
-        """One image per prompt, each with its own subject and generator. settings: see `sampling.draw`."""
+        """One image per prompt, each with its own subject and generator. settings: see `sampling.generate_batch`."""
         # The pipeline's own loop knows schedulers without scaled input only, and draws their noise from no generator.
         text = torch.cat([self._null_text(negative_prompt, len(prompt)), self._text(prompt, subject)])
 
         def predict(x: Tensor, timestep: Tensor) -> Tensor:
             return self.base.unet(x, timestep, text).sample
 
-        return draw(self.base, predict, generator, native_size=self.info.native_size, **settings)
+        return generate_batch(
+            self.base, predict, generator, native_size=self.info.native_size, settings=settings
+        )
 
     def _text(self, prompts: Sequence[str], subjects: Sequence[Seen]) -> Tensor:
         classes = [subject.class_name for subject in subjects]

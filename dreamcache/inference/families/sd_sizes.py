@@ -1,7 +1,7 @@
 """How much a job takes, by arithmetic on the model's small files: U-Net passes, bytes of features, memory of a worker.
 
-Knows the SD 1.x / 2.x layout as `config.json` tells it and the headers of safetensors files; loads no weights and never
-imports torch. What is exact and what an estimate is said at each function.
+Knows the SD 1.x / 2.x layout from its `config.json` files and the headers of safetensors files; loads no weights and
+never imports torch. Each function states whether it is exact or an estimate.
 """
 
 from __future__ import annotations
@@ -9,19 +9,14 @@ from __future__ import annotations
 import json
 import math
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from dreamcache.core.config import EncodeSettings, GenerationSettings
+from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, Guidance
 from dreamcache.core.errors import ModelError
-from dreamcache.storage.models.artifacts import (
-    ADAPTER_WEIGHTS,
-    REFERENCE_UNET,
-    AdapterInfo,
-    BaseInfo,
-    component_config,
-)
+from dreamcache.inference.families.family import Family, Passes
+from dreamcache.storage.models.adapter import ADAPTER_WEIGHTS, REFERENCE_UNET, AdapterInfo
+from dreamcache.storage.models.base import BaseInfo, component_config
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 WEIGHTED = ("unet", "vae", "text_encoder")
@@ -33,23 +28,38 @@ DEVICE_BYTES = 800_000_000
 """What a GPU's libraries and workspaces take beside tensors, about."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Passes:
-    """Half passes of the U-Net for one image; two halves are one evaluation."""
+class StableDiffusionFamily(Family):
+    """A family whose base model has the SD 1.x / 2.x layout. guidance: of BRANCHES; None takes the job's."""
 
-    encoder_halves: int
-    decoder_halves: int
+    guidance: ClassVar[Guidance | None] = None
 
-    @property
-    def evaluations(self) -> float:
-        return (self.encoder_halves + self.decoder_halves) / 2
+    def passes_per_image(self, settings: GenerationSettings) -> Passes:
+        """Exact."""
+        return passes_per_image(settings, self.guidance)
+
+    def feature_bytes(self, base: BaseInfo, reference: EncodeSettings) -> int:
+        """Exact; 0 where the family reads no features."""
+        return feature_bytes(base, reference) if reference.places else 0
+
+    def worker_bytes(
+        self,
+        base: BaseInfo,
+        adapter: AdapterInfo,
+        settings: GenerationSettings,
+        *,
+        batch_size: int,
+        dtype: DType,
+        on_gpu: bool,
+    ) -> int:
+        """An estimate."""
+        return worker_bytes(base, adapter, settings, batch_size=batch_size, dtype=dtype, on_gpu=on_gpu)
 
 
-def passes_per_image(settings: GenerationSettings) -> Passes:
+def passes_per_image(settings: GenerationSettings, guidance: Guidance | None = None) -> Passes:
     """Exact: guidance's halves times the scheduler's predictions, which heun and pndm have more of than steps."""
     steps = settings.num_inference_steps
     predictions = {"heun": 2 * steps - 1, "pndm": steps + 1}.get(settings.scheduler, steps)
-    encoder, decoder = BRANCHES[settings.guidance]
+    encoder, decoder = BRANCHES[guidance or settings.guidance]
     return Passes(encoder_halves=encoder * predictions, decoder_halves=decoder * predictions)
 
 
@@ -116,15 +126,23 @@ def _unet_numbers(unet: dict[str, Any], latent_area: float, guidance: str) -> fl
 
 
 def count_parameters(base: BaseInfo, adapter: AdapterInfo) -> int:
-    """Parameters of base, adapter and the adapter's own reference U-Net, counted in the files' headers."""
+    """Parameters of the base and of what stands beside it, counted in the files' headers.
+
+    Beside it: an adapter folder with its own reference U-Net where it has one, or one file of weights.
+    """
     folder = Path(base.location)
     files = [path for part in WEIGHTED for path in sorted((folder / part).glob("*.safetensors"))]
     if base.revision is not None or not files:
         raise ModelError(
             f"model '{base.name}': its weights are not in a folder of this machine, so they are not counted"
         )
-    beside = [ADAPTER_WEIGHTS, *([REFERENCE_UNET] if adapter.reference_unet else [])]
-    return sum(_count(path) for path in [*files, *(Path(adapter.location) / name for name in beside)])
+    beside = Path(adapter.location)
+    if beside.is_file():
+        files.append(beside)
+    elif adapter.places:
+        names = [ADAPTER_WEIGHTS, *([REFERENCE_UNET] if adapter.reference_unet else [])]
+        files += [beside / name for name in names]
+    return sum(_count(path) for path in files)
 
 
 def _count(path: Path) -> int:

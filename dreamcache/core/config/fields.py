@@ -1,0 +1,35 @@
+"""The types that many settings share: numbers with bounds, sizes in pixels, names. `rules` checks them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Interval, Lt, MultipleOf
+from pydantic import StringConstraints
+
+from dreamcache.core.config.rules import RuleText
+
+AtLeastOne = Annotated[int, Ge(1)]
+ZeroOrMore = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+"""From 0 to 1, both included: a probability, a strength."""
+
+PositiveShare = Annotated[float, Interval(gt=0, le=1)]
+ShareBelowOne = Annotated[float, Ge(0), Lt(1)]
+Score = Annotated[float, Interval(ge=-1, le=1)]
+"""A cosine."""
+
+Side = Annotated[int, Ge(0), MultipleOf(8), RuleText("0 or a multiple of 8 pixels")]
+Timestep = Annotated[int, Interval(ge=0, le=999)]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"),
+    RuleText("1-100 letters, digits, '.', '_' or '-'"),
+]
+ShortName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$"),
+    RuleText("1-60 letters, digits, '.', '_' or '-'"),
+]

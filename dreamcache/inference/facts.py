@@ -1,0 +1,102 @@
+"""What a plan has found out about its models, as one frozen value: identities, and settings with nothing left open.
+
+    JobSpec -> family -> base, adapter -> encoding settings, identity of the gate -> ids of items and features
+
+Workers compare it with what their own machine has before they generate anything. Reads small files; imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config.job import JobSpec, ModelSpec
+from dreamcache.core.errors import ModelError
+from dreamcache.inference.families import Family, family_of
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
+from dreamcache.storage.models.encoders import gate_identity
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """The base model and the adapter of a job (or what stands in its place), as this machine has them."""
+
+    base: BaseInfo
+    adapter: AdapterInfo
+
+    @property
+    def fingerprints(self) -> tuple[str, str]:
+        """Of base and adapter: two machines with the same ones generate the same images."""
+        return self.base.fingerprint, self.adapter.fingerprint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanFacts(ModelFacts):
+    """reference: the encoding settings as they enter the cache key. gate: identity of the quality gate, if any."""
+
+    reference: EncodeSettings
+    gate: str | None
+
+
+def family_of_job(spec: JobSpec) -> Family:
+    """The family that the job's method and base model belong to. Raises SpecError or ModelError."""
+    return family_of(spec.method, spec.model.base, spec.model.revision)
+
+
+def describe_models(method: str, model: ModelSpec) -> ModelFacts:
+    """Base and adapter as they are on this machine. Raises SpecError or ModelError."""
+    family = family_of(method, model.base, model.revision)
+    base = family.describe_base(model.base, model.revision)
+    return ModelFacts(base=base, adapter=family.describe_adapter(model.adapter, base))
+
+
+def plan_facts(spec: JobSpec) -> PlanFacts:
+    """All facts of a job. Raises SpecError for settings that do not fit the adapter, ModelError for the models."""
+    family = family_of_job(spec)
+    models = describe_models(spec.method, spec.model)
+    return PlanFacts(
+        base=models.base,
+        adapter=models.adapter,
+        reference=family.encoding(spec.reference, models.base, models.adapter, spec.model.dtype),
+        gate=gate_identity(spec.quality) if spec.quality else None,
+    )
+
+
+def check_models(spec: JobSpec, facts: ModelFacts) -> None:
+    """Raises ModelError when this machine has other models than those of the plan, which are in every item's id."""
+    if describe_models(spec.method, spec.model).fingerprints != facts.fingerprints:
+        raise ModelError(
+            f"model '{spec.model.base}' with adapter '{spec.model.adapter}': this worker finds other files than the "
+            f"planner did; give all machines the same files"
+        )
+
+
+def check_gate(spec: JobSpec, facts: PlanFacts) -> None:
+    """Raises ModelError when this machine has other encoders for the quality gate than those of the plan."""
+    if spec.quality is not None and gate_identity(spec.quality) != facts.gate:
+        raise ModelError(
+            "quality.metrics: this worker finds other encoders than the planner did; give all machines the same files"
+        )
+
+
+def trained_otherwise(spec: JobSpec, adapter: AdapterInfo) -> str | None:
+    """How the job's `reference` differs from the adapter's training, or None."""
+    trained = dict(adapter.trained_reference)
+    ours = {name: getattr(spec.reference, name) for name in trained}
+    if ours == trained:
+        return None
+    return (
+        f"the adapter was trained with reference: {json.dumps(trained)}, this job has {json.dumps(ours)}; it keeps "
+        f"subjects best as it was trained: set these keys, unless you mean to compare"
+    )
+
+
+def settings_without_meaning(spec: JobSpec) -> list[str]:
+    """Keys of `generation` that the job sets and its method does not read, e.g. "generation.strength"."""
+    family, defaults = family_of_job(spec), type(spec.generation)()
+    unread = [name for name in spec.generation.__dataclass_fields__ if name not in family.generation]
+    return [
+        f"generation.{name}" for name in unread if getattr(spec.generation, name) != getattr(defaults, name)
+    ]

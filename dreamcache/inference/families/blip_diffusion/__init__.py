@@ -1,0 +1,1 @@
+"""BLIP-Diffusion, from the parts of the pipeline in diffusers: a baseline to compare with."""

@@ -1,0 +1,1 @@
+"""IP-Adapter on a Stable Diffusion base, through diffusers: a baseline to compare with."""

@@ -1,0 +1,49 @@
+"""Opening a family's models on a device. Imports a family's `open` module only when it is needed; knows no family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+from dreamcache.core.config import EncodeSettings, ImageLimits
+from dreamcache.core.config.job import ModelSpec
+from dreamcache.inference.families.family import Family
+from dreamcache.inference.protocols import Pipeline, References, Subject
+from dreamcache.storage.feature_cache import FeatureCache
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceSources:
+    """What references are read with. settings: as the plan resolved them; capacity: subjects held in memory."""
+
+    settings: EncodeSettings
+    cache: FeatureCache
+    limits: ImageLimits
+    capacity: int = 64
+
+
+class FamilyModule(Protocol):
+    """`open.py` of a family's folder. Each has its own type of subject, which nobody outside needs to know."""
+
+    def open_pipeline(
+        self, model: ModelSpec, base: BaseInfo, adapter: AdapterInfo, *, device: str
+    ) -> Pipeline[Subject]:
+        """Loads the weights. Raises ModelError."""
+
+    def open_references(self, pipe: Pipeline[Subject], sources: ReferenceSources) -> References[Subject]:
+        """What `pipe` reads of subjects."""
+
+
+def family_module(family: Family) -> FamilyModule:
+    """The part of a family that needs torch."""
+    return cast(FamilyModule, import_module(f"{family.package}.open"))
+
+
+def open_pipeline(family: Family, model: ModelSpec, *, device: str = "cpu") -> Pipeline[Subject]:
+    """A family's pipeline on `device`, from the files that this machine has. Raises ModelError."""
+    base = family.describe_base(model.base, model.revision)
+    adapter = family.describe_adapter(model.adapter, base)
+    return family_module(family).open_pipeline(model, base, adapter, device=device)

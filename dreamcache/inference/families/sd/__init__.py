@@ -1,0 +1,1 @@
+"""DreamCache on a Stable Diffusion base: features of references in the cache, read by an adapter."""

@@ -1,0 +1,29 @@
+"""DreamCache on Stable Diffusion, opened: the public pipeline, and features through the cache."""
+
+from __future__ import annotations
+
+import torch
+
+from dreamcache.core.config.job import ModelSpec
+from dreamcache.inference.families.open import ReferenceSources
+from dreamcache.inference.pipeline import DreamCachePipeline
+from dreamcache.inference.references import ReferenceFeatures
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
+
+
+def open_pipeline(
+    model: ModelSpec, base: BaseInfo, adapter: AdapterInfo, *, device: str
+) -> DreamCachePipeline:
+    """See `FamilyModule`."""
+    dtype = getattr(torch, model.dtype)
+    return DreamCachePipeline.from_pretrained(
+        model.base, revision=model.revision, adapter=model.adapter, dtype=dtype, device=device
+    )
+
+
+def open_references(pipe: DreamCachePipeline, sources: ReferenceSources) -> ReferenceFeatures:
+    """See `FamilyModule`."""
+    return ReferenceFeatures(
+        pipe.encoder(sources.settings), sources.cache, sources.limits, capacity=sources.capacity
+    )

@@ -1,0 +1,1 @@
+"""The base model alone, without any reference: the floor of every comparison."""

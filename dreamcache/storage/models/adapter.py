@@ -1,0 +1,167 @@
+"""What an adapter is, read from its folder without torch: `config.json` beside `adapter.safetensors`, local or in S3.
+
+Knows the adapter folder layout and the base an adapter was trained on; loads no weights.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from dreamcache.core import ids
+from dreamcache.core.config import FeatureSource, IntegrationName
+from dreamcache.core.errors import ModelError
+from dreamcache.core.locations import S3_SCHEME
+from dreamcache.storage.models.base import BaseInfo
+from dreamcache.storage.models.files import file_hash, read_json
+from dreamcache.storage.models.lookup import MINI, mini_folder
+from dreamcache.storage.node_cache import once_per_node
+
+ADAPTER_CONFIG = "config.json"
+ADAPTER_WEIGHTS = "adapter.safetensors"
+REFERENCE_UNET = "reference_unet.safetensors"
+ADAPTER_FORMAT = 1
+MIDDLE = "mid_block.attentions.0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterInfo:
+    """An adapter folder: `config.json` beside `adapter.safetensors`.
+
+    places: where it acts; `feature_places`: whose features it reads there. reference_unet: sha256 of the weights that
+    read references for it, "" where the base's own do. trained_reference: (key, value) of `config.EncodeSettings` that
+    references had in training, where the config tells.
+    """
+
+    location: str
+    fingerprint: str
+    base_name: str
+    base_fingerprint: str
+    places: tuple[str, ...]
+    integration: IntegrationName
+    step: int
+    features: FeatureSource = "own"
+    reference_unet: str = ""
+    trained_reference: tuple[tuple[str, int | str], ...] = ()
+
+    @property
+    def feature_places(self) -> tuple[str, ...]:
+        return feature_places(self.places, self.features)
+
+
+def feature_places(places: tuple[str, ...], features: FeatureSource) -> tuple[str, ...]:
+    """Whose features adapters at `places` read: their own, or the middle block's everywhere."""
+    return places if features == "own" else (MIDDLE,)
+
+
+def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
+    """Finds an adapter folder (a path or an s3:// URI); None takes the embedded one.
+
+    Raises ModelError when it is missing or damaged, or was trained on another base; the message names both.
+    """
+    if location is None:
+        if base.name != MINI:
+            raise ModelError(
+                f"model '{base.name}': needs an adapter; set model.adapter to an adapter folder trained on it"
+            )
+        location = str(mini_folder() / "adapter")
+    folder = local_adapter(location)
+    config = read_json(folder / ADAPTER_CONFIG)
+    content = file_hash(folder / ADAPTER_WEIGHTS)
+    try:
+        info = AdapterInfo(
+            location=str(folder),
+            fingerprint=ids.of_values("adapter", config=config, weights=content),
+            base_name=str(config["base"]["name"]),
+            base_fingerprint=str(config["base"]["fingerprint"]),
+            places=tuple(config["places"]),
+            integration=config["integration"],
+            step=int(config["step"]),
+            features=config.get("features", "own"),
+            reference_unet=_reference_unet(folder, config),
+            trained_reference=_trained_reference(config),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"adapter '{location}': {ADAPTER_CONFIG} lacks or misstates {error}; import or train it again"
+        ) from error
+    rules = {
+        "format": (ADAPTER_FORMAT,),
+        "integration": get_args(IntegrationName),
+        "features": get_args(FeatureSource),
+    }
+    for name, allowed in rules.items():
+        got = config.get(name, "own" if name == "features" else None)
+        if got not in allowed:
+            raise ModelError(
+                f"adapter '{location}': its {name} must be {' or '.join(map(str, allowed))}, is {got!r}; use the "
+                f"version of dreamcache that wrote it"
+            )
+    check_adapter_fits(info, base)
+    return info
+
+
+def _trained_reference(config: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
+    trained = config.get("training", {}).get("reference", {})
+    return tuple((name, trained[name]) for name in ("timestep", "text") if name in trained)
+
+
+def _reference_unet(folder: Path, config: dict[str, Any]) -> str:
+    """The sha256 that the config names, "" for none. Raises ModelError unless the file has it."""
+    wanted = str(config["reference_unet"]["sha256"]) if config.get("reference_unet") else ""
+    file = folder / REFERENCE_UNET
+    if wanted and not (file.is_file() and file_hash(file) == wanted):
+        raise ModelError(
+            f"adapter '{folder}': {REFERENCE_UNET} must be there with sha256 {wanted[:12]}..., it is "
+            f"{'another' if file.is_file() else 'missing'}; copy the whole folder, or train it again"
+        )
+    return wanted
+
+
+def check_adapter_fits(adapter: AdapterInfo, base: BaseInfo) -> None:
+    """Raises ModelError naming both sides when the adapter was trained on another base."""
+    if adapter.base_fingerprint != base.fingerprint:
+        raise ModelError(
+            f"adapter '{adapter.location}': was trained on base '{adapter.base_name}' "
+            f"({adapter.base_fingerprint[:12]}), but the loaded base is '{base.name}' ({base.fingerprint[:12]}); "
+            f"load that base, or an adapter trained on this one"
+        )
+
+
+def local_adapter(location: str) -> Path:
+    """A local folder that holds the adapter's files, fetched to the user's cache first where it is remote."""
+    if location.startswith(S3_SCHEME):
+        return _fetch_adapter(location)
+    folder = Path(location).expanduser()
+    if (folder / ADAPTER_CONFIG).is_file() and (folder / ADAPTER_WEIGHTS).is_file():
+        return folder
+    raise ModelError(
+        f"adapter '{location}': not an adapter folder, it must hold {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}; "
+        f"create one with 'dreamcache adapter import' or 'dreamcache train'"
+    )
+
+
+def _fetch_adapter(uri: str) -> Path:
+    from dreamcache.storage.open_store import join, store_for
+
+    store = store_for(uri)
+    files = {name: join(uri, name) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)}
+    infos = [store.stat(file) for file in files.values()]
+    if None in infos:
+        raise ModelError(f"adapter '{uri}': no {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS} there")
+
+    def fetch() -> str:
+        data = {name: store.read(file) for name, file in files.items()}
+        if json.loads(data[ADAPTER_CONFIG]).get("reference_unet"):
+            data[REFERENCE_UNET] = store.read(join(uri, REFERENCE_UNET))
+        identity = ids.of_values(
+            "adapter-files", **{name: ids.of_bytes(content) for name, content in data.items()}
+        )
+        folder = Path("~/.cache/dreamcache/adapters").expanduser() / identity[:32]
+        for name, content in data.items():
+            store_for(str(folder)).create(str(folder / name), content)
+        return str(folder)
+
+    return Path(once_per_node(f"{uri} {[info.etag for info in infos if info]}", fetch))
