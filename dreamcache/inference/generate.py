@@ -56,7 +56,7 @@ class Generator:
         batch_size: int,
     ) -> None:
         self.pipe = pipe
-        self.settings = settings
+        self.settings = settings.resolved(dict(pipe.adapter_info.recommended) if pipe.adapter_info else {})
         self.features_of = features_of
         self.batch_size = self.micro_batch = batch_size
         self.note: str | None = None

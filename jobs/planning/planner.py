@@ -12,7 +12,7 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -51,7 +51,7 @@ Entry = Subject | BadRow
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """`files` hold the rows, in PLAN_SCHEMA; `code` is null for rows that can run. reference: settings with all
+    """`files` hold the rows, in PLAN_SCHEMA; `code` is null for rows that can run. spec, reference: settings with all
     filled in. attributes: names of the catalog's further columns."""
 
     spec: JobSpec
@@ -90,6 +90,7 @@ def plan(spec: JobSpec) -> Plan:
     """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     base = describe_base(spec.model.base, spec.model.revision)
     adapter = describe_method(spec.method, spec.model.adapter, base)
+    spec = replace(spec, generation=spec.generation.resolved(dict(adapter.recommended)))
     reference = spec.reference.resolved(
         base.native_size, adapter.feature_places, spec.model.dtype, adapter.reference_unet
     )

@@ -19,6 +19,8 @@ FeatureSource = Literal["own", "middle"]
 
 SEGMENTER_MODELS = ("grounding-dino", "sam", "lang-sam")
 FORBID_UNKNOWN = {"extra": "forbid"}
+DEFAULT_SCALES: Mapping[str, float] = {"text_scale": 7.5, "image_scale": 0.4}
+"""The paper's, for an adapter that recommends none. These are the settings that an adapter may recommend."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,14 +92,14 @@ class GenerationSettings:
     """How images are drawn. Every field is part of the item id.
 
     text_scale: weight of the text; in joint guidance the weight of both conditions.
-    image_scale: weight of the reference in combined guidance (METHOD section 3).
+    image_scale: weight of the reference in combined guidance (METHOD section 3). None for both: see `resolved`.
     strength: 1 is the paper's injection, 0 the base model's block, between them a blend.
     height, width: pixels, multiples of 8; 0 takes the base model's own.
     """
 
     guidance: Guidance = "combined"
-    text_scale: float = 7.5
-    image_scale: float = 0.4
+    text_scale: float | None = None
+    image_scale: float | None = None
     strength: float = 1.0
     num_inference_steps: int = 50
     scheduler: Scheduler = "ddim"
@@ -115,13 +117,23 @@ class GenerationSettings:
             self.num_inference_steps,
         )
         for name in ("text_scale", "image_scale"):
-            _check(math.isfinite(getattr(self, name)), name, "a finite number", getattr(self, name))
+            value = getattr(self, name)
+            _check(value is None or math.isfinite(value), name, "a finite number", value)
         _check(0 <= self.strength <= 1, "strength", "from 0 to 1", self.strength)
         for name in ("height", "width"):
             side = getattr(self, name)
             _check(side >= 0 and side % 8 == 0, name, "0 or a multiple of 8 pixels", side)
 
+    def resolved(self, recommended: Mapping[str, float]) -> GenerationSettings:
+        """With scales that are not set filled in: the adapter's recommendation, else `DEFAULT_SCALES`."""
+        scales = {**DEFAULT_SCALES, **recommended}
+        chosen = {name: value for name, value in scales.items() if getattr(self, name) is None}
+        return replace(self, **chosen)  # type: ignore[arg-type]
+
     def as_dict(self) -> dict[str, Any]:
+        """Of resolved settings, as they enter the item id. Raises ValueError for others."""
+        for name in DEFAULT_SCALES:
+            _check(getattr(self, name) is not None, name, "resolved before it enters an id", None)
         return asdict(self)
 
 

@@ -25,9 +25,11 @@ def load_method(
     if method == "dreamcache":
         from dreamcache.inference.pipeline import DreamCachePipeline
 
-        return DreamCachePipeline.from_pretrained(
+        pipe = DreamCachePipeline.from_pretrained(
             base, revision=revision, adapter=adapter, dtype=dtype, device=device
         )
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
     if method not in METHODS:
         raise SpecError(
             f"method '{method}': must be one of {', '.join(METHODS)}{did_you_mean(method, METHODS)}"

@@ -7,6 +7,7 @@ Knows the diffusers folder layout and the adapter folder layout; loads no weight
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dreamcache.core import ids
-from dreamcache.core.config import FeatureSource, IntegrationName
+from dreamcache.core.config import DEFAULT_SCALES, FeatureSource, IntegrationName
 from dreamcache.core.errors import ModelError
 from dreamcache.storage.node_cache import once_per_node
 
@@ -48,7 +49,8 @@ class AdapterInfo:
 
     places: where it acts; `feature_places`: whose features it reads there. reference_unet: sha256 of the weights that
     read references for it, "" where the base's own do. trained_reference: (key, value) of `config.EncodeSettings` that
-    references had in training, where the config tells.
+    references had in training, where the config tells. recommended: (name, value) of `config.DEFAULT_SCALES` with
+    which this adapter works best; the defaults of what uses it, and no part of the fingerprint.
     """
 
     location: str
@@ -61,6 +63,7 @@ class AdapterInfo:
     features: FeatureSource = "own"
     reference_unet: str = ""
     trained_reference: tuple[tuple[str, int | str], ...] = ()
+    recommended: tuple[tuple[str, float], ...] = ()
 
     @property
     def feature_places(self) -> tuple[str, ...]:
@@ -168,16 +171,17 @@ def component_config(base: BaseInfo, part: str) -> dict[str, Any]:
 
 
 def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
-    """Finds an adapter folder (a path or an s3:// URI); None takes the embedded one.
+    """Finds an adapter folder (a path or an s3:// URI); None takes the one in the base's own folder, as `mini` has.
 
     Raises ModelError when it is missing or damaged, or was trained on another base; the message names both.
     """
     if location is None:
-        if base.name != MINI:
+        # `mini`, and what `DreamCachePipeline.save_pretrained` wrote, have their adapter inside.
+        location = str(Path(base.location) / "adapter")
+        if base.revision is not None or not (Path(location) / ADAPTER_CONFIG).is_file():
             raise ModelError(
                 f"model '{base.name}': needs an adapter; set model.adapter to an adapter folder trained on it"
             )
-        location = str(mini_folder() / "adapter")
     folder = local_adapter(location)
     config = _json(folder / ADAPTER_CONFIG)
     weights = folder / ADAPTER_WEIGHTS
@@ -186,7 +190,7 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
     try:
         info = AdapterInfo(
             location=str(folder),
-            fingerprint=ids.of_values("adapter", config=config, weights=content),
+            fingerprint=ids.of_values("adapter", config=_decisive(config), weights=content),
             base_name=str(config["base"]["name"]),
             base_fingerprint=str(config["base"]["fingerprint"]),
             places=tuple(config["places"]),
@@ -195,6 +199,7 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
             features=config.get("features", "own"),
             reference_unet=_reference_unet(folder, config),
             trained_reference=_trained_reference(config),
+            recommended=_recommended(config),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
@@ -219,6 +224,20 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
 def _trained_reference(config: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
     told = config.get("training", {}).get("reference", {})
     return tuple((name, told[name]) for name in ("timestep", "text") if name in told)
+
+
+def _decisive(config: dict[str, Any]) -> dict[str, Any]:
+    """What of the config decides pixels: a recommendation does so only through the settings that a job resolves."""
+    return {name: value for name, value in config.items() if name != "recommended"}
+
+
+def _recommended(config: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    recommended = config.get("recommended", {})
+    unknown = sorted(set(recommended) - set(DEFAULT_SCALES))
+    values = [float(value) for value in recommended.values()]
+    if unknown or not all(map(math.isfinite, values)):
+        raise ValueError(f"recommended (numbers for {', '.join(DEFAULT_SCALES)}; got {recommended})")
+    return tuple(zip(recommended, values, strict=True))
 
 
 def _reference_unet(folder: Path, config: dict[str, Any]) -> str:
