@@ -95,7 +95,7 @@ def attention_maps(
 
     >>> maps = attention_maps(pipe, "a photo of a mug", photo, num_inference_steps=2)
     >>> maps.at("mid_block.attentions.0").shape
-    (8, 8)
+    (4, 4)
     """
     if pipe.adapter is None:
         raise ModelError("attention: needs an adapter; load one with from_pretrained(adapter=...)")

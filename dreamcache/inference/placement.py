@@ -72,11 +72,9 @@ def _device(value: Any) -> torch.device:
         device = torch.device(value)
     except (RuntimeError, TypeError):
         refuse("device", DEVICES, repr(value), "use the name that torch has for it")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    gpus = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
         refuse(
-            "device",
-            DEVICES,
-            f"'{device}', of {torch.cuda.device_count()} GPUs here",
-            "use 'cpu' or a GPU of these",
+            "device", DEVICES, f"'{device}' where torch finds {gpus} GPUs", "use 'cpu' or one of these GPUs"
         )
     return device

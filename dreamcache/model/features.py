@@ -24,7 +24,7 @@ class SubjectFeatures:
 
     >>> subject = pipe.encode_reference(photo)
     >>> subject.maps["mid_block.attentions.0"].shape
-    torch.Size([128, 8, 8])
+    torch.Size([192, 4, 4])
     """
 
     cache_key: str
@@ -53,6 +53,7 @@ class SubjectFeatures:
     def load(cls, uri: str) -> SubjectFeatures:
         """Reads what `save` wrote. Raises CacheError when damaged.
 
+        >>> subject.save(f"{folder}/mug.parquet")
         >>> SubjectFeatures.load(f"{folder}/mug.parquet").cache_key == subject.cache_key
         True
         """

@@ -67,6 +67,9 @@ def show(
     typer.echo(
         f"integration: {config['integration']}, step {config['step']}, {config['parameters'] / 1e6:.2f} M parameters"
     )
+    if config.get("recommended"):
+        scales = ", ".join(f"{name} {value:g}" for name, value in config["recommended"].items())
+        typer.echo(f"recommended: {scales} (the defaults of pipelines and jobs with this adapter)")
     if config.get("reference_unet"):
         typer.echo(f"references are read by its own U-Net ({config['reference_unet']['sha256'][:12]})")
     for place in config["places"]:

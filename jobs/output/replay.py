@@ -269,12 +269,12 @@ def _reference(spec: JobSpec, base: BaseInfo, adapter: AdapterInfo) -> EncodeSet
 
 
 def _draw(spec: JobSpec, request: Request, features: Any, pipe: DreamCachePipeline) -> Pixels:
-    from dreamcache.inference.generate import Drawn, Generator
+    from dreamcache.inference.generate import Generated, Generator
 
     # The job's batch size, filled up as a worker fills it: a kernel's last bits depend on the batch's shape.
     generator = Generator(pipe, spec.generation, lambda _: features, batch_size=spec.workers.batch_size)
     [outcome] = generator.generate([request])
-    if isinstance(outcome, Drawn):
+    if isinstance(outcome, Generated):
         return outcome.rgb
     raise DreamCacheError(outcome.message, code=outcome.code)
 

@@ -193,7 +193,7 @@ def _calibrate(
 
     from dreamcache.inference.families.load import load_method
     from dreamcache.inference.families.photo import PhotoConditions
-    from dreamcache.inference.generate import Drawn, Generator
+    from dreamcache.inference.generate import Generated, Generator
     from dreamcache.inference.references import ReferenceFeatures
     from dreamcache.storage.feature_cache import FeatureCache
     from dreamcache.storage.image_store import encode_image
@@ -234,12 +234,12 @@ def _calibrate(
                 outcomes = generator.generate(batch)
                 # A batch that was filled up took the time of a full one.
                 seconds.append((time.perf_counter() - started) / generator.batch_size)
-                drawn = [outcome.rgb for outcome in outcomes if isinstance(outcome, Drawn)]
+                drawn = [outcome.rgb for outcome in outcomes if isinstance(outcome, Generated)]
                 sizes += [len(encode_image(rgb, spec.images, {})) for rgb in drawn]
     finally:
         torch.set_num_threads(threads)
     if not sizes:
-        failed = next(outcome for outcome in outcomes if not isinstance(outcome, Drawn))
+        failed = next(outcome for outcome in outcomes if not isinstance(outcome, Generated))
         message = f"--calibrate: none of {len(rows)} items could be made: {failed.message}"
         raise DreamCacheError(message, code=failed.code)
     # What the first batch and reference warm up is no part of a long run.

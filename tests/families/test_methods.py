@@ -15,7 +15,7 @@ from dreamcache.core.records import Reference, Request
 from dreamcache.inference.families import describe_method
 from dreamcache.inference.families.load import load_method
 from dreamcache.inference.families.photo import PhotoConditions
-from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.generate import Generated, Generator
 from dreamcache.storage.models.artifacts import describe_base
 from tests.end_to_end.photos import picture
 from tests.families.models import save_ip_adapter
@@ -62,7 +62,7 @@ def draw(pipe: object, requests: list[Request], **changes: float) -> dict[str, n
     settings = GenerationSettings(**{**SETTINGS.as_dict(), **changes})
     generator = Generator(pipe, settings, conditions.get, batch_size=2)
     outcomes = generator.generate(requests)
-    assert all(isinstance(outcome, Drawn) for outcome in outcomes), outcomes
+    assert all(isinstance(outcome, Generated) for outcome in outcomes), outcomes
     return {outcome.item_id: outcome.rgb for outcome in outcomes}
 
 

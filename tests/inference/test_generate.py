@@ -15,7 +15,7 @@ from transformers import CLIPConfig, CLIPImageProcessor
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config import GenerationSettings
 from dreamcache.core.records import Blocked, Request
-from dreamcache.inference.generate import Drawn, Failed, Generator
+from dreamcache.inference.generate import Failed, Generated, Generator
 from dreamcache.model.features import SubjectFeatures
 from tests.tiny import save_base, save_random_adapter
 
@@ -96,9 +96,9 @@ def test_neighbours_of_an_item_that_raises_keep_their_pixels_bit_for_bit(
     faulty = make(Faulty(pipe, fault), subject).generate(requests(4, marked=2))
     assert isinstance(faulty[2], Failed) and faulty[2].code == "generation_error"
     for ours, theirs in zip(faulty, calm, strict=True):
-        if isinstance(ours, Drawn):
+        if isinstance(ours, Generated):
             assert np.array_equal(ours.rgb, theirs.rgb)
-    assert sum(isinstance(outcome, Drawn) for outcome in faulty) == 3
+    assert sum(isinstance(outcome, Generated) for outcome in faulty) == 3
 
 
 def test_a_batch_too_large_for_memory_is_halved_and_stays_so(
@@ -106,11 +106,11 @@ def test_a_batch_too_large_for_memory_is_halved_and_stays_so(
 ) -> None:
     faulty = Faulty(pipe, too_large(2))
     generator = make(faulty, subject)
-    assert all(isinstance(outcome, Drawn) for outcome in generator.generate(requests(4)))
+    assert all(isinstance(outcome, Generated) for outcome in generator.generate(requests(4)))
     note = generator.take_note()
     assert note is not None and "batch_size to 2" in note
     faulty.shapes.clear()
-    assert all(isinstance(outcome, Drawn) for outcome in generator.generate(requests(4)))
+    assert all(isinstance(outcome, Generated) for outcome in generator.generate(requests(4)))
     assert faulty.shapes == [2, 2]
     assert generator.take_note() is None
 
@@ -172,7 +172,7 @@ def test_one_pixel_that_is_no_number_fails_its_item_alone(
     assert isinstance(outcomes[1], Failed) and outcomes[1].code == "nan_image"
     for number in (0, 2):
         ours, theirs = outcomes[number], calm[number]
-        assert isinstance(ours, Drawn) and isinstance(theirs, Drawn)
+        assert isinstance(ours, Generated) and isinstance(theirs, Generated)
         assert ours.item_id == f"item-{number}" and np.array_equal(ours.rgb, theirs.rgb)
 
 
@@ -183,7 +183,7 @@ def test_floats_become_the_nearest_bytes(pipe: DreamCachePipeline, subject: Subj
         images[:, 0, : len(numbers), :] = numbers[:, None] / 255
 
     [outcome] = make(Retouched(pipe, write), subject).generate(requests(1))
-    assert isinstance(outcome, Drawn) and outcome.rgb.dtype == np.uint8
+    assert isinstance(outcome, Generated) and outcome.rgb.dtype == np.uint8
     row = outcome.rgb[0, : len(numbers)]
     assert (row == np.array([0, 0, 1, 1, 127, 128, 254, 255, 255])[:, None]).all(), row
 
@@ -196,7 +196,7 @@ def test_the_safety_checker_withholds_the_image_it_flags(
     checker, extractor = tiny_checker()
     monkeypatch.setattr(pipe.base, "safety_checker", checker)
     monkeypatch.setattr(pipe.base, "feature_extractor", extractor)
-    pictures = [Image.fromarray(outcome.rgb) for outcome in calm if isinstance(outcome, Drawn)]
+    pictures = [Image.fromarray(outcome.rgb) for outcome in calm if isinstance(outcome, Generated)]
     seen = checker.vision_model(extractor(pictures, return_tensors="pt").pixel_values)[1]
     seen = torch.nn.functional.normalize(checker.visual_projection(seen))
     checker.concept_embeds.data[0] = seen[1]
@@ -207,4 +207,27 @@ def test_the_safety_checker_withholds_the_image_it_flags(
     assert isinstance(outcomes[1], Blocked) and outcomes[1].message.startswith("item item-1 of subject 's'")
     for number in (0, 2):
         ours, theirs = outcomes[number], calm[number]
-        assert isinstance(ours, Drawn) and isinstance(theirs, Drawn) and np.array_equal(ours.rgb, theirs.rgb)
+        assert (
+            isinstance(ours, Generated)
+            and isinstance(theirs, Generated)
+            and np.array_equal(ours.rgb, theirs.rgb)
+        )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_neighbours_change_no_pixel_whatever_the_number_of_threads(
+    pipe: DreamCachePipeline, subject: SubjectFeatures, threads: int
+) -> None:
+    """Batches of three, so that two threads cannot share them by whole images; and the pixels are one thread's."""
+    [alone] = make(pipe, subject, 3).generate(requests(3)[1:2])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        batches = [requests(3), requests(3)[::-1], requests(2)[::-1], requests(2)]
+        for batch in batches:
+            outcomes = make(pipe, subject, 3).generate(batch)
+            [ours] = [outcome for outcome in outcomes if outcome.item_id == "item-1"]
+            assert isinstance(ours, Generated) and isinstance(alone, Generated)
+            assert np.array_equal(ours.rgb, alone.rgb)
+    finally:
+        torch.set_num_threads(before)

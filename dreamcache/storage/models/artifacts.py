@@ -233,11 +233,13 @@ def _decisive(config: dict[str, Any]) -> dict[str, Any]:
 
 def _recommended(config: dict[str, Any]) -> tuple[tuple[str, float], ...]:
     recommended = config.get("recommended", {})
-    unknown = sorted(set(recommended) - set(DEFAULT_SCALES))
-    values = [float(value) for value in recommended.values()]
-    if unknown or not all(map(math.isfinite, values)):
-        raise ValueError(f"recommended (numbers for {', '.join(DEFAULT_SCALES)}; got {recommended})")
-    return tuple(zip(recommended, values, strict=True))
+    rule = f"recommended (numbers for {', '.join(DEFAULT_SCALES)}; got {recommended})"
+    if not isinstance(recommended, dict) or set(recommended) - set(DEFAULT_SCALES):
+        raise ValueError(rule)
+    values = {name: float(value) for name, value in recommended.items()}
+    if not all(map(math.isfinite, values.values())):
+        raise ValueError(rule)
+    return tuple(values.items())
 
 
 def _reference_unet(folder: Path, config: dict[str, Any]) -> str:
