@@ -13,7 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from dreamcache import DreamCachePipeline
-from dreamcache.model.sampler import SCHEDULERS
+from dreamcache.model.sampler import SCHEDULERS, make_scheduler
 from tests.end_to_end.photos import picture
 from tests.tiny import save_base, save_random_adapter
 
@@ -75,16 +75,30 @@ def test_plain_images_are_those_of_diffusers(
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
 def test_an_old_folder_that_names_no_steps_offset(tmp_path: Path, name: str) -> None:
-    """Stable Diffusion means an offset of 1, and no alpha of one at the end, also where its folder is silent."""
+    """Stable Diffusion means an offset of 1 also where its folder is silent."""
     base = save_base(tmp_path / "base")
     file = base / "scheduler" / "scheduler_config.json"
     config = json.loads(file.read_text())
-    for key in ("steps_offset", "set_alpha_to_one"):
-        del config[key]
+    del config["steps_offset"]
     file.write_text(json.dumps(config))
     adapter = save_random_adapter(tmp_path / "adapter", base)
     pipe = DreamCachePipeline.from_pretrained(str(base), adapter=str(adapter))
     pipe.set_progress_bar_config(disable=True)
-    wanted = of_diffusers(pipe, name, steps_offset=1, set_alpha_to_one=False)
+    wanted = of_diffusers(pipe, name, steps_offset=1)
     plain = pipe(PROMPTS, scheduler=name, text_scale=5.0, generator=generators(), **OPTIONS).images
     assert np.abs(plain - wanted).max() <= SAME_KERNELS
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_a_config_that_names_neither_offset_nor_last_alpha(name: str) -> None:
+    """Of a scheduler class without these settings: Stable Diffusion means an offset of 1, and no alpha of one."""
+    config = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+    }
+    scheduler: Any = make_scheduler(name, config)
+    assert scheduler.config.steps_offset == 1
+    assert scheduler.config.get("set_alpha_to_one", False) is False
+    assert dict(make_scheduler(name, {**config, "steps_offset": 0}).config)["steps_offset"] == 0
