@@ -1,4 +1,4 @@
-"""The verb encode: a reference photo becomes features, once per subject (METHOD section 1).
+"""The verb encode: a reference photo becomes features, once per subject (docs/method.md section 1).
 
     photo -> segment -> packshot on white -> VAE latent -> noise at t -> one U-Net pass -> features
 

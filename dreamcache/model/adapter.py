@@ -20,7 +20,7 @@ __all__ = ["DreamCacheAdapter", "Integration", "KeysValues", "PlaceShape"]
 class DreamCacheAdapter(nn.Module):
     """One integration per place; places are module names of the U-Net's `Transformer2DModel`s.
 
-    features: each place reads its own feature map, or all read the middle block's (METHOD section 7).
+    features: each place reads its own feature map, or all read the middle block's (docs/method.md section 7).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Features in memory: what the frozen U-Net said of one reference, and their way to and from stored bytes.
+"""Features in memory: hidden states of the frozen U-Net for one reference, and their way to and from stored bytes.
 
 Knows the feature cache's file form; knows nothing of images, adapters or prompts.
 """

@@ -1,4 +1,4 @@
-"""From a photo and its mask to what the base model is shown: the subject alone, on white (METHOD section 1).
+"""From a photo and its mask to what the base model is shown: the subject alone, on white (docs/method.md section 1).
 
 Knows Pillow and numpy, and torch only where a tensor is asked for; must not know segmenters or files.
 """

@@ -27,16 +27,16 @@ class ProjectionCache:
     @torch.no_grad()
     def get(self, subject: SubjectFeatures) -> dict[str, KeysValues]:
         """Keys and values by place, each [1, heads, tokens, head size], in the adapter's dtype and device."""
-        found = self._kept.get(subject.cache_key)
-        if found is None:
+        projected = self._kept.get(subject.cache_key)
+        if projected is None:
             weight = next(self.adapter.parameters())
             maps = {place: subject.maps[place][None].to(weight) for place in self.adapter.feature_places}
-            found = self._kept[subject.cache_key] = self.adapter.project(maps)
-            self.num_bytes += _size(found)
+            projected = self._kept[subject.cache_key] = self.adapter.project(maps)
+            self.num_bytes += _size(projected)
             while self.num_bytes > self.max_bytes and len(self._kept) > 1:
                 self.num_bytes -= _size(self._kept.popitem(last=False)[1])
         self._kept.move_to_end(subject.cache_key)
-        return found
+        return projected
 
 
 def _size(projected: dict[str, KeysValues]) -> int:

@@ -1,4 +1,4 @@
-"""The U-Net that reads references: the frozen base's, or one that was trained with the adapter (METHOD section 7, S5).
+"""The U-Net that reads references: the base's, or one trained with the adapter (docs/method.md section 7, S5).
 
 An adapter's own is a copy of the base's in which only what a reading pass goes through, up to the last place, is its
 own; the rest it shares with the base. Knows weights by name; knows nothing of images, losses or caches.

@@ -1,4 +1,4 @@
-"""Reading features: the hidden state entering the spatial transformer of each place (METHOD section 1).
+"""Reading features: the hidden state entering the spatial transformer of each place (docs/method.md section 1).
 
 One forward pass of the plain U-Net; no adapter is active. Knows nothing of images or storage.
 """

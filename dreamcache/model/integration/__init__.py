@@ -1,4 +1,4 @@
-"""Integrations: the ways a reference's features enter a transformer block of the base (ablation, METHOD section 7).
+"""Integrations: the ways a reference's features enter a transformer block of the base (docs/method.md section 7).
 
     block input x --norm1--> self-attention --+--norm2--> text attention --+--norm3--> feed-forward --+--> block output
                     spatial_concat, spatial_sum             textual_sum                                 decoupled

@@ -4,7 +4,7 @@
     x = x + Linear_{2C -> C}( concat[ SelfAttention(norm1(x)), m ] )
 
 x is the input of the transformer block, F the cached feature map. The block's own text attention and feed-forward
-follow unchanged (METHOD section 2).
+follow unchanged (docs/method.md section 2).
 """
 
 from __future__ import annotations
@@ -36,4 +36,5 @@ class SpatialConcat(ReferenceAttention):
         self.join.bias.zero_()
 
     def forward(self, x: Tensor, output: Tensor, memory: KeysValues, base: Any = None) -> Tensor:
-        return self.join(torch.cat([output, self.read(x, memory)], dim=-1))
+        joined: Tensor = self.join(torch.cat([output, self.read(x, memory)], dim=-1))
+        return joined
