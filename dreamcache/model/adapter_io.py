@@ -90,6 +90,23 @@ def save_adapter(
     store.write(join(folder, ADAPTER_CONFIG), (json.dumps(config, indent=1) + "\n").encode())
 
 
+def recommend(folder: str, scales: Mapping[str, float]) -> dict[str, float]:
+    """Writes scales (`config.DEFAULT_SCALES`) into an adapter's config.json, beside those that are there; returns all.
+
+    folder: local or s3://. Fingerprint and item ids stay. Raises ModelError for a folder that holds no adapter.
+    """
+    store, uri = store_for(folder), join(folder, ADAPTER_CONFIG)
+    try:
+        config = json.loads(store.read(uri))
+    except (FileNotFoundError, ValueError) as error:
+        raise ModelError(
+            f"adapter '{folder}': must hold a readable {ADAPTER_CONFIG}, got none; give an adapter folder"
+        ) from error
+    config["recommended"] = {**config.get("recommended", {}), **scales}
+    store.write(uri, (json.dumps(config, indent=1) + "\n").encode())
+    return dict(config["recommended"])
+
+
 def load_adapter(info: AdapterInfo, unet: UNet2DConditionModel) -> DreamCacheAdapter:
     """The adapter described by `info`, for this U-Net, in float32 on the CPU. Raises ModelError on a mismatch."""
     adapter = DreamCacheAdapter(

@@ -43,8 +43,8 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
         )
     class_name, options = SCHEDULERS[name]
     # diffusers marks values it had to repair (steps_offset of old folders) as defaults, and then drops them.
-    given = {key: value for key, value in dict(config).items() if key != "_use_default_values"}
-    return getattr(diffusers, class_name).from_config({**STABLE_DIFFUSION, **given}, **options)
+    known = {key: value for key, value in dict(config).items() if key != "_use_default_values"}
+    return getattr(diffusers, class_name).from_config({**STABLE_DIFFUSION, **known}, **options)
 
 
 def sample(

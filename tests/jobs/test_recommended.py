@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import jobs
 from dreamcache.core.config import GenerationSettings
 from jobs.planning.planner import Plan
 from jobs.spec import dump_spec
+from tests.command import dreamcache
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.pinned.sd_folder import write_adapter, write_base
 
@@ -58,3 +60,24 @@ def test_of_an_adapter_that_recommends_nothing(folder: Path, tmp_path: Path) -> 
     unset = plan(folder, model)
     assert (unset.spec.generation.text_scale, unset.spec.generation.image_scale) == (7.5, 0.4)
     assert ids(unset) == ids(plan(folder, model, text_scale=7.5, image_scale=0.4))
+
+
+def test_the_command_writes_what_show_and_jobs_read(folder: Path, tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", base)
+    config = json.loads((adapter / "config.json").read_text())
+    (adapter / "config.json").write_text(json.dumps({**config, "parameters": 4}))
+    model = {"base": str(base), "adapter": str(adapter)}
+    before = plan(folder, model, text_scale=7.5, image_scale=0.4)
+    for option, scale in (("--text-scale", "5"), ("--image-scale", "0.6")):
+        done = dreamcache("adapter", "recommend", str(adapter), option, scale)
+        assert done.returncode == 0, done.stderr
+    assert "recommended text_scale 5, image_scale 0.6" in done.stdout
+    assert "recommended: text_scale 5, image_scale 0.6" in dreamcache("adapter", "show", str(adapter)).stdout
+    unset = plan(folder, model).spec.generation
+    assert (unset.text_scale, unset.image_scale) == (5.0, 0.6)
+    assert ids(plan(folder, model, text_scale=7.5, image_scale=0.4)) == ids(before)
+    wrong = dreamcache("adapter", "recommend", str(adapter))
+    assert wrong.returncode != 0 and "must have --text-scale, --image-scale or both" in wrong.stderr
+    gone = dreamcache("adapter", "recommend", str(tmp_path / "gone"), "--text-scale", "5")
+    assert gone.returncode != 0 and "must hold a readable config.json" in gone.stderr

@@ -29,6 +29,7 @@ from dreamcache.inference.families.describe import QFORMER_TOKENIZER
 from dreamcache.inference.families.photo import Photo
 from dreamcache.inference.families.sampling import draw
 from dreamcache.inference.pipeline import PipelineOutput
+from dreamcache.model.base import keep_rows_independent
 from dreamcache.model.text import PromptEncoder
 from dreamcache.storage.models.artifacts import AdapterInfo, BaseInfo
 from dreamcache.storage.node_cache import once_per_node
@@ -56,6 +57,7 @@ class BlipDiffusion:
             ) from error
         for part in (self.base.unet, self.base.vae, self.base.text_encoder, self.base.qformer):
             part.requires_grad_(False).eval()
+        keep_rows_independent(self.base.vae)
         self.base.set_progress_bar_config(disable=True)
         # The photo's tokens take their places from the prompt.
         room = (

@@ -89,11 +89,11 @@ class ReferenceAttention(Integration):
 
     def __init__(self, shape: PlaceShape) -> None:
         super().__init__(shape)
-        width, given = shape.channels, shape.feature_channels
+        width, source = shape.channels, shape.feature_channels
         self.norm = nn.LayerNorm(width)
         self.to_q = nn.Linear(width, width, bias=False)
-        self.to_k = nn.Linear(given, width, bias=False)
-        self.to_v = nn.Linear(given, width, bias=False)
+        self.to_k = nn.Linear(source, width, bias=False)
+        self.to_v = nn.Linear(source, width, bias=False)
         self.to_out = nn.Linear(width, width)
 
     def project(self, feature: Tensor) -> KeysValues:
