@@ -48,7 +48,7 @@ class PipelineParts:
         cls,
         name: str | Path,
         *,
-        adapter: str | None = None,
+        adapter: str | Path | None = None,
         revision: str | None = None,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
@@ -63,7 +63,7 @@ class PipelineParts:
         """
         where, _ = parse_placement((), {"device": device})
         info = describe_base(str(name), revision)
-        adapter_info = describe_adapter(adapter, info)
+        adapter_info = describe_adapter(None if adapter is None else str(adapter), info)
         base = load_base(info, dtype=dtype, device=str(where))
         loaded = load_adapter(adapter_info, base.unet)
         pipe = cls(base, info, loaded, adapter_info, load_reference_unet(adapter_info, base.unet))
