@@ -2,6 +2,11 @@
 
     photo -> encode -> features (feature cache) -> generate, with a trained adapter -> images
 
+>>> from dreamcache import DreamCachePipeline
+>>> pipe = DreamCachePipeline.from_pretrained("mini")
+>>> subject = pipe.encode_reference(photo)
+>>> [image] = pipe("a photo of a mug in the snow", subject, num_inference_steps=2).images
+
 Plain Python: no Ray, no jobs. Names below are loaded when first used, so that `import dreamcache` needs no torch.
 """
 

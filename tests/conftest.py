@@ -10,8 +10,9 @@ import pytest
 
 from tests.s3_server import S3Server
 
-# Before torch is imported, and for every process a test starts: threads that wait for each other on a busy core spin.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is imported, and for every process a test starts, whatever the shell exports: threads that wait for each
+# other on a busy core spin.
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -30,8 +30,12 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
     )
 
 
-def make_unet(**changes: Any) -> UNet2DConditionModel:
-    """The layout of SD 1.x / 2.x (four levels, nine decoder transformers), 32-64 channels wide."""
+def make_unet(*, random_norms: bool = False, **changes: Any) -> UNet2DConditionModel:
+    """The layout of SD 1.x / 2.x (four levels, nine decoder transformers), 32-64 channels wide.
+
+    random_norms: with layer norms of weights other than 1 and biases other than 0, as trained ones have, so that
+    LN(LN(x)) is not LN(x).
+    """
     torch.manual_seed(0)
     config: dict[str, Any] = {
         "sample_size": 16,
@@ -43,12 +47,23 @@ def make_unet(**changes: Any) -> UNet2DConditionModel:
         "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
         "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
     }
-    return UNet2DConditionModel(**{**config, **changes}).eval()
+    unet = UNet2DConditionModel(**{**config, **changes}).eval()
+    return randomize_norms(unet) if random_norms else unet
 
 
-def save_base(folder: Path, *, prediction_type: str = "epsilon") -> Path:
+def randomize_norms(model: Any) -> Any:
+    """The model with weights and biases of its own in every layer norm."""
+    generator = torch.Generator().manual_seed(9)
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            for parameter in (module.weight, module.bias):
+                parameter.data += 0.5 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def save_base(folder: Path, *, prediction_type: str = "epsilon", random_norms: bool = False) -> Path:
     """Writes a Stable Diffusion folder, 128 px (f = 8)."""
-    unet = make_unet()
+    unet = make_unet(random_norms=random_norms)
     torch.manual_seed(1)
     vae = AutoencoderKL(
         block_out_channels=(16, 16, 32, 32),
@@ -92,7 +107,7 @@ def save_base(folder: Path, *, prediction_type: str = "epsilon") -> Path:
     return folder
 
 
-def save_random_adapter(folder: Path, base: Path) -> Path:
+def save_random_adapter(folder: Path, base: Path, *, random_norms: bool = False) -> Path:
     """An adapter with a join far from the identity, so that the image condition shows."""
     unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet")
     adapter = DreamCacheAdapter(place_shapes(unet, default_places(unet)))
@@ -100,5 +115,7 @@ def save_random_adapter(folder: Path, base: Path) -> Path:
     for parameter in adapter.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    if random_norms:
+        randomize_norms(adapter)
     save_adapter(adapter, str(folder), base=describe_base(str(base)), step=7)
     return folder

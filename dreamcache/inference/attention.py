@@ -1,4 +1,4 @@
-"""Where each place looked in the reference: the adapter's attention, recorded while an image is drawn.
+"""Where each place looked in the reference: the adapter's attention, recorded while an image is generated.
 
     softmax(q k^T / sqrt(d)) -> mean over heads, image branches and steps -> weights [queries, keys] of a place
       -> mean over the queries on the object -> [h, w] of the reference's feature map -> heat over the reference
@@ -21,9 +21,11 @@ from torch import Tensor
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError
-from dreamcache.core.images import normalize
 from dreamcache.evaluation.sheet import sheet
+from dreamcache.inference.pictures import Picture, as_mask, as_picture
 from dreamcache.inference.pipeline import DreamCachePipeline
+from dreamcache.inference.placement import base_lock
+from dreamcache.inference.rules import refuse
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.storage.models.adapter import feature_places
 
@@ -79,24 +81,34 @@ class AttentionMaps:
 def attention_maps(
     pipe: DreamCachePipeline,
     prompt: str,
-    photo: Image.Image,
+    photo: Picture,
     *,
-    mask: Image.Image | None = None,
+    mask: Picture | None = None,
     class_name: str = "",
     settings: EncodeSettings | None = None,
-    **drawing: Any,
+    **call: Any,
 ) -> AttentionMaps:
-    """Draws one image of the photo's subject and records where every place of the adapter looked.
+    """Generates one image of the photo's subject and records where every place of the adapter looked.
 
-    settings: of the encoding; drawing: as `DreamCachePipeline.__call__` takes them. Raises ModelError without an
-    adapter.
+    photo, mask, settings: as `DreamCachePipeline.encode_reference` takes them; call: as the pipeline itself does.
+    Raises ModelError without an adapter, InputError for more than one image.
+
+    >>> maps = attention_maps(pipe, "a photo of a mug", photo, num_inference_steps=2)
+    >>> maps.at("mid_block.attentions.0").shape
+    (4, 4)
     """
     if pipe.adapter is None:
         raise ModelError("attention: needs an adapter; load one with from_pretrained(adapter=...)")
-    encoder = pipe.encoder(settings or EncodeSettings())
-    encoded = encoder.encode(normalize(photo), mask, class_name=class_name)
-    with recording(pipe.adapter) as records:
-        [image] = pipe(prompt, encoded.features, **drawing).images
+    many = not isinstance(prompt, str) or call.get("num_images_per_prompt", 1) != 1
+    if many or call.get("output_type", "pil") != "pil":
+        refuse("attention", "of one PIL image", "another call", "give one prompt and leave the output alone")
+    picture = as_picture(photo)
+    cut_out = as_mask(mask, picture.size)
+    with base_lock(pipe.base.unet):
+        encoder = pipe.encoder(settings or EncodeSettings())
+        encoded = encoder.encode(picture, cut_out, class_name=class_name)
+        with recording(pipe.adapter) as records:
+            [image] = pipe(prompt, encoded.features, **call).images
     grids: dict[str, Grid] = {}
     for place in pipe.adapter.places:
         [source] = feature_places((place,), pipe.adapter.features)
@@ -127,11 +139,11 @@ class Record:
         self.count += query.shape[0] * query.shape[1]
 
     def mean(self) -> NDArray[np.float32]:
-        """Raises ModelError when the place was never asked, as in drawing without the reference."""
+        """Raises ModelError when no query read the place, as without a subject."""
         if not self.count:
-            raise ModelError("attention: the reference was never read; draw with a subject")
-        made: NDArray[np.float32] = (self.total / self.count).cpu().numpy()
-        return made
+            raise ModelError("attention: the reference was never read; give a subject and a strength above 0")
+        weights: NDArray[np.float32] = (self.total / self.count).cpu().numpy()
+        return weights
 
 
 @contextmanager

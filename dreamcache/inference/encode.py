@@ -20,6 +20,7 @@ from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ImageError
 from dreamcache.core.records import cache_key
+from dreamcache.inference.placement import on_device
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.model.preprocess import packshot, to_tensor
 from dreamcache.model.tap import tap_features
@@ -100,13 +101,17 @@ class Encoder:
         noise = reference_noise(latent.shape, settings.noise_seed).to(latent.device)
         # In float32: at t = 1 alpha_bar is 0.998, which bfloat16 rounds to 1, so that no noise would be left.
         noised = self.noise_schedule.add_noise(latent.float(), noise, timestep).to(self.base.unet.dtype)
-        maps = tap_features(self.reader, noised, timestep, self.prompts([text]), settings.places)
+        prompt = self.prompts([text])
+        with on_device(self.reader, latent.device):
+            maps = tap_features(self.reader, noised, timestep, prompt, settings.places)
         dtype = getattr(torch, settings.dtype)
-        return {place: value[0].to("cpu", dtype) for place, value in maps.items()}
+        stored = {place: value[0].to("cpu", dtype) for place, value in maps.items()}
+        self.base.maybe_free_model_hooks()
+        return stored
 
     def _latent(self, pixels: Tensor) -> Tensor:
         vae: Any = self.base.vae
-        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        posterior = vae.encode(pixels.to(self.base._execution_device, vae.dtype)).latent_dist
         if self.settings.posterior == "mode":
             latent = posterior.mode()
         else:

@@ -1,11 +1,11 @@
-"""The quality gate: an image that is too far from its reference or prompt is drawn again with the next seed.
+"""The quality gate: an image that is too far from its reference or prompt is generated again with the next seed.
 
-    requests -> tries -> Generator -> Scorer -> decided: Drawn | Blocked (low_quality) | Failed
+    requests -> tries -> Generator -> Scorer -> decided: Generated | Blocked (low_quality) | Failed
                   ^                                 |
                   +---------- not decided ----------+
 
 A generator's batch always has one shape, so its free places are given to the next tries of items that are not
-decided yet. What is decided never hangs on them: tries are looked at in their order. Knows Generator and Scorer;
+decided yet. The decision never depends on them: tries are judged in their order. Knows Generator and Scorer;
 knows nothing of Ray or ledgers.
 """
 
@@ -23,13 +23,13 @@ from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.records import Blocked, Failed, Quality, Request
 from dreamcache.evaluation.score import Scorer
 from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
-from dreamcache.inference.generate import Drawn
+from dreamcache.inference.generate import Generated
 from dreamcache.inference.protocols import BatchGenerator
 
 LOW_QUALITY = "low_quality"
 NO_REFERENCE_SEGMENT = "no_reference_segment"
 
-Outcome = Drawn | Blocked | Failed
+Outcome = Generated | Blocked | Failed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class Try:
 
 
 class Gate:
-    """Has the face of Generator: one outcome per request, in order."""
+    """The interface of Generator: one outcome per request, in order."""
 
     def __init__(self, generator: BatchGenerator, scorer: Scorer, settings: QualitySettings) -> None:
         """scorer: of `settings.used_metrics`."""
@@ -53,33 +53,33 @@ class Gate:
     def generate(self, requests: Sequence[Request]) -> list[Outcome]:
         tries: dict[str, list[Try]] = {request.item_id: [] for request in requests}
         decided: dict[str, Outcome] = {}
-        while left := [request for request in requests if request.item_id not in decided]:
-            self._draw(left, tries)
-            for request in left:
+        while pending := [request for request in requests if request.item_id not in decided]:
+            self._next_tries(pending, tries)
+            for request in pending:
                 outcome = self._decide(request, tries[request.item_id])
                 if outcome is not None:
                     decided[request.item_id] = outcome
         return [decided[request.item_id] for request in requests]
 
-    def _draw(self, left: Sequence[Request], tries: Mapping[str, list[Try]]) -> None:
+    def _next_tries(self, pending: Sequence[Request], tries: Mapping[str, list[Try]]) -> None:
         """The next try of each item, and as many further ones as whole batches have room for."""
         size = self.generator.batch_size
         rounds = (
             (request, len(tries[request.item_id]) + ahead)
             for ahead in range(self.settings.tries)
-            for request in left
+            for request in pending
         )
         wanted = ((request, number) for request, number in rounds if number < self.settings.tries)
-        wave = list(islice(wanted, math.ceil(len(left) / size) * size))
-        drawn = self.generator.generate([_try_of(request, number) for request, number in wave])
-        for (request, number), outcome in zip(wave, drawn, strict=True):
-            score = self._score(request, outcome) if isinstance(outcome, Drawn) else None
+        wave = list(islice(wanted, math.ceil(len(pending) / size) * size))
+        outcomes = self.generator.generate([_try_of(request, number) for request, number in wave])
+        for (request, number), outcome in zip(wave, outcomes, strict=True):
+            score = self._score(request, outcome) if isinstance(outcome, Generated) else None
             seed = ids.seed_of_try(request.seed, number)
             tries[request.item_id].append(Try(seed=seed, outcome=outcome, score=score))
 
-    def _score(self, request: Request, drawn: Drawn) -> Score:
+    def _score(self, request: Request, generated: Generated) -> Score:
         photo = RealPhoto(photo_id=request.reference_id, uri=request.image, mask=request.mask)
-        asked = ScoreRequest(
+        score_request = ScoreRequest(
             score_id=request.item_id,
             subject_id=request.subject_id,
             class_name=request.class_name,
@@ -87,29 +87,29 @@ class Gate:
             prompt=request.prompt,
             real=(photo,),
         )
-        return self.scorer.score_one(asked, Image.fromarray(drawn.rgb))
+        return self.scorer.score_one(score_request, Image.fromarray(generated.rgb))
 
     def _decide(self, request: Request, tries: Sequence[Try]) -> Outcome | None:
-        """The item's end, as soon as tries, looked at one after the other, decide it."""
-        for number, made in enumerate(tries, start=1):
-            unfit = self._unjudgeable(request, made)
+        """The item's end, as soon as its tries, judged one after the other, decide it."""
+        for number, candidate in enumerate(tries, start=1):
+            unfit = self._unjudgeable(request, candidate)
             if unfit is not None:
                 return unfit
-            if self.settings.keep == "first" and self._passes(made):
-                return self._kept(request, made, tries[:number])
+            if self.settings.keep == "first" and self._passes(candidate):
+                return self._kept(request, candidate, tries[:number])
         if len(tries) < self.settings.tries:
             return None
-        scored = [made for made in tries if made.score is not None]
-        passing = [made for made in scored if self._passes(made)]
+        scored = [candidate for candidate in tries if candidate.score is not None]
+        passing = [candidate for candidate in scored if self._passes(candidate)]
         if passing:
             return self._kept(request, max(passing, key=self._rank), tries)
         if scored:
             return self._rejected(request, max(scored, key=self._rank), tries)
         return self._without_image(request, tries)
 
-    def _unjudgeable(self, request: Request, made: Try) -> Failed | None:
-        """What no other seed would change: the photo cannot be read, or nothing is found on it."""
-        score = made.score
+    def _unjudgeable(self, request: Request, candidate: Try) -> Failed | None:
+        """What no other seed would change: the photo cannot be read, or shows no subject."""
+        score = candidate.score
         if score is None:
             return None
         if score.code is not None:
@@ -123,47 +123,47 @@ class Gate:
             return Failed(item_id=request.item_id, code=NO_REFERENCE_SEGMENT, message=message)
         return None
 
-    def _values(self, made: Try) -> tuple[float | None, float | None]:
-        """(image score, text score), each None where it is not asked for or not to be had."""
-        asked, values = self.settings, made.score.values if made.score is not None else {}
+    def _values(self, candidate: Try) -> tuple[float | None, float | None]:
+        """(image score, text score), each None where there is no threshold or no score."""
+        settings, values = self.settings, candidate.score.values if candidate.score is not None else {}
         return (
-            values.get(asked.image_metric) if asked.min_image is not None else None,
-            values.get(asked.text_metric) if asked.min_text is not None else None,
+            values.get(settings.image_metric) if settings.min_image is not None else None,
+            values.get(settings.text_metric) if settings.min_text is not None else None,
         )
 
-    def _passes(self, made: Try) -> bool:
+    def _passes(self, candidate: Try) -> bool:
         least = (self.settings.min_image, self.settings.min_text)
-        return made.score is not None and all(
+        return candidate.score is not None and all(
             minimum is None or (value is not None and value >= minimum)
-            for value, minimum in zip(self._values(made), least, strict=True)
+            for value, minimum in zip(self._values(candidate), least, strict=True)
         )
 
-    def _rank(self, made: Try) -> tuple[float, ...]:
-        return tuple(-math.inf if value is None else value for value in self._values(made))
+    def _rank(self, candidate: Try) -> tuple[float, ...]:
+        return tuple(-math.inf if value is None else value for value in self._values(candidate))
 
-    def _quality(self, made: Try, tries: Sequence[Try]) -> Quality:
-        image, text = self._values(made)
-        return Quality(tries=len(tries), seed=made.seed, image_score=image, text_score=text)
+    def _quality(self, candidate: Try, tries: Sequence[Try]) -> Quality:
+        image, text = self._values(candidate)
+        return Quality(tries=len(tries), seed=candidate.seed, image_score=image, text_score=text)
 
-    def _kept(self, request: Request, made: Try, tries: Sequence[Try]) -> Drawn:
-        assert isinstance(made.outcome, Drawn)
-        seconds = sum(one.outcome.seconds for one in tries if isinstance(one.outcome, Drawn))
-        quality = self._quality(made, tries)
-        return replace(made.outcome, item_id=request.item_id, seconds=seconds, quality=quality)
+    def _kept(self, request: Request, candidate: Try, tries: Sequence[Try]) -> Generated:
+        assert isinstance(candidate.outcome, Generated)
+        seconds = sum(one.outcome.seconds for one in tries if isinstance(one.outcome, Generated))
+        quality = self._quality(candidate, tries)
+        return replace(candidate.outcome, item_id=request.item_id, seconds=seconds, quality=quality)
 
     def _rejected(self, request: Request, best: Try, tries: Sequence[Try]) -> Blocked:
-        asked = self.settings
-        names = (asked.image_metric, asked.text_metric)
-        least = (asked.min_image, asked.min_text)
-        told = [(n, m, v) for n, m, v in zip(names, least, self._values(best), strict=True) if m is not None]
-        rule = " and ".join(f"{name} at least {minimum:g}" for name, minimum, _ in told)
+        settings = self.settings
+        names = (settings.image_metric, settings.text_metric)
+        least = (settings.min_image, settings.min_text)
+        rows = [(n, m, v) for n, m, v in zip(names, least, self._values(best), strict=True) if m is not None]
+        rule = " and ".join(f"{name} at least {minimum:g}" for name, minimum, _ in rows)
         reason = best.score.reason if best.score is not None else None
         got = ", ".join(
-            f"{name} {value:.3f}" if value is not None else f"no {name} ({reason})" for name, _, value in told
+            f"{name} {value:.3f}" if value is not None else f"no {name} ({reason})" for name, _, value in rows
         )
         message = (
-            f"item {request.item_id[:12]} of subject '{request.subject_id}': quality asks for {rule}, the best of "
-            f"{len(tries)} tries has {got}; lower the threshold, raise quality.tries, or mend photo or prompt"
+            f"item {request.item_id[:12]} of subject '{request.subject_id}': quality requires {rule}, the best of "
+            f"{len(tries)} tries has {got}; lower the threshold, raise quality.tries, or fix photo or prompt"
         )
         return Blocked(
             item_id=request.item_id, code=LOW_QUALITY, message=message, quality=self._quality(best, tries)
@@ -172,7 +172,7 @@ class Gate:
     def _without_image(self, request: Request, tries: Sequence[Try]) -> Blocked | Failed:
         """No seed gave an image: the item ends as its last try did."""
         last = tries[-1].outcome
-        assert not isinstance(last, Drawn)
+        assert not isinstance(last, Generated)
         if isinstance(last, Blocked):
             quality = Quality(tries=len(tries), seed=tries[-1].seed)
             return replace(last, item_id=request.item_id, quality=quality)

@@ -29,8 +29,8 @@ OUT_OF_MEMORY = "out_of_memory"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Drawn:
-    """An image not yet committed: rgb uint8 [H, W, 3]; seconds is its share of its batch's time. quality: of a gate."""
+class Generated:
+    """An image not yet committed: rgb uint8 [H, W, 3]; seconds: its share of its batch's time; quality: of a gate."""
 
     item_id: str
     rgb: NDArray[np.uint8]
@@ -39,11 +39,11 @@ class Drawn:
 
 
 class Generator(Generic[S]):
-    """Draws batches of requests with one pipeline and one group of settings.
+    """Generates batches of requests with one pipeline and one group of settings.
 
     batch_size: smaller batches are filled up by repeating an item, because a kernel's last bits depend on the
     batch's shape; so an item gets the same pixels whatever its neighbours are, also while a batch is halved to
-    find the item at fault. micro_batch: the shape in use; less than batch_size once memory did not suffice.
+    find the item at fault. micro_batch: the shape in use; less than batch_size after memory did not suffice.
     """
 
     def __init__(
@@ -55,30 +55,30 @@ class Generator(Generic[S]):
         batch_size: int,
     ) -> None:
         self.pipe = pipe
-        self.settings = settings
+        self.settings = settings.resolved(dict(pipe.adapter_info.recommended) if pipe.adapter_info else {})
         self.features_of = features_of
         self.batch_size = self.micro_batch = batch_size
         self.note: str | None = None
 
     def warm_up(self, subject: S) -> None:
-        """Draws a full batch in few steps, so that kernels are built and memory is known before the first item."""
+        """Generates a full batch in few steps, so that kernels are built and memory is known before the first item."""
         request = Request(
             item_id="warm-up", subject_id="", class_name="", reference_id="", cache_key="", image="", mask=None,
             prompt="", sample=0, seed=0,
         )  # fmt: skip
         steps = min(self.settings.num_inference_steps, WARM_UP_STEPS)
-        for outcome in self._draw_fitting([(request, subject)], steps):
+        for outcome in self._generate_fitting([(request, subject)], steps):
             if isinstance(outcome, Failed):
                 logger.warning("warming up: %s", outcome.message)
 
     def take_note(self) -> str | None:
-        """What the user should hear of since the last call."""
+        """What the user should know of since the last call."""
         note, self.note = self.note, None
         return note
 
-    def generate(self, requests: Sequence[Request]) -> list[Drawn | Blocked | Failed]:
+    def generate(self, requests: Sequence[Request]) -> list[Generated | Blocked | Failed]:
         """One outcome per request, in order."""
-        outcomes: dict[str, Drawn | Blocked | Failed] = {}
+        outcomes: dict[str, Generated | Blocked | Failed] = {}
         ready: list[tuple[Request, S]] = []
         for request in requests:
             try:
@@ -86,23 +86,25 @@ class Generator(Generic[S]):
                 ready.append((request, self.features_of(request)))
             except NO_ITEMS_FAULT:
                 raise
-            except Exception as error:  # what is left is this subject's own
+            except Exception as error:  # every other error is about this subject alone
                 if is_device_lost(error):
                     raise
                 outcomes[request.item_id] = _failed(request, error)
         for start in range(0, len(ready), self.batch_size):
             batch = ready[start : start + self.batch_size]
-            for outcome in self._draw_fitting(batch, self.settings.num_inference_steps):
+            for outcome in self._generate_fitting(batch, self.settings.num_inference_steps):
                 outcomes[outcome.item_id] = outcome
         return [outcomes[request.item_id] for request in requests]
 
-    def _draw_fitting(self, batch: list[tuple[Request, S]], steps: int) -> list[Drawn | Blocked | Failed]:
-        """In micro-batches that fit in memory. What was once too large is not tried again by this worker."""
+    def _generate_fitting(
+        self, batch: list[tuple[Request, S]], steps: int
+    ) -> list[Generated | Blocked | Failed]:
+        """In micro-batches that fit in memory. A size that was too large is not tried again by this worker."""
         before = self.micro_batch
         while True:
             size = self.micro_batch
             parts = [batch[start : start + size] for start in range(0, len(batch), size)]
-            outcomes = [outcome for part in parts for outcome in self._draw(part, steps)]
+            outcomes = [outcome for part in parts for outcome in self._generate_halving(part, steps)]
             if not outcomes or not all(_lacks_memory(outcome) for outcome in outcomes):
                 break
             if size == 1:
@@ -111,18 +113,20 @@ class Generator(Generic[S]):
             self.micro_batch = size // 2
         if self.micro_batch < before:
             self.note = (
-                f"a micro-batch of {before} does not fit in this worker's memory; goes on with {self.micro_batch} "
-                f"(slower; pixels within 1/255); to be rid of this, set workers.batch_size to {self.micro_batch}"
+                f"a micro-batch of {before} does not fit in this worker's memory; it continues with {self.micro_batch} "
+                f"(slower; pixels within 1/255); to avoid this, set workers.batch_size to {self.micro_batch}"
             )
             logger.warning(self.note)
         return outcomes
 
-    def _draw(self, batch: list[tuple[Request, S]], steps: int) -> list[Drawn | Blocked | Failed]:
+    def _generate_halving(
+        self, batch: list[tuple[Request, S]], steps: int
+    ) -> list[Generated | Blocked | Failed]:
         try:
-            return self._draw_once(batch, steps)
+            return self._generate_once(batch, steps)
         except Exception as error:  # whatever the model raises is an item's outcome, once it stands alone
             if is_device_lost(error):
-                raise  # the device's fault, not the item's: nothing in this process can draw any more
+                raise  # the device's fault, not the item's: nothing in this process can generate any more
             if len(batch) == 1:
                 return [_failed(batch[0][0], error)]
             logger.warning("a batch of %d failed (%s); halving it", len(batch), error)
@@ -130,9 +134,11 @@ class Generator(Generic[S]):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         middle = len(batch) // 2
-        return self._draw(batch[:middle], steps) + self._draw(batch[middle:], steps)
+        return self._generate_halving(batch[:middle], steps) + self._generate_halving(batch[middle:], steps)
 
-    def _draw_once(self, batch: list[tuple[Request, S]], steps: int) -> list[Drawn | Blocked | Failed]:
+    def _generate_once(
+        self, batch: list[tuple[Request, S]], steps: int
+    ) -> list[Generated | Blocked | Failed]:
         started = time.perf_counter()
         filled = batch + [batch[0]] * (self.micro_batch - len(batch))
         settings = self.settings
@@ -160,7 +166,7 @@ class Generator(Generic[S]):
 
     def _outcome(
         self, request: Request, image: Any, seconds: float, unsafe: bool
-    ) -> Drawn | Blocked | Failed:
+    ) -> Generated | Blocked | Failed:
         where = f"item {request.item_id[:12]} of subject '{request.subject_id}'"
         if not np.isfinite(image).all():
             message = (
@@ -170,7 +176,7 @@ class Generator(Generic[S]):
         if unsafe:
             message = f"{where}: withheld by the base model's safety checker"
             return Blocked(item_id=request.item_id, code="safety_checker", message=message)
-        return Drawn(item_id=request.item_id, rgb=(image * 255).round().astype(np.uint8), seconds=seconds)
+        return Generated(item_id=request.item_id, rgb=(image * 255).round().astype(np.uint8), seconds=seconds)
 
     def _unsafe(self, images: NDArray[np.float32]) -> list[bool]:
         base: Any = self.pipe.base
@@ -182,7 +188,7 @@ class Generator(Generic[S]):
 
 
 def _failed(request: Request, error: Exception) -> Failed:
-    """A user's error keeps its code and words; any other gets the item's name."""
+    """A user's error keeps its code and text; any other gets the item's name."""
     if isinstance(error, DreamCacheError):
         return Failed(item_id=request.item_id, code=error.code, message=str(error))
     message = f"item {request.item_id[:12]}: {type(error).__name__}: {str(error)[:500]}"
@@ -190,5 +196,5 @@ def _failed(request: Request, error: Exception) -> Failed:
     return Failed(item_id=request.item_id, code=code, message=message)
 
 
-def _lacks_memory(outcome: Drawn | Blocked | Failed) -> bool:
+def _lacks_memory(outcome: Generated | Blocked | Failed) -> bool:
     return isinstance(outcome, Failed) and outcome.code == OUT_OF_MEMORY

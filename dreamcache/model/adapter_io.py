@@ -59,10 +59,12 @@ def save_adapter(
     dtype: torch.dtype = torch.float16,
     training: Mapping[str, Any] | None = None,
     reference_unet: Mapping[str, Tensor] | None = None,
+    recommended: Mapping[str, float] | None = None,
 ) -> None:
     """Writes the adapter to a local or s3:// folder; the config last, so that a half-written folder is none.
 
-    reference_unet: weights of the U-Net that reads references, where it was trained with the adapter.
+    reference_unet: weights of the U-Net that reads references, where it was trained with the adapter. recommended:
+    scales (`config.DEFAULT_SCALES`) that become the defaults of pipelines and jobs with this adapter.
     """
     store = store_for(folder)
     tensors = {name: value.to(dtype).contiguous().cpu() for name, value in named_tensors(adapter).items()}
@@ -76,6 +78,8 @@ def save_adapter(
         "parameters": sum(p.numel() for p in adapter.parameters()),
         "training": dict(training or {}),
     }
+    if recommended:
+        config["recommended"] = dict(recommended)
     if reference_unet is not None:
         data = save({name: value.to(dtype).contiguous().cpu() for name, value in reference_unet.items()})
         config["reference_unet"] = {"file": REFERENCE_UNET, "sha256": ids.of_bytes(data)}
@@ -84,6 +88,23 @@ def save_adapter(
         join(folder, ADAPTER_WEIGHTS), save(tensors, metadata={"places": json.dumps(config["places"])})
     )
     store.write(join(folder, ADAPTER_CONFIG), (json.dumps(config, indent=1) + "\n").encode())
+
+
+def recommend(folder: str, scales: Mapping[str, float]) -> dict[str, float]:
+    """Writes scales (`config.DEFAULT_SCALES`) into an adapter's config.json, beside those that are there; returns all.
+
+    folder: local or s3://. Fingerprint and item ids stay. Raises ModelError for a folder that holds no adapter.
+    """
+    store, uri = store_for(folder), join(folder, ADAPTER_CONFIG)
+    try:
+        config = json.loads(store.read(uri))
+    except (FileNotFoundError, ValueError) as error:
+        raise ModelError(
+            f"adapter '{folder}': must hold a readable {ADAPTER_CONFIG}, got none; give an adapter folder"
+        ) from error
+    config["recommended"] = {**config.get("recommended", {}), **scales}
+    store.write(uri, (json.dumps(config, indent=1) + "\n").encode())
+    return dict(config["recommended"])
 
 
 def load_adapter(info: AdapterInfo, unet: UNet2DConditionModel) -> DreamCacheAdapter:

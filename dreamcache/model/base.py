@@ -5,8 +5,11 @@ Knows loading and nothing of adapters or references.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
 
 from dreamcache.core.errors import ModelError
 from dreamcache.model.unet import check_layout
@@ -27,7 +30,25 @@ def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffu
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):
         part.requires_grad_(False).eval()
+    keep_rows_independent(pipe.vae)
     return pipe.to(device)
+
+
+def keep_rows_independent(vae: AutoencoderKL) -> None:
+    """On a CPU, the attention of the VAE's middle blocks leaves its output in rows (NCHW).
+
+    It leaves channels last, which all later layers keep. There torch's group norm adds up an image's pixels in one part
+    per thread, cut without regard to images: with two threads, the second of three images got other last bits than the
+    first. In rows each image is added up by itself, so neither neighbours nor the number of threads change it.
+    """
+    for half in (vae.encoder, vae.decoder):
+        for attention in half.mid_block.attentions:
+            if attention is not None:
+                attention.register_forward_hook(_in_rows)
+
+
+def _in_rows(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    return output.contiguous() if output.device.type == "cpu" else output
 
 
 def local_base(info: BaseInfo) -> str:

@@ -45,21 +45,23 @@ class GuidedDenoiser:
     """model(x, t) for the sampler: x [B, 4, h, w] -> guided prediction of the same shape."""
 
     def __init__(
-        self, unet: UNet2DConditionModel, adapter: DreamCacheAdapter | None, given: Conditions
+        self, unet: UNet2DConditionModel, adapter: DreamCacheAdapter | None, conditions: Conditions
     ) -> None:
         self.unet = unet
         self.adapter = adapter
         # Without any subject both modes are plain classifier-free guidance, at its cost.
-        self.mode = given.mode if any(s is not None for s in given.subjects) else "text"
+        self.mode = conditions.mode if any(s is not None for s in conditions.subjects) else "text"
         self.branches = BRANCHES[self.mode]
-        batch = given.text.shape[0]
-        self.encoder_text = torch.cat([given.null_text, given.text])
+        batch = conditions.text.shape[0]
+        self.encoder_text = torch.cat([conditions.null_text, conditions.text])
         offsets = torch.tensor([batch if text else 0 for _, text in self.branches])
-        self.from_encoder = (offsets[:, None] + torch.arange(batch)[None]).flatten().to(given.text.device)
+        self.from_encoder = (
+            (offsets[:, None] + torch.arange(batch)[None]).flatten().to(conditions.text.device)
+        )
         self.decoder_text = self.encoder_text.index_select(0, self.from_encoder)
-        self.text_scale = given.text_scale.view(-1, 1, 1, 1)
-        self.image_scale = given.image_scale.view(-1, 1, 1, 1)
-        self.memory = self._memory(given)
+        self.text_scale = conditions.text_scale.view(-1, 1, 1, 1)
+        self.image_scale = conditions.image_scale.view(-1, 1, 1, 1)
+        self.memory = self._memory(conditions)
         self.shares_encoder = adapter is None or not reach_the_encoder(adapter.places)
 
     def __call__(self, x: Tensor, timestep: Tensor) -> Tensor:
@@ -85,26 +87,26 @@ class GuidedDenoiser:
     def _decode(self, state: EncoderState) -> Tensor:
         return decoder_half(self.unet, state, self.decoder_text)
 
-    def _memory(self, given: Conditions) -> Memory | None:
+    def _memory(self, conditions: Conditions) -> Memory | None:
         """Stacks keys and values once for all steps: a row for each image branch of each sample with a subject."""
-        batch = given.text.shape[0]
-        with_subject = [i for i, subject in enumerate(given.subjects) if subject is not None]
+        batch = conditions.text.shape[0]
+        with_subject = [i for i, subject in enumerate(conditions.subjects) if subject is not None]
         image_branches = [b for b, (image, _) in enumerate(self.branches) if image]
         if not with_subject or not image_branches:
             return None
         stacked = {}
-        for place in next(s for s in given.subjects if s is not None):
-            chosen = [given.subjects[i][place] for i in with_subject]  # type: ignore[index]
+        for place in next(s for s in conditions.subjects if s is not None):
+            chosen = [conditions.subjects[i][place] for i in with_subject]  # type: ignore[index]
             stacked[place] = KeysValues(
                 keys=torch.cat([kv.keys for kv in chosen] * len(image_branches)),
                 values=torch.cat([kv.values for kv in chosen] * len(image_branches)),
             )
-        device = given.text.device
+        device = conditions.text.device
         rows = torch.tensor([b * batch + i for b in image_branches for i in with_subject], device=device)
         strength = None
-        if bool((given.strength != 1).any()):
+        if bool((conditions.strength != 1).any()):
             strength = (
-                given.strength[torch.tensor(with_subject, device=device)]
+                conditions.strength[torch.tensor(with_subject, device=device)]
                 .repeat(len(image_branches))
                 .view(-1, 1, 1)
             )

@@ -1,4 +1,4 @@
-"""Features in memory: what the frozen U-Net said of one reference, and their way to and from stored bytes.
+"""Features in memory: hidden states of the frozen U-Net for one reference, and their way to and from stored bytes.
 
 Knows the feature cache's file form; knows nothing of images, adapters or prompts.
 """
@@ -16,11 +16,15 @@ from dreamcache.storage.feature_cache import RawTensor, StoredFeatures, from_par
 from dreamcache.storage.open_store import store_for
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class SubjectFeatures:
     """One subject's features: maps[place] is [C, h, w] on the CPU, in the stored dtype.
 
     cache_key identifies them; base_fingerprint names the only base model they can be used with.
+
+    >>> subject = pipe.encode_reference(photo)
+    >>> subject.maps["mid_block.attentions.0"].shape
+    torch.Size([192, 4, 4])
     """
 
     cache_key: str
@@ -29,13 +33,30 @@ class SubjectFeatures:
     maps: Mapping[str, Tensor]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        maps = list(self.maps.values())
+        size = sum(value.numel() * value.element_size() for value in maps)
+        dtype = str(maps[0].dtype).removeprefix("torch.") if maps else "no"
+        return (
+            f"SubjectFeatures({self.cache_key[:12]}, base {self.base_fingerprint[:12]}, {len(maps)} places, "
+            f"{size / 1e3:.1f} kB of {dtype})"
+        )
+
     def save(self, uri: str) -> None:
-        """Writes one Parquet object at a local or s3:// path."""
+        """Writes one Parquet object at a local or s3:// path.
+
+        >>> subject.save(f"{folder}/mug.parquet")
+        """
         store_for(uri).write(uri, to_parquet(self.to_stored()))
 
     @classmethod
     def load(cls, uri: str) -> SubjectFeatures:
-        """Reads what `save` wrote. Raises CacheError when damaged."""
+        """Reads what `save` wrote. Raises CacheError when damaged.
+
+        >>> subject.save(f"{folder}/mug.parquet")
+        >>> SubjectFeatures.load(f"{folder}/mug.parquet").cache_key == subject.cache_key
+        True
+        """
         return cls.from_stored(from_parquet(store_for(uri).read(uri)))
 
     def to_stored(self) -> StoredFeatures:

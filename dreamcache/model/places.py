@@ -33,9 +33,9 @@ def transformer_at(unet: UNet2DConditionModel, place: str) -> Transformer2DModel
 
 def all_places(unet: UNet2DConditionModel) -> tuple[str, ...]:
     """Every spatial transformer in forward order: encoder half, middle, decoder half."""
-    found = [name for name, module in unet.named_modules() if isinstance(module, Transformer2DModel)]
+    names = [name for name, module in unet.named_modules() if isinstance(module, Transformer2DModel)]
     order = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
-    return tuple(sorted(found, key=lambda name: (order[name.split(".")[0]], name)))
+    return tuple(sorted(names, key=lambda name: (order[name.split(".")[0]], name)))
 
 
 def default_places(unet: UNet2DConditionModel) -> tuple[str, ...]:
@@ -68,8 +68,8 @@ def reach_the_encoder(places: Iterable[str]) -> bool:
 def chosen_places(unet: UNet2DConditionModel, parts: Iterable[str], every: int) -> tuple[str, ...]:
     """The middle block's and every n-th transformer of each half, in forward order (docs/method.md section 7)."""
     known = all_places(unet)
-    found: list[str] = []
+    chosen: list[str] = []
     for part, prefix in PARTS.items():
         inside = [place for place in known if place.startswith(prefix)] if part in parts else []
-        found += inside if part == "middle" else inside[every - 1 :: every]
-    return tuple(found)
+        chosen += inside if part == "middle" else inside[every - 1 :: every]
+    return tuple(chosen)

@@ -54,6 +54,12 @@ def read_names(unet: UNet2DConditionModel, places: Iterable[str]) -> tuple[str, 
     return tuple(name for name, gradient in zip(names, reached, strict=True) if gradient is not None)
 
 
+def own_weights(unet: UNet2DConditionModel, places: Iterable[str]) -> dict[str, Tensor]:
+    """The weights by name of a reference U-Net that decide the features of these places, as they are stored."""
+    own = set(read_names(unet, places))
+    return {name: parameter.detach() for name, parameter in unet.named_parameters() if name in own}
+
+
 def own_copy(
     unet: UNet2DConditionModel, names: Iterable[str], dtype: torch.dtype | None = None
 ) -> UNet2DConditionModel:

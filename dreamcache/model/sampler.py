@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import diffusers
@@ -42,8 +43,8 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
         )
     class_name, options = SCHEDULERS[name]
     # diffusers marks values it had to repair (steps_offset of old folders) as defaults, and then drops them.
-    given = {key: value for key, value in dict(config).items() if key != "_use_default_values"}
-    return getattr(diffusers, class_name).from_config({**STABLE_DIFFUSION, **given}, **options)
+    known = {key: value for key, value in dict(config).items() if key != "_use_default_values"}
+    return getattr(diffusers, class_name).from_config({**STABLE_DIFFUSION, **known}, **options)
 
 
 def sample(
@@ -54,15 +55,25 @@ def sample(
     num_inference_steps: int,
     generator: torch.Generator | list[torch.Generator] | None = None,
     on_step: OnStep | None = None,
+    is_interrupted: Callable[[], bool] = lambda: False,
+    progress: Callable[..., AbstractContextManager[Any]] = lambda total: nullcontext(),
 ) -> Tensor:
-    """Denoises unit noise [B, 4, h, w] to latents. The scheduler is used up: give a fresh one a call."""
+    """Denoises unit noise [B, 4, h, w] to latents. The scheduler is used up: give a fresh one a call.
+
+    is_interrupted: asked after each step; True ends the loop. progress: progress(total=steps) is a tqdm bar.
+    """
     scheduler.set_timesteps(num_inference_steps, device=noise.device)
     accepted = inspect.signature(scheduler.step).parameters
     options = {"generator": generator} if generator is not None and "generator" in accepted else {}
-    latents = noise * scheduler.init_noise_sigma
-    for index, timestep in enumerate(scheduler.timesteps):
-        prediction = model(scheduler.scale_model_input(latents, timestep), timestep)
-        latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
-        if on_step is not None:
-            latents = on_step(index, timestep, latents)
+    latents: Tensor = noise * scheduler.init_noise_sigma
+    with progress(total=len(scheduler.timesteps)) as bar:
+        for index, timestep in enumerate(scheduler.timesteps):
+            prediction = model(scheduler.scale_model_input(latents, timestep), timestep)
+            latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
+            if on_step is not None:
+                latents = on_step(index, timestep, latents)
+            if bar is not None:
+                bar.update()
+            if is_interrupted():
+                break
     return latents

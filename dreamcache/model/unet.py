@@ -37,9 +37,9 @@ def check_layout(unet: UNet2DConditionModel) -> None:
     """Raises ModelError for a U-Net that is not of the SD 1.x / 2.x layout (SDXL and such)."""
     config = unet.config
     extras = ("addition_embed_type", "encoder_hid_dim_type", "class_embed_type", "time_cond_proj_dim")
-    found = {name: config.get(name) for name in extras if config.get(name) is not None}
-    if found or config.get("center_input_sample"):
-        raise ModelError(f"base U-Net: only the SD 1.x and 2.x layouts are supported, got {found}")
+    unsupported = {name: config.get(name) for name in extras if config.get(name) is not None}
+    if unsupported or config.get("center_input_sample"):
+        raise ModelError(f"base U-Net: only the SD 1.x and 2.x layouts are supported, got {unsupported}")
 
 
 def encoder_half(
@@ -51,8 +51,8 @@ def encoder_half(
     skips: tuple[Tensor, ...] = (hidden,)
     for block in unet.down_blocks:
         extra = {"encoder_hidden_states": text} if _has_text(block) else {}
-        hidden, made = block(hidden_states=hidden, temb=time, **extra)
-        skips += tuple(made)
+        hidden, outputs = block(hidden_states=hidden, temb=time, **extra)
+        skips += tuple(outputs)
     return EncoderState(hidden=hidden, skips=skips, time=time)
 
 
@@ -68,8 +68,8 @@ def decoder_half(unet: UNet2DConditionModel, state: EncoderState, text: Tensor) 
         hidden = block(
             hidden_states=hidden, temb=state.time, res_hidden_states_tuple=taken, upsample_size=size, **extra
         )
-    hidden = unet.conv_act(unet.conv_norm_out(hidden))
-    return unet.conv_out(hidden)
+    prediction: Tensor = unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
+    return prediction
 
 
 def _has_text(block: torch.nn.Module) -> bool:

@@ -135,7 +135,7 @@ def _bare(spec: JobSpec, part: int, parts: int) -> float:
     """What anyone would write without Ray: draw a batch, save its images, next batch; of every parts-th batch."""
     import torch
 
-    from dreamcache.inference.generate import Drawn, Generator
+    from dreamcache.inference.generate import Generated, Generator
     from dreamcache.inference.pipeline import DreamCachePipeline
     from dreamcache.inference.references import ReferenceFeatures
     from dreamcache.storage.feature_cache import FeatureCache
@@ -156,7 +156,7 @@ def _bare(spec: JobSpec, part: int, parts: int) -> float:
     moments = []
     for batch in batches:
         for drawn in generator.generate(batch):
-            if not isinstance(drawn, Drawn):
+            if not isinstance(drawn, Generated):
                 raise DreamCacheError(f"{drawn}", code="bench_failed")
             (folder / f"{drawn.item_id}.png").write_bytes(encode_image(drawn.rgb, spec.images, {}))
         moments.append(time.time())

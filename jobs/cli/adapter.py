@@ -1,8 +1,9 @@
-"""dreamcache adapter import | show."""
+"""dreamcache adapter import | show | recommend."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -68,7 +69,33 @@ def show(
     typer.echo(
         f"integration: {config['integration']}, step {config['step']}, {config['parameters'] / 1e6:.2f} M parameters"
     )
+    if config.get("recommended"):
+        scales = ", ".join(f"{name} {value:g}" for name, value in config["recommended"].items())
+        typer.echo(f"recommended: {scales} (the defaults of pipelines and jobs with this adapter)")
     if config.get("reference_unet"):
         typer.echo(f"references are read by its own U-Net ({config['reference_unet']['sha256'][:12]})")
     for place in config["places"]:
         typer.echo(f"place: {place}")
+
+
+@app.command()
+def recommend(
+    adapter: Annotated[str, typer.Argument(help="An adapter folder or s3:// URI.")],
+    text_scale: Annotated[float | None, typer.Option(help="The text_scale that suits it.")] = None,
+    image_scale: Annotated[float | None, typer.Option(help="The image_scale that suits it.")] = None,
+) -> None:
+    """Write scales into an adapter's config.json: the defaults of jobs that use it and set none.
+
+    'dreamcache evaluate' with a sweep finds them. Images of jobs that set their scales stay as they are.
+    """
+    from dreamcache.core.errors import SpecError
+    from dreamcache.model.adapter_io import recommend as write
+
+    options = {"text_scale": text_scale, "image_scale": image_scale}
+    scales = {name: value for name, value in options.items() if value is not None}
+    if not scales or not all(map(math.isfinite, scales.values())):
+        raise SpecError(
+            "adapter recommend: must have --text-scale, --image-scale or both, finite numbers; give one"
+        )
+    written = ", ".join(f"{name} {value:g}" for name, value in write(adapter, scales).items())
+    typer.echo(f"{adapter}: recommended {written}")

@@ -224,11 +224,11 @@ def _read_reference(session: JobSession, request: Request) -> str:
 
 
 def _generate(session: JobSession, request: Request) -> Pixels:
-    from dreamcache.inference.generate import Drawn
+    from dreamcache.inference.generate import Generated
 
     # The job's batch size, filled up as a worker fills it: a kernel's last bits depend on the batch's shape.
     [outcome] = session.generator().generate([request])
-    if isinstance(outcome, Drawn):
+    if isinstance(outcome, Generated):
         return outcome.rgb
     raise DreamCacheError(outcome.message, code=outcome.code)
 

@@ -213,7 +213,7 @@ def _generate(
     spec: JobSpec, generator: BatchGenerator, requests: Sequence[Request]
 ) -> tuple[list[float], list[int], Blocked | Failed | None]:
     """(seconds an image of each batch, bytes of each image's file, the last item without an image)."""
-    from dreamcache.inference.generate import Drawn
+    from dreamcache.inference.generate import Generated
     from dreamcache.storage.image_store import encode_image
 
     seconds: list[float] = []
@@ -226,7 +226,7 @@ def _generate(
         # A batch that was filled up took the time of a full one.
         seconds.append((time.perf_counter() - started) / generator.batch_size)
         for outcome in outcomes:
-            if isinstance(outcome, Drawn):
+            if isinstance(outcome, Generated):
                 sizes.append(len(encode_image(outcome.rgb, spec.images, {})))
             else:
                 failure = outcome

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -49,7 +49,7 @@ Entry = Subject | BadRow
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """`files` hold the rows, in PLAN_SCHEMA; `code` is null for rows that can run. facts: of the models, as
-    found when it was planned. attributes: names of the catalog's further columns."""
+    found when it was planned. spec: with all settings filled in. attributes: names of the catalog's further columns."""
 
     spec: JobSpec
     files: PlanFiles
@@ -83,7 +83,9 @@ class Plan:
 
 def plan(spec: JobSpec) -> Plan:
     """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
-    written = _Writing(spec, plan_facts(spec))
+    facts = plan_facts(spec)
+    spec = replace(spec, generation=spec.generation.resolved(dict(facts.adapter.recommended)))
+    written = _Writing(spec, facts)
     entries = read_catalog(spec.catalog, columns=spec.columns, class_name=spec.class_name)
     for entry, photo in _with_references(entries, spec.limits):
         written.add(entry, photo)

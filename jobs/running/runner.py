@@ -87,6 +87,7 @@ def run(
     started = time.monotonic()
     with patience(0, spec.failures.storage_timeout_s):
         made_plan = plan(spec)
+        spec = made_plan.spec
         folder = OutputFolder(spec.output)
         folder.claim(spec)
         mark_cache(spec.cache_uri)

@@ -4,18 +4,45 @@ from __future__ import annotations
 
 import pytest
 
-from dreamcache.core.config import EncodeSettings
-from dreamcache.core.records import cache_key
+from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageFormat
+from dreamcache.core.records import cache_key, item_id
+
+PROMPTED = [
+    EncodeSettings(segmenter="grounded-sam"),
+    EncodeSettings(segmenter="lang-sam"),
+    EncodeSettings(segmenter="none", text="a {class_name}"),
+]
+NOT_PROMPTED = [EncodeSettings(segmenter="grabcut"), EncodeSettings(segmenter="none", text="a mug")]
 
 
-def key(class_name: str, **settings: object) -> str:
-    return cache_key("r" * 64, "b" * 64, EncodeSettings(**settings), class_name)  # type: ignore[arg-type]
+def key(settings: EncodeSettings, class_name: str) -> str:
+    return cache_key("r" * 64, "b" * 64, settings, class_name)
 
 
-@pytest.mark.parametrize("settings", [{"segmenter": "grounded-sam"}, {"segmenter": "lang-sam"}])
-def test_a_prompted_segmenter_has_features_by_class(settings: dict[str, str]) -> None:
-    assert key("mug", **settings) != key("chair", **settings)
+@pytest.mark.parametrize("settings", PROMPTED)
+def test_a_class_name_that_is_read_is_in_the_key(settings: EncodeSettings) -> None:
+    assert len({key(settings, name) for name in ("mug", "dog", "")}) == 3
 
 
-def test_other_segmenters_share_features_among_classes() -> None:
-    assert key("mug", segmenter="grabcut") == key("chair", segmenter="grabcut")
+@pytest.mark.parametrize("settings", NOT_PROMPTED)
+def test_a_class_name_that_nobody_reads_is_not(settings: EncodeSettings) -> None:
+    assert key(settings, "mug") == key(settings, "dog")
+
+
+def ident(settings: GenerationSettings) -> str:
+    return item_id(
+        subject_id="s", cache_key="k", prompt="p", sample=0, seed=0, adapter_fingerprint="a", settings=settings,
+        image_format=ImageFormat(),
+    )  # fmt: skip
+
+
+def test_scales_that_are_not_set_have_the_id_of_what_they_resolve_to() -> None:
+    unset = GenerationSettings()
+    paper = GenerationSettings(text_scale=7.5, image_scale=0.4)
+    assert unset.resolved({}) == paper and ident(unset.resolved({})) == ident(paper)
+    assert unset.resolved({"text_scale": 3.0}) == GenerationSettings(text_scale=3.0, image_scale=0.4)
+    assert GenerationSettings(text_scale=2.0).resolved({"text_scale": 3.0, "image_scale": 3.5}) == (
+        GenerationSettings(text_scale=2.0, image_scale=3.5)
+    )
+    with pytest.raises(ValueError, match="text_scale must be resolved before it enters an id"):
+        ident(unset)

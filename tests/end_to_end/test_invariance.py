@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dreamcache import DreamCachePipeline
 from dreamcache.core.records import Request
-from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.generate import Generated, Generator
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import decode_image
@@ -79,8 +79,8 @@ def draw(spec: JobSpec, tmp_path_factory: pytest.TempPathFactory) -> Draw:
     def made(requests: list[Request], batch_size: int = 8) -> Images:
         generator = Generator(pipe, spec.generation, references.get, batch_size=batch_size)
         outcomes = generator.generate(requests)
-        assert all(isinstance(outcome, Drawn) for outcome in outcomes), outcomes
-        return {outcome.item_id: outcome.rgb for outcome in outcomes if isinstance(outcome, Drawn)}
+        assert all(isinstance(outcome, Generated) for outcome in outcomes), outcomes
+        return {outcome.item_id: outcome.rgb for outcome in outcomes if isinstance(outcome, Generated)}
 
     return made
 

@@ -16,7 +16,7 @@ from dreamcache.core.errors import ModelError
 from dreamcache.core.records import Failed, Reference, Request
 from dreamcache.inference.families.blip_diffusion.pipeline import BlipDiffusion, without_subject
 from dreamcache.inference.families.photo import PhotoConditions
-from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.generate import Generated, Generator
 from dreamcache.storage.models.base import describe_base
 from tests.end_to_end.photos import picture
 from tests.families.models import describe_adapter, open_method, save_blip
@@ -135,7 +135,7 @@ def test_each_item_has_its_own_photo_in_any_batch(
     items = requests(tmp_path)
     generator = Generator(pipe, settings, conditions.get, batch_size=2)
     drawn = generator.generate(items)
-    assert all(isinstance(one, Drawn) for one in drawn), drawn
+    assert all(isinstance(one, Generated) for one in drawn), drawn
     assert len({one.rgb.tobytes() for one in drawn}) == len(items)  # same prompt and seed: the photo makes it
     [alone] = generator.generate(items[1:2])
     assert np.array_equal(alone.rgb, drawn[1].rgb)
@@ -146,7 +146,7 @@ def test_a_prompt_that_leaves_the_photo_no_room_fails_alone(pipe: BlipDiffusion,
     items = [*requests(tmp_path)[:1], *requests(tmp_path, "x" * 66)[1:2]]
     generator = Generator(pipe, settings, PhotoConditions(pipe, ImageLimits()).get, batch_size=2)
     drawn, failed = generator.generate(items)
-    assert isinstance(drawn, Drawn) and isinstance(failed, Failed) and failed.code == "prompt_too_long"
+    assert isinstance(drawn, Generated) and isinstance(failed, Failed) and failed.code == "prompt_too_long"
 
 
 def test_the_subject_is_said_once() -> None:

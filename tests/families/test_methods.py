@@ -13,7 +13,7 @@ from dreamcache.core.config import GenerationSettings, ImageLimits
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.core.records import Reference, Request
 from dreamcache.inference.families.photo import PhotoConditions
-from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.generate import Generated, Generator
 from dreamcache.storage.models.base import describe_base
 from tests.end_to_end.photos import picture
 from tests.families.models import describe_adapter, open_method, save_ip_adapter
@@ -60,7 +60,7 @@ def draw(pipe: object, requests: list[Request], **changes: float) -> dict[str, n
     settings = GenerationSettings(**{**SETTINGS.as_dict(), **changes})
     generator = Generator(pipe, settings, conditions.get, batch_size=2)
     outcomes = generator.generate(requests)
-    assert all(isinstance(outcome, Drawn) for outcome in outcomes), outcomes
+    assert all(isinstance(outcome, Generated) for outcome in outcomes), outcomes
     return {outcome.item_id: outcome.rgb for outcome in outcomes}
 
 

@@ -21,7 +21,7 @@ from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.evaluation.score import Scorer
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest
 from dreamcache.inference.gate import Gate
-from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.generate import Generated, Generator
 from dreamcache.storage.models.encoders import gate_identity
 from tests.end_to_end.photos import picture
 from tests.evaluation.encoders import save_clip
@@ -90,7 +90,7 @@ class Studio:
         for number in range(TRIES):
             seeded = [replace(r, seed=ids.seed_of_try(r.seed, number)) for r in requests]
             for request, drawn in zip(requests, self.generator().generate(seeded), strict=True):
-                assert isinstance(drawn, Drawn)
+                assert isinstance(drawn, Generated)
                 asked = ScoreRequest(
                     score_id="x",
                     subject_id="s",
@@ -103,7 +103,7 @@ class Studio:
         return np.array(table, dtype=float).reshape(TRIES, len(requests)).T
 
 
-def normalize_rgb(drawn: Drawn) -> Any:
+def normalize_rgb(drawn: Generated) -> Any:
     from PIL import Image
 
     return Image.fromarray(drawn.rgb)
@@ -125,11 +125,11 @@ def test_the_first_try_that_passes_is_kept_and_the_rest_is_rejected(studio: Stud
         assert outcome.item_id == request.item_id
         if len(passing):
             number = int(passing[0])
-            assert isinstance(outcome, Drawn)
+            assert isinstance(outcome, Generated)
             assert outcome.quality.tries == number + 1
             seed = ids.seed_of_try(request.seed, number)
             [alone] = studio.generator().generate([replace(request, seed=seed)])
-            assert isinstance(alone, Drawn) and np.array_equal(alone.rgb, outcome.rgb)
+            assert isinstance(alone, Generated) and np.array_equal(alone.rgb, outcome.rgb)
         else:
             number = int(np.argmax(scores))
             assert isinstance(outcome, Blocked) and outcome.code == "low_quality"
@@ -138,13 +138,13 @@ def test_the_first_try_that_passes_is_kept_and_the_rest_is_rejected(studio: Stud
         assert outcome.quality.seed == ids.seed_of_try(request.seed, number)
         assert outcome.quality.image_score == pytest.approx(scores[number], abs=1e-6)
         kinds.add((outcome.quality.tries > 1, type(outcome)))
-    assert (True, Blocked) in kinds and any(kind is Drawn for _, kind in kinds)
+    assert (True, Blocked) in kinds and any(kind is Generated for _, kind in kinds)
 
 
 def test_the_best_of_all_tries(studio: Studio) -> None:
     outcomes = studio.gate(min_image=-1.0, keep="best").generate(studio.requests)
     for scores, outcome in zip(studio.scores, outcomes, strict=True):
-        assert isinstance(outcome, Drawn) and outcome.quality is not None
+        assert isinstance(outcome, Generated) and outcome.quality is not None
         assert outcome.quality.tries == TRIES
         assert outcome.quality.image_score == pytest.approx(scores.max(), abs=1e-6)
 
@@ -161,13 +161,13 @@ def test_neighbours_decide_nothing(studio: Studio) -> None:
     for request, outcome in zip(studio.requests, together, strict=True):
         [alone] = studio.gate(min_image=threshold).generate([request])
         assert type(alone) is type(outcome)
-        if isinstance(alone, Drawn) and isinstance(outcome, Drawn):
+        if isinstance(alone, Generated) and isinstance(outcome, Generated):
             assert alone.quality == outcome.quality and np.array_equal(alone.rgb, outcome.rgb)
 
 
 def test_text_alone_and_both(studio: Studio) -> None:
     [outcome] = studio.gate(min_text=-1.0).generate(studio.requests[:1])
-    assert isinstance(outcome, Drawn) and outcome.quality is not None
+    assert isinstance(outcome, Generated) and outcome.quality is not None
     assert outcome.quality.image_score is None and outcome.quality.text_score is not None
     [outcome] = studio.gate(min_image=-1.0, min_text=1.0, tries=2).generate(studio.requests[:1])
     assert isinstance(outcome, Blocked) and outcome.quality is not None
@@ -181,7 +181,7 @@ def test_what_no_seed_can_mend_ends_at_once(studio: Studio, tmp_path: Path) -> N
     unread, without, good = studio.gate(min_image=-1.0).generate([gone, lost, studio.requests[0]])
     assert isinstance(unread, Failed) and unread.code == "missing_image"
     assert isinstance(without, Failed) and without.code == "nan_image"
-    assert isinstance(good, Drawn)
+    assert isinstance(good, Generated)
     masked = studio.settings(
         image_metric="mclip_i",
         min_image=0.5,

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from dreamcache import DreamCachePipeline, SubjectFeatures
+from dreamcache import DreamCachePipeline, EncodeSettings, SubjectFeatures
 from dreamcache.core.errors import ModelError
 from dreamcache.model import denoiser
 from dreamcache.model.integration.spatial_concat import SpatialConcat
@@ -183,9 +183,47 @@ def test_clear_errors(epsilon_pipe: DreamCachePipeline, v_prediction_pipe: Dream
         epsilon_pipe(["a", "b"], [None, None, None])
     with pytest.raises(PromptError, match="at most 77 tokens"):
         epsilon_pipe("word " * 40)
-    with pytest.raises(ModelError, match="guidance 'both'"):
+    with pytest.raises(ModelError, match="guidance: must be one of combined, joint, got 'both'"):
         epsilon_pipe("a", guidance="both")
     with pytest.raises(ModelError, match="was trained on base"):
         DreamCachePipeline.from_pretrained(
             epsilon_pipe.info.location, adapter=v_prediction_pipe.adapter_info.location
         )
+
+
+def test_keys_and_values_belong_to_a_cache_key_and_not_to_a_photo(epsilon_pipe: DreamCachePipeline) -> None:
+    """One photo under two margins: other features, so other images, in one pipeline and one after the other."""
+    subjects = [
+        epsilon_pipe.encoder(EncodeSettings(segmenter="none", margin=margin))
+        .encode(colour(250, 20, 20), reference_id="the photo")
+        .features
+        for margin in (0.05, 0.3)
+    ]
+    assert subjects[0].reference_id == subjects[1].reference_id
+    options: dict[str, Any] = {"image_scale": 2.0, "num_inference_steps": 2, "output_type": "latent"}
+    together = [epsilon_pipe("a mug", one, generator=generators(1), **options).images for one in subjects]
+    for one, latents in zip(subjects, together, strict=True):
+        fresh = DreamCachePipeline(epsilon_pipe.base, epsilon_pipe.info, epsilon_pipe.adapter)
+        assert torch.equal(fresh("a mug", one, generator=generators(1), **options).images, latents)
+    assert (together[0] - together[1]).abs().max() > 0.01
+
+
+def test_prompts_with_a_long_common_beginning(epsilon_pipe: DreamCachePipeline) -> None:
+    beginning = "a mug on a table in the very same room of "
+    prompts = [beginning + end for end in ("oak", "ash", "oak and ash")]
+    together = epsilon_pipe.prompts(prompts)
+    for prompt, embedding in zip(prompts, together, strict=True):
+        alone = type(epsilon_pipe.prompts)(epsilon_pipe.base.tokenizer, epsilon_pipe.base.text_encoder)
+        assert torch.equal(alone([prompt])[0], embedding)
+    assert (together[0] - together[1]).abs().max() > 0.01 and (together[0] - together[2]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_features_are_stored_in_the_dtype_of_the_settings(
+    epsilon_pipe: DreamCachePipeline, dtype: Any
+) -> None:
+    exact = epsilon_pipe.encode_reference(colour(9, 99, 9), settings=EncodeSettings(dtype="float32"))
+    subject = epsilon_pipe.encode_reference(colour(9, 99, 9), settings=EncodeSettings(dtype=dtype))
+    for place, value in subject.maps.items():
+        assert value.dtype == getattr(torch, dtype)
+        assert torch.equal(value, exact.maps[place].to(value.dtype))

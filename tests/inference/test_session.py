@@ -13,7 +13,7 @@ import torch
 from dreamcache.core.errors import ImageError, ModelError
 from dreamcache.inference.facts import plan_facts
 from dreamcache.inference.gate import Gate
-from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.generate import Generated, Generator
 from dreamcache.inference.session import JobSession, local_session, pinned_threads
 from dreamcache.storage.feature_cache import FeatureCache
 from jobs.planning.planner import Plan, plan
@@ -56,7 +56,7 @@ def test_it_generates_a_plans_items_and_puts_threads_back(job: dict[str, Any]) -
             outcomes = session.gate(generator).generate(requests)
             assert session.gate(generator) is generator and session.references.has(requests[0])
         assert torch.get_num_threads() == 2
-    assert all(isinstance(outcome, Drawn) for outcome in outcomes)
+    assert all(isinstance(outcome, Generated) for outcome in outcomes)
 
 
 def test_threads_are_put_back_after_an_error() -> None:
@@ -93,7 +93,7 @@ def test_features_are_recalled_from_a_cache_when_the_photo_is_gone(job: dict[str
         assert local.references.recall(request, cache)
         assert not local.references.recall(replace(request, cache_key="0" * 64), cache)
         [after] = local.generator().generate([request])
-    assert isinstance(before, Drawn) and isinstance(after, Drawn)
+    assert isinstance(before, Generated) and isinstance(after, Generated)
     assert np.array_equal(before.rgb, after.rgb)
 
 

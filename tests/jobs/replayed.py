@@ -11,7 +11,7 @@ import torch
 
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config.job import JobSpec
-from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.generate import Generated, Generator
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, encode_image
@@ -37,7 +37,7 @@ def make_job(spec: JobSpec) -> list[str]:
         torch.set_num_threads(threads)
     images = ImageStore(spec.output, spec.images)
     for outcome in drawn:
-        assert isinstance(outcome, Drawn), outcome
+        assert isinstance(outcome, Generated), outcome
         images.commit(outcome.item_id, encode_image(outcome.rgb, spec.images, {"item_id": outcome.item_id}))
     sink = pa.BufferOutputStream()
     pq.write_table(made.table, sink)

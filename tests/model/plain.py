@@ -31,6 +31,7 @@ class PlainModel:
     """e(x, t, cI, cT) with one full U-Net pass a call.
 
     integration: see docs/method.md section 7. source: the place whose features all places read, None for each its own.
+    normed_queries: a fault, for tests that must notice it: the adapter's queries are of norm1(x) and not of x.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class PlainModel:
         places: list[str],
         integration: str = "spatial_concat",
         source: str | None = None,
+        normed_queries: bool = False,
     ) -> None:
         self.unet, self.adapter, self.places = unet, adapter, places
-        self.integration, self.source = integration, source
+        self.integration, self.source, self.normed_queries = integration, source, normed_queries
 
     def features(self, latent: Tensor, timestep: int, null_text: Tensor) -> dict[str, Tensor]:
         kept: dict[str, Tensor] = {}
@@ -92,7 +94,8 @@ class PlainModel:
         def forward(x: Tensor, *args: Any, encoder_hidden_states: Tensor, **kwargs: Any) -> Tensor:
             spatial = block.attn1(block.norm1(x))
             if self.integration == "spatial_concat":
-                spatial = linear("join", torch.cat([spatial, memory(x)], -1))
+                read = memory(block.norm1(x) if self.normed_queries else x)
+                spatial = linear("join", torch.cat([spatial, read], -1))
             elif self.integration == "spatial_sum":
                 spatial = spatial + memory(x)
             x = x + spatial

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,47 +18,102 @@ PROMPTS = ["a mug on a beach", "a dog"]
 TEXT_SCALE, IMAGE_SCALE = 7.5, 0.4
 
 
-def photo() -> Image.Image:
-    values = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+def photo(number: int = 0) -> Image.Image:
+    values = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
     return Image.fromarray(values).resize((160, 160), Image.Resampling.BICUBIC)
+
+
+TOLERANCE = 1e-4
+"""Of the largest latent."""
+
+WRONG: dict[str, dict[str, Any]] = {
+    "another subject": {"photo": 1},
+    "no subject": {"photo": None},
+    "another prompt": {"prompts": ["a cat", "a dog on a beach"]},
+    "a negative prompt": {"negative": "blurry"},
+    "prompts swapped": {"prompts": PROMPTS[::-1]},
+    "text scale": {"text_scale": 7.0},
+    "image scale": {"image_scale": 0.8},
+    "scales swapped": {"text_scale": IMAGE_SCALE, "image_scale": TEXT_SCALE},
+    "noise": {"noise": 4},
+    "steps offset": {"offset": 0},
+    "keys and values swapped": {"change": "swap"},
+    "features after the norm": {"change": "normed features"},
+    "queries of norm1(x)": {"change": "normed queries"},
+    "prediction type": {"prediction": "other"},
+}
+"""One input of the independent computation at a time, changed to another."""
+
+
+def plain_latents(pipe: DreamCachePipeline, prediction: str, guidance: str, **changes: Any) -> torch.Tensor:
+    """The whole sampling by the formulas; `changes`: of one of the inputs, see WRONG."""
+    wrong = {
+        "photo": 0, "prompts": PROMPTS, "negative": "", "text_scale": TEXT_SCALE, "image_scale": IMAGE_SCALE,
+        "noise": 3, "offset": 1, "change": "", "prediction": prediction, **changes,
+    }  # fmt: skip
+    weights = dict(named_tensors(pipe.adapter))
+    if wrong["change"] == "swap":
+        swapped = {"to_k": "to_v", "to_v": "to_k"}
+        names = {name: name.replace(a, b) for name in weights for a, b in swapped.items() if a in name}
+        weights = {names.get(name, name): value for name, value in weights.items()}
+    plain = PlainModel(
+        pipe.base.unet, weights, list(pipe.places), normed_queries=wrong["change"] == "normed queries"
+    )
+    image = None
+    if wrong["photo"] is not None:
+        maps = pipe.encode_reference(photo(wrong["photo"])).maps
+        if wrong["change"] == "normed features":
+            maps = {p: pipe.base.unet.get_submodule(p).norm(m[None].float())[0] for p, m in maps.items()}
+        image = {place: value[None].float().expand(2, -1, -1, -1) for place, value in maps.items()}
+    text, null = pipe.prompts(wrong["prompts"]), pipe.prompts([wrong["negative"]] * 2)
+    alphas = pipe.base.scheduler.alphas_cumprod
+    prediction = wrong["prediction"]
+    if prediction == "other":
+        prediction = "epsilon" if pipe.info.prediction_type == "v_prediction" else "v_prediction"
+    x = noise(wrong["noise"])
+    for step in range(STEPS):
+        # 'leading' spacing, with an offset of 1 in Stable Diffusion
+        t = (1000 // STEPS) * (STEPS - 1 - step) + wrong["offset"]
+        e00, e11 = plain(x, t, None, null), plain(x, t, image, text)
+        if guidance == "joint":
+            e = e00 + wrong["text_scale"] * (e11 - e00)
+        else:
+            e10 = plain(x, t, image, null)
+            e = e00 + wrong["image_scale"] * (e10 - e00) + wrong["text_scale"] * (e11 - e10)
+        before = t - 1000 // STEPS
+        x = ddim_step(x, e, alphas[t], alphas[before] if before >= 0 else alphas[0], prediction)
+    return x
+
+
+def noise(seed: int) -> torch.Tensor:
+    return torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("base_name", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("guidance", ["joint", "combined"])
 @torch.no_grad()
 def test_guided_sampling(request: pytest.FixtureRequest, base_name: str, guidance: str) -> None:
+    """Equal to the formulas; and so that equality says something, each wrong input moves the result far."""
     pipe: DreamCachePipeline = request.getfixturevalue(f"{base_name}_pipe")
-    subject = pipe.encode_reference(photo())
-    noise = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(3))
-    got = pipe(
+    latents = pipe(
         PROMPTS,
-        subject,
+        pipe.encode_reference(photo()),
         guidance=guidance,
         text_scale=TEXT_SCALE,
         image_scale=IMAGE_SCALE,
         num_inference_steps=STEPS,
-        latents=noise,
+        latents=noise(3),
         output_type="latent",
     ).images
+    largest = latents.abs().max()
 
-    plain = PlainModel(pipe.base.unet, named_tensors(pipe.adapter), list(pipe.places))
-    image = {place: value[None].float().expand(2, -1, -1, -1) for place, value in subject.maps.items()}
-    text, null = pipe.prompts(PROMPTS), pipe.prompts(["", ""])
-    alphas = pipe.base.scheduler.alphas_cumprod
-    x = noise
-    for step in range(STEPS):
-        t = (1000 // STEPS) * (
-            STEPS - 1 - step
-        ) + 1  # 'leading' spacing with an offset of 1, as in Stable Diffusion
-        e00, e11 = plain(x, t, None, null), plain(x, t, image, text)
-        if guidance == "joint":
-            e = e00 + TEXT_SCALE * (e11 - e00)
-        else:
-            e10 = plain(x, t, image, null)
-            e = e00 + IMAGE_SCALE * (e10 - e00) + TEXT_SCALE * (e11 - e10)
-        before = t - 1000 // STEPS
-        x = ddim_step(x, e, alphas[t], alphas[before] if before >= 0 else alphas[0], base_name)
-    assert (got - x).abs().max() < 1e-4 * x.abs().max()
+    def moved(**changes: Any) -> float:
+        return float((plain_latents(pipe, base_name, guidance, **changes) - latents).abs().max() / largest)
+
+    assert moved() < TOLERANCE
+    has_no_meaning = {"joint": {"image scale"}, "combined": set()}[guidance]
+    distances = {name: moved(**changes) for name, changes in WRONG.items() if name not in has_no_meaning}
+    assert {name: d for name, d in distances.items() if d < 100 * TOLERANCE} == {}
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ def randomized(adapter: DreamCacheAdapter) -> DreamCacheAdapter:
 
 @pytest.fixture(scope="module")
 def unet() -> UNet2DConditionModel:
-    return make_unet().requires_grad_(False)
+    return make_unet(random_norms=True).requires_grad_(False)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageLimi
 from dreamcache.core.config.train import DataSettings, OptimizerSettings, ReferenceSettings, TrainSettings
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families.sd_sizes import count_parameters
-from dreamcache.inference.generate import Drawn, Generator
+from dreamcache.inference.generate import Generated, Generator
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.model.reference_unet import load_reference_unet, read_names
 from dreamcache.model.tap import tap_features
@@ -169,7 +169,7 @@ def test_its_features_are_its_own(place: Path, bases: dict[str, Path], tmp_path:
     features = ReferenceFeatures(pipe.encoder(planned.reference), cache, ImageLimits())
     settings = GenerationSettings(num_inference_steps=2, height=64, width=64)
     made = Generator(pipe, settings, features.get, batch_size=1).generate([request])
-    assert isinstance(made[0], Drawn), made[0]
+    assert isinstance(made[0], Generated), made[0]
 
     config = json.loads((place / "config.json").read_text())
     del config["reference_unet"]

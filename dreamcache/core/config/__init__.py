@@ -24,6 +24,8 @@ FeatureSource = Literal["own", "middle"]
 
 SEGMENTER_MODELS = ("grounding-dino", "sam", "lang-sam")
 Margin = Annotated[float, Ge(0), Lt(0.5), RuleText("from 0 to less than 0.5 of the side")]
+DEFAULT_SCALES: Mapping[str, float] = {"text_scale": 7.5, "image_scale": 0.4}
+"""The paper's, for an adapter that recommends none. These are the settings that an adapter may recommend."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,14 +91,14 @@ class GenerationSettings(Settings):
     """How images are generated. Every field is part of the item id.
 
     text_scale: weight of the text; in joint guidance the weight of both conditions.
-    image_scale: weight of the reference in combined guidance (docs/method.md section 3).
+    image_scale: weight of the reference in combined guidance (docs/method.md section 3). None for both: see `resolved`.
     strength: 1 is the paper's injection, 0 the base model's block, between them a blend.
     height, width: pixels, multiples of 8; 0 takes the base model's own.
     """
 
     guidance: Guidance = "combined"
-    text_scale: float = 7.5
-    image_scale: float = 0.4
+    text_scale: float | None = None
+    image_scale: float | None = None
     strength: Share = 1.0
     num_inference_steps: Annotated[int, Interval(ge=1, le=999)] = 50
     scheduler: Scheduler = "ddim"
@@ -104,7 +106,16 @@ class GenerationSettings(Settings):
     width: Side = 0
     negative_prompt: str = ""
 
+    def resolved(self, recommended: Mapping[str, float]) -> GenerationSettings:
+        """With scales that are not set filled in: the adapter's recommendation, else `DEFAULT_SCALES`."""
+        scales = {**DEFAULT_SCALES, **recommended}
+        chosen = {name: value for name, value in scales.items() if getattr(self, name) is None}
+        return replace(self, **chosen)  # type: ignore[arg-type]
+
     def as_dict(self) -> dict[str, Any]:
+        """Of resolved settings, as they enter the item id. Raises ValueError for others."""
+        for name in DEFAULT_SCALES:
+            require(getattr(self, name) is not None, name, "resolved before it enters an id", None)
         return asdict(self)
 
 

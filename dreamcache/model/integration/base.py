@@ -48,8 +48,8 @@ class KeysValues:
 class Integration(nn.Module):
     """The adapter of one place. A new one leaves the block as it is: training starts from the base model.
 
-    point: the module of the transformer block whose output it replaces. on_read: told of queries and keys, each [B,
-    heads, tokens, C / heads], of every reading of a reference; for those who want to see where it looks.
+    point: the module of the transformer block whose output it replaces. on_read: called with queries and keys, each
+    [B, heads, tokens, C / heads], at every reading of a reference; for those who want to see where it looks.
     """
 
     point: ClassVar[Point]
@@ -73,7 +73,8 @@ class Integration(nn.Module):
 
     def _split(self, tokens: Tensor) -> Tensor:
         """[B, tokens, C] -> [B, heads, tokens, C / heads]"""
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = tokens.unflatten(-1, (self.heads, -1))
+        return heads.transpose(1, 2)
 
     def _attend(self, query: Tensor, memory: KeysValues) -> Tensor:
         """softmax(q k^T / sqrt(d)) v of split queries, joined again to [B, tokens, C]."""
@@ -88,11 +89,11 @@ class ReferenceAttention(Integration):
 
     def __init__(self, shape: PlaceShape) -> None:
         super().__init__(shape)
-        width, given = shape.channels, shape.feature_channels
+        width, source = shape.channels, shape.feature_channels
         self.norm = nn.LayerNorm(width)
         self.to_q = nn.Linear(width, width, bias=False)
-        self.to_k = nn.Linear(given, width, bias=False)
-        self.to_v = nn.Linear(given, width, bias=False)
+        self.to_k = nn.Linear(source, width, bias=False)
+        self.to_v = nn.Linear(source, width, bias=False)
         self.to_out = nn.Linear(width, width)
 
     def project(self, feature: Tensor) -> KeysValues:
@@ -101,4 +102,5 @@ class ReferenceAttention(Integration):
 
     def read(self, x: Tensor, memory: KeysValues) -> Tensor:
         """m, [B, tokens, C]."""
-        return self.to_out(self._attend(self._split(self.to_q(self.norm(x))), memory))
+        memory_output: Tensor = self.to_out(self._attend(self._split(self.to_q(self.norm(x))), memory))
+        return memory_output

@@ -6,17 +6,17 @@ Knows the adapter folder layout and the base an adapter was trained on; loads no
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from dreamcache.core import ids
-from dreamcache.core.config import FeatureSource, IntegrationName
+from dreamcache.core.config import DEFAULT_SCALES, FeatureSource, IntegrationName
 from dreamcache.core.errors import ModelError
 from dreamcache.core.locations import S3_SCHEME
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.models.files import file_hash, read_json
-from dreamcache.storage.models.lookup import MINI, mini_folder
 from dreamcache.storage.node_cache import once_per_node
 
 ADAPTER_CONFIG = "config.json"
@@ -32,7 +32,8 @@ class AdapterInfo:
 
     places: where it acts; `feature_places`: whose features it reads there. reference_unet: sha256 of the weights that
     read references for it, "" where the base's own do. trained_reference: (key, value) of `config.EncodeSettings` that
-    references had in training, where the config tells.
+    references had in training, where the config records it. recommended: (name, value) of `config.DEFAULT_SCALES` with
+    which this adapter works best; the defaults of what uses it, and no part of the fingerprint.
     """
 
     location: str
@@ -45,6 +46,7 @@ class AdapterInfo:
     features: FeatureSource = "own"
     reference_unet: str = ""
     trained_reference: tuple[tuple[str, int | str], ...] = ()
+    recommended: tuple[tuple[str, float], ...] = ()
 
     @property
     def feature_places(self) -> tuple[str, ...]:
@@ -57,23 +59,24 @@ def feature_places(places: tuple[str, ...], features: FeatureSource) -> tuple[st
 
 
 def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
-    """Finds an adapter folder (a path or an s3:// URI); None takes the embedded one.
+    """Finds an adapter folder (a path or an s3:// URI); None takes the one in the base's own folder, as `mini` has.
 
     Raises ModelError when it is missing or damaged, or was trained on another base; the message names both.
     """
     if location is None:
-        if base.name != MINI:
+        # `mini`, and what `DreamCachePipeline.save_pretrained` wrote, have their adapter inside.
+        location = str(Path(base.location) / "adapter")
+        if base.revision is not None or not (Path(location) / ADAPTER_CONFIG).is_file():
             raise ModelError(
                 f"model '{base.name}': needs an adapter; set model.adapter to an adapter folder trained on it"
             )
-        location = str(mini_folder() / "adapter")
     folder = local_adapter(location)
     config = read_json(folder / ADAPTER_CONFIG)
     content = file_hash(folder / ADAPTER_WEIGHTS)
     try:
         info = AdapterInfo(
             location=str(folder),
-            fingerprint=ids.of_values("adapter", config=config, weights=content),
+            fingerprint=ids.of_values("adapter", config=_decisive(config), weights=content),
             base_name=str(config["base"]["name"]),
             base_fingerprint=str(config["base"]["fingerprint"]),
             places=tuple(config["places"]),
@@ -82,6 +85,7 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
             features=config.get("features", "own"),
             reference_unet=_reference_unet(folder, config),
             trained_reference=_trained_reference(config),
+            recommended=_recommended(config),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
@@ -106,6 +110,22 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
 def _trained_reference(config: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
     trained = config.get("training", {}).get("reference", {})
     return tuple((name, trained[name]) for name in ("timestep", "text") if name in trained)
+
+
+def _decisive(config: dict[str, Any]) -> dict[str, Any]:
+    """What of the config decides pixels: a recommendation does so only through the settings that a job resolves."""
+    return {name: value for name, value in config.items() if name != "recommended"}
+
+
+def _recommended(config: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    recommended = config.get("recommended", {})
+    rule = f"recommended (numbers for {', '.join(DEFAULT_SCALES)}; got {recommended})"
+    if not isinstance(recommended, dict) or set(recommended) - set(DEFAULT_SCALES):
+        raise ValueError(rule)
+    values = {name: float(value) for name, value in recommended.items()}
+    if not all(map(math.isfinite, values.values())):
+        raise ValueError(rule)
+    return tuple(values.items())
 
 
 def _reference_unet(folder: Path, config: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ from dreamcache.inference.families.photo import Photo
 from dreamcache.inference.families.sampling import generate_batch
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.inference.protocols import SamplingSettings
+from dreamcache.model.base import keep_rows_independent
 from dreamcache.model.text import PromptEncoder
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
@@ -59,6 +60,7 @@ class BlipDiffusion:
             ) from error
         for part in (self.base.unet, self.base.vae, self.base.text_encoder, self.base.qformer):
             part.requires_grad_(False).eval()
+        keep_rows_independent(self.base.vae)
         self.base.set_progress_bar_config(disable=True)
         # The photo's tokens take their places from the prompt.
         room = (

@@ -17,9 +17,11 @@ def open_pipeline(
 ) -> DreamCachePipeline:
     """See `FamilyModule`."""
     dtype = getattr(torch, model.dtype)
-    return DreamCachePipeline.from_pretrained(
+    pipe = DreamCachePipeline.from_pretrained(
         model.base, revision=model.revision, adapter=model.adapter, dtype=dtype, device=device
     )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def open_references(pipe: DreamCachePipeline, sources: ReferenceSources) -> ReferenceFeatures:

@@ -1,0 +1,298 @@
+"""What a call of the pipeline may say: every rule is checked before any pass of a model.
+
+    arguments of __call__ --check_inputs--> Inputs: one entry per image, nothing left to default
+
+Every refusal names the argument, the rule, what came instead and the remedy. Knows the pipeline's facts (sizes,
+places, scheduler); runs no model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from torch import Tensor
+
+from dreamcache.core.config import DEFAULT_SCALES
+from dreamcache.core.errors import did_you_mean
+from dreamcache.inference.rules import (
+    InputError,
+    Spread,
+    callback_tensors,
+    check_embeds,
+    choice,
+    generators,
+    refuse,
+    whole,
+)
+from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.sampler import SCHEDULERS, make_scheduler
+
+if TYPE_CHECKING:
+    from dreamcache.inference.pipeline import DreamCachePipeline
+
+GUIDANCES = ("combined", "joint")
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+MOST_STEPS = 999
+
+T = TypeVar("T")
+OneOrMany = T | Sequence[T]
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arguments:
+    """The arguments of `DreamCachePipeline.__call__` as they came; see there."""
+
+    prompt: OneOrMany[str] | None
+    subject: OneOrMany[SubjectFeatures | None]
+    negative_prompt: OneOrMany[str] | None
+    guidance: str
+    text_scale: OneOrMany[float] | None
+    image_scale: OneOrMany[float] | None
+    guidance_scale: OneOrMany[float] | None
+    image_guidance_scale: OneOrMany[float] | None
+    strength: OneOrMany[float]
+    num_inference_steps: int
+    scheduler: str | SchedulerMixin | None
+    height: int | None
+    width: int | None
+    num_images_per_prompt: int
+    generator: Generators
+    latents: Tensor | None
+    prompt_embeds: Tensor | None
+    negative_prompt_embeds: Tensor | None
+    callback_on_step_end: Callable[..., Any] | None
+    callback_on_step_end_tensor_inputs: Sequence[str]
+    output_type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """A call that can run. Lists have one entry per image; embeddings are [images, tokens, width].
+
+    prompts, negative_prompts: None where embeddings stand for them. latent_size: (h, w). scheduler: fresh.
+    """
+
+    num_images: int
+    prompts: list[str] | None
+    negative_prompts: list[str] | None
+    prompt_embeds: Tensor | None
+    negative_prompt_embeds: Tensor | None
+    subjects: list[SubjectFeatures | None]
+    guidance: str
+    text_scale: list[float]
+    image_scale: list[float]
+    strength: list[float]
+    num_inference_steps: int
+    scheduler: Any
+    latent_size: tuple[int, int]
+    latents: Tensor | None
+    generator: torch.Generator | list[torch.Generator] | None
+    output_type: str
+    callback_tensors: tuple[str, ...]
+
+
+def check_inputs(pipe: DreamCachePipeline, call: Arguments) -> Inputs:
+    """The call with its defaults filled in. Raises InputError, or PromptError for a prompt over the token limit."""
+    per_prompt = whole(call.num_images_per_prompt, "num_images_per_prompt", 1)
+    num_prompts = _count_prompts(call)
+    spread = Spread(num_prompts, per_prompt)
+    choice(
+        call.guidance, "guidance", GUIDANCES, "'combined' weighs text and reference apart, 'joint' together"
+    )
+    choice(call.output_type, "output_type", OUTPUT_TYPES, "'pil' gives pictures to save")
+    subjects = spread(call.subject, "subject")
+    for subject in subjects:
+        _check_subject(pipe, subject)
+    scales = {
+        name: spread.numbers(_either(call, name, alias, pipe.recommended.get(name)), name)
+        for name, alias in (("text_scale", "guidance_scale"), ("image_scale", "image_guidance_scale"))
+    }
+    size = _latent_size(pipe, call, num_prompts * per_prompt)
+    texts = _texts(pipe, call, spread)
+    return Inputs(
+        num_images=num_prompts * per_prompt,
+        subjects=subjects,
+        guidance=call.guidance,
+        strength=spread.numbers(call.strength, "strength", least=0, most=1),
+        num_inference_steps=whole(call.num_inference_steps, "num_inference_steps", 1, MOST_STEPS),
+        scheduler=_scheduler(pipe, call.scheduler),
+        latent_size=size,
+        latents=call.latents,
+        generator=generators(call.generator, spread),
+        output_type=call.output_type,
+        callback_tensors=callback_tensors(call.callback_on_step_end, call.callback_on_step_end_tensor_inputs),
+        **scales,
+        **texts,
+    )
+
+
+def _count_prompts(call: Arguments) -> int:
+    if (call.prompt is None) == (call.prompt_embeds is None):
+        got = "neither" if call.prompt is None else "both"
+        refuse("prompt", "given, or prompt_embeds in its place", got, "give one of the two")
+    if call.prompt_embeds is not None:
+        embeds = call.prompt_embeds
+        check_embeds(embeds, "prompt_embeds")
+        return len(embeds)
+    prompts = [call.prompt] if isinstance(call.prompt, str) else call.prompt
+    if not isinstance(prompts, Sequence) or not all(isinstance(prompt, str) for prompt in prompts):
+        refuse("prompt", "a text or a list of texts", repr(call.prompt)[:60], "write it as text")
+    if not prompts:
+        refuse("prompt", "at least one text", "an empty list", "give one prompt per image")
+    return len(prompts)
+
+
+def _texts(pipe: DreamCachePipeline, call: Arguments, spread: Spread) -> dict[str, Any]:
+    """Prompts and embeddings by the names of `Inputs`."""
+    if call.negative_prompt is not None and call.negative_prompt_embeds is not None:
+        refuse(
+            "negative_prompt", "given, or negative_prompt_embeds in its place", "both", "give one of the two"
+        )
+    texts: dict[str, Any] = dict.fromkeys(("prompts", "negative_prompts"))
+    for name, value, embeds in (
+        ("prompt", call.prompt, call.prompt_embeds),
+        ("negative_prompt", call.negative_prompt, call.negative_prompt_embeds),
+    ):
+        texts[f"{name}_embeds"] = _spread_embeds(pipe, embeds, f"{name}_embeds", spread)
+        if embeds is None:
+            prompts = spread("" if value is None else value, name)
+            for prompt in dict.fromkeys(prompts):
+                if not isinstance(prompt, str):
+                    refuse(name, "a text or a list of texts", repr(prompt)[:60], "write it as text")
+                pipe.prompts.check(prompt)
+            texts[f"{name}s"] = prompts
+    positive, negative = texts["prompt_embeds"], texts["negative_prompt_embeds"]
+    tokens = [pipe.num_tokens if one is None else one.shape[1] for one in (positive, negative)]
+    if tokens[0] != tokens[1]:
+        refuse(
+            "negative_prompt_embeds",
+            f"of as many tokens as the prompt has ({tokens[0]})",
+            tokens[1],
+            "embed both in the same way",
+        )
+    return texts
+
+
+def _spread_embeds(
+    pipe: DreamCachePipeline, embeds: Tensor | None, name: str, spread: Spread
+) -> Tensor | None:
+    if embeds is None:
+        return None
+    check_embeds(embeds, name)
+    if embeds.shape[2] != pipe.text_width:
+        refuse(
+            name,
+            f"embeddings of width {pipe.text_width}, the base model's",
+            embeds.shape[2],
+            f"embed the prompts with the text model of '{pipe.info.name}'",
+        )
+    if not bool(torch.isfinite(embeds).all()):
+        refuse(name, "finite numbers", "NaN or infinity", "look at how the embeddings were computed")
+    rows = spread(list(embeds), name)
+    return torch.stack(rows)
+
+
+def _either(call: Arguments, name: str, alias: str, recommended: float | None) -> Any:
+    """The value under either of its two names; the adapter's recommendation or the general default for neither."""
+    value, other = getattr(call, name), getattr(call, alias)
+    if value is not None and other is not None:
+        refuse(
+            alias, f"left out where {name} is given (two names of one setting)", "both", "give one of the two"
+        )
+    if value is None and other is None:
+        return DEFAULT_SCALES[name] if recommended is None else recommended
+    return other if value is None else value
+
+
+def _latent_size(pipe: DreamCachePipeline, call: Arguments, images: int) -> tuple[int, int]:
+    """(h, w) of the latents. Latents that are given decide it, and must agree with height and width."""
+    scale, channels = pipe.vae_scale, pipe.base.unet.config.in_channels
+    sides = {}
+    for name, side in (("height", call.height), ("width", call.width)):
+        if side is not None:
+            whole = not isinstance(side, bool) and isinstance(side, Integral)
+            if not whole or side <= 0 or side % scale:
+                refuse(
+                    name,
+                    f"a positive multiple of {scale} pixels",
+                    repr(side),
+                    f"e.g. {pipe.info.native_size}",
+                )
+        sides[name] = (side or pipe.info.native_size) // scale
+    if call.latents is None:
+        return sides["height"], sides["width"]
+    latents: object = call.latents
+    asked = call.height is not None or call.width is not None
+    shape = f"({images}, {channels}, {sides['height'] if asked else 'h'}, {sides['width'] if asked else 'w'})"
+    rule = f"a float tensor of shape {shape}, one noise per image"
+    if not isinstance(latents, Tensor):
+        refuse("latents", rule, f"a {type(latents).__name__}", "use torch.randn(...), or generator=")
+    size = (int(latents.shape[-2]), int(latents.shape[-1])) if latents.dim() == 4 else (0, 0)
+    fits = latents.dim() == 4 and latents.shape[:2] == (images, channels) and 0 not in size
+    if not fits or (asked and size != (sides["height"], sides["width"])) or not latents.is_floating_point():
+        got = f"{latents.dtype} of shape {tuple(latents.shape)}".removeprefix("torch.")
+        refuse("latents", rule, got, "give one noise for each image, or leave it out and give generator=")
+    if not bool(torch.isfinite(latents).all()):
+        refuse("latents", "finite numbers", "NaN or infinity", "use unit noise, torch.randn(...)")
+    return size
+
+
+def _check_subject(pipe: DreamCachePipeline, subject: object) -> None:
+    if subject is None:
+        return
+    if not isinstance(subject, SubjectFeatures):
+        refuse(
+            "subject",
+            "SubjectFeatures or None",
+            f"a {type(subject).__name__}",
+            "use pipe.encode_reference(photo)",
+        )
+    if pipe.adapter is None:
+        raise InputError("subject: this pipeline has no adapter; load one with from_pretrained(adapter=...)")
+    if subject.base_fingerprint != pipe.info.fingerprint:
+        raise InputError(
+            f"subject: its features come from base {subject.base_fingerprint[:12]}, the loaded base is "
+            f"'{pipe.info.name}' ({pipe.info.fingerprint[:12]}); encode the reference again"
+        )
+    reader = str(subject.settings.get("reader", ""))
+    if reader != pipe.reader_name:
+        sides = [f"U-Net {name[:12]}" if name else "the base's U-Net" for name in (reader, pipe.reader_name)]
+        raise InputError(
+            f"subject: its features were read by {sides[0]}, this adapter's are by {sides[1]}; encode the "
+            f"reference again with this adapter"
+        )
+    missing = [place for place in pipe.places if place not in subject.maps]
+    if missing:
+        raise InputError(
+            f"subject: its features lack the adapter's places {', '.join(missing)}; encode the reference again"
+        )
+
+
+def _scheduler(pipe: DreamCachePipeline, scheduler: object) -> Any:
+    """A fresh scheduler: by name, of the caller's own, or the base's."""
+    if scheduler is None:
+        return copy.deepcopy(pipe.base.scheduler)
+    if isinstance(scheduler, str):
+        if scheduler not in SCHEDULERS:
+            refuse(
+                "scheduler",
+                f"one of {', '.join(SCHEDULERS)}, or a diffusers scheduler",
+                f"'{scheduler}'{did_you_mean(scheduler, SCHEDULERS)}",
+                "None takes the base model's own",
+            )
+        return make_scheduler(scheduler, pipe.base.scheduler.config)
+    if not isinstance(scheduler, SchedulerMixin) or not hasattr(scheduler, "scale_model_input"):
+        refuse(
+            "scheduler",
+            f"one of {', '.join(SCHEDULERS)}, or a diffusers scheduler of a Stable Diffusion",
+            f"a {type(scheduler).__name__}",
+            "e.g. DDIMScheduler.from_config(pipe.scheduler.config)",
+        )
+    return copy.deepcopy(scheduler)

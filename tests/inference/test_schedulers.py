@@ -1,0 +1,104 @@
+"""Every scheduler against diffusers' own Stable Diffusion pipeline: where no reference is read, the same numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from dreamcache import DreamCachePipeline
+from dreamcache.model.sampler import SCHEDULERS, make_scheduler
+from tests.end_to_end.photos import picture
+from tests.tiny import save_base, save_random_adapter
+
+PROMPTS = ["a mug", "a dog in the snow"]
+OPTIONS: dict[str, Any] = {"num_inference_steps": 4, "output_type": "np", "negative_prompt": ["blurry"] * 2}
+CLASSES = {
+    "ddim": "DDIMScheduler",
+    "dpmpp_2m": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler_a": "EulerAncestralDiscreteScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "pndm": "PNDMScheduler",
+    "heun": "HeunDiscreteScheduler",
+}
+SET: dict[str, dict[str, Any]] = {"pndm": {"skip_prk_steps": True}, "ddim": {"clip_sample": False}}
+SAME_KERNELS = 0.0
+THREE_BRANCHES = 1e-4
+"""A subject of strength 0 has three rows for a sample where diffusers has two: other kernels, other last bits."""
+
+
+def generators() -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+
+
+def of_diffusers(pipe: DreamCachePipeline, name: str, **changes: Any) -> np.ndarray:
+    """The images of diffusers' pipeline with its scheduler of that name."""
+    config = {**pipe.base.scheduler.config, **changes}
+    config.pop("_use_default_values", None)
+    scheduler = getattr(diffusers, CLASSES[name]).from_config(config, **SET.get(name, {}))
+    theirs = StableDiffusionPipeline(
+        **{**pipe.base.components, "scheduler": scheduler}, requires_safety_checker=False
+    )
+    theirs.set_progress_bar_config(disable=True)
+    images: np.ndarray = theirs(PROMPTS, generator=generators(), guidance_scale=5.0, **OPTIONS).images
+    return images
+
+
+def test_these_are_all_schedulers() -> None:
+    assert set(SCHEDULERS) == set(CLASSES)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+@pytest.mark.parametrize("base_name", ["epsilon", "v_prediction"])
+def test_plain_images_are_those_of_diffusers(
+    request: pytest.FixtureRequest, base_name: str, name: str
+) -> None:
+    pipe: DreamCachePipeline = request.getfixturevalue(f"{base_name}_pipe")
+    wanted = of_diffusers(pipe, name)
+    plain = pipe(PROMPTS, scheduler=name, text_scale=5.0, generator=generators(), **OPTIONS).images
+    assert np.abs(plain - wanted).max() <= SAME_KERNELS
+    subject = pipe.encode_reference(picture(0))
+    unread = pipe(
+        PROMPTS, subject, scheduler=name, text_scale=5.0, strength=0.0, generator=generators(), **OPTIONS
+    ).images
+    assert np.abs(unread - wanted).max() <= THREE_BRANCHES
+    read = pipe(PROMPTS, subject, scheduler=name, text_scale=5.0, generator=generators(), **OPTIONS).images
+    assert np.abs(read - wanted).max() > 100 * THREE_BRANCHES
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_an_old_folder_that_names_no_steps_offset(tmp_path: Path, name: str) -> None:
+    """Stable Diffusion means an offset of 1 also where its folder is silent."""
+    base = save_base(tmp_path / "base")
+    file = base / "scheduler" / "scheduler_config.json"
+    config = json.loads(file.read_text())
+    del config["steps_offset"]
+    file.write_text(json.dumps(config))
+    adapter = save_random_adapter(tmp_path / "adapter", base)
+    pipe = DreamCachePipeline.from_pretrained(str(base), adapter=str(adapter))
+    pipe.set_progress_bar_config(disable=True)
+    wanted = of_diffusers(pipe, name, steps_offset=1)
+    plain = pipe(PROMPTS, scheduler=name, text_scale=5.0, generator=generators(), **OPTIONS).images
+    assert np.abs(plain - wanted).max() <= SAME_KERNELS
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_a_config_that_names_neither_offset_nor_last_alpha(name: str) -> None:
+    """Of a scheduler class without these settings: Stable Diffusion means an offset of 1, and no alpha of one."""
+    config = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+    }
+    scheduler: Any = make_scheduler(name, config)
+    assert scheduler.config.steps_offset == 1
+    assert scheduler.config.get("set_alpha_to_one", False) is False
+    assert dict(make_scheduler(name, {**config, "steps_offset": 0}).config)["steps_offset"] == 0
