@@ -39,7 +39,7 @@ def keep_rows_independent(vae: AutoencoderKL) -> None:
 
     It leaves channels last, which all later layers keep. There torch's group norm adds up an image's pixels in one part
     per thread, cut without regard to images: with two threads, the second of three images got other last bits than the
-    first. In rows each image is added up by itself, so neither neighbours nor the number of threads change it.
+    first. In rows each image is added up by itself, whatever its neighbours are.
     """
     for half in (vae.encoder, vae.decoder):
         for attention in half.mid_block.attentions:
