@@ -18,7 +18,7 @@ REQUEST_COLUMNS = tuple(Request.__dataclass_fields__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobContext:
-    """The job, and what the plan has found out about its models."""
+    """The job, and the facts of the plan about its models."""
 
     spec: JobSpec
     facts: PlanFacts

@@ -1,4 +1,4 @@
-"""The encoder worker: sees to it that the features of each row's subject are in the feature cache."""
+"""The encoder worker: puts the features of each row's subject into the feature cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EncodeWorker:
             errors: dict[tuple[str, str], DreamCacheError | None] = {}
             for row in rows:
                 verdict = condemned.get(row["cache_key"])
-                # Subjects with the same photo share a cache key, but each is told of under its own name.
+                # Subjects with the same photo share a cache key, but each error names its own subject.
                 key = row["subject_id"], row["cache_key"]
                 if verdict is not None:
                     errors[key] = verdict.error(f"subject '{row['subject_id']}': encoding its photo")

@@ -104,9 +104,9 @@ def _processor(name: str) -> Any:
 
 
 def _read(load: Callable[[str, str | None], Any], name: str) -> Any:
-    place = locate(name)
+    model = locate(name)
     try:
-        return load(place.location, place.revision)
+        return load(model.location, model.revision)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(
             f"metrics: model '{name}': must be a folder or a hub id with safetensors and its processor, "

@@ -10,9 +10,7 @@ Knows no family, and nothing of Ray or jobs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NewType, Protocol, TypedDict, TypeVar
-
-from typing_extensions import Unpack
+from typing import TYPE_CHECKING, Literal, NewType, Protocol, TypedDict, TypeVar, Unpack
 
 if TYPE_CHECKING:
     import numpy as np

@@ -43,20 +43,20 @@ def describe_painter(settings: PictureSettings) -> ModelInfo:
 
 
 def _describe(stage: str, name: str, revision: str | None, mark: str) -> ModelInfo:
-    place = locate(name, revision)
-    if place is None or (place.folder is None and "@" in name):
+    model = locate(name, revision)
+    if model is None or (model.folder is None and "@" in name):
         raise ModelError(f"{stage}.model '{name}': must be a folder or a hub id 'owner/name', got neither")
-    folder = place.folder
+    folder = model.folder
     if folder is not None:
         if not (folder / mark).is_file():
             raise ModelError(f"{stage}.model '{name}': must be a model's folder, it holds no {mark}")
         fingerprint = ids.of_values("model", files=hash_files(folder, sorted(folder.rglob("*")), DECIDE))
     else:
         require_pinned(
-            place,
+            model,
             where=f"{stage}.model '{name}'",
             reason="a resumed run could mix two models",
             setting=f"{stage}.revision",
         )
-        fingerprint = ids.of_values("model", hub=name, revision=place.revision)
-    return ModelInfo(name=name, location=place.location, revision=place.revision, fingerprint=fingerprint)
+        fingerprint = ids.of_values("model", hub=name, revision=model.revision)
+    return ModelInfo(name=name, location=model.location, revision=model.revision, fingerprint=fingerprint)

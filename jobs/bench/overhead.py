@@ -135,24 +135,20 @@ def _bare(spec: JobSpec, part: int, parts: int) -> float:
     """What anyone would write without Ray: draw a batch, save its images, next batch; of every parts-th batch."""
     import torch
 
-    from dreamcache.inference.generate import Generated, Generator
-    from dreamcache.inference.pipeline import DreamCachePipeline
-    from dreamcache.inference.references import ReferenceFeatures
-    from dreamcache.storage.feature_cache import FeatureCache
+    from dreamcache.inference.generate import Generated
+    from dreamcache.inference.session import JobSession
     from dreamcache.storage.image_store import encode_image
 
     made = plan(spec)
     torch.set_num_threads(1)
-    pipe = DreamCachePipeline.from_pretrained(spec.model.base)
-    cache = FeatureCache(spec.cache_uri, made.facts.base.fingerprint)
-    references = ReferenceFeatures(pipe.encoder(made.facts.reference), cache, spec.limits)
+    session = JobSession(spec, made.facts, device="cpu")
     size = spec.workers.batch_size
-    generator = Generator(pipe, spec.generation, references.get, batch_size=size)
+    generator = session.generator()
     folder = Path(spec.output)
     folder.mkdir(parents=True)
     batches = list(_batches(made.table, size))[part::parts]
     for request in (request for batch in batches for request in batch):
-        references.get(request)  # the jobs find them in the cache
+        session.references.get(request)  # the jobs find them in the cache
     moments = []
     for batch in batches:
         for drawn in generator.generate(batch):

@@ -2,8 +2,8 @@
 
     python dreamcache_entry.py VERSION run job.yaml --address auto
 
-`dreamcache submit` sends this file beside the job file, so that it runs where no dreamcache is installed, and can say
-so. For that reason it imports nothing but the standard library until it has looked.
+`dreamcache submit` sends this file beside the job file, so that it runs where no dreamcache is installed, and reports
+it. For that reason it imports only the standard library until it has looked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-MENDED = "submit with '--code ship' to send it along, or give the cluster an image that holds it"
+REMEDY = "submit with '--code ship' to send it along, or give the cluster an image that holds it"
 
 
 def main(arguments: list[str]) -> None:
@@ -19,14 +19,14 @@ def main(arguments: list[str]) -> None:
     wanted, *command = arguments
     where = f"this cluster's Python ({sys.executable})"
     try:
-        found = import_module("dreamcache").__version__
+        installed = import_module("dreamcache").__version__
         run = import_module("jobs.cli.main").main
     except ModuleNotFoundError as error:
         sys.exit(
-            f"error: {where} has no module '{error.name}', the job was submitted by dreamcache {wanted}; {MENDED}"
+            f"error: {where} has no module '{error.name}', the job was submitted by dreamcache {wanted}; {REMEDY}"
         )
-    if found != wanted:
-        sys.exit(f"error: {where} has dreamcache {found}, the job was submitted by {wanted}; {MENDED}")
+    if installed != wanted:
+        sys.exit(f"error: {where} has dreamcache {installed}, the job was submitted by {wanted}; {REMEDY}")
     sys.argv = ["dreamcache", *command]
     run()
 

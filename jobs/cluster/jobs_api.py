@@ -1,8 +1,8 @@
-"""The way to a cluster's Ray Jobs API: its address, the token, and Ray's errors told as ours.
+"""The way to a cluster's Ray Jobs API: its address, the token, and Ray's errors as ours.
 
     --address | RAY_API_SERVER_ADDRESS | RAY_ADDRESS | this machine's cluster -> URL -> token -> client
 
-Knows Ray's addresses and authentication; knows nothing of what is submitted. Never imports torch, nor Ray at import.
+Knows Ray's addresses and authentication; knows nothing of jobs. Never imports torch, nor Ray at import.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ClusterError(DreamCacheError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobsApi:
-    """A reached cluster. client: Ray's JobSubmissionClient; headers let a request in; is_open: anyone may send jobs."""
+    """A reached cluster. client: Ray's JobSubmissionClient; headers authorize requests; is_open: anyone may submit."""
 
     url: str
     client: Any
@@ -57,10 +57,10 @@ class JobsApi:
         deadline = time.monotonic() + NODES_SECONDS
         while True:
             with reported(self.url), _no_addresses():
-                found = StateApiClient(self.url, headers=dict(self.headers)).list(
+                nodes = StateApiClient(self.url, headers=dict(self.headers)).list(
                     StateResource.NODES, options=ListApiOptions(), raise_on_missing_output=False
                 )
-            alive = [node.node_ip for node in found if node.state == "ALIVE"]
+            alive = [node.node_ip for node in nodes if node.state == "ALIVE"]
             if alive or time.monotonic() > deadline:
                 return bool(alive) and all(_is_ours(address) for address in alive)
             time.sleep(0.2)  # a head that has just started knows of no node yet
@@ -76,7 +76,7 @@ def connect(address: str | None = None) -> JobsApi:
 
     url = resolve(address)
     headers = auth_headers()
-    is_open, asks_token = _lets_strangers_in(url)
+    is_open, asks_token = _probe_access(url)
     if asks_token and not headers:
         raise ClusterError(_no_token(url), code="no_token")
     with reported(url), _no_addresses():
@@ -97,26 +97,26 @@ def resolve(address: str | None) -> str:
         return address.rstrip("/")
     if address is None:
         for name in _ADDRESS_VARIABLES:
-            given = os.environ.get(name, "")
-            if given.startswith(("http://", "https://")):
-                return given.rstrip("/")
-            if given and given not in (
+            value = os.environ.get(name, "")
+            if value.startswith(("http://", "https://")):
+                return value.rstrip("/")
+            if value and value not in (
                 "auto",
                 "local",
             ):  # a head's GCS, host:port; its dashboard is beside it
-                return f"http://{given.split('://')[-1].rsplit(':', 1)[0]}:{DASHBOARD_PORT}"
+                return f"http://{value.split('://')[-1].rsplit(':', 1)[0]}:{DASHBOARD_PORT}"
     return LOCAL
 
 
 def auth_headers() -> dict[str, str]:
-    """What lets a request in: RAY_JOB_HEADERS (JSON), and Ray's token where it is not switched off.
+    """Headers that authorize a request: RAY_JOB_HEADERS (JSON), and Ray's token where it is not switched off.
 
     Ray's own client sends a token only when RAY_AUTH_MODE=token; here one that is set up is enough. Raises
-    ClusterError `no_token` when the mode asks for a token and there is none, which Ray answers by aborting.
+    ClusterError `no_token` when the mode asks for a token and there is none, where Ray would abort.
     """
-    given = os.environ.get("RAY_JOB_HEADERS")
+    value = os.environ.get("RAY_JOB_HEADERS")
     try:
-        headers = dict(json.loads(given)) if given else {}
+        headers = dict(json.loads(value)) if value else {}
     except (ValueError, TypeError) as error:
         raise SpecError(f"RAY_JOB_HEADERS: must be a JSON object of headers: {error}") from error
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
@@ -134,14 +134,15 @@ def _token() -> str | None:
     """Ray's order: RAY_AUTH_TOKEN, the file at RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token."""
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return token
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named).expanduser() if named else Path("~/.ray/auth_token").expanduser()
+    token_path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(token_path).expanduser() if token_path else Path("~/.ray/auth_token").expanduser()
     try:
         return path.read_text("utf-8").strip() or None
     except OSError as error:
-        if named:
+        if token_path:
             raise ClusterError(
-                f"RAY_AUTH_TOKEN_PATH '{named}': must be a readable file with the cluster's token: {error.strerror}",
+                f"RAY_AUTH_TOKEN_PATH '{token_path}': must be a readable file with the cluster's token: "
+                f"{error.strerror}",
                 code="no_token",
             ) from error
         return None
@@ -149,20 +150,20 @@ def _token() -> str | None:
 
 def _no_token(where: str) -> str:
     return (
-        f"{where}: the cluster asks for a token and none was found; set RAY_AUTH_TOKEN, or put the cluster's token "
+        f"{where}: the cluster asks for a token and none is set; set RAY_AUTH_TOKEN, or put the cluster's token "
         f"(on its head: 'ray get-auth-token') into ~/.ray/auth_token"
     )
 
 
-def _lets_strangers_in(url: str) -> tuple[bool, bool]:
-    """(whether the Jobs API answers who shows nothing, whether it asks for a token); ClusterError `no_cluster`."""
+def _probe_access(url: str) -> tuple[bool, bool]:
+    """(whether the Jobs API answers without a token, whether it asks for one); ClusterError `no_cluster`."""
     import requests  # Ray's own client speaks through it too
 
     try:
-        found = requests.get(f"{url}/api/version", timeout=REACH_SECONDS, allow_redirects=False)
+        response = requests.get(f"{url}/api/version", timeout=REACH_SECONDS, allow_redirects=False)
     except requests.exceptions.RequestException as error:
         raise ClusterError(_nobody(url, error), code="no_cluster") from error
-    return found.status_code == 200, found.status_code == 401
+    return response.status_code == 200, response.status_code == 401
 
 
 @contextmanager
@@ -196,12 +197,12 @@ def _nobody(url: str, error: Exception) -> str:
 
 @contextmanager
 def _no_addresses() -> Iterator[None]:
-    """Ray lets its variables override the address it is given; here what was asked for holds."""
-    held = {name: os.environ.pop(name) for name in _ADDRESS_VARIABLES if name in os.environ}
+    """Ray's variables override an address that is passed; within the block they do not exist."""
+    removed = {name: os.environ.pop(name) for name in _ADDRESS_VARIABLES if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(held)
+        os.environ.update(removed)
 
 
 def _is_ours(address: str) -> bool:

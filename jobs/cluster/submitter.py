@@ -63,7 +63,7 @@ class SubmitSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What became of a submission. state: `submitted`, `running` (it ran already), or `done` (nothing is left)."""
+    """The result of a submission. state: `submitted`, `running` (it ran already), or `done` (nothing remains)."""
 
     job_id: str
     submission_id: str

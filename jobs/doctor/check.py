@@ -1,4 +1,4 @@
-"""What a check is, and running trials so that one that raises or hangs never hides the others. Knows no job."""
+"""What a check is, and running trials so that one that raises or hangs does not hide the others. Knows no job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ State = Literal["ok", "warn", "fail", "skip"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What a trial found. remedy: what to do about it, empty for nothing."""
+    """The result of a trial. remedy: what to do about it, empty for nothing."""
 
     state: State
     finding: str
@@ -69,13 +69,13 @@ def run_trials(trials: Iterable[Trial]) -> Iterator[Check]:
     """One check per trial, in order, as each ends. A trial over its limit is left behind in its thread."""
     for trial in trials:
         started = time.monotonic()
-        found: list[Verdict] = []
+        verdicts: list[Verdict] = []
         thread = threading.Thread(
-            target=lambda t=trial, f=found: f.append(_tried(t)), name=trial.name, daemon=True
+            target=lambda t=trial, v=verdicts: v.append(_tried(t)), name=trial.name, daemon=True
         )
         thread.start()
         thread.join(trial.limit_s)
-        verdict = found[0] if found else _too_slow(trial)
+        verdict = verdicts[0] if verdicts else _too_slow(trial)
         yield Check(
             name=trial.name,
             state=verdict.state,

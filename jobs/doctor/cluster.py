@@ -1,4 +1,4 @@
-"""The checks of a cluster and its nodes, from what `report.py` says of them. Knows no Ray itself."""
+"""The checks of a cluster and its nodes, from the report of `node_probe`. Knows no Ray itself."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ JOIN_LIMIT_S = 240.0
 REFUSED = "InvalidAuthToken"
 TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
 LOOPBACK = ("127.", "localhost", "[::1]", "auto", "local")
-UNKNOWN = "the cluster told nothing"
+UNKNOWN = "the cluster reported nothing"
 
 
 class Reporter:
-    """Asks in the background, from when it is made; `close` ends the asking."""
+    """Starts a probe in the background when it is constructed; `close` ends it."""
 
     def __init__(self, spec: JobSpec, address: str | None) -> None:
         self.address = address
@@ -50,11 +50,11 @@ class Reporter:
         stdin, stdout, stderr = self._files
         command = [sys.executable, "-m", "jobs.doctor.node_probe"]
         self._process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
-        self._told: dict[str, Any] | None = None
+        self._report: dict[str, Any] | None = None
 
     def ask(self) -> dict[str, Any]:
         """The report. Raises DreamCacheError `bad_token` or `no_cluster`; at once for a refused token."""
-        while self._told is None and self._process.poll() is None:
+        while self._report is None and self._process.poll() is None:
             if REFUSED in self._text(2):
                 self._process.kill()
                 raise DreamCacheError(
@@ -66,12 +66,12 @@ class Reporter:
                     f"address '{self.address}': no answer; check the address", code="no_cluster"
                 )
             time.sleep(0.05)
-        if self._told is None:
+        if self._report is None:
             lines = self._text(1).strip().splitlines()
             if self._process.returncode != 0 or not lines:
                 raise self._error()
-            self._told = json.loads(lines[-1])
-        return dict(self._told or {})
+            self._report = json.loads(lines[-1])
+        return dict(self._report or {})
 
     def close(self) -> None:
         if self._process.poll() is None:
@@ -81,12 +81,12 @@ class Reporter:
             file.close()
 
     def _error(self) -> DreamCacheError:
-        said = self._text(2).strip().splitlines() or ["it said nothing"]
-        if REFUSED in self._text(2) or " 401" in said[-1]:
+        lines = self._text(2).strip().splitlines() or ["the probe printed nothing"]
+        if REFUSED in self._text(2) or " 401" in lines[-1]:
             return DreamCacheError(
                 f"address '{self.address}': the cluster refuses the token; {TOKEN}", code="bad_token"
             )
-        return DreamCacheError(f"{said[-1].partition('Error: ')[2] or said[-1]}", code="no_cluster")
+        return DreamCacheError(f"{lines[-1].partition('Error: ')[2] or lines[-1]}", code="no_cluster")
 
     def _text(self, number: int) -> str:
         # Not through the file object: it shares its position with the process that writes.
@@ -104,7 +104,7 @@ def trials(spec: JobSpec, reporter: Reporter) -> Iterator[Trial]:
 
 
 def _nodes(reporter: Reporter) -> list[dict[str, Any]]:
-    """Nodes that answered; none where the cluster could not be asked, which has its own check."""
+    """Nodes that answered; none where the cluster does not answer, which has its own check."""
     try:
         return [node for node in reporter.ask()["nodes"] if "error" not in node]
     except DreamCacheError:
@@ -115,17 +115,17 @@ def _reachable(reporter: Reporter) -> Verdict:
     if reporter.address is None:
         reporter.ask()
         return skip("no --address: a run starts Ray on this machine")
-    told = reporter.ask()
-    silent = [f"{node['host']}: {node['error']}" for node in told["nodes"] if "error" in node]
+    report = reporter.ask()
+    silent = [f"{node['host']}: {node['error']}" for node in report["nodes"] if "error" in node]
     if silent:
         return fail(
-            f"{len(silent)} of {len(told['nodes'])} nodes do not answer: {silent[0]}",
+            f"{len(silent)} of {len(report['nodes'])} nodes do not answer: {silent[0]}",
             "see the node's Ray logs",
         )
-    who = f"{len(told['nodes'])} nodes answer" if "jobs" not in told else "the Jobs API answers"
+    who = f"{len(report['nodes'])} nodes answer" if "jobs" not in report else "the Jobs API answers"
     host = reporter.address.partition("://")[2] or reporter.address
-    if told["token"]:
-        return ok(f"{who}, asked with a token")
+    if report["token"]:
+        return ok(f"{who}, with a token")
     if host.startswith(LOOPBACK):
         return ok(f"{who}, without a token, on this machine")
     return warn(
@@ -135,14 +135,16 @@ def _reachable(reporter: Reporter) -> Verdict:
 
 def _room(spec: JobSpec, reporter: Reporter) -> Verdict:
     try:
-        there = reporter.ask().get("resources")
+        available = reporter.ask().get("resources")
     except DreamCacheError:
-        there = None
-    if there is None:
+        available = None
+    if available is None:
         return skip("no cluster's resources are known")
-    wanted = {"CPU": spec.workers.cpus, "GPU": spec.workers.gpus}
-    finding = ", ".join(f"{wanted[kind]:g} {kind} declared, {there.get(kind, 0):g} there" for kind in wanted)
-    if any(there.get(kind, 0) < wanted[kind] for kind in wanted):
+    declared = {"CPU": spec.workers.cpus, "GPU": spec.workers.gpus}
+    finding = ", ".join(
+        f"{declared[kind]:g} {kind} declared, {available.get(kind, 0):g} available" for kind in declared
+    )
+    if any(available.get(kind, 0) < declared[kind] for kind in declared):
         return warn(finding, "add nodes, unless the cluster scales up by itself, or lower the workers' count")
     return ok(finding)
 
@@ -167,7 +169,7 @@ def _versions(reporter: Reporter) -> Verdict:
             f"{len(without)} nodes have no dreamcache",
             "install it there, or use 'dreamcache submit', which ships it",
         )
-    return ok(f"{len(nodes)} machines: " + ", ".join(f"{name} {found}" for name, found in ours.items()))
+    return ok(f"{len(nodes)} machines: " + ", ".join(f"{name} {number}" for name, number in ours.items()))
 
 
 def _model(spec: JobSpec, reporter: Reporter) -> Verdict:

@@ -31,23 +31,23 @@ def lifetime() -> Verdict:
     source = f"from '{credentials.method}'"
     ends = getattr(credentials, "_expiry_time", None)  # botocore has no public name for it
     if ends is not None and credentials.method != "env":
-        return ok(f"temporary, {source}, renewed by itself; now good for {_text(_left(ends))}")
+        return ok(f"temporary, {source}, renewed by itself; now good for {_text(_remaining(ends))}")
     if ends is not None:
-        return _by_time(_left(ends), source)
+        return _by_time(_remaining(ends), source)
     if credentials.get_frozen_credentials().token:
         return warn(f"temporary, {source}, and nothing says when they end", RENEW)
     return ok(f"{source}, without an end")
 
 
-def _by_time(left: float, source: str) -> Verdict:
-    if left <= 0:
-        return fail(f"temporary, {source}, ended {_text(-left)} ago", "renew them")
-    if left < SHORT_S:
-        return warn(f"temporary, {source}, good for {_text(left)} more and not renewed", RENEW)
-    return ok(f"temporary, {source}, good for {_text(left)} more and not renewed")
+def _by_time(remaining: float, source: str) -> Verdict:
+    if remaining <= 0:
+        return fail(f"temporary, {source}, ended {_text(-remaining)} ago", "renew them")
+    if remaining < SHORT_S:
+        return warn(f"temporary, {source}, good for {_text(remaining)} more and not renewed", RENEW)
+    return ok(f"temporary, {source}, good for {_text(remaining)} more and not renewed")
 
 
-def _left(ends: datetime) -> float:
+def _remaining(ends: datetime) -> float:
     return (ends - datetime.now(UTC)).total_seconds()
 
 

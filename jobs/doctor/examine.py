@@ -1,4 +1,4 @@
-"""All checks of a job, in the order in which they are told. Knows the groups; knows nothing of what they try."""
+"""All checks of a job, in the order in which they are shown. Knows the groups; knows nothing of what they try."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from dreamcache.core.config.job import JobSpec
-from jobs.doctor import cluster, credentials, model, places
+from jobs.doctor import cluster, credentials, locations, model
 from jobs.doctor.check import Check, run_trials
 
 
@@ -19,7 +19,10 @@ def examine(spec: JobSpec, address: str | None = None) -> Iterator[Check]:
     reporter = cluster.Reporter(spec, address or os.environ.get("RAY_ADDRESS"))
     try:
         trials = chain(
-            credentials.trials(spec), places.trials(spec), model.trials(spec), cluster.trials(spec, reporter)
+            credentials.trials(spec),
+            locations.trials(spec),
+            model.trials(spec),
+            cluster.trials(spec, reporter),
         )
         yield from run_trials(trials)
     finally:

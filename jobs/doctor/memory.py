@@ -21,8 +21,8 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
     if free is None:
         lacking = [node["gpu_error"] for node in nodes if "gpu_error" in node]
         if lacking:
-            return fail(f"no GPU can be asked: {lacking[0]}", "install a torch that fits the driver")
-        return skip("no GPU was found to ask" if on_gpu and nodes else "no machine was asked")
+            return fail(f"no GPU answers: {lacking[0]}", "install a torch that fits the driver")
+        return skip("no machine has a GPU" if on_gpu and nodes else "no machine answers")
     models, family = describe_models(spec.method, spec.model), family_of_job(spec)
     # Generators that share one GPU, or one machine.
     sharing = math.floor(1 / generators.gpus) if 0 < generators.gpus < 1 else 1

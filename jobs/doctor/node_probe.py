@@ -1,7 +1,7 @@
-"""A process of its own that joins a cluster and asks every node what it has: JSON in on stdin, JSON out on stdout.
+"""A separate process that joins a cluster and asks every node what it has: JSON in on stdin, JSON out on stdout.
 
-Of its own, because a Ray that cannot be reached keeps its process busy for as long as it likes, and this one can be
-killed. Without an address it tells of this machine alone, and starts no Ray.
+In a separate process, because a Ray that cannot be reached blocks its process without a limit, and this one can be
+killed. Without an address it reports on this machine alone, and starts no Ray.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _ask_nodes(request: dict[str, Any]) -> dict[str, Any]:
             request["mark"] = join(stack.enter_context(probing(store, request["output"])), "mark")
             store.write(request["mark"], b"mark")
         except StorageError:
-            request["mark"] = None  # the checks of storage tell of it
+            request["mark"] = None  # the checks of storage report it
         task = ray.remote(num_cpus=0, max_retries=0)(look)
         refs = [
             task.options(
@@ -60,11 +60,11 @@ def _ask_nodes(request: dict[str, Any]) -> dict[str, Any]:
             for node in nodes
         ]
         ray.wait(refs, num_returns=len(refs), timeout=NODE_LIMIT_S)
-        told = [_told(ref, node) for ref, node in zip(refs, nodes, strict=True)]
-    return {"nodes": told, "resources": ray.cluster_resources(), "token": _has_token()}
+        reports = [_report_of(ref, node) for ref, node in zip(refs, nodes, strict=True)]
+    return {"nodes": reports, "resources": ray.cluster_resources(), "token": _has_token()}
 
 
-def _told(ref: Any, node: dict[str, Any]) -> dict[str, Any]:
+def _report_of(ref: Any, node: dict[str, Any]) -> dict[str, Any]:
     import ray
 
     try:
@@ -87,37 +87,37 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
     from pathlib import Path
 
-    found: dict[str, Any] = {"host": socket.gethostname(), "gpus": [], "versions": {}}
-    found["versions"]["python"] = platform.python_version()
+    report: dict[str, Any] = {"host": socket.gethostname(), "gpus": [], "versions": {}}
+    report["versions"]["python"] = platform.python_version()
     for name in ("ray", "torch", "diffusers"):
         try:
-            found["versions"][name] = version(name)
+            report["versions"][name] = version(name)
         except PackageNotFoundError:
-            found["versions"][name] = None
+            report["versions"][name] = None
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found["free_bytes"] = next(
+        report["free_bytes"] = next(
             int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
         )
     except (OSError, StopIteration, ValueError):
-        found["free_bytes"] = None
+        report["free_bytes"] = None
     if request.get("has_gpu"):
         try:
             import torch
 
             for index in range(torch.cuda.device_count()):
                 free, total = torch.cuda.mem_get_info(index)
-                found["gpus"].append(
+                report["gpus"].append(
                     {"name": torch.cuda.get_device_name(index), "free": free, "total": total}
                 )
         except Exception as error:  # noqa: BLE001 - a driver that does not fit is a finding
-            found["gpu_error"] = " ".join(str(error).split())[:300]
+            report["gpu_error"] = " ".join(str(error).split())[:300]
     try:
         import dreamcache
     except ImportError:
-        found["versions"]["dreamcache"] = None
-        return found
-    found["versions"]["dreamcache"] = dreamcache.__version__
+        report["versions"]["dreamcache"] = None
+        return report
+    report["versions"]["dreamcache"] = dreamcache.__version__
     from dreamcache.core.config.job import ModelSpec
     from dreamcache.core.errors import DreamCacheError
     from dreamcache.inference.facts import describe_models
@@ -125,15 +125,15 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
     try:
         model = ModelSpec(base=request["base"], revision=request["revision"], adapter=request["adapter"])
-        found["model"] = list(describe_models(request["method"], model).fingerprints)
+        report["model"] = list(describe_models(request["method"], model).fingerprints)
     except DreamCacheError as error:
-        found["model_error"] = str(error)
+        report["model_error"] = str(error)
     if request.get("mark"):
         try:
-            found["mark"] = store_for(request["mark"]).read(request["mark"]) == b"mark"
+            report["mark"] = store_for(request["mark"]).read(request["mark"]) == b"mark"
         except (DreamCacheError, OSError) as error:
-            found["mark"], found["mark_error"] = False, str(error)
-    return found
+            report["mark"], report["mark_error"] = False, str(error)
+    return report
 
 
 if __name__ == "__main__":

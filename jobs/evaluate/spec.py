@@ -40,7 +40,7 @@ MethodName = Annotated[
 class DreamBenchSpec(Settings):
     """path: the published folder or s3:// URI. subjects: only these. num_prompts: only the first so many of the 25.
 
-    samples: images of every subject and prompt (paper: 4). reference: which of a subject's photos is the one given.
+    samples: images of every subject and prompt (paper: 4). reference: which of a subject's photos is the reference.
     """
 
     path: Location

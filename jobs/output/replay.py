@@ -47,7 +47,7 @@ class Replay:
     """How near the replayed image is. max_difference: of any channel, of 255; differing: share of pixels, 0 to 1.
 
     features: "photo" when the reference was encoded again, "cache" when the photo is gone or another one by now.
-    try_number: of the try that a quality gate has kept, counted from 0.
+    try_number: of the try that the quality gate chose, counted from 0.
     """
 
     item_id: str
@@ -72,7 +72,7 @@ class Replay:
 
 def replay(output: str, item: str, *, save: str | None = None, attention: str | None = None) -> Replay:
     """Generates item `item` (an id or its first digits) of the job at `output` again. save: folder or s3:// URI for the
-    replayed image and a side by side. attention: path or s3:// URI of a PNG that shows where each place looked.
+    replayed image and a side by side. attention: path or s3:// URI of a PNG that shows what each place attends to.
 
     Raises DreamCacheError: no such item, no stored image, or a model, job file or photo that are not the record's.
     """
@@ -90,7 +90,7 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
         ) from None
     facts = _facts_of(spec, folder)
     _check_id(spec, row, facts)
-    request, try_number = _kept_try(spec, request_of(row), read_metadata(stored))
+    request, try_number = _chosen_try(spec, request_of(row), read_metadata(stored))
     from dreamcache.inference.session import local_session
 
     with local_session(spec, facts) as session:
@@ -190,7 +190,7 @@ def _check_id(spec: JobSpec, row: dict[str, Any], facts: PlanFacts) -> None:
         )
 
 
-def _kept_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tuple[Request, int]:
+def _chosen_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tuple[Request, int]:
     """(the request with the seed of the stored image, the number of that try), from the image's own metadata."""
     stored_seed = metadata.get("seed")
     if spec.quality is None or stored_seed is None:
@@ -233,12 +233,12 @@ def _generate(session: JobSession, request: Request) -> Pixels:
     raise DreamCacheError(outcome.message, code=outcome.code)
 
 
-def _save(place: str, item: str, extension: str, again: bytes, before: Pixels, now: Pixels) -> list[str]:
+def _save(folder: str, item: str, extension: str, again: bytes, before: Pixels, now: Pixels) -> list[str]:
     """The replayed file, and a picture of stored, replayed and their difference (grey where equal, times 8)."""
     difference = np.clip(128 + 8 * (now.astype(np.int16) - before), 0, 255).astype(np.uint8)
     sheet = io.BytesIO()
     Image.fromarray(np.concatenate([before, now, difference], axis=1)).save(sheet, "PNG")
     files = {f"{item[:12]}-replayed.{extension}": again, f"{item[:12]}-side-by-side.png": sheet.getvalue()}
     for name, data in files.items():
-        store_for(place).write(join(place, name), data)
-    return [join(place, name) for name in files]
+        store_for(folder).write(join(folder, name), data)
+    return [join(folder, name) for name in files]

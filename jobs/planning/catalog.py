@@ -34,7 +34,7 @@ Row = dict[str, Any] | str
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BadRow:
-    """A row that names no usable subject. `subject_id` is what it said, cut to a printable length."""
+    """A row that names no usable subject. `subject_id` is the row's own, cut to a printable length."""
 
     row: int
     subject_id: str

@@ -124,7 +124,7 @@ def estimate(
     sides = [side or facts.base.native_size for side in (spec.generation.height, spec.generation.width)]
     each = measured.image_bytes if measured else BYTES_PER_PIXEL[spec.images.format] * math.prod(sides)
     to_make = items if pending is None else min(items, pending)
-    # Subjects are cached or not as a whole, so references are left in proportion.
+    # Subjects are cached or not as a whole, so references remain in proportion.
     remaining = math.ceil(keys * to_make / items) if items else 0
     eta, gpu, cpu, note = _time(spec, measured, to_make, remaining) if measured else (None, None, None, "")
     return Estimate(
@@ -145,9 +145,11 @@ def estimate(
     )
 
 
-def estimate_plan(made: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:
+def estimate_plan(planned: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:
     """`estimate` of a plan that this process has."""
-    return estimate(made.spec, made.files.tables(), facts=made.facts, calibrate=calibrate, pending=pending)
+    return estimate(
+        planned.spec, planned.files.tables(), facts=planned.facts, calibrate=calibrate, pending=pending
+    )
 
 
 def _cache_bytes(family: Family, references: int, facts: PlanFacts) -> int | None:

@@ -1,9 +1,9 @@
-"""The plan: catalog x prompts x samples, one row per image, each with an id made of all that decides its pixels.
+"""The plan: catalog x prompts x samples, one row per image, each with an id that hashes all that decides its pixels.
 
     catalog -> subjects -> photos' hashes -> rows, sorted by catalog order -> parts; rows that cannot run carry a code
 
 Planning reads photos' bytes and models' small files; it loads no weights and never imports torch. Rows are
-written away as they are made: of the catalog only its file and its subjects' names are held.
+written to files as they come: of the catalog only its file and its subjects' names stay in memory.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Entry = Subject | BadRow
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """`files` hold the rows, in PLAN_SCHEMA; `code` is null for rows that can run. facts: of the models, as
-    found when it was planned. spec: with all settings filled in. attributes: names of the catalog's further columns."""
+    they were when it was planned. spec: all its settings set. attributes: names of the catalog's further columns."""
 
     spec: JobSpec
     files: PlanFiles

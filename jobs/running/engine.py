@@ -56,7 +56,7 @@ def make_images(
         fruitless += 1
         try:
             with (
-                closing(run_pipeline(spec, context, rows, book)) as batches,
+                closing(run_pipeline(context, rows, book)) as batches,
                 StallNotice(spec.failures.stall_notice_s, on_note) as stall,
             ):
                 for batch in batches:

@@ -13,8 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dreamcache.core.config.failures import FailurePolicy
-from dreamcache.core.config.job import JobSpec, WorkerSpec
+from dreamcache.core.config.job import WorkerSpec
 from dreamcache.inference.facts import family_of_job
 from jobs.running.ray_data import actor_options, set_up_ray_data
 from workers.context import JobContext
@@ -23,8 +22,8 @@ from workers.guard import Watch
 PUBLISH_RETRIES = 5
 
 
-def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) -> Generator[pa.Table]:
-    """Makes the images of rows (PLANNED) once; yields a table of OUTCOMES as each batch is committed.
+def run_pipeline(context: JobContext, rows: pa.Table, book: Any) -> Generator[pa.Table]:
+    """Generates the images of rows (PLANNED) once; yields a table of OUTCOMES as each batch is committed.
 
     Raises ray.exceptions.RayError when the pipeline as a whole is lost. Closing the iterator stops the workers.
     """
@@ -35,14 +34,15 @@ def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) 
     from workers.publish import publish
 
     set_up_ray_data()
+    spec = context.spec
     workers, size = spec.workers, spec.workers.batch_size
-    # One block a batch: an image is committed as soon as its batch is drawn, and a lost worker loses one batch.
+    # One block a batch: an image is committed as soon as its batch is generated, and a lost worker loses one batch.
     blocks = [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
 
     def actors(pool: WorkerSpec) -> dict[str, Any]:
         return {
             **actor_options(pool, len(blocks)),
-            **_worker(pool, context, spec.failures, book),
+            **_worker(pool, context, book),
             "batch_size": size,
         }
 
@@ -64,7 +64,7 @@ def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) 
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
-def _worker(pool: WorkerSpec, context: JobContext, policy: FailurePolicy, book: Any) -> dict[str, Any]:
-    watch = Watch(book, policy, gpus=pool.gpus, memory_bytes=pool.memory_bytes)
+def _worker(pool: WorkerSpec, context: JobContext, book: Any) -> dict[str, Any]:
+    watch = Watch(book, context.spec.failures, gpus=pool.gpus, memory_bytes=pool.memory_bytes)
     # Ray brings a lost worker back for ever, and its batch with it; AttemptBook says when it is enough.
     return {"fn_constructor_args": (context, watch), "max_restarts": -1, "max_task_retries": -1}

@@ -43,7 +43,7 @@ def make_job(spec: JobSpec) -> list[str]:
     pq.write_table(made.table, sink)
     summary = {
         "base": {"fingerprint": made.facts.base.fingerprint},
-        "adapter": {"fingerprint": made.adapter.fingerprint},
+        "adapter": {"fingerprint": made.facts.adapter.fingerprint},
     }
     files = {
         "job.yaml": (JOB_MARK + dump_spec(spec)).encode(),

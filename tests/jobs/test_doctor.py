@@ -13,7 +13,7 @@ import pytest
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
-from jobs.doctor import Check, examine
+from jobs.doctor import Check, credentials, examine, model
 from jobs.doctor.check import Trial, ok, run_trials
 from jobs.doctor.credentials import lifetime
 from tests.command import dreamcache, write_job
@@ -137,3 +137,33 @@ def test_a_cluster_that_is_not_there(make_spec: MakeSpec) -> None:
     assert found["cluster: reachable"].state == "fail"
     assert "do not run through Ray Client" in found["cluster: reachable"].finding
     assert found["versions: equal everywhere"].state == "skip"
+
+
+def test_folders_of_segmenters_and_encoders_are_checked(make_spec: MakeSpec, tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    metrics = {"clip": str(tmp_path / "clip"), "dino": None, "segmenter_models": {"sam": f"{tmp_path}/sam"}}
+    spec = make_spec(
+        reference={"segmenter_models": {"grounding-dino": "owner/dino@1"}},
+        quality={"min_text": 0.1, "metrics": metrics},
+    )
+    checks = {check.name: check for check in run_trials(model.trials(spec))}
+    folders = checks["model: folders of segmenters and encoders"]
+    assert folders.state == "fail"
+    assert folders.finding == f"quality.metrics.segmenter_models.sam '{tmp_path}/sam': no such folder"
+    assert "model: folders of segmenters and encoders" not in [
+        trial.name for trial in model.trials(make_spec())
+    ]
+
+
+def test_credentials_are_checked_where_a_setting_is_in_s3(make_spec: MakeSpec) -> None:
+    assert not list(credentials.trials(make_spec()))
+    for changes in ({"cache": "s3://b/c"}, {"model": {"adapter": "s3://b/a"}}):
+        assert len(list(credentials.trials(make_spec(**changes)))) == 1
+
+
+def test_settings_that_the_method_does_not_read_are_named(
+    make_spec: MakeSpec, weights: dict[str, str]
+) -> None:
+    spec = make_spec(method="text-only", model={"base": weights["base"]}, generation={"strength": 0.5})
+    [check, *_] = run_trials(model.trials(spec))
+    assert (check.state, check.finding) == ("warn", "method 'text-only' does not read generation.strength")

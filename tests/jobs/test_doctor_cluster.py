@@ -77,7 +77,7 @@ def test_every_node_is_asked(cluster: dict[str, str], job: str) -> None:
     done = dreamcache("doctor", job, "--address", cluster["address"], "--json", extra=extra)
     found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert done.returncode == 0, done.stdout
-    assert found["cluster: reachable"]["finding"] == "1 nodes answer, asked with a token"
+    assert found["cluster: reachable"]["finding"] == "1 nodes answer, with a token"
     assert found["cluster: room for the workers"]["state"] == "warn"  # 1.5 CPUs declared, 1 there
     for name in ("versions: equal everywhere", "nodes: same model files", "nodes: see the output"):
         assert found[name]["state"] == "ok", found[name]

@@ -103,7 +103,8 @@ def test_a_photo_that_is_gone_is_replaced_by_cached_features(job: tuple[Path, li
             assert (done.features, done.max_difference) == ("cache", 0)
         shutil.rmtree(folder / "output-cache")
         with pytest.raises(
-            DreamCacheError, match=r"must be the photo planned, got another.* the feature cache has nothing"
+            DreamCacheError,
+            match=r"must be the photo planned, got another.* the feature cache does not hold it",
         ) as caught:
             replay(str(folder / "output"), items[2])
         assert caught.value.code == "changed_photo"
@@ -126,7 +127,9 @@ def test_what_is_not_the_records_is_refused(job: tuple[Path, list[str]]) -> None
     for name in ("base", "adapter"):
         before = summary.read_text()
         edit_json(summary, name, "fingerprint", "0" * 64)
-        assert re.search(f"{name} '.*': the manifest's images were made with 0{{12}}, here it is", refused())
+        assert re.search(
+            f"{name} '.*': the manifest's images were generated with 0{{12}}, here it is", refused()
+        )
         summary.write_text(before)
     job_file = folder / "output" / "job.yaml"
     before = job_file.read_text()

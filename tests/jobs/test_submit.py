@@ -128,7 +128,7 @@ def test_tokens_are_found_where_ray_looks(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_a_token_that_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    with pytest.raises(ClusterError, match="none was found; set RAY_AUTH_TOKEN"):
+    with pytest.raises(ClusterError, match="none is set; set RAY_AUTH_TOKEN"):
         auth_headers()
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(

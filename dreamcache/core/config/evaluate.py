@@ -1,4 +1,4 @@
-"""Settings of an evaluation's metrics as frozen values, checked when made. Parsed from YAML by `jobs.evaluate.spec`.
+"""Settings of the metrics of an evaluation as frozen values, checked when constructed (YAML: `jobs.evaluate.spec`).
 
 Defaults are the paper's (docs/method.md section 6): CLIP ViT-B/32, DINO ViT-S/16, Grounded-SAM. Knows no torch.
 """
@@ -69,16 +69,16 @@ class MetricSettings(Settings):
     @property
     def metrics(self) -> tuple[str, ...]:
         """What is measured, in the order of tables."""
-        found = {IMAGE_METRICS[name] for name in self.encoders}
+        measured = {IMAGE_METRICS[name] for name in self.encoders}
         if self.segmenter is not None:
-            found |= {"m" + metric for metric in found}
+            measured |= {"m" + metric for metric in measured}
         if self.clip is not None:
-            found.add(TEXT_METRIC)
-        return tuple(metric for metric in METRICS if metric in found)
+            measured.add(TEXT_METRIC)
+        return tuple(metric for metric in METRICS if metric in measured)
 
     @property
     def are_the_papers(self) -> bool:
-        """Whether numbers may stand beside published ones: the paper's encoders and none in their place."""
+        """Whether numbers may stand beside published ones: the paper's encoders and no others."""
         return (
             self.clip is not None
             and self.dino is not None

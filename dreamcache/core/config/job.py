@@ -30,10 +30,10 @@ class ModelSpec(Settings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSpec(Settings):
-    """What one group of workers is given by Ray; each number but the first two is one worker's share.
+    """The resources of one group of workers; each number but the first two is one worker's share.
 
     count: of workers. max_count: if more than count, Ray adds workers up to it while work waits and the cluster
-    has room, and takes them away when idle. gpus: may be a fraction. memory_bytes: set aside on the node, and the
+    has room, and removes them when idle. gpus: may be a fraction. memory_bytes: set aside on the node, and the
     most that the process may allocate. accelerator_type: as Ray names it ("H100"). label_selector: node labels
     ({"market-type": "spot"}). resources: custom ones ({"tpu-host": 1}).
     """
@@ -97,7 +97,7 @@ class JobSpec(Settings):
     catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3:// URI. columns maps our names to
     the catalog's own ({subject_id: sku}). class_name: for rows that have none. prompts: templates with
     {class_name}, {subject_id} and any catalog column; a row's own prompts come first. samples: images of every
-    subject and prompt. seed: of the whole job. cache: shared by jobs; beside the output where not given.
+    subject and prompt. seed: of the whole job. cache: shared by jobs; beside the output by default.
     method: what generates the images (see `inference.families`). noise: every item's own, or the same for a subject,
     prompt and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
     """

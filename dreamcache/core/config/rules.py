@@ -25,7 +25,7 @@ FINITE = "a finite number"
 
 @dataclass(frozen=True, slots=True)
 class RuleText:
-    """The words for a type's rule where those made from its bounds are not good enough: `must be <text>`."""
+    """The words for a type's rule, where those derived from its bounds are not good enough: `must be <text>`."""
 
     text: str
 

@@ -35,7 +35,7 @@ class CaptionSettings(Settings):
     """Where captions come from: "templates" with a vocabulary, or "llm", an instruction-tuned model (the paper's).
 
     count: captions generated before the filter. vocabulary: "mini" is what the embedded model knows, "general" more.
-    categories, contexts: own vocabulary, {"kitchen": [mug, teapot]} and ["on a shelf"]; they come in its place.
+    categories, contexts: own vocabulary instead, {"kitchen": [mug, teapot]} and ["on a shelf"].
     model: a folder or hub id with `revision`; None takes the paper's. prompt: own instruction with {count} and
     {category}. per_request: captions of one request. batch_size: requests at once. max_rounds: how often requests
     are sent again where answers held fewer captions than requested.

@@ -1,4 +1,4 @@
-"""Settings of adapter training as frozen values, each checked when it is made. Parsed from YAML by `jobs.train.spec`.
+"""Settings of adapter training as frozen values, each checked when constructed. Parsed from YAML by `jobs.train.spec`.
 
     data -> transform -> conditions -> loss -> optimizer -> schedule of steps
 
@@ -36,10 +36,10 @@ class DataSettings(Settings):
 
     The reference is cut from the image by its mask, unless a sample brings a reference photo of its own (a packshot of
     the same subject): then it is that photo, on white or with its own mask, and the image needs no mask. Flips, jitter
-    and erasing act on either; scale and place in the frame only on what is cut out.
+    and erasing act on either; scale and position in the frame only on what is cut out.
 
     path: a folder of images/ and masks/, or of .parquet or .tar shards; a local path or s3:// URI.
-    validation: a place of the same kind; None keeps the first `validation_samples` of `path` out of training.
+    validation: a location of the same kind; None leaves the first `validation_samples` of `path` out of training.
     shuffle_shards: so many shards are held in memory and mixed at a time.
     on_no_mask: a sample without mask and reference photo ends the training, or its whole image is the reference.
     loaders: processes that read and transform ahead, for each worker; 0 does it between the steps.
@@ -84,8 +84,8 @@ class ReferenceSettings(Settings):
     parts, every: the middle block's and every n-th transformer of encoder and decoder; `places` names them outright.
     features: each place reads its own feature map, or all read the middle block's.
     integration: see `dreamcache.model.integration`; the paper's is spatial_concat.
-    noise: of the encoding pass, drawn anew for every sample, or fixed: the same for all, as a job encodes.
-    cache: a feature cache, local path or s3:// URI, in which the features of photos that never change are kept: those
+    noise: of the encoding pass, sampled anew for every sample (`drawn`), or fixed: the same for all, as a job encodes.
+    cache: a feature cache, local path or s3:// URI, with the features of photos that never change: those
     that samples bring without a mask, if transform and noise are without chance. "" encodes at every step.
     unet: references are read by the frozen base, or by a copy of it that is trained with the adapter and exported
     beside it; unet_learning_rate: the copy's, 0 for the adapter's.
@@ -188,7 +188,7 @@ class TrainSettings(Settings):
             self._check_cache()
 
     def _check_cache(self) -> None:
-        """Only what is the same at every step can be kept."""
+        """Only what is the same at every step can be cached."""
         settings = {
             "transform.flip_p": (self.transform.flip_p, 0),
             "transform.jitter_p": (self.transform.jitter_p, 0),

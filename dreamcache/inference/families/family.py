@@ -54,7 +54,7 @@ class Family(ABC):
         return type(self).__module__.rpartition(".")[0]
 
     def recognizes(self, base: str, revision: str | None) -> bool:
-        """Whether this base model is of the family; asked only where several families share a method."""
+        """Whether this base model is of the family; called only where several families share a method."""
         return True
 
     def describe_base(self, base: str, revision: str | None) -> BaseInfo:
@@ -103,7 +103,7 @@ class Family(ABC):
         """Memory that a generator takes for one batch. An ESTIMATE. Raises ModelError where it is not known."""
 
     def method_info(self, base: BaseInfo, location: str, content: dict[str, str]) -> AdapterInfo:
-        """What enters item ids in an adapter's place: the method, and content hashes of what it reads."""
+        """What enters item ids instead of an adapter: the method, and content hashes of what it reads."""
         return AdapterInfo(
             location=location,
             fingerprint=ids.of_values("method", name=self.method, version=METHOD_VERSION, content=content),

@@ -1,4 +1,4 @@
-"""What a method without a feature cache reads of a subject: its photo, decoded once and kept for its prompts.
+"""What a method without a feature cache reads of a subject: its photo, decoded once for all its prompts.
 
 Knows photos; knows nothing of methods but that they have `encode_reference`.
 """

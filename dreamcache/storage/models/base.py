@@ -38,20 +38,20 @@ def describe_base(name: str, revision: str | None = None) -> BaseInfo:
 
     Raises ModelError when it is none of these or is not of the Stable Diffusion layout.
     """
-    place = locate(name, revision, embedded=mini_folder())
-    if place is None or (place.folder is None and "@" in name):
+    model = locate(name, revision, embedded=mini_folder())
+    if model is None or (model.folder is None and "@" in name):
         raise ModelError(
             f"model '{name}': must be 'mini', a diffusers folder or a hub id 'owner/name'; got none of these"
         )
-    if place.folder is not None:
-        return _describe_folder(name, place.folder)
+    if model.folder is not None:
+        return _describe_folder(name, model.folder)
     require_pinned(
-        place,
+        model,
         where=f"model '{name}'",
         reason="the same job could generate other images tomorrow",
         setting="model.revision",
     )
-    revision = str(place.revision)
+    revision = str(model.revision)
     files = ("unet/config.json", "vae/config.json", "scheduler/scheduler_config.json")
     unet, vae, scheduler = (_hub_json(name, revision, file) for file in files)
     return BaseInfo(
@@ -66,14 +66,14 @@ def describe_base(name: str, revision: str | None = None) -> BaseInfo:
 
 def pipeline_class(name: str, revision: str | None = None) -> str | None:
     """The diffusers pipeline that a model's folder or repository names in model_index.json; None where none does."""
-    place = locate(name, revision, embedded=mini_folder())
-    if place is None:
+    model = locate(name, revision, embedded=mini_folder())
+    if model is None:
         return None
     try:
-        if place.folder is not None:
-            index = read_json(place.folder / "model_index.json")
+        if model.folder is not None:
+            index = read_json(model.folder / "model_index.json")
         else:
-            index = _hub_json(place.hub, str(place.revision), "model_index.json")
+            index = _hub_json(model.hub, str(model.revision), "model_index.json")
     except ModelError:
         return None
     named = index.get("_class_name")

@@ -10,25 +10,25 @@ from dreamcache.core.config.evaluate import MetricSettings
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.errors import ModelError
 from dreamcache.storage.models.files import hash_files
-from dreamcache.storage.models.lookup import ModelPlace, mini_folder
+from dreamcache.storage.models.lookup import ModelLocation, mini_folder
 from dreamcache.storage.models.lookup import locate as locate_model
 
 METRICS_VERSION = 1
 """Raised when a release changes scores for the same settings."""
 
 GATE_VERSION = 1
-"""Raised when a release keeps other images for the same settings of the quality gate."""
+"""Raised when a release chooses other images for the same settings of the quality gate."""
 
 
-def locate(name: str) -> ModelPlace:
+def locate(name: str) -> ModelLocation:
     """Where an encoder is; `mini` is the embedded CLIP. Raises ModelError."""
-    place = locate_model(name, embedded=mini_folder() / "clip")
-    if place is None:
+    model = locate_model(name, embedded=mini_folder() / "clip")
+    if model is None:
         raise ModelError(
             f"metrics: model '{name}': must be 'mini', a folder or a hub id 'owner/name' or 'owner/name@revision'; "
             f"got none of these"
         )
-    return place
+    return model
 
 
 def fingerprint(settings: MetricSettings) -> str:
@@ -41,13 +41,13 @@ def fingerprint(settings: MetricSettings) -> str:
 
 
 def gate_identity(gate: QualitySettings) -> str:
-    """sha256 of all that decides which try is kept. Raises ModelError for an encoder that may change."""
+    """sha256 of all that decides which try is chosen. Raises ModelError for an encoder that may change."""
     for name in gate.used_metrics.encoders.values():
-        place = locate(name)
-        if place.folder is None and place.revision is None:
+        model = locate(name)
+        if model.folder is None and model.revision is None:
             raise ModelError(
                 f"quality.metrics: model '{name}': must be 'mini', a folder or a hub id with a revision "
-                f"('owner/name@commit'), got no revision; its scores decide which images are kept"
+                f"('owner/name@commit'), got no revision; its scores decide which images pass"
             )
     return ids.of_values(
         "quality",
@@ -61,8 +61,8 @@ def gate_identity(gate: QualitySettings) -> str:
 
 
 def _identity(name: str) -> str:
-    place = locate(name)
-    if place.folder is None:
+    model = locate(name)
+    if model.folder is None:
         # Unpinned, the hub may change it under the same name; the report names it so that a reader can tell.
-        return f"{place.hub}@{place.revision or 'unpinned'}"
-    return ids.of_values("encoder", files=hash_files(place.folder, sorted(place.folder.iterdir())))
+        return f"{model.hub}@{model.revision or 'unpinned'}"
+    return ids.of_values("encoder", files=hash_files(model.folder, sorted(model.folder.iterdir())))

@@ -17,7 +17,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModelPlace:
+class ModelLocation:
     """One of two: `folder` is on this machine, or `hub` is a hub id (owner/name) at `revision` (None: newest)."""
 
     folder: Path | None = None
@@ -40,30 +40,30 @@ def mini_folder() -> Path:
     return Path(__file__).parents[2] / "mini" / "weights"
 
 
-def locate(name: str, revision: str | None = None, *, embedded: Path | None = None) -> ModelPlace | None:
-    """The place that a name means, or None for a name of no known form.
+def locate(name: str, revision: str | None = None, *, embedded: Path | None = None) -> ModelLocation | None:
+    """What a name means, or None for a name of no known form.
 
     name: `mini` where there is an `embedded` folder, a folder, or a hub id, `owner/name` or `owner/name@revision`.
     """
     if name == MINI and embedded is not None:
-        return ModelPlace(folder=embedded) if embedded.is_dir() else None
+        return ModelLocation(folder=embedded) if embedded.is_dir() else None
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return ModelPlace(folder=folder)
+        return ModelLocation(folder=folder)
     hub, has_revision, named = name.rpartition("@")
     hub, named_revision = (hub, named) if has_revision else (name, None)
     if name.startswith((".", "/", "~")) or hub.count("/") != 1 or is_uri(name):
         return None
-    return ModelPlace(hub=hub, revision=revision or named_revision)
+    return ModelLocation(hub=hub, revision=revision or named_revision)
 
 
-def require_pinned(place: ModelPlace, *, where: str, reason: str, setting: str) -> None:
-    """Raises ModelError unless the place always means the same files.
+def require_pinned(model: ModelLocation, *, where: str, reason: str, setting: str) -> None:
+    """Raises ModelError unless the model always means the same files.
 
     where: what the message begins with, e.g. "model 'owner/name'"; setting: which key takes the commit.
     """
-    if not place.is_pinned:
+    if not model.is_pinned:
         raise ModelError(
             f"{where}: a hub id needs a pinned revision, else {reason}; set {setting} to a commit (40 hex digits), "
-            f"got {place.revision!r}"
+            f"got {model.revision!r}"
         )

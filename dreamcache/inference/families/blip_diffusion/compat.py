@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 
 def restore_qformer(model: Blip2QFormerModel) -> Blip2QFormerModel:
-    """Makes a Q-Former that was loaded answer as under transformers 4."""
+    """Makes a loaded Q-Former behave as under transformers 4."""
     model.invert_attention_mask = MethodType(_invert_attention_mask, model)
     model.get_head_mask = MethodType(_get_head_mask, model)
     for layer in model.encoder.layer:
@@ -29,7 +29,7 @@ def restore_qformer(model: Blip2QFormerModel) -> Blip2QFormerModel:
 
 
 def restore_text_encoder(model: ContextCLIPTextModel) -> ContextCLIPTextModel:
-    """Makes a text model that was loaded read from left to right again."""
+    """Makes a loaded text model attend from left to right again."""
     model.text_model.encoder = _Encoder(model.text_model.encoder)
     return model
 
@@ -62,8 +62,8 @@ class _Attention(nn.Module):
         past_key_value: None = None,
         output_attentions: bool = False,
     ) -> tuple[Tensor, None]:
-        found = self.block(hidden_states, attention_mask, encoder_hidden_states, encoder_attention_mask)
-        return found, None  # the second is the key-value cache, which a single pass has not
+        output = self.block(hidden_states, attention_mask, encoder_hidden_states, encoder_attention_mask)
+        return output, None  # the second is the key-value cache; a single pass has none
 
 
 class _Encoder(nn.Module):

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
@@ -21,7 +22,6 @@ from diffusers.pipelines.deprecated.blip_diffusion.pipeline_blip_diffusion impor
 from PIL import Image
 from torch import Tensor
 from transformers import Blip2Config, CLIPTokenizer
-from typing_extensions import Unpack
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError
@@ -62,7 +62,7 @@ class BlipDiffusion:
             part.requires_grad_(False).eval()
         keep_rows_independent(self.base.vae)
         self.base.set_progress_bar_config(disable=True)
-        # The photo's tokens take their places from the prompt.
+        # The photo's tokens leave less room for the prompt's.
         room = (
             self.base.text_encoder.config.max_position_embeddings - self.base.qformer.config.num_query_tokens
         )
@@ -110,10 +110,10 @@ class BlipDiffusion:
 
     def _text(self, prompts: Sequence[str], subjects: Sequence[Seen]) -> Tensor:
         classes = [subject.class_name for subject in subjects]
-        told = [without_subject(prompt, name) for prompt, name in zip(prompts, classes, strict=True)]
-        for text, name in zip(told, classes, strict=True):
+        texts = [without_subject(prompt, name) for prompt, name in zip(prompts, classes, strict=True)]
+        for text, name in zip(texts, classes, strict=True):
             self.prompts.check(f"a {name} {text}")
-        written = self.base._build_prompt(told, classes)  # said many times over, then cut: the first is whole
+        written = self.base._build_prompt(texts, classes)  # repeated many times, then cut: the first is whole
         return self.base.encode_prompt(torch.stack([subject.tokens for subject in subjects]), written)
 
     def _null_text(self, negative_prompt: str, count: int) -> Tensor:
@@ -127,7 +127,7 @@ class BlipDiffusion:
 
 
 def without_subject(prompt: str, class_name: str) -> str:
-    """The prompt without "a <class>" at its start, which the pipeline says itself: "a dog in snow" -> "in snow"."""
+    """The prompt without "a <class>" at its start, which the pipeline adds itself: "a dog in snow" -> "in snow"."""
     for article in ("a", "an"):
         start = f"{article} {class_name} ".lower()
         if class_name and prompt.lower().startswith(start):
@@ -137,7 +137,7 @@ def without_subject(prompt: str, class_name: str) -> str:
 
 def _load(folder: Path, dtype: torch.dtype) -> BlipDiffusionPipeline:
     # Part by part, since model_index.json names their library as it was called when the folder was written.
-    told = json.loads((folder / "model_index.json").read_text("utf-8"))
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
     options = {"use_safetensors": True, "dtype": dtype}
     config = Blip2Config.from_pretrained(folder / "qformer")
     if (folder / QFORMER_TOKENIZER).is_dir():  # else the model asks the hub for bert-base-uncased
@@ -152,7 +152,7 @@ def _load(folder: Path, dtype: torch.dtype) -> BlipDiffusionPipeline:
         scheduler=PNDMScheduler.from_pretrained(folder / "scheduler"),
         qformer=restore_qformer(qformer),
         image_processor=BlipImageProcessor.from_pretrained(folder / "image_processor"),
-        **{name: told[name] for name in ("ctx_begin_pos", "mean", "std")},
+        **{name: index[name] for name in ("ctx_begin_pos", "mean", "std")},
     )
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from diffusers.models.embeddings import ImageProjection
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
-from typing_extensions import Unpack
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError

@@ -6,10 +6,10 @@ The same noise for the same seed as personalized images; equal to diffusers' own
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from PIL import Image
-from typing_extensions import Unpack
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.inference.pipeline import DreamCachePipeline, PipelineOutput
