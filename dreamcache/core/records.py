@@ -40,7 +40,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """A subject's photo, by content. An unreadable photo has an id too, a hash of its URI, so that its items
+    """A subject's photo, by content. An unreadable photo has an id too, made of its URI, so that its items
     can be recorded as failed; once the file can be read, the id is another one."""
 
     reference_id: str

@@ -6,6 +6,7 @@ sorted by subject embed them once. Knows encoders and segmenters; knows nothing 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,6 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.evaluate import IMAGE_METRICS, TEXT_METRIC, MetricSettings
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, ImageError
 from dreamcache.core.images import decode_image, decode_mask
-from dreamcache.core.lru import LRU
 from dreamcache.evaluation.encoders import ClipEncoder, load_encoders
 from dreamcache.evaluation.masked import Cutter
 from dreamcache.evaluation.metrics import image_similarity, text_similarity
@@ -53,7 +53,7 @@ class Scorer:
         segmenters = SegmenterSet(settings.segmenter_models, device=device)
         self.cutter = Cutter(settings, segmenters) if settings.segmenter is not None else None
         self._texts: dict[str, NDArray[np.float32]] = {}
-        self._real: LRU[tuple[str, str], Seen] = LRU(KEPT_PHOTOS)
+        self._real: OrderedDict[tuple[str, str], Seen] = OrderedDict()
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """One score per request, in order."""
@@ -120,11 +120,14 @@ class Scorer:
         return found, len(request.real) - len(found)
 
     def _real_photo(self, photo: RealPhoto, request: ScoreRequest) -> Seen:
-        where = f"subject '{request.subject_id}': real photo '{photo.uri}'"
-        return self._real.get_or(
-            (photo.photo_id, request.class_name),
-            lambda: self._look(photo.uri, photo.mask, request.class_name, where),
-        )
+        key = photo.photo_id, request.class_name
+        if key not in self._real:
+            where = f"subject '{request.subject_id}': real photo '{photo.uri}'"
+            self._real[key] = self._look(photo.uri, photo.mask, request.class_name, where)
+            if len(self._real) > KEPT_PHOTOS:
+                self._real.popitem(last=False)
+        self._real.move_to_end(key)
+        return self._real[key]
 
     def _look(self, uri: str, mask_uri: str | None, class_name: str, where: str) -> Seen:
         picture = decode_image(read_photo(uri, where, self.limits), where=where, limits=self.limits)

@@ -1,8 +1,8 @@
-"""What is to be scored, the scores, and the append-only parts that keep them, in the manner of the job's ledger.
+"""Requests, scores, and the append-only parts that store them, in the manner of the job's ledger.
 
     ScoreRequest --Scorer--> Score --append--> scores/part-<hash>.parquet --read--> score_id -> Score
 
-A score's id is a hash of the image, its prompt, its real photos and the metrics' settings: what has a score is never
+A score's id is the hash of the image, its prompt, its real photos and the metrics' settings: what has a score is never
 computed again, and a changed image has another id. Knows storage and Arrow; knows no torch.
 """
 

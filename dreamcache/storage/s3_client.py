@@ -1,14 +1,14 @@
-"""boto3 clients from the usual AWS settings: one per process and set of settings, made when first used.
+"""boto3 clients from the usual AWS settings: one per process and set of settings, created when first used.
 
     AWS_ENDPOINT_URL_S3 / AWS_ENDPOINT_URL / profile -> endpoint (then path-style, unless the profile says)
     AWS_REGION / AWS_DEFAULT_REGION / profile        -> region
     AWS_ACCESS_KEY_ID.. / AWS_PROFILE / role         -> credentials, refreshed by botocore
     AWS_RETRY_MODE, AWS_MAX_ATTEMPTS                 -> retries, else RETRY_MODE and MAX_ATTEMPTS
 
-Above botocore's retries, which last a few seconds, stands the process's patience with a storage that does not answer:
-little at first, so that a wrong endpoint is told at once; more for workers, who know that it did answer.
+Above botocore's retries, which last a few seconds, a process has a retry budget for a storage that does not answer:
+little at first, so that a wrong endpoint is reported at once; more for workers, whose storage did answer before.
 
-Clients are thread-safe but must not cross a fork, so a child makes its own. Credentials stay in the process.
+Clients are thread-safe but must not cross a fork, so a child creates its own. Credentials stay in the process.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ DEFAULT_REGION = "us-east-1"
 _Key = tuple[int, float, tuple[tuple[str, str], ...]]
 _clients: dict[_Key, Any] = {}
 _lock = threading.Lock()
-_patience_s = 0.0
+_retry_budget_s = 0.0
 _answer_s: float = READ_SECONDS
 
 
 def be_patient(seconds: float, answer_s: float = READ_SECONDS) -> None:
-    """From now on this process asks so long before it gives a request up, and waits `answer_s` for each answer."""
-    global _patience_s, _answer_s
-    _patience_s, _answer_s = seconds, answer_s
+    """From now on this process retries a request for so long, and waits `answer_s` for each answer."""
+    global _retry_budget_s, _answer_s
+    _retry_budget_s, _answer_s = seconds, answer_s
 
 
 @contextmanager
 def patience(seconds: float, answer_s: float = READ_SECONDS) -> Iterator[None]:
     """As `be_patient`, within the block only."""
-    before = _patience_s, _answer_s
+    before = _retry_budget_s, _answer_s
     be_patient(seconds, answer_s)
     try:
         yield
@@ -64,11 +64,11 @@ def patience(seconds: float, answer_s: float = READ_SECONDS) -> Iterator[None]:
 
 
 def tries(least: int = LEAST_TRIES) -> Iterator[int]:
-    """1, 2, ... with jittered, growing pauses between; ends after `least` and once patience is over."""
+    """1, 2, ... with jittered, growing pauses between; ends after `least` and once the retry budget is spent."""
     began = time.monotonic()
     for attempt in itertools.count(1):
         yield attempt
-        if attempt >= least and time.monotonic() - began >= _patience_s:
+        if attempt >= least and time.monotonic() - began >= _retry_budget_s:
             return
         time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, 0.05 * 2 ** min(attempt, 10))))
 
@@ -80,13 +80,13 @@ def client() -> Any:
         _answer_s,
         tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))),
     )
-    found = _clients.get(key)
-    if found is None:
+    known = _clients.get(key)
+    if known is None:
         with _lock:
-            found = _clients.get(key)
-            if found is None:
-                found = _clients[key] = _new_client()
-    return found
+            known = _clients.get(key)
+            if known is None:
+                known = _clients[key] = _new_client()
+    return known
 
 
 def custom_endpoint() -> str | None:
@@ -101,7 +101,7 @@ def region() -> str:
 
 
 def config_options() -> dict[str, Any]:
-    """Settings for `botocore.config.Config`, shared with s3fs so that both talk alike."""
+    """Settings for `botocore.config.Config`, shared with s3fs so that both behave alike."""
     return {
         # Several S3-compatible servers refuse the checksums that newer clients add on their own.
         "request_checksum_calculation": os.environ.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
@@ -122,18 +122,18 @@ def _new_client() -> Any:
     }
     chosen = os.environ.get("AWS_REGION") or core.get_config_variable("region") or DEFAULT_REGION
     try:
-        made = session.client("s3", region_name=chosen, config=Config(**options))
+        new = session.client("s3", region_name=chosen, config=Config(**options))
     except ValueError as error:
         raise StorageError(
             f"AWS settings: a valid endpoint is needed, got '{error}'; correct AWS_ENDPOINT_URL"
         ) from error
     wanted_style = core.get_scoped_config().get("s3")
-    said = isinstance(wanted_style, dict) and "addressing_style" in wanted_style
-    if _is_custom(made.meta.endpoint_url) and not said:
-        made = session.client(
+    style_is_set = isinstance(wanted_style, dict) and "addressing_style" in wanted_style
+    if _is_custom(new.meta.endpoint_url) and not style_is_set:
+        new = session.client(
             "s3", region_name=chosen, config=Config(**options, s3={"addressing_style": "path"})
         )
-    return made
+    return new
 
 
 def _is_default(core: Any, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,8 +34,8 @@ def done(item: str, **values: str) -> Done:
 
 
 def old_part(spec: JobSpec, name: str, *outcomes: Done | Failed) -> None:
-    """A ledger part as the older release wrote it."""
-    rows = [to_row(outcome) for outcome in outcomes]
+    """A ledger part as the older release wrote it, some time ago."""
+    rows = [to_row(outcome, datetime(2026, 1, 1, tzinfo=UTC)) for outcome in outcomes]
     table = pa.Table.from_pylist(rows, schema=LEDGER_2)
     path = Path(spec.output, "ledger", f"part-{name}.parquet")
     path.parent.mkdir(parents=True, exist_ok=True)

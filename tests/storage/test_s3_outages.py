@@ -75,7 +75,7 @@ def test_an_answer_is_waited_for_no_longer_than_said(monkeypatch: pytest.MonkeyP
         with s3_client.patience(0, answer_s=0.2), pytest.raises(StorageError, match="must answer"):
             store_for("s3://bucket").read("s3://bucket/x")
         assert time.monotonic() - began < 10
-        assert (s3_client._patience_s, s3_client._answer_s) == (0, s3_client.READ_SECONDS)
+        assert (s3_client._retry_budget_s, s3_client._answer_s) == (0, s3_client.READ_SECONDS)
 
 
 @pytest.mark.parametrize("attempts", ["1", "4"], ids=["our retry", "botocore's retry"])
