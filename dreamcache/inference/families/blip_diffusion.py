@@ -24,9 +24,9 @@ from torch import Tensor
 from transformers import Blip2Config, CLIPTokenizer
 
 from dreamcache.core.errors import ModelError
+from dreamcache.core.images import on_white
 from dreamcache.inference.families.blip_compat import restore_qformer, restore_text_encoder
 from dreamcache.inference.families.describe import QFORMER_TOKENIZER
-from dreamcache.inference.families.photo import Photo
 from dreamcache.inference.families.sampling import draw
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.model.text import PromptEncoder
@@ -69,7 +69,7 @@ class BlipDiffusion:
     ) -> Seen:
         """One photo a pass, so that a subject's tokens do not depend on its neighbours."""
         pixels = self.base.image_processor.preprocess(
-            Photo.of(image, class_name).image,
+            on_white(image),
             image_mean=self.base.config.mean,
             image_std=self.base.config.std,
             return_tensors="pt",

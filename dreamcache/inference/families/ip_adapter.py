@@ -18,8 +18,8 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from dreamcache.core.errors import ModelError
+from dreamcache.core.images import on_white
 from dreamcache.inference.families.describe import IMAGE_ENCODER, IpAdapterPlace, ip_adapter_place
-from dreamcache.inference.families.photo import Photo
 from dreamcache.inference.families.sampling import draw
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.model.base import load_base
@@ -65,7 +65,7 @@ class IpAdapter:
     ) -> Tensor:
         """[2, 1, width] or [2, 1, tokens, width]: no image, and the photo, as the adapter's kind wants them."""
         layer = self.base.unet.encoder_hid_proj.image_projection_layers[0]
-        picture = Photo.of(image, class_name).image
+        picture = on_white(image)
         seen, none = self.base.encode_image(
             picture, self.base.device, 1, output_hidden_states=not isinstance(layer, ImageProjection)
         )
