@@ -1,8 +1,8 @@
-"""What is to be scored, the scores, and the append-only parts that keep them, in the manner of the job's ledger.
+"""Requests, scores, and the append-only parts that store them, in the manner of the job's ledger.
 
     ScoreRequest --Scorer--> Score --append--> scores/part-<hash>.parquet --read--> score_id -> Score
 
-A score's id is made of the image, its prompt, its real photos and the metrics' settings: what has a score is never
+A score's id is the hash of the image, its prompt, its real photos and the metrics' settings: what has a score is never
 computed again, and a changed image has another id. Knows storage and Arrow; knows no torch.
 """
 
@@ -39,7 +39,7 @@ SCORE_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RealPhoto:
-    """A real photo of a subject, by content; mask: a given one, for the masked metrics."""
+    """A real photo of a subject, by content; mask: for the masked metrics."""
 
     photo_id: str
     uri: str
@@ -48,7 +48,7 @@ class RealPhoto:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreRequest:
-    """One image to score. prompt: None where nobody knows it, which leaves CLIP-T out."""
+    """One image to score. prompt: None where it is unknown, which omits CLIP-T."""
 
     score_id: str
     subject_id: str
@@ -64,7 +64,7 @@ class Score:
     """values: by metric, None or absent where there is none; or a code and message and no values.
 
     found: whether the segmenter found the subject in the image, None without masked metrics; reason: why not.
-    num_real, num_real_found, num_real_unreadable: real photos compared with, those with a segment, those left out.
+    num_real, num_real_found, num_real_unreadable: real photos compared with, those with a segment, those omitted.
     """
 
     score_id: str
