@@ -1,4 +1,4 @@
-"""What a model of a stage is, by its content: a folder by the hash of its files, a hub id by its pinned revision.
+"""The identity of a stage's model by its content: a folder by the hash of its files, a hub id by its revision.
 
 Loads no weights and no torch, so that parts can be named on any machine.
 """
@@ -34,7 +34,7 @@ def describe_llm(settings: CaptionSettings) -> ModelInfo:
 
 
 def describe_painter(settings: PictureSettings) -> ModelInfo:
-    """The model that draws the images. Raises ModelError."""
+    """The model that generates the images. Raises ModelError."""
     if settings.backend == "sdxl":
         return _describe("images", settings.model_name, settings.revision, "model_index.json")
     base = describe_base(settings.model_name, settings.revision)
@@ -47,7 +47,9 @@ def _describe(stage: str, name: str, revision: str | None, mark: str) -> ModelIn
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / mark).is_file():
-            raise ModelError(f"{stage}.model '{name}': must be a model's folder, it holds no {mark}")
+            raise ModelError(
+                f"{stage}.model '{name}': must be the folder of a model, got one without {mark}; check the path"
+            )
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in DECIDE)
         hashes = {
             str(path.relative_to(folder)): _hash(path, path.stat().st_size, path.stat().st_mtime_ns)
@@ -57,10 +59,12 @@ def _describe(stage: str, name: str, revision: str | None, mark: str) -> ModelIn
             name=name, location=str(folder), revision=None, fingerprint=ids.of_values("model", files=hashes)
         )
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise ModelError(f"{stage}.model '{name}': must be a folder or a hub id 'owner/name', got neither")
+        raise ModelError(
+            f"{stage}.model '{name}': must be a folder or a hub id 'owner/name', got neither; check the name"
+        )
     if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise ModelError(
-            f"{stage}.model '{name}': a hub id needs a pinned revision, else a run that goes on could mix two models; "
+            f"{stage}.model '{name}': a hub id needs a pinned revision, else a resumed run could mix two models; "
             f"set {stage}.revision to a commit (40 hex digits), got {revision!r}"
         )
     fingerprint = ids.of_values("model", hub=name, revision=revision)
