@@ -52,7 +52,8 @@ def injecting(
 
 
 def _hook(block: nn.Module, adapter: Integration, memory: Memory, kv: KeysValues) -> list[RemovableHandle]:
-    target = {"self_attention": block.attn1, "text_attention": block.attn2, "block": block}[adapter.point]
+    names = {"self_attention": "attn1", "text_attention": "attn2", "block": ""}
+    target = block.get_submodule(names[adapter.point])
     # attn1 sees norm1(x) only, while the adapter needs x itself: one hook keeps x, the other joins.
     source = target if adapter.point == "text_attention" else block
     kept: list[Tensor] = []

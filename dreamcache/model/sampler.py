@@ -59,7 +59,7 @@ def sample(
     scheduler.set_timesteps(num_inference_steps, device=noise.device)
     accepted = inspect.signature(scheduler.step).parameters
     options = {"generator": generator} if generator is not None and "generator" in accepted else {}
-    latents = noise * scheduler.init_noise_sigma
+    latents: Tensor = noise * scheduler.init_noise_sigma
     for index, timestep in enumerate(scheduler.timesteps):
         prediction = model(scheduler.scale_model_input(latents, timestep), timestep)
         latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]

@@ -64,4 +64,5 @@ class PromptEncoder:
         )
         uses_mask = getattr(self.model.config, "use_attention_mask", False)
         mask = inputs.attention_mask.to(self.model.device) if uses_mask else None
-        return self.model(inputs.input_ids.to(self.model.device), attention_mask=mask)[0]
+        embedding: Tensor = self.model(inputs.input_ids.to(self.model.device), attention_mask=mask)[0]
+        return embedding

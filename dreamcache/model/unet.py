@@ -68,8 +68,8 @@ def decoder_half(unet: UNet2DConditionModel, state: EncoderState, text: Tensor) 
         hidden = block(
             hidden_states=hidden, temb=state.time, res_hidden_states_tuple=taken, upsample_size=size, **extra
         )
-    hidden = unet.conv_act(unet.conv_norm_out(hidden))
-    return unet.conv_out(hidden)
+    prediction: Tensor = unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
+    return prediction
 
 
 def _has_text(block: torch.nn.Module) -> bool:

@@ -75,9 +75,9 @@ def _told(ref: Any, node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_token() -> bool:
-    import ray._private.authentication.authentication_token_setup as setup
+    from ray._raylet import AuthenticationMode, get_authentication_mode
 
-    return bool(setup.get_authentication_mode() == setup.AuthenticationMode.TOKEN)
+    return bool(get_authentication_mode() == AuthenticationMode.TOKEN)
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) 
     with warnings.catch_warnings():
         # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-        dataset = ray.data.from_arrow(blocks)
+        dataset: ray.data.Dataset = ray.data.from_arrow(blocks)
         if spec.method == "dreamcache":  # the others have no features to cache
             dataset = dataset.map_batches(EncodeWorker, **actors(workers.encoders))
         dataset = dataset.map_batches(GenerateWorker, **actors(workers.generators)).map_batches(

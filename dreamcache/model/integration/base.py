@@ -73,7 +73,8 @@ class Integration(nn.Module):
 
     def _split(self, tokens: Tensor) -> Tensor:
         """[B, tokens, C] -> [B, heads, tokens, C / heads]"""
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = tokens.unflatten(-1, (self.heads, -1))
+        return heads.transpose(1, 2)
 
     def _attend(self, query: Tensor, memory: KeysValues) -> Tensor:
         """softmax(q k^T / sqrt(d)) v of split queries, joined again to [B, tokens, C]."""
@@ -101,4 +102,5 @@ class ReferenceAttention(Integration):
 
     def read(self, x: Tensor, memory: KeysValues) -> Tensor:
         """m, [B, tokens, C]."""
-        return self.to_out(self._attend(self._split(self.to_q(self.norm(x))), memory))
+        memory_output: Tensor = self.to_out(self._attend(self._split(self.to_q(self.norm(x))), memory))
+        return memory_output

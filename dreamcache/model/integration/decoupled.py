@@ -33,7 +33,8 @@ class Decoupled(ReferenceAttention):
         nn.init.zeros_(self.proj_out.bias)
 
     def forward(self, x: Tensor, output: Tensor, memory: KeysValues, base: Any = None) -> Tensor:
-        hidden = self.proj_in(output)
+        hidden: Tensor = self.proj_in(output)
         hidden = hidden + self.read(hidden, memory)
         hidden = hidden + self.feed_forward(hidden)
-        return output + self.proj_out(hidden)
+        added: Tensor = self.proj_out(hidden)
+        return output + added

@@ -36,4 +36,5 @@ class SpatialConcat(ReferenceAttention):
         self.join.bias.zero_()
 
     def forward(self, x: Tensor, output: Tensor, memory: KeysValues, base: Any = None) -> Tensor:
-        return self.join(torch.cat([output, self.read(x, memory)], dim=-1))
+        joined: Tensor = self.join(torch.cat([output, self.read(x, memory)], dim=-1))
+        return joined
