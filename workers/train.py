@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dreamcache.core.config.train import TrainSettings
 
@@ -56,7 +56,7 @@ def fit(context: TrainContext, *, workers: int, cpus: float, gpus: float, max_fa
         trainer.fit()
 
 
-def train_worker(config: dict[str, Any]) -> None:
+def train_worker(config: dict[str, TrainContext]) -> None:
     """One worker's run, from the newest checkpoint to the end."""
     import ray.train
 
@@ -64,7 +64,7 @@ def train_worker(config: dict[str, Any]) -> None:
     from dreamcache.training.hooks import load_hooks
     from dreamcache.training.loop import TrainLoop
 
-    context: TrainContext = config["context"]
+    context = config["context"]
     trainer = load_trainer(context)
 
     def report(step: int, metrics: Mapping[str, float]) -> None:
