@@ -75,9 +75,9 @@ def _told(ref: Any, node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_token() -> bool:
-    from ray._raylet import AuthenticationMode, get_authentication_mode
+    import ray._private.authentication.authentication_token_setup as setup
 
-    return bool(get_authentication_mode() == AuthenticationMode.TOKEN)
+    return bool(setup.get_authentication_mode() == setup.AuthenticationMode.TOKEN)
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:
