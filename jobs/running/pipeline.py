@@ -52,7 +52,7 @@ def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) 
         if spec.method == "dreamcache":  # the others have no features to cache
             dataset = dataset.map_batches(EncodeWorker, **actors(workers.encoders))
         dataset = dataset.map_batches(GenerateWorker, **actors(workers.generators)).map_batches(
-            publish,
+            publish,  # type: ignore[arg-type]  # Ray names no Arrow tables among the types of a batch
             fn_kwargs={"context": context},
             batch_size=size,
             batch_format="pyarrow",
