@@ -25,8 +25,8 @@ class EncodeWorker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()
-        with self.watch.farewell.batch():
-            condemned = self.watch.sort(sorted({row["cache_key"] for row in rows})).condemned
+        with self.watch.shutdown.batch():
+            condemned = self.watch.sort(sorted({row["cache_key"] for row in rows})).quarantined
             errors: dict[tuple[str, str], DreamCacheError | None] = {}
             for row in rows:
                 verdict = condemned.get(row["cache_key"])

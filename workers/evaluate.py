@@ -1,6 +1,6 @@
-"""The scorer: holds the encoders, turns batches of images into scores, and commits each batch's scores itself.
+"""The scorer: holds the encoders, turns batches of images into scores, and commits the scores of each batch.
 
-So what is scored is kept when a run dies, and the driver hears only what it counts.
+So scores survive when a run dies, and the driver receives only what it counts.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ REQUESTS = pa.schema(
 """The fields of `scores.ScoreRequest`."""
 
 SCORED = pa.schema([("score_id", pa.string()), ("status", pa.string())])
-"""What the driver hears of each image: done or failed."""
+"""What the driver receives for each image; status is done or failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalContext:
-    """What every scorer is told. num_threads: torch threads of one."""
+    """What every scorer needs to know. num_threads: torch threads of one scorer."""
 
     output: str
     metrics: MetricSettings
@@ -54,11 +54,11 @@ class EvaluateWorker:
     def __call__(self, batch: pa.Table) -> pa.Table:
         scores = self.scorer.score([request_of(row) for row in batch.to_pylist()])
         self.scores.append(scores)
-        told = [
+        counted = [
             {"score_id": score.score_id, "status": "done" if score.code is None else "failed"}
             for score in scores
         ]
-        return pa.Table.from_pylist(told, schema=SCORED)
+        return pa.Table.from_pylist(counted, schema=SCORED)
 
 
 def request_of(row: dict[str, Any]) -> ScoreRequest:

@@ -37,9 +37,9 @@ class GenerateWorker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = {row["item_id"]: {**row, **NO_PIXELS} for row in batch.to_pylist()}
-        with self.watch.farewell.batch():
+        with self.watch.shutdown.batch():
             work = self.watch.sort([row["item_id"] for row in rows.values() if row["code"] is None])
-            for item, verdict in work.condemned.items():
+            for item, verdict in work.quarantined.items():
                 row = rows[item]
                 row["attempts"] += verdict.attempts - 1
                 message = str(verdict.error(f"item {item[:12]} of subject '{row['subject_id']}'"))

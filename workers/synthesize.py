@@ -1,4 +1,6 @@
-"""The maker: holds a stage's model and makes its parts, each committed at once, so that a death costs one part."""
+"""The synthesizer: holds the model of a stage and produces its parts. Each is committed at once, so that a dead worker
+costs one part.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ from workers.bootstrap import start_torch
 PARTS = pa.schema([("stage", pa.string()), ("name", pa.string()), ("work", pa.string())])
 """The fields of `parts.Part`; work as JSON."""
 
-MADE = pa.schema([("name", pa.string())])
-"""What the driver hears of each part: that it is there."""
+COMMITTED = pa.schema([("name", pa.string())])
+"""What the driver receives for each part: it is committed."""
 
 
 class SynthesizeWorker:
-    """Ray actor. Rows of PARTS in, rows of MADE out, the parts committed."""
+    """Ray actor. Rows of PARTS in, rows of COMMITTED out, the parts committed."""
 
     def __init__(self, context: StageContext) -> None:
         from dreamcache.synthesis.make import StageMaker
@@ -28,4 +30,4 @@ class SynthesizeWorker:
     def __call__(self, batch: pa.Table) -> pa.Table:
         for row in batch.to_pylist():
             self.make(Part(stage=row["stage"], name=row["name"], work=json.loads(row["work"])))
-        return batch.select(MADE.names)
+        return batch.select(COMMITTED.names)

@@ -145,11 +145,11 @@ def _make(name: str) -> Any:
     from ray.util.metrics import Counter, Gauge, Histogram
 
     told = METRICS[name]
-    common = {"description": told.description, "tag_keys": ("job_name", "worker", *told.tags)}
+    text, tags = told.description, ("job_name", "worker", *told.tags)
     if told.kind == "histogram":
-        metric: Any = Histogram(name, boundaries=list(TO_TEN_MINUTES), **common)
+        metric: Any = Histogram(name, text, boundaries=list(TO_TEN_MINUTES), tag_keys=tags)
     else:
-        metric = (Counter if told.kind == "counter" else Gauge)(name, **common)
+        metric = (Counter if told.kind == "counter" else Gauge)(name, text, tag_keys=tags)
     return _made.setdefault(name, metric)
 
 

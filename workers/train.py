@@ -1,7 +1,8 @@
 """The trainer: Ray Train starts one of these loops per worker, joined by torch.distributed (NCCL on GPUs, else gloo).
 
 Checkpoints go through our own storage, not Ray's: one object, one JSON that names it, on a disk or s3:// alike. So a
-worker that dies (Ray starts the group again) and a driver that dies (the same command again) go on the same way.
+training resumes in the same way after a worker died (Ray starts the group again) and after the driver died (the user
+starts the same command again).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dreamcache.core.config.train import TrainSettings
 
@@ -21,7 +22,7 @@ GROUP_TIMEOUT_S = 1800
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainContext:
-    """What every training worker is told. num_threads: torch threads of one worker; adapter: to go on from."""
+    """What every training worker needs to know. num_threads: torch threads of one; adapter: the one to start from."""
 
     name: str
     output: str
@@ -39,7 +40,7 @@ def fit(context: TrainContext, *, workers: int, cpus: float, gpus: float, max_fa
     from ray.train.torch import TorchConfig, TorchTrainer
 
     resources = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
-    # Ray wants a place of its own; nothing is stored there, so it need not be shared by the nodes.
+    # Ray requires a storage folder; nothing is stored there, so the nodes need not share it.
     with tempfile.TemporaryDirectory(prefix="dreamcache-train-") as folder:
         trainer = TorchTrainer(
             train_worker,
@@ -55,7 +56,7 @@ def fit(context: TrainContext, *, workers: int, cpus: float, gpus: float, max_fa
         trainer.fit()
 
 
-def train_worker(config: dict[str, Any]) -> None:
+def train_worker(config: dict[str, TrainContext]) -> None:
     """One worker's run, from the newest checkpoint to the end."""
     import ray.train
 
@@ -63,13 +64,13 @@ def train_worker(config: dict[str, Any]) -> None:
     from dreamcache.training.hooks import load_hooks
     from dreamcache.training.loop import TrainLoop
 
-    context: TrainContext = config["context"]
+    context = config["context"]
     trainer = load_trainer(context)
 
     def report(step: int, metrics: Mapping[str, float]) -> None:
         ray.train.report({"step": step, **metrics})
 
-    hooks = load_hooks(context.hooks, context.output) if trainer.team.leads else []
+    hooks = load_hooks(context.hooks, context.output) if trainer.team.is_main_process else []
     TrainLoop(
         trainer, TrainFolder(context.output), name=context.name, hooks=hooks, on_checkpoint=report
     ).run()

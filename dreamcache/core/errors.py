@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 
 class DreamCacheError(Exception):
-    """Base of all errors that are the user's to mend. `code` is stable and may be matched by scripts."""
+    """Base of all errors that a user can fix. `code` is stable and may be matched by scripts."""
 
     code = "error"
 
@@ -46,13 +46,13 @@ class ImageError(DreamCacheError):
 
 
 class StorageError(DreamCacheError):
-    """A place to read or write cannot be used as it is: credentials, bucket, permission."""
+    """A location cannot be read or written as it is: credentials, bucket, permission."""
 
     code = "storage"
 
 
 class CacheError(DreamCacheError):
-    """A cached feature file is damaged or foreign. The caller encodes again and never uses it."""
+    """A cached feature file is damaged or of another origin. The caller encodes again and never uses it."""
 
     code = "bad_cache"
 
@@ -64,7 +64,7 @@ class ModelError(DreamCacheError):
 
 
 NO_ITEMS_FAULT = (StorageError, ModelError)
-"""Errors that every item would meet: they end a run, which the same command continues once they are mended."""
+"""Errors that every item would meet: they end a run, which the same command resumes once they are fixed."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Content hashes: the ids of everything handed over. sha256 in hex, of canonical JSON or of bytes.
+"""Content hashes: the ids of all records. sha256 in hex, of canonical JSON or of bytes.
 
 Never counters, uuids or Python's salted `hash()`: the same input has the same id on every machine and day.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 SEED_BITS = 63
 
@@ -17,26 +16,26 @@ def of_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def of_values(kind: str, **values: Any) -> str:
-    """sha256 of named JSON values. `kind` keeps ids of different hand-overs apart."""
+def of_values(kind: str, **values: object) -> str:
+    """sha256 of named JSON values. `kind` keeps the ids of different records apart."""
     return of_bytes(canonical_json({"kind": kind, **values}).encode())
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces; refuses NaN, whose text differs between readers."""
     return _ENCODER.encode(value)
 
 
 class Template:
-    """`of_values` of which some values are left open: the JSON around them is made once, the hashes are the same.
+    """`of_values` with some values left open: the JSON around them is built once, the hashes are the same.
 
-    `between` are the texts before, between and after the open values, whose JSON goes in by order of name.
+    `between` are the texts before, between and after the open values, whose JSON is inserted by order of name.
     """
 
-    def __init__(self, kind: str, *, open_values: tuple[str, ...], **values: Any) -> None:
+    def __init__(self, kind: str, *, open_values: tuple[str, ...], **values: object) -> None:
         self.names = tuple(sorted(open_values))
         marks = {name: f"\0{name}\0" for name in self.names}
         rest = canonical_json({"kind": kind, **values, **marks})
@@ -48,7 +47,7 @@ class Template:
             between.append(text)
         self.between = (*between, rest)
 
-    def key(self, **values: Any) -> str:
+    def key(self, **values: object) -> str:
         """sha256 with the open values filled in, 64 hex digits."""
         filled = [
             text + canonical_json(values[name]) for text, name in zip(self.between, self.names, strict=False)
@@ -57,7 +56,7 @@ class Template:
 
 
 def seed_of(item_id: str) -> int:
-    """The item's random seed, in [0, 2**63): it belongs to the item, not to a batch, worker or attempt."""
+    """The item's random seed, in [0, 2**63): it follows from the item alone, not from a batch, worker or attempt."""
     return int(item_id[:16], 16) & ((1 << SEED_BITS) - 1)
 
 

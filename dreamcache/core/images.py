@@ -3,7 +3,7 @@
     bytes --sniff--> format --header--> size --decode--> pixels --upright, sRGB, 8 bit--> RGB | RGBA
 
 Knows Pillow and numpy; must not know torch, catalogs, storage or segmenters. The file's name is never looked
-at: a format is what the content says. Every refusal is an ImageError, so that only its subject is lost.
+at: the content decides the format. Every refusal is an ImageError, so that only its subject is lost.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError
 
+WHITE = (255, 255, 255)
 ALLOWED_FORMATS = ("png", "jpeg", "webp", "gif", "tiff", "bmp")
 
 PILLOW_FORMATS = tuple(name.upper() for name in ALLOWED_FORMATS)
@@ -47,7 +48,7 @@ def decode_image(data: bytes, *, where: str, limits: ImageLimits) -> Image.Image
 
     Handled, not refused: EXIF orientation, CMYK, 16- and 32-bit grey (scaled to 8 bit), 1-bit, palettes with
     or without transparency, grey with alpha, animations and multi-page files (first frame), embedded colour
-    profiles (converted to sRGB; a broken profile is passed over).
+    profiles (converted to sRGB; a broken profile is ignored).
 
     `where` names the photo in messages: "catalog.csv row 17: image 'img/17.png'". Sizes are checked in the
     header. Raises ImageError with code empty_file, too_large, too_small, not_an_image,
@@ -62,10 +63,19 @@ def normalize(image: Image.Image) -> Image.Image:
     return _to_rgb(_upright(image))
 
 
+def on_white(image: Image.Image) -> Image.Image:
+    """An RGB or RGBA picture as RGB, its transparent parts white."""
+    if "A" not in image.getbands():
+        return image.convert("RGB")
+    ground = Image.new("RGB", image.size, WHITE)
+    ground.paste(image.convert("RGB"), mask=image.getchannel("A"))
+    return ground
+
+
 def decode_mask(data: bytes, *, where: str, limits: ImageLimits, size: tuple[int, int]) -> Image.Image:
     """The subject's mask as mode "L", 255 on the subject; `size` is (width, height) of the upright photo.
 
-    White (or opaque, if the file has no drawing but an alpha channel) is the subject. A mask of two values
+    White (or opaque, if the file has an alpha channel and only one colour) is the subject. A mask of two values
     counts as black and white whatever the two are, so 0/1 masks and coloured palettes work.
 
     Raises ImageError as `decode_image` does, and with code mask_size_mismatch.
@@ -102,17 +112,17 @@ def _load(data: bytes, where: str, limits: ImageLimits) -> Image.Image:
 
 def _open(data: bytes, where: str, limits: ImageLimits) -> Image.Image:
     """Reads the header only. Pillow's own limit, about 179 million pixels, holds beside `max_pixels`."""
-    found = _sniff(data)
+    kind = _sniff(data)
     try:
         return Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
     except _BOMB as error:
         rule = f"at most {limits.max_pixels:,} pixels are allowed, got more ({_one_line(str(error))})"
         _refuse(where, rule, "scale it down", "too_large")
     except Exception as error:  # noqa: BLE001 - Pillow's readers raise nearly anything on hostile headers.
-        if found in ALLOWED_FORMATS:
+        if kind in ALLOWED_FORMATS:
             _refuse_broken(data, where, error)
-    code = "unsupported_format" if found in _IMAGES_NOT_ALLOWED else "not_an_image"
-    rule = f"not an allowed format ({', '.join(ALLOWED_FORMATS)}), got {found}"
+    code = "unsupported_format" if kind in _IMAGES_NOT_ALLOWED else "not_an_image"
+    rule = f"not an allowed format ({', '.join(ALLOWED_FORMATS)}), got {kind}"
     _refuse(where, rule, "export it as PNG or JPEG", code)
 
 
@@ -152,12 +162,12 @@ def _refuse_broken(data: bytes, where: str, error: Exception) -> NoReturn:
 
 
 def _ends_early(data: bytes) -> bool:
-    """Whether the format's own mark of the end is missing; Pillow's words do not always tell."""
-    found = _sniff(data)
-    if found == "webp":
+    """Whether the end mark of the format is missing; Pillow's messages do not always show it."""
+    kind = _sniff(data)
+    if kind == "webp":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     marks = {"png": b"IEND", "jpeg": b"\xff\xd9", "gif": b"\0;"}
-    return found in marks and marks[found] not in data
+    return kind in marks and marks[kind] not in data
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -210,7 +220,7 @@ def _value_range(mode: str, values: np.ndarray) -> tuple[float, float]:
 
 
 def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """RGB in sRGB. A profile that is broken, or made for other channels, is passed over without a word: the
+    """RGB in sRGB. A profile that is broken, or for other channels, is ignored without a message: the
     picture is still usable, its colours are then read as sRGB, as most viewers would."""
     if isinstance(profile, bytes) and image.mode in ("RGB", "CMYK", "L"):
         try:
@@ -233,7 +243,7 @@ def _to_mask(image: Image.Image) -> Image.Image:
         grey, alpha = both.convert("RGB").convert("L"), both.getchannel("A")
         if alpha.getextrema() != (255, 255):
             seen = np.asarray(grey)[np.asarray(alpha) > 0]
-            # Drawn in one colour on transparency: the alpha is the drawing, whatever the colour.
+            # One colour on transparency: the alpha channel is the mask, whatever the colour.
             plain = seen.size == 0 or int(seen.max()) - int(seen.min()) <= 2
             values = np.asarray(alpha if plain else Image.composite(grey, Image.new("L", grey.size), alpha))
             return _black_and_white(values)

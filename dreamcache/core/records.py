@@ -40,13 +40,12 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """A subject's photo, by content. An unreadable photo has an id too, made of its URI, so that its items
-    can be recorded as failed; once the file can be read, the id is another one."""
+    """A subject's photo, by content. An unreadable photo has an id too, from its URI, so that its items can be
+    recorded as failed with `code` and `message`; once the file can be read, the id is another one."""
 
     reference_id: str
-    subject_id: str
-    uri: str
-    mask_uri: str | None = None
+    code: str | None = None
+    message: str | None = None
 
     @staticmethod
     def id_of(image: bytes, mask: bytes | None) -> str:

@@ -1,7 +1,7 @@
 """Confidence intervals over subjects: what the mean would be with other subjects of the same kind.
 
-Images of one subject are no independent draws, so whole subjects are drawn again, with replacement, and the interval
-is between percentiles of the means. Seeded: the same scores have the same interval. Knows numpy only.
+Images of one subject are not independent, so whole subjects are resampled, with replacement, and the interval is
+between percentiles of the means. Seeded: the same scores have the same interval. Knows numpy only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHUNK = 1 << 22
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BootstrapSettings(Settings):
-    """resamples: number of draws; level: of the interval, e.g. 0.95."""
+    """resamples: how often subjects are resampled; level: of the interval, e.g. 0.95."""
 
     resamples: Annotated[int, Ge(100)] = 10_000
     level: Annotated[float, Gt(0), Lt(1)] = 0.95
@@ -29,7 +29,7 @@ class BootstrapSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """The mean of subjects' means, and the interval around it; of one subject the interval has no width."""
+    """The mean of the subjects' means, and the interval around it; with one subject the interval has no width."""
 
     mean: float
     low: float

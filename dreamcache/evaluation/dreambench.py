@@ -3,7 +3,7 @@
     folder -> Benchmark(subjects: photos, class, prompts)
 
 Object prompts for things, live-subject prompts for cats and dogs, as published; the rare token that stands for a
-fine-tuned subject is left out, since no method here is tuned. Knows storage; knows nothing of jobs or models.
+fine-tuned subject is omitted, since no method here is fine-tuned. Knows storage; knows nothing of jobs or models.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class BenchSubject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Benchmark:
-    """Subjects whose folders are there; `missing` are those that the file names and the folder lacks."""
+    """Subjects that have a folder; `missing` are those that the file names and the folder lacks."""
 
     subjects: tuple[BenchSubject, ...]
     missing: tuple[str, ...]
@@ -68,7 +68,7 @@ def read_dreambench(uri: str, *, subjects: tuple[str, ...] = (), num_prompts: in
             f"benchmark '{uri}': subject '{unknown[0]}' must be a folder of photos and named in {PROMPTS_FILE}; "
             f"there are {', '.join(sorted(set(photos) & set(classes)))}"
         )
-    found = [
+    chosen = [
         BenchSubject(
             subject_id=name,
             class_name=class_name,
@@ -78,16 +78,16 @@ def read_dreambench(uri: str, *, subjects: tuple[str, ...] = (), num_prompts: in
         for name, class_name in classes.items()
         if name in photos and (not subjects or name in subjects)
     ]
-    if not found:
-        raise CatalogError(f"benchmark '{uri}': needs a folder of photos for each subject, found none")
-    return Benchmark(subjects=tuple(found), missing=tuple(name for name in classes if name not in photos))
+    if not chosen:
+        raise CatalogError(f"benchmark '{uri}': needs a folder of photos for each subject, got none")
+    return Benchmark(subjects=tuple(chosen), missing=tuple(name for name in classes if name not in photos))
 
 
 def _read_prompts(uri: str) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
     """(class by subject, object prompts, live-subject prompts)."""
-    place = join(uri, PROMPTS_FILE)
+    location = join(uri, PROMPTS_FILE)
     try:
-        text = store_for(uri).read(place).decode("utf-8")
+        text = store_for(uri).read(location).decode("utf-8")
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise CatalogError(
             f"benchmark '{uri}': needs {PROMPTS_FILE} as DreamBooth's data set has it, got none that can be read"
@@ -95,11 +95,11 @@ def _read_prompts(uri: str) -> tuple[dict[str, str], tuple[str, ...], tuple[str,
     head, _, tail = text.partition("Object Prompts")
     rows = [row for row in csv.reader(io.StringIO(head)) if len(row) == 2]
     classes = {row[0].strip(): row[1].strip() for row in rows if row[0].strip() != "subject_name"}
-    objects, found, live = tail.partition("Live Subject Prompts")
+    objects, divider, live = tail.partition("Live Subject Prompts")
     prompts = _templates(objects), _templates(live)
-    if not classes or not found or not all(prompts):
+    if not classes or not divider or not all(prompts):
         raise CatalogError(
-            f"{place}: must hold 'subject,class' lines, 'Object Prompts' and 'Live Subject Prompts'; got "
+            f"{location}: must hold 'subject,class' lines, 'Object Prompts' and 'Live Subject Prompts'; got "
             f"{len(classes)} classes, {len(prompts[0])} object and {len(prompts[1])} live-subject prompts"
         )
     return classes, *prompts

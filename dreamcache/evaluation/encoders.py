@@ -45,7 +45,7 @@ class ClipEncoder:
 
     @torch.no_grad()
     def texts(self, prompts: Sequence[str]) -> Vectors:
-        """Raises DreamCacheError `prompt_too_long`: a cut prompt would be scored as another one."""
+        """Raises DreamCacheError `prompt_too_long`: a truncated prompt would be scored as another one."""
         tokens = self.tokenizer(list(prompts), padding=True, return_tensors="pt").to(self.device)
         limit = self.model.config.text_config.max_position_embeddings
         if tokens.input_ids.shape[1] > limit:
@@ -54,16 +54,18 @@ class ClipEncoder:
                 f"got {tokens.input_ids.shape[1]}; shorten it",
                 code="prompt_too_long",
             )
-        made = self.model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
-        return _unit(self.model.text_projection(made.pooler_output))
+        output = self.model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
+        return _unit(self.model.text_projection(output.pooler_output))
 
 
 class DinoEncoder:
     """The class token of the last layer: DINO (a ViTModel) or DINOv2 (a Dinov2Model)."""
 
-    def __init__(self, name: str, device: str = "cpu", *, kind: type[Any] = ViTModel) -> None:
+    def __init__(
+        self, name: str, device: str = "cpu", *, kind: type[ViTModel] | type[Dinov2Model] = ViTModel
+    ) -> None:
         self.device = device
-        # DINO has no pooling layer; transformers would else add one with random weights.
+        # DINO has no pooling layer; transformers would add one with random weights.
         extra = {"add_pooling_layer": False} if kind is ViTModel else {}
         self.model = _load(kind, name, device, **extra)
         self.processor = _processor(name)
@@ -76,13 +78,13 @@ class DinoEncoder:
 
 def load_encoders(models: dict[str, str], device: str = "cpu") -> dict[str, ImageEncoder]:
     """Encoders by the names of `MetricSettings.encoders`."""
-    made: dict[str, ImageEncoder] = {}
+    encoders: dict[str, ImageEncoder] = {}
     for kind, name in models.items():
         if kind == "clip":
-            made[kind] = ClipEncoder(name, device)
+            encoders[kind] = ClipEncoder(name, device)
         else:
-            made[kind] = DinoEncoder(name, device, kind=ViTModel if kind == "dino" else Dinov2Model)
-    return made
+            encoders[kind] = DinoEncoder(name, device, kind=ViTModel if kind == "dino" else Dinov2Model)
+    return encoders
 
 
 def _load(kind: type[Any], name: str, device: str, **extra: Any) -> Any:
@@ -96,7 +98,7 @@ def _load(kind: type[Any], name: str, device: str, **extra: Any) -> Any:
 
 
 def _processor(name: str) -> Any:
-    # Named, because transformers else takes torchvision where it is installed: scores would differ by machine.
+    # Named, because transformers would use torchvision where it is installed: scores would differ by machine.
     return _read(
         lambda source, revision: AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil"),
         name,
@@ -116,8 +118,8 @@ def _read(load: Callable[[str, str | None], Any], name: str) -> Any:
 
 def _pixels(processor: Any, pictures: Sequence[Image.Image], device: str) -> Tensor:
     # One by one: processors stack, and pictures of one batch may have different sizes.
-    made = [processor(images=one.convert("RGB"), return_tensors="pt")["pixel_values"] for one in pictures]
-    pixels: Tensor = torch.cat(made).to(device)
+    tensors = [processor(images=one.convert("RGB"), return_tensors="pt")["pixel_values"] for one in pictures]
+    pixels: Tensor = torch.cat(tensors).to(device)
     return pixels
 
 

@@ -1,11 +1,11 @@
-"""Images that someone else made, so that any method can stand in the same table.
+"""Images of another method, so that any method can stand in the same table.
 
     <folder>/<subject>/<name>.png     name: index of the subject's prompt ("7", "07_2": its third sample, or a folder
                                       `7/` of samples), or the prompt itself ("a_dog_in_the_snow", "... -2")
     <folder>/prompts.csv              or: columns file, prompt, and if wanted subject_id, class_name
-    <name>.mask.png                   a given mask, for the segmenters "file" and "auto"
+    <name>.mask.png                   a mask, for the segmenters "file" and "auto"
 
-Knows storage and names; knows nothing of how images were made.
+Knows storage and names; knows nothing of how images were generated.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MASK = ".mask.png"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FoundImage:
-    """prompt: None where neither table nor name tells it; class_name: None where the table tells none."""
+class FolderImage:
+    """prompt: None where neither table nor name states it; class_name: None where the table states none."""
 
     subject_id: str
     uri: str
@@ -37,7 +37,7 @@ class FoundImage:
     mask: str | None = None
 
 
-def read_folder(uri: str, prompts: Mapping[str, Sequence[str]]) -> list[FoundImage]:
+def read_folder(uri: str, prompts: Mapping[str, Sequence[str]]) -> list[FolderImage]:
     """Images in order of their names. prompts: of each subject, what an index in a name counts.
 
     Raises CatalogError when there is no image, or the table names a file that is not there.
@@ -51,18 +51,20 @@ def read_folder(uri: str, prompts: Mapping[str, Sequence[str]]) -> list[FoundIma
     masks = {name for name in names if name.endswith(MASK)}
     table = _read_table(uri) if TABLE in names else None
     if table is not None:
-        lacking = [file for file in table if file not in set(images)]
-        if lacking:
-            raise CatalogError(f"{join(uri, TABLE)}: names '{lacking[0]}', which is not there; mend the row")
+        missing = [file for file in table if file not in set(images)]
+        if missing:
+            raise CatalogError(
+                f"{join(uri, TABLE)}: names '{missing[0]}', a file that does not exist; fix the row"
+            )
         images = [name for name in images if name in table]
-    found = []
+    listed = []
     for name in images:
         row = table[name] if table is not None else {}
         parts = name.split("/")
         subject = row.get("subject_id") or (parts[0] if len(parts) > 1 else PurePosixPath(name).stem)
         mask = str(PurePosixPath(name).with_suffix("")) + MASK
-        found.append(
-            FoundImage(
+        listed.append(
+            FolderImage(
                 subject_id=subject,
                 uri=join(uri, name),
                 prompt=row.get("prompt") or prompt_of(parts[1:], prompts.get(subject, ())),
@@ -70,11 +72,11 @@ def read_folder(uri: str, prompts: Mapping[str, Sequence[str]]) -> list[FoundIma
                 mask=join(uri, mask) if mask in masks else None,
             )
         )
-    return found
+    return listed
 
 
 def prompt_of(parts: Sequence[str], prompts: Sequence[str]) -> str | None:
-    """The prompt that the path below a subject's folder tells: an index into `prompts`, or words."""
+    """The prompt that the path below a subject's folder states: an index into `prompts`, or words."""
     if not parts:
         return None
     name = parts[0] if len(parts) > 1 else PurePosixPath(parts[0]).stem
@@ -87,12 +89,14 @@ def prompt_of(parts: Sequence[str], prompts: Sequence[str]) -> str | None:
 
 
 def _read_table(uri: str) -> dict[str, dict[str, str]]:
-    place = join(uri, TABLE)
+    location = join(uri, TABLE)
     try:
-        rows = list(csv.DictReader(io.StringIO(store_for(uri).read(place).decode("utf-8-sig"), newline="")))
+        rows = list(
+            csv.DictReader(io.StringIO(store_for(uri).read(location).decode("utf-8-sig"), newline=""))
+        )
     except (UnicodeDecodeError, csv.Error) as error:
-        raise CatalogError(f"{place}: must be a CSV file in UTF-8: {error}") from error
+        raise CatalogError(f"{location}: must be a CSV file in UTF-8: {error}") from error
     if not rows or not {"file", "prompt"} <= set(rows[0]):
         got = ", ".join(rows[0]) if rows else "no rows"
-        raise CatalogError(f"{place}: needs rows with the columns file and prompt, got {got}")
+        raise CatalogError(f"{location}: needs rows with the columns file and prompt, got {got}")
     return {row["file"]: {key: (value or "").strip() for key, value in row.items() if key} for row in rows}

@@ -1,6 +1,6 @@
-"""Charts as SVG text, drawn by hand: intervals by method, dots by subject, curves of a sweep.
+"""Charts as SVG text, without a plotting library: intervals by method, dots by subject, curves of a sweep.
 
-No plotting library, no script, no font file; a browser and a Markdown viewer show them. Knows numbers and labels only.
+No script, no font file; a browser and a Markdown viewer show them. Knows numbers and labels only.
 """
 
 from __future__ import annotations
@@ -97,12 +97,12 @@ def curve_chart(title: str, curves: Sequence[Curve], *, across: str, up: str) ->
     )
     for curve in curves:
         colour = colours[curve.name]
-        places = [(xs.at(x), ys.at(y)) for x, y, _ in curve.points]
-        for (x, _), (low, high) in zip(places, curve.bars, strict=False):
+        positions = [(xs.at(x), ys.at(y)) for x, y, _ in curve.points]
+        for (x, _), (low, high) in zip(positions, curve.bars, strict=False):
             parts.append(_line(x, ys.at(low), x, ys.at(high), colour, 1.5))
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in positions)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for (x, y), (_, _, label) in zip(places, curve.points, strict=True):
+        for (x, y), (_, _, label) in zip(positions, curve.points, strict=True):
             parts.append(_dot(x, y, colour, f"{curve.name} {label}", 4))
             parts.append(_text(x + 6, y - 6, label, size=10))
     return _svg(right + 60, bottom + 56, parts)
@@ -150,8 +150,8 @@ def _line(x0: float, y0: float, x1: float, y1: float, colour: str, width: float)
     return f'<line {ends} stroke="{colour}" stroke-width="{width}"/>'
 
 
-def _dot(x: float, y: float, colour: str, told: str, radius: float) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"><title>{escape(told)}</title></circle>'
+def _dot(x: float, y: float, colour: str, tooltip: str, radius: float) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"><title>{escape(tooltip)}</title></circle>'
 
 
 def _svg(width: float, height: float, parts: Sequence[str]) -> str:

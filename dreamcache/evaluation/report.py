@@ -1,6 +1,6 @@
 """The report of an evaluation: the paper's table as Markdown, the same numbers as Arrow tables, and its charts.
 
-Published numbers stand beside ours only where the encoders are the paper's; otherwise the report says that its
+Published numbers appear beside ours only where the encoders are the paper's; otherwise the report states that its
 numbers compare within itself alone. Knows summaries; knows nothing of storage.
 """
 
@@ -15,22 +15,43 @@ from dreamcache.core.config.evaluate import METRICS, TITLES, MetricSettings
 from dreamcache.evaluation.bootstrap import Interval
 from dreamcache.evaluation.dreambench import PROMPTS_EACH, PUBLISHED_SUBJECTS
 from dreamcache.evaluation.plot import interval_chart, subject_chart
-from dreamcache.evaluation.published import PUBLISHED, PUBLISHED_MASKED
 from dreamcache.evaluation.summary import MethodMean, ScoredImage, Summary
+
+# The paper's DreamBench numbers (docs/method.md section 6), shown beside ours where the encoders are the same.
+PUBLISHED: Mapping[str, Mapping[str, float]] = {
+    "DreamCache (SD 2.1)": {"dino": 0.767, "clip_i": 0.816, "clip_t": 0.301},
+    "DreamCache (SD 1.5)": {"dino": 0.713, "clip_i": 0.810, "clip_t": 0.298},
+    "IP-Adapter (SD 1.5)": {"dino": 0.667, "clip_i": 0.813, "clip_t": 0.289},
+    "Kosmos-G (SD 1.5)": {"dino": 0.694, "clip_i": 0.847, "clip_t": 0.287},
+    "JeDi (SD 1.5)": {"dino": 0.619, "clip_i": 0.782, "clip_t": 0.304},
+    "BLIP-Diffusion (SD 1.5)": {"dino": 0.594, "clip_i": 0.779, "clip_t": 0.300},
+    "BootPIG (SD 2.1)": {"dino": 0.674, "clip_i": 0.797, "clip_t": 0.311},
+    "DreamBooth (SD 1.5)": {"dino": 0.668, "clip_i": 0.803, "clip_t": 0.305},
+}
+
+PUBLISHED_MASKED: Mapping[str, Mapping[str, float]] = {
+    "DreamBooth": {"mclip_i": 0.868, "mdino": 0.712},
+    "Custom Diffusion": {"mclip_i": 0.864, "mdino": 0.711},
+    "JeDi": {"mclip_i": 0.876, "mdino": 0.751},
+    "BLIP-Diffusion": {"mclip_i": 0.862, "mdino": 0.669},
+    "ELITE": {"mclip_i": 0.861, "mdino": 0.681},
+    "Toffee-5M": {"mclip_i": 0.874, "mdino": 0.803},
+    "DreamCache": {"mclip_i": 0.906, "mdino": 0.837},
+}
 
 NOT_COMPARABLE = (
     "**These numbers compare within this report only.** They were not measured with the paper's encoders "
     "(CLIP ViT-B/32, DINO ViT-S/16), so they say nothing beside published ones."
 )
 MINI_NOTE = (
-    "`mini` is the embedded model's own CLIP: 64 px, trained on drawn products only. It tells one method from "
-    "another on this page; it is no measure of photos."
+    "`mini` is the embedded model's own CLIP: 64 px, trained on rendered products only. It compares the methods "
+    "on this page; it does not measure photos."
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
-    """What the report says besides its numbers. links, pictures: title -> address relative to the report."""
+class ReportContext:
+    """What the report states besides its numbers. links, pictures: title -> address relative to the report."""
 
     name: str
     metrics: MetricSettings
@@ -41,41 +62,41 @@ class Told:
     pictures: Mapping[str, str] = field(default_factory=dict)
 
 
-def markdown(summary: Summary, told: Told) -> str:
+def markdown(summary: Summary, context: ReportContext) -> str:
     """report.md."""
-    parts = [f"# Evaluation: {told.name}", _models(told.metrics)]
-    paper = told.metrics.are_the_papers and told.is_dreambench
-    if not told.metrics.are_the_papers:
-        parts.append(NOT_COMPARABLE + (f" {MINI_NOTE}" if told.metrics.clip == "mini" else ""))
-    parts += list(told.notes)
-    parts += [f"![{title}]({address})" for title, address in told.pictures.items()]
+    parts = [f"# Evaluation: {context.name}", _models(context.metrics)]
+    paper = context.metrics.are_the_papers and context.is_dreambench
+    if not context.metrics.are_the_papers:
+        parts.append(NOT_COMPARABLE + (f" {MINI_NOTE}" if context.metrics.clip == "mini" else ""))
+    parts += list(context.notes)
+    parts += [f"![{title}]({address})" for title, address in context.pictures.items()]
     parts.append(
-        f"Means over subjects, with {told.level:.0%} bootstrap intervals over subjects. Higher is better."
+        f"Means over subjects, with {context.level:.0%} bootstrap intervals over subjects. Higher is better."
     )
     parts.append(_table(_head(summary), [_row(mean, summary.metrics) for mean in summary.methods]))
     if paper:
         parts.append(_published(summary))
     parts += [_not_found(summary), _differences(summary), _charts(summary)]
-    if told.links:
-        parts.append("\n".join(f"- [{title}]({address})" for title, address in told.links.items()))
+    if context.links:
+        parts.append("\n".join(f"- [{title}]({address})" for title, address in context.links.items()))
     parts.append(_subjects(summary))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def charts(summary: Summary) -> dict[str, str]:
     """SVG by file name."""
-    made = {}
+    files: dict[str, str] = {}
     for metric in summary.metrics:
         rows = {mean.method: mean.values[metric] for mean in summary.methods if metric in mean.values}
         if rows:
-            made[f"{metric}.svg"] = interval_chart(TITLES[metric], rows)
+            files[f"{metric}.svg"] = interval_chart(TITLES[metric], rows)
         by_subject: dict[str, dict[str, float]] = {}
         for mean in summary.subjects:
             if metric in mean.values:
                 by_subject.setdefault(mean.subject_id, {})[mean.method] = mean.values[metric]
         if len(by_subject) > 1:
-            made[f"{metric}-subjects.svg"] = subject_chart(f"{TITLES[metric]} by subject", by_subject)
-    return made
+            files[f"{metric}-subjects.svg"] = subject_chart(f"{TITLES[metric]} by subject", by_subject)
+    return files
 
 
 def images_table(images: Sequence[ScoredImage]) -> pa.Table:
@@ -123,13 +144,13 @@ def methods_table(summary: Summary) -> pa.Table:
 
 
 def method_row(mean: MethodMean, metrics: tuple[str, ...]) -> dict[str, object]:
-    """A method's line of the table as plain values."""
+    """A method's row of the table as plain values."""
     row: dict[str, object] = {"method": mean.method}
     for metric in metrics:
-        found = mean.values.get(metric)
-        row[metric] = found.mean if found else None
-        row[f"{metric}_low"] = found.low if found else None
-        row[f"{metric}_high"] = found.high if found else None
+        value = mean.values.get(metric)
+        row[metric] = value.mean if value else None
+        row[f"{metric}_low"] = value.low if value else None
+        row[f"{metric}_high"] = value.high if value else None
     counts = ("num_subjects", "num_scored", "num_failed", "num_not_found", "num_missing")
     return {**row, **{name: getattr(mean, name) for name in counts}}
 

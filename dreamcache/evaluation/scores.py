@@ -41,7 +41,7 @@ SCORES_LOG = LogSettings(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RealPhoto:
-    """A real photo of a subject, by content; mask: a given one, for the masked metrics."""
+    """A real photo of a subject, by content; mask: for the masked metrics."""
 
     photo_id: str
     uri: str
@@ -50,7 +50,7 @@ class RealPhoto:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreRequest:
-    """One image to score. prompt: None where nobody knows it, which leaves CLIP-T out."""
+    """One image to score. prompt: None where it is unknown, which omits CLIP-T."""
 
     score_id: str
     subject_id: str
@@ -66,7 +66,7 @@ class Score:
     """values: by metric, None or absent where there is none; or a code and message and no values.
 
     found: whether the segmenter found the subject in the image, None without masked metrics; reason: why not.
-    num_real, num_real_found, num_real_unreadable: real photos compared with, those with a segment, those left out.
+    num_real, num_real_found, num_real_unreadable: real photos compared with, those with a segment, those omitted.
     """
 
     score_id: str

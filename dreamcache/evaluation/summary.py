@@ -47,7 +47,7 @@ class SubjectMean:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MethodMean:
-    """values: by metric, over subjects. num_missing: images that were planned and not made."""
+    """values: by metric, over subjects. num_missing: images that were planned and not generated."""
 
     method: str
     values: Mapping[str, Interval]
@@ -71,7 +71,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """metrics: in the order of tables; methods in the order they were given."""
+    """metrics: in the order of tables; methods: in the order of the request."""
 
     metrics: tuple[str, ...]
     subjects: tuple[SubjectMean, ...]
@@ -149,7 +149,7 @@ def _method(
         known = [mean.values[metric] for mean in means if metric in mean.values]
         if known:
             values[metric] = interval(known, settings)
-    lost = [image.score for image in images if image.score.code is None and _not_found(image.score)]
+    unmasked = [image.score for image in images if image.score.code is None and _not_found(image.score)]
     return MethodMean(
         method=method,
         values=values,
@@ -158,7 +158,7 @@ def _method(
         num_failed=sum(mean.num_failed for mean in means),
         num_not_found=sum(mean.num_not_found for mean in means),
         num_missing=missing,
-        reasons=Counter(score.reason or "no_real_segment" for score in lost),
+        reasons=Counter(score.reason or "no_real_segment" for score in unmasked),
     )
 
 

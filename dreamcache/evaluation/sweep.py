@@ -22,7 +22,7 @@ from dreamcache.evaluation.summary import MethodMean
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """image, text: metrics; within: how much of the text metric may be given up for the image metric."""
+    """image, text: metrics; within: how much of the text metric may be lost for a better image metric."""
 
     image: str
     text: str
@@ -51,14 +51,14 @@ def choose(points: Sequence[Point], rule: Rule) -> Point | None:
     if not known:
         return None
     least = max(text.mean for _, _, text in known) - rule.within
-    # A hair below the bound is the bound: sums of floats differ in their last bits.
+    # The tolerance is for the last bits, in which sums of floats differ.
     fit = [(point, image) for point, image, text in known if text.mean >= least - 1e-9]
     return max(fit, key=lambda pair: pair[1].mean)[0]
 
 
 def sweep_charts(points: Sequence[Point], rule: Rule, chosen: Point | None) -> dict[str, str]:
     """SVG by file name: each metric over the scale with its intervals, and one metric over the other."""
-    made = {}
+    files: dict[str, str] = {}
     for metric in (rule.image, rule.text):
         curves = [
             Curve(
@@ -69,7 +69,7 @@ def sweep_charts(points: Sequence[Point], rule: Rule, chosen: Point | None) -> d
             for guidance, own in _by_guidance(points, metric)
         ]
         across = "scale (combined: image_scale; joint: the one scale)"
-        made[f"sweep-{metric}.svg"] = curve_chart(
+        files[f"sweep-{metric}.svg"] = curve_chart(
             f"{TITLES[metric]} over the scale", curves, across=across, up=TITLES[metric]
         )
     curves = []
@@ -81,8 +81,8 @@ def sweep_charts(points: Sequence[Point], rule: Rule, chosen: Point | None) -> d
         if image and text:
             curves.append(Curve(name=f"chosen: {chosen.name}", points=[(text.mean, image.mean, "")]))
     title = f"{TITLES[rule.image]} and {TITLES[rule.text]} of each scale"
-    made["sweep.svg"] = curve_chart(title, curves, across=TITLES[rule.text], up=TITLES[rule.image])
-    return made
+    files["sweep.svg"] = curve_chart(title, curves, across=TITLES[rule.text], up=TITLES[rule.image])
+    return files
 
 
 def _by_guidance(points: Sequence[Point], metric: str) -> list[tuple[str, list[tuple[Point, Interval]]]]:
@@ -108,7 +108,7 @@ def sweep_table(points: Sequence[Point], metrics: tuple[str, ...], chosen: Point
 
 
 def sweep_note(rule: Rule, chosen: Point | None) -> str:
-    """The rule and what it chose, for the report."""
+    """The rule and its choice, for the report."""
     stated = (
         f"of the settings whose {TITLES[rule.text]} is at most {rule.within:g} below the grid's best, the one with "
         f"the highest {TITLES[rule.image]}"

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from dreamcache.core.images import WHITE, on_white
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-WHITE = (255, 255, 255)
 EDGE_RADIUS = 0.7
 
 
@@ -26,7 +27,7 @@ def packshot(image: Image.Image, mask: NDArray[np.bool_] | None, *, size: int, m
     used whole (mask None or all True) gets no margin: it is padded to a square only.
     Raises ValueError for a mask of another shape or without a subject.
     """
-    picture = _on_white(image)
+    picture = on_white(image)
     if mask is None or bool(mask.all()):
         return _square(picture, size, 0.0)
     if mask.shape != (image.height, image.width):
@@ -46,14 +47,6 @@ def to_tensor(image: Image.Image) -> Tensor:
 
     pixels = torch.from_numpy(np.array(image.convert("RGB"), dtype=np.float32))
     return (pixels / 127.5 - 1.0).permute(2, 0, 1)[None].contiguous()
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if "A" not in image.getbands():
-        return image.convert("RGB")
-    ground = Image.new("RGB", image.size, WHITE)
-    ground.paste(image.convert("RGB"), mask=image.getchannel("A"))
-    return ground
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -7,11 +7,11 @@
     grounded-sam  Grounding DINO + SAM      lang-sam      optional package
     auto          file if given, else alpha if transparent, else grabcut
 
-One file per backend. Importing this package imports neither torch nor OpenCV nor transformers; making a
-backend does, and weights are read at its first photo.
+One file per model, and `simple` for those without. Importing this package imports neither torch nor OpenCV nor
+transformers; creating a segmenter does, and weights are read at its first photo.
 """
 
-from dreamcache.segment.factory import NAMES, SegmenterSet, make_segmenter
+from dreamcache.segment.factory import NAMES, SegmenterSet, create_segmenter
 from dreamcache.segment.interface import REASONS, Segment, Segmenter
 
-__all__ = ["NAMES", "REASONS", "Segment", "Segmenter", "SegmenterSet", "make_segmenter"]
+__all__ = ["NAMES", "REASONS", "Segment", "Segmenter", "SegmenterSet", "create_segmenter"]

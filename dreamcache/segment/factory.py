@@ -1,4 +1,4 @@
-"""Segmenters by name, each made once and kept. Knows the names; imports a backend only when it is made."""
+"""Segmenters by name, each created once. Knows the names; imports a backend only when it creates one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NAMES: tuple[str, ...] = get_args(Name)
 class SegmenterSet:
     """The segmenters of one worker process. Weights stay loaded between photos.
 
-    models, device: as in `make_segmenter`.
+    models, device: as in `create_segmenter`.
     """
 
     def __init__(self, models: Mapping[str, str] | None = None, device: str = "cpu") -> None:
         self._models = dict(models or {})
         self._device = device
-        self._made: dict[str, Segmenter] = {}
+        self._segmenters: dict[str, Segmenter] = {}
 
     def segment(
         self, image: Image.Image, *, name: str, class_name: str = "", mask: Image.Image | None = None
@@ -34,34 +34,34 @@ class SegmenterSet:
         Raises SpecError for an unknown name, ModelError for missing weights or packages, ImageError for a
         mask of another size.
         """
-        if name not in self._made:
-            self._made[name] = make_segmenter(name, models=self._models, device=self._device)
-        return self._made[name](image, class_name, mask)
+        if name not in self._segmenters:
+            self._segmenters[name] = create_segmenter(name, models=self._models, device=self._device)
+        return self._segmenters[name](image, class_name, mask)
 
 
-def make_segmenter(name: str, *, models: Mapping[str, str] | None = None, device: str = "cpu") -> Segmenter:
+def create_segmenter(name: str, *, models: Mapping[str, str] | None = None, device: str = "cpu") -> Segmenter:
     """The segmenter of that name.
 
-    models: other weights than the pinned ones, each a local folder or `hub-id@revision`: "grounding-dino" and
+    models: weights instead of the pinned ones, each a local folder or `hub-id@revision`: "grounding-dino" and
         "sam" for grounded-sam; "lang-sam" for lang-sam's SAM type.
-    device: where the networks run, in torch's words.
+    device: where the networks run, as torch names it.
     Raises SpecError for an unknown name, ModelError if the backend's package is missing.
     """
-    given = models or {}
+    own = models or {}
     if name == "auto":
-        from dreamcache.segment.auto import AutoSegmenter
+        from dreamcache.segment.simple import AutoSegmenter
 
         return AutoSegmenter()
     if name == "none":
-        from dreamcache.segment.none import WholeFrame
+        from dreamcache.segment.simple import WholeFrame
 
         return WholeFrame()
     if name == "alpha":
-        from dreamcache.segment.alpha import AlphaSegmenter
+        from dreamcache.segment.simple import AlphaSegmenter
 
         return AlphaSegmenter()
     if name == "file":
-        from dreamcache.segment.file import MaskFileSegmenter
+        from dreamcache.segment.simple import MaskFileSegmenter
 
         return MaskFileSegmenter()
     if name == "grabcut":
@@ -72,12 +72,12 @@ def make_segmenter(name: str, *, models: Mapping[str, str] | None = None, device
         from dreamcache.segment import grounded_sam
 
         return grounded_sam.GroundedSam(
-            detector=given.get("grounding-dino", grounded_sam.DETECTOR),
-            sam=given.get("sam", grounded_sam.SAM),
+            detector=own.get("grounding-dino", grounded_sam.DETECTOR),
+            sam=own.get("sam", grounded_sam.SAM),
             device=device,
         )
     if name == "lang-sam":
         from dreamcache.segment import lang_sam
 
-        return lang_sam.LangSamSegmenter(sam_type=given.get("lang-sam", lang_sam.SAM_TYPE), device=device)
+        return lang_sam.LangSamSegmenter(sam_type=own.get("lang-sam", lang_sam.SAM_TYPE), device=device)
     raise SpecError(f"segmenter '{name}': must be one of {', '.join(NAMES)}{did_you_mean(name, NAMES)}")

@@ -3,7 +3,8 @@
     photo --border--> background colours --distance--> first guess --GrabCut--> mask --clean--> mask
 
 A plain background is flooded from the border, and GrabCut decides only along the outline: so white parts of a
-product on white stay its own. Other backgrounds go to GrabCut whole. Knows pixels; must not know class names.
+product on white stay part of it. GrabCut decides alone about other backgrounds. Knows pixels; must not
+know class names.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dreamcache.core.images import on_white
 from dreamcache.segment.interface import Segment
 
 WORK_SIDE = 512
@@ -34,20 +36,19 @@ class GrabCutSegmenter:
         lab = _lab(pixels)
         ring = _ring(lab.shape[:2])
         plain = _plain_background(lab, ring)
-        found = _cut_plain(pixels, lab, ring, plain) if plain is not None else _cut_textured(pixels)
-        share = float(found.mean())
+        subject = _cut_plain(pixels, lab, ring, plain) if plain is not None else _cut_textured(pixels)
+        share = float(subject.mean())
         if share < LEAST:
-            return Segment.nothing("too_little_left")
+            return Segment.without_mask("too_little_left")
         if share > MOST:
-            return Segment.nothing("no_background")
-        full = cv2.resize(found.astype(np.float32), image.size, interpolation=cv2.INTER_LINEAR) >= 0.5
-        return Segment.found(full)
+            return Segment.without_mask("no_background")
+        full = cv2.resize(subject.astype(np.float32), image.size, interpolation=cv2.INTER_LINEAR) >= 0.5
+        return Segment.of_mask(full)
 
 
 def _work_copy(image: Image.Image) -> Array:
     """[h, w, 3] uint8 RGB on white, no side over WORK_SIDE."""
-    ground = Image.new("RGB", image.size, (255, 255, 255))
-    ground.paste(image.convert("RGB"), mask=image.getchannel("A") if "A" in image.getbands() else None)
+    ground = on_white(image)
     scale = min(1.0, WORK_SIDE / max(image.size))
     width, height = (max(1, round(side * scale)) for side in image.size)
     return np.asarray(ground.resize((width, height), Image.Resampling.BOX) if scale < 1.0 else ground).copy()
@@ -114,7 +115,7 @@ def _cut_textured(pixels: Array) -> Bools:
     height, width = pixels.shape[:2]
     scale = min(1.0, TEXTURED_SIDE / max(height, width))
     side = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(pixels, side, interpolation=cv2.INTER_AREA)
+    small: Array = cv2.resize(pixels, side, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     ring = _ring(small.shape[:2])
     # Subjects are often cut off by the lower edge of the frame, seldom by the others.
     ring[side[1] // 2 :, side[0] // 8 : side[0] - side[0] // 8] = False
@@ -122,11 +123,11 @@ def _cut_textured(pixels: Array) -> Bools:
     guess[ring] = cv2.GC_BGD
     if not (guess == cv2.GC_PR_FGD).any():
         return np.zeros((height, width), dtype=np.bool_)
-    found = _clean(_grabcut(small, guess, rounds=5), least_part=0.3, fill=0.05)
-    smooth = cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    found = _clean(_refine(pixels, smooth >= 0.5), least_part=0.3, fill=0.05)
-    rounded: Bools = cv2.medianBlur(found.astype(np.uint8), 5) > 0
-    # A scrap that small of a lively photo is a patch of odd colour, not a product.
+    subject = _clean(_grabcut(small, guess, rounds=5), least_part=0.3, fill=0.05)
+    smooth = cv2.resize(subject.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    subject = _clean(_refine(pixels, smooth >= 0.5), least_part=0.3, fill=0.05)
+    rounded: Bools = cv2.medianBlur(subject.astype(np.uint8), 5) > 0
+    # So small a part of a textured photo is a patch of another colour, not a product.
     return rounded if rounded.mean() >= LEAST_TEXTURED else np.zeros_like(rounded)
 
 
@@ -136,7 +137,8 @@ def _unlike_border(lab: Floats, ring: Bools) -> Floats:
     colours = lab[ring]
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
-    _, _, centres = cv2.kmeans(colours, min(6, len(colours)), None, stop, 1, cv2.KMEANS_PP_CENTERS)
+    labels = np.zeros((len(colours), 1), np.int32)
+    _, _, centres = cv2.kmeans(colours, min(6, len(colours)), labels, stop, 1, cv2.KMEANS_PP_CENTERS)
     unlike = np.min(np.linalg.norm(lab[:, :, None] - centres[None, None], axis=3), axis=2)
     unlike = cv2.GaussianBlur(unlike.astype(np.float32), (0, 0), 1.5)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -148,9 +150,11 @@ def _unlike_border(lab: Floats, ring: Bools) -> Floats:
 def _grabcut(pixels: Array, guess: Array, rounds: int) -> Bools:
     cv2.setRNGSeed(0)
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cut, *_ = cv2.grabCut(pixels[:, :, ::-1].copy(), guess, None, *models, rounds, cv2.GC_INIT_WITH_MASK)
-    found: Bools = (cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD)
-    return found
+    cut, *_ = cv2.grabCut(
+        pixels[:, :, ::-1].copy(), guess, (0, 0, 0, 0), *models, rounds, cv2.GC_INIT_WITH_MASK
+    )
+    subject: Bools = (cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD)
+    return subject
 
 
 def _steepness(lab: Floats) -> Floats:
@@ -173,7 +177,7 @@ def _reached_from_border(ground: Bools) -> Bools:
 def _clean(mask: Bools, *, least_part: float, fill: float) -> Bools:
     """Without specks and holes.
 
-    A further part (of a pair of shoes) stays if it lies clear of the frame's edge and has `least_part` of the
+    A further part (of a pair of shoes) stays if it is clear of the frame's edge and has `least_part` of the
     main part's area; holes up to `fill` of the whole area are filled.
     """
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(1))
@@ -187,10 +191,12 @@ def _clean(mask: Bools, *, least_part: float, fill: float) -> Bools:
     clear = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, :2] + boxes[:, 2:] < (width, height)).all(axis=1)
     keep = clear & (areas >= least_part * areas[main])
     keep[main] = True
-    kept = np.isin(labels, 1 + np.flatnonzero(keep))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(_holes(kept).astype(np.uint8), connectivity=4)
-    small = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] <= fill * kept.sum())
-    result: Bools = kept | np.isin(labels, small)
+    main_parts = np.isin(labels, 1 + np.flatnonzero(keep))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        _holes(main_parts).astype(np.uint8), connectivity=4
+    )
+    small = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] <= fill * main_parts.sum())
+    result: Bools = main_parts | np.isin(labels, small)
     return result
 
 
@@ -200,11 +206,9 @@ def _holes(mask: Bools) -> Bools:
 
 
 def _lab(pixels: Array) -> Floats:
-    lab: Floats = cv2.cvtColor(pixels.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
-    return lab
+    return cv2.cvtColor(pixels.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB).astype(np.float32, copy=False)
 
 
 def _disc(radius: int) -> Array:
     side = 2 * radius + 1
-    disc: Array = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return disc
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)).astype(np.uint8, copy=False)

@@ -53,17 +53,17 @@ class GroundedSam:
         self._loaded: tuple[Any, Any, Any, Any] | None = None
 
     def __call__(self, image: Image.Image, class_name: str = "", mask: Image.Image | None = None) -> Segment:
-        # Lower case with a closing dot is how the detector was trained to read a phrase.
+        # The detector was trained on phrases in lower case with a closing dot.
         word = class_name.strip().lower().rstrip(".")
         if not word:
-            return Segment.nothing("no_class_name")
+            return Segment.without_mask("no_class_name")
         picture = image.convert("RGB")
-        found = self._best_box(picture, f"{word}.")
-        if found is None:
-            return Segment.nothing("nothing_found")
-        box, score = found
+        best = self._best_box(picture, f"{word}.")
+        if best is None:
+            return Segment.without_mask("nothing_found")
+        box, score = best
         outline = self._outline(picture, box)
-        return Segment.found(outline.cpu().numpy(), score)
+        return Segment.of_mask(outline.cpu().numpy(), score)
 
     def _best_box(self, image: Image.Image, text: str) -> tuple[list[float], float] | None:
         """Corners x0, y0, x1, y1 in pixels within the frame, and the score; None if nothing passes."""
@@ -88,7 +88,7 @@ class GroundedSam:
         return box.tolist(), float(result["scores"][best])
 
     def _outline(self, image: Image.Image, box: list[float]) -> Tensor:
-        """[H, W] bool: the one of SAM's three masks it trusts most."""
+        """[H, W] bool: of SAM's three masks the one with the highest predicted IoU."""
         _, _, processor, sam = self._load()
         inputs = processor(image, input_boxes=[[box]], return_tensors="pt")
         sizes, shapes = inputs.pop("original_sizes"), inputs.pop("reshaped_input_sizes")
@@ -132,12 +132,12 @@ def _detector_processor(source: str, revision: str | None) -> GroundingDinoProce
 
 
 def _pil_processor(source: str, revision: str | None) -> Any:
-    # Named, because transformers else takes torchvision where it is installed: masks would differ by machine.
+    # Named, because transformers would use torchvision where it is installed: masks would differ by machine.
     return AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
 
 
 def _split(source: str) -> tuple[str, str | None]:
-    """Folder or hub id, and the revision behind "@"; a folder's own "@" is left alone."""
+    """Folder or hub id, and the revision behind "@"; a "@" in a folder's name is part of the name."""
     name, at, revision = source.rpartition("@")
     return (name, revision) if at and not Path(source).exists() else (source, None)
 

@@ -1,4 +1,4 @@
-"""What every segmenter takes and gives. Knows Pillow and numpy; must not know torch or any backend."""
+"""Input and output of every segmenter. Knows Pillow and numpy; must not know torch or any backend."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ REASONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Segment:
-    """A segmenter's answer: a mask, or the reason why there is none. Finding nothing is no error.
+    """A segmenter's answer: a mask, or the reason why there is none. No subject is not an error.
 
     mask: [H, W] bool of the photo's size, True on the subject, with at least one True; or None.
     reason: a key of REASONS where mask is None, else None.
-    score: the detector's confidence in [0, 1], where the backend has one.
+    score: the detector's confidence in [0, 1], where the backend reports one.
     """
 
     mask: NDArray[np.bool_] | None
@@ -43,14 +43,14 @@ class Segment:
             raise ValueError(f"reason must be one of {', '.join(REASONS)}, got {self.reason!r}")
 
     @staticmethod
-    def found(mask: NDArray[np.bool_], score: float | None = None) -> Segment:
+    def of_mask(mask: NDArray[np.bool_], score: float | None = None) -> Segment:
         """A mask; one without any subject becomes the reason "empty_mask"."""
         if not mask.any():
             return Segment(mask=None, reason="empty_mask", score=score)
         return Segment(mask=mask.astype(np.bool_, copy=False), score=score)
 
     @staticmethod
-    def nothing(reason: str) -> Segment:
+    def without_mask(reason: str) -> Segment:
         """No mask, and why: a key of REASONS."""
         return Segment(mask=None, reason=reason)
 

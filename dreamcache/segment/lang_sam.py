@@ -1,7 +1,7 @@
 """The `lang-sam` package (optional extra): Grounding DINO and SAM 2, prompted with the class name.
 
-Knows lang-sam's interface; must not know where photos come from. The package reads its weights when made,
-prints to stdout, and answers "nothing found" with empty lists.
+Knows lang-sam's interface; must not know where photos come from. The package reads its weights when it
+is created, prints to stdout, and reports "nothing found" as empty lists.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LangSamSegmenter:
                 f"dreamcache[lang-sam], or use segmenter grounded-sam",
                 code="segmenter_missing",
             ) from None
-        self._make = LangSAM
+        self._create = LangSAM
         self._sam_type = sam_type
         self._device = device
         self._model: Any = None
@@ -41,17 +41,17 @@ class LangSamSegmenter:
     def __call__(self, image: Image.Image, class_name: str = "", mask: Image.Image | None = None) -> Segment:
         word = class_name.strip().lower().rstrip(".")
         if not word:
-            return Segment.nothing("no_class_name")
-        # Our stdout may be a command's machine-readable output.
+            return Segment.without_mask("no_class_name")
+        # The stdout of this process may be the machine-readable output of a command.
         with contextlib.redirect_stdout(sys.stderr):
             if self._model is None:
-                self._model = self._make(sam_type=self._sam_type, device=self._device)
+                self._model = self._create(sam_type=self._sam_type, device=self._device)
             result = self._predict(image.convert("RGB"), f"{word}.")
         scores, masks = np.asarray(result["scores"]), np.asarray(result["masks"])
         if scores.size == 0 or masks.size == 0:
-            return Segment.nothing("nothing_found")
+            return Segment.without_mask("nothing_found")
         best = int(scores.argmax())
-        return Segment.found(masks.reshape(-1, image.height, image.width)[best] > 0, float(scores[best]))
+        return Segment.of_mask(masks.reshape(-1, image.height, image.width)[best] > 0, float(scores[best]))
 
     def _predict(self, image: Image.Image, text: str) -> Any:
         try:
@@ -59,7 +59,7 @@ class LangSamSegmenter:
                 [image], [text], box_threshold=THRESHOLD, text_threshold=TEXT_THRESHOLD
             )[0]
         except TypeError as error:
-            # lang-sam up to 0.2.1 hands transformers a keyword that its version 5 renamed.
+            # lang-sam up to 0.2.1 passes a keyword that version 5 of transformers renamed.
             raise ModelError(
                 f"segmenter 'lang-sam': it must fit the installed transformers, got {error}; update it, "
                 f"or use segmenter grounded-sam",

@@ -1,7 +1,7 @@
-"""Training data from open models only (docs/method.md section 5): each stage a file, each hand-over Parquet parts.
+"""Training data from open models alone (docs/method.md section 5): a file for each stage, Parquet parts between them.
 
     captions --parts--> filter --kept--> render --parts--> masks --parts--> dataset/{train,validation}
 
-A part's name is a hash of all that decides it, and it is created once: a stage that is run again makes what is
-missing, whoever made the rest. Nothing here knows Ray; nothing is imported before it is used.
+A part's name is the hash of all that decides it, and it is created once: a stage that runs again produces the missing
+parts only, whichever worker produced the others. Nothing here knows Ray; nothing is imported before it is used.
 """

@@ -1,4 +1,4 @@
-"""What makes captions: numbered requests in, captions with their object and category out."""
+"""The interface of what writes captions: numbered requests in, captions with their object and category out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Captions:
-    """captions: dicts of caption, object, category. num_bad: lines of the answers that were no such thing."""
+    """captions: dicts of caption, object, category. num_bad: lines of the answers that were no caption."""
 
     captions: Sequence[dict[str, str]]
     num_bad: int = 0
 
 
 class Captioner(Protocol):
-    """Makes the captions of requests `first` to `first + count - 1`."""
+    """Writes the captions of requests `first` to `first + count - 1`."""
 
     source: str
 

@@ -1,15 +1,15 @@
 """Stage 1, captions: numbered requests in, captions with their object and category out (docs/method.md section 5.1).
 
-    settings -> plan (parts of requests) -> make_captioner -> Captioner(requests) -> rows of CAPTIONS
+    settings -> plan (parts of requests) -> create_captioner -> Captioner(requests) -> rows of CAPTIONS
 
-What a request gives follows from settings, seed and its numbers alone, so asking for more later keeps what is there.
+The captions of a request follow from settings, seed and its numbers alone, so a larger count keeps the earlier ones.
 Knows templates; the LLM is in `captions_llm`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,7 @@ CAPTIONS = pa.schema(
 
 
 class TemplateCaptioner:
-    """A sentence, an object and a context drawn by the caption's number. A request is one caption."""
+    """A sentence, an object and a context, chosen by the caption's number. A request is one caption."""
 
     source = "templates"
 
@@ -51,7 +51,7 @@ class TemplateCaptioner:
 
 
 def plan(settings: CaptionSettings, *, seed: int, fingerprint: str, num_rounds: int = 1) -> list[Part]:
-    """The parts whose captions are asked for. fingerprint: of the LLM, "" without. num_rounds: of its requests."""
+    """The parts of all captions. fingerprint: of the LLM, "" without. num_rounds: of its requests."""
     decides = {"settings": settings.identity(), "seed": seed, "fingerprint": fingerprint}
     if settings.backend == "templates":
         total, size = settings.count, PART
@@ -61,7 +61,7 @@ def plan(settings: CaptionSettings, *, seed: int, fingerprint: str, num_rounds: 
     return [part_of(STAGE, {"first": first, "count": count}, **decides) for first, count in spans]
 
 
-def make_captioner(settings: CaptionSettings, *, device: str = "cpu") -> Captioner:
+def create_captioner(settings: CaptionSettings, *, device: str = "cpu") -> Captioner:
     """The captioner of the settings' backend. Raises ModelError when its model cannot be loaded."""
     if settings.backend == "templates":
         return TemplateCaptioner(settings)
@@ -72,13 +72,13 @@ def make_captioner(settings: CaptionSettings, *, device: str = "cpu") -> Caption
 
 def make_part(captioner: Captioner, part: Part, seed: int) -> bytes:
     """The bytes of one part of captions."""
-    made = captioner(part.work["first"], part.work["count"], seed)
-    rows = [{**one, "caption_id": caption_id(one), "source": captioner.source} for one in made.captions]
-    return to_bytes(rows, CAPTIONS, num_bad=str(made.num_bad))
+    answer: Captions = captioner(part.work["first"], part.work["count"], seed)
+    rows = [{**one, "caption_id": caption_id(one), "source": captioner.source} for one in answer.captions]
+    return to_bytes(rows, CAPTIONS, num_bad=str(answer.num_bad))
 
 
-def caption_id(caption: dict[str, Any]) -> str:
-    """Hash of what the caption says, whoever said it."""
+def caption_id(caption: Mapping[str, str]) -> str:
+    """Hash of the caption's content, whichever captioner wrote it."""
     return ids.of_values("caption", **{name: caption[name] for name in ("caption", "object", "category")})
 
 

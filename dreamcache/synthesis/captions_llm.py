@@ -35,7 +35,7 @@ LONGEST = {"caption": 600, "object": 60, "category": 60}
 
 
 class LlmCaptioner:
-    """A request asks for `per_request` captions of one category; requests go through the categories in turn."""
+    """A request is for `per_request` captions of one category; requests go through the categories in turn."""
 
     def __init__(self, settings: CaptionSettings, *, device: str = "cpu") -> None:
         self.settings, self.device = settings, device
@@ -55,7 +55,7 @@ class LlmCaptioner:
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
         self.model = model.to(device).eval()
-        # Answers are continued at the right end, so what fills up a batch goes to the left.
+        # Answers are continued at the right end, so padding goes to the left.
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
@@ -66,21 +66,21 @@ class LlmCaptioner:
             self.categories[number % len(self.categories)] for number in range(first, first + count)
         ]
         answers = self._answer([self._prompt(category) for category in categories], first, seed)
-        found: list[dict[str, str]] = []
+        captions: list[dict[str, str]] = []
         num_bad = 0
         for category, answer in zip(categories, answers, strict=True):
-            captions, bad = parse_answer(answer, category)
-            found += captions[: self.settings.per_request]
+            parsed, bad = parse_answer(answer, category)
+            captions += parsed[: self.settings.per_request]
             num_bad += bad
-        return Captions(captions=found, num_bad=num_bad)
+        return Captions(captions=captions, num_bad=num_bad)
 
     def _prompt(self, category: str) -> str:
         text = self.settings.prompt or PROMPT
         text = text.replace("{count}", str(self.settings.per_request)).replace("{category}", category)
         if not self.tokenizer.chat_template:
             return text
-        said = [{"role": "user", "content": text}]
-        return str(self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+        messages = [{"role": "user", "content": text}]
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     @torch.no_grad()
     def _answer(self, prompts: list[str], first: int, seed: int) -> list[str]:
@@ -92,7 +92,7 @@ class LlmCaptioner:
         devices = [self.device] if self.device.startswith("cuda") else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(ids.seed_of(ids.of_values("llm-captions", seed=seed, first=first)))
-            made = self.model.generate(
+            output = self.model.generate(
                 **inputs,
                 do_sample=True,
                 temperature=self.settings.temperature,
@@ -100,16 +100,17 @@ class LlmCaptioner:
                 max_new_tokens=self.settings.max_new_tokens,
                 pad_token_id=self.tokenizer.pad_token_id,
             )
-        new = made[:, inputs["input_ids"].shape[1] :]
+        new = output[:, inputs["input_ids"].shape[1] :]
         return list(self.tokenizer.batch_decode(new, skip_special_tokens=True))
 
 
 def parse_answer(answer: str, category: str) -> tuple[list[dict[str, str]], int]:
     """Captions in an answer, and the number of lines that hold none; an empty line and a code fence are neither.
 
-    A line without a category has the one that was asked for.
+    A line without a category has the requested one.
     """
-    found, num_bad = [], 0
+    captions: list[dict[str, str]] = []
+    num_bad = 0
     for line in answer.splitlines():
         text = line.strip().rstrip(",")
         if not text or text.startswith("```"):
@@ -118,8 +119,8 @@ def parse_answer(answer: str, category: str) -> tuple[list[dict[str, str]], int]
         if caption is None:
             num_bad += 1
         else:
-            found.append(caption)
-    return found, num_bad
+            captions.append(caption)
+    return captions, num_bad
 
 
 def _caption(text: str, category: str) -> dict[str, str] | None:

@@ -1,7 +1,7 @@
-"""Stage 2, filter: drops what repeats, counts what is left, and says so in a report (docs/method.md section 5.2).
+"""Stage 2, filter: drops repeated captions, counts the others, and writes a report (docs/method.md section 5.2).
 
-Captions come in a fixed order and the first of its kind stays, so the same captions have the same end. Near duplicates
-are found by MinHash (datasketch) and confirmed by the exact Jaccard similarity of their word pairs.
+Captions come in a fixed order and the first of its kind stays, so the same captions give the same result. Near
+duplicates are found by MinHash (datasketch) and confirmed by the exact Jaccard similarity of their word pairs.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ REASONS: Mapping[str, str] = {
     "object_cap": "its object has max_per_object captions",
     "category_cap": "its category has max_per_category captions",
 }
-"""Why a caption is dropped, in the order in which it is asked; codes are stable."""
+"""Why a caption is dropped, in the order of the checks; codes are stable."""
 
 BAR = 40
 SHOWN = 40
 
 
 @dataclass(kw_only=True, slots=True)
-class Counts:
+class FilterCounts:
     """before, after: captions by "object", "category" and "words"; dropped: by reason."""
 
     before: dict[str, Counter[Any]] = field(default_factory=lambda: _counters())
@@ -63,9 +63,9 @@ class Counts:
 
 def keep(
     captions: Iterable[Mapping[str, Any]], settings: FilterSettings
-) -> tuple[list[dict[str, Any]], Counts]:
-    """The captions that stay, in order, and what was counted."""
-    judge, counts, kept = _Judge(settings), Counts(), []
+) -> tuple[list[dict[str, Any]], FilterCounts]:
+    """The captions that stay, in order, and the counts."""
+    judge, counts, kept = _Judge(settings), FilterCounts(), []
     for caption in captions:
         _count(counts.before, caption)
         reason = judge(caption, counts.after)
@@ -78,7 +78,7 @@ def keep(
 
 
 class _Judge:
-    """Remembers what was kept."""
+    """Decides on captions one by one and remembers those that stay."""
 
     def __init__(self, settings: FilterSettings) -> None:
         from datasketch import MinHashLSH
@@ -86,7 +86,7 @@ class _Judge:
         self.settings = settings
         self.seen: set[tuple[str, ...]] = set()
         self.pairs: list[frozenset[str]] = []
-        # What it finds is confirmed, so finding too much is cheap and missing some is not.
+        # Matches are confirmed exactly, so a false match is cheap and a missed one is not.
         self.near = MinHashLSH(
             threshold=settings.similarity, num_perm=settings.num_permutations, weights=(0.05, 0.95)
         )
@@ -130,7 +130,7 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[\w']+", text.lower()))
 
 
-def report(counts: Counts) -> str:
+def report(counts: FilterCounts) -> str:
     """The counts as Markdown, with histograms before and after."""
     parts = [
         "# Captions\n",

@@ -1,6 +1,6 @@
-"""The verb synthesize: holds what one stage needs and makes its parts. Each is committed as soon as it is made.
+"""The verb synthesize: loads what one stage needs and produces its parts. Each is committed as soon as it is complete.
 
-Knows all the stages; knows nothing of Ray or of who asks for which part.
+Knows all the stages; knows nothing of Ray, nor of which worker gets which part.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dreamcache.synthesis.parts import Part, commit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageContext:
-    """What a maker of a stage's parts is told. num_threads: torch threads of one maker."""
+    """What a worker of a stage needs to know. num_threads: torch threads of one worker."""
 
     output: str
     stage: str
@@ -26,19 +26,19 @@ class StageContext:
 
 
 class StageMaker:
-    """Makes parts of one stage. Raises ModelError when the stage's model cannot be loaded."""
+    """Produces parts of one stage. Raises ModelError when the stage's model cannot be loaded."""
 
     def __init__(self, context: StageContext, *, device: str = "cpu") -> None:
         self.context = context
         if context.stage == captions.STAGE:
-            self.captioner = captions.make_captioner(context.captions, device=device)
+            self.captioner = captions.create_captioner(context.captions, device=device)
         elif context.stage == render.STAGE:
-            self.painter = render.make_painter(context.images, device=device)
+            self.painter = render.create_painter(context.images, device=device)
         elif context.stage == masks.STAGE:
             self.masker = masks.Masker(context.masks, device=device)
 
     def __call__(self, part: Part) -> bool:
-        """Makes and commits one part; False if another maker was first."""
+        """Produces and commits one part; False if another worker was first."""
         return commit(self.context.output, part, self._bytes(part))
 
     def _bytes(self, part: Part) -> bytes:

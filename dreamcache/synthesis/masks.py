@@ -2,7 +2,7 @@
 
     part of images -> Masker -> rows of MASKS, each with a mask or the reason why it has none
 
-Knows the segmenter interface; knows nothing of who drew the images.
+Knows the segmenter interface; knows nothing of what generated the images.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from PIL import Image
 
 from dreamcache.core.config.synthesize import MaskSettings
@@ -56,16 +57,16 @@ class Masker:
         return to_bytes([self._row(row) for row in rows], MASKS)
 
     def _row(self, row: dict[str, Any]) -> dict[str, Any]:
-        told = {name: row[name] for name in ("item_id", "object", "category")}
+        texts = {name: row[name] for name in ("item_id", "object", "category")}
         if row["image"] is None:
-            return {**told, "verdict": NO_IMAGE}
+            return {**texts, "verdict": NO_IMAGE}
         image = Image.open(io.BytesIO(row["image"])).convert("RGB")
-        found = self.segmenters.segment(image, name=self.settings.segmenter, class_name=row["object"])
-        if found.mask is None:
-            return {**told, "verdict": found.reason, "score": found.score}
-        area = float(found.mask.mean())
-        verdict = self._verdict(area, found.score)
-        return {**told, "verdict": verdict, "mask": _png(found.mask), "area": area, "score": found.score}
+        segment = self.segmenters.segment(image, name=self.settings.segmenter, class_name=row["object"])
+        if segment.mask is None:
+            return {**texts, "verdict": segment.reason, "score": segment.score}
+        area = float(segment.mask.mean())
+        verdict = self._verdict(area, segment.score)
+        return {**texts, "verdict": verdict, "mask": _png(segment.mask), "area": area, "score": segment.score}
 
     def _verdict(self, area: float, score: float | None) -> str:
         if area < self.settings.min_area:
@@ -75,7 +76,7 @@ class Masker:
         return "low_confidence" if score is not None and score < self.settings.min_score else KEPT
 
 
-def _png(mask: Any) -> bytes:
+def _png(mask: NDArray[np.bool_]) -> bytes:
     data = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).save(data, "PNG")
     return data.getvalue()

@@ -1,4 +1,4 @@
-"""What a model of a stage is, by its content: a folder by the hash of its files, a hub id by its pinned revision.
+"""The identity of a stage's model by its content: a folder by the hash of its files, a hub id by its revision.
 
 Loads no weights and no torch, so that parts can be named on any machine.
 """
@@ -33,7 +33,7 @@ def describe_llm(settings: CaptionSettings) -> ModelInfo:
 
 
 def describe_painter(settings: PictureSettings) -> ModelInfo:
-    """The model that draws the images. Raises ModelError."""
+    """The model that generates the images. Raises ModelError."""
     if settings.backend == "sdxl":
         return _describe("images", settings.model_name, settings.revision, "model_index.json")
     base = describe_base(settings.model_name, settings.revision)

@@ -1,9 +1,10 @@
-"""Stage 3, images: one for each kept caption, by default guidance 3.5 and 25 steps (docs/method.md section 5.3).
+"""Stage 3, images: one or more a caption; by default guidance 3.5 and 25 steps (docs/method.md section 5.3).
 
-    kept captions -> plan (parts of items) -> make_painter -> Painter(prompts, seeds) -> rows of IMAGES
+    kept captions -> plan (parts of items) -> create_painter -> Painter(prompts, seeds) -> rows of IMAGES
 
 An item's noise is its own, from its id, and batches are filled up to their size: the same item has the same pixels
-whoever draws it. An error of one drawing is its row's. Knows diffusers through the painters; nothing of masks.
+in every batch and worker. An error of one image is a value in its row. Knows diffusers through the painters;
+knows nothing of masks.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ IMAGES = pa.schema(
 
 
 class Painter(Protocol):
-    """Draws one image per prompt, each from its own seed."""
+    """Generates one image per prompt, each from its own seed."""
 
     def __call__(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]: ...
 
@@ -62,11 +63,11 @@ def make_part(painter: Painter, part: Part, settings: PictureSettings) -> bytes:
     items, size = part.work["items"], settings.batch_size
     rows: list[dict[str, Any]] = []
     for first in range(0, len(items), size):
-        rows += _draw(painter, items[first : first + size], settings)
+        rows += _generate(painter, items[first : first + size], settings)
     return to_bytes(rows, IMAGES)
 
 
-def _draw(
+def _generate(
     painter: Painter, items: Sequence[Mapping[str, Any]], settings: PictureSettings
 ) -> list[dict[str, Any]]:
     """Rows of a batch; where it fails as a whole, each item is tried alone."""
@@ -81,9 +82,9 @@ def _draw(
         from dreamcache.model.device_errors import is_device_lost  # torch, which the driver must not import
 
         if is_device_lost(error):
-            raise  # nothing in this process can draw any more
+            raise  # nothing in this process can generate any more
         if len(items) > 1:
-            return [row for item in items for row in _draw(painter, [item], settings)]
+            return [row for item in items for row in _generate(painter, [item], settings)]
         code = error.code if isinstance(error, DreamCacheError) else "draw_error"
         message = str(error) if isinstance(error, DreamCacheError) else f"{type(error).__name__}: {error}"
         return [{**items[0], **nothing, "seed": seeds[0], "code": code, "message": message[:500]}]
@@ -100,7 +101,7 @@ def _encode(image: Image.Image, settings: PictureSettings) -> bytes:
     return data.getvalue()
 
 
-def make_painter(settings: PictureSettings, *, device: str = "cpu") -> Painter:
+def create_painter(settings: PictureSettings, *, device: str = "cpu") -> Painter:
     """The painter of the settings' backend. Raises ModelError when its model cannot be loaded."""
     return SdxlPainter(settings, device) if settings.backend == "sdxl" else BasePainter(settings, device)
 
@@ -120,7 +121,7 @@ class BasePainter:
         self.pipe, self.settings = DreamCachePipeline(base, info, None), settings
 
     def __call__(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        made = self.pipe(
+        output = self.pipe(
             list(prompts),
             guidance="joint",
             text_scale=self.settings.guidance_scale,
@@ -130,7 +131,7 @@ class BasePainter:
             width=self.settings.width or None,
             generator=_generators(seeds),
         )
-        return list(made.images)
+        return list(output.images)
 
 
 class SdxlPainter:
@@ -158,7 +159,7 @@ class SdxlPainter:
         self.settings = settings
 
     def __call__(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        made = self.pipe(
+        output = self.pipe(
             list(prompts),
             guidance_scale=self.settings.guidance_scale,
             num_inference_steps=self.settings.num_inference_steps,
@@ -167,7 +168,7 @@ class SdxlPainter:
             width=self.settings.width or None,
             generator=_generators(seeds),
         )
-        return list(made.images)
+        return list(output.images)
 
 
 def _generators(seeds: Sequence[int]) -> list[Any]:

@@ -57,7 +57,7 @@ class Vocabulary:
 
 
 def vocabulary_of(settings: CaptionSettings) -> Vocabulary:
-    """The one named in the settings, with what they bring of their own in its place."""
+    """The vocabulary named in the settings; words in the settings replace its own."""
     categories, contexts, sentences = GENERAL, CONTEXTS, SENTENCES
     if settings.vocabulary == "mini":
         categories, contexts = _of_mini()

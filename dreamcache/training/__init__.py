@@ -1,8 +1,8 @@
 """The parts of adapter training; the verb that joins them is `dreamcache.training.trainer`.
 
-    sources -> dataset ------> loss -> gradients -> optimizer -> average
-                                |                                  |
-                             curves: right / wrong / no reference  checkpoints -> export
+    sources -> dataset -> loss -> gradients -> optimizer -> EMA
+                         |                               |
+                      curves: right / wrong / none    checkpoints -> export
 
 Plain Python and torch; nothing here knows Ray or jobs.
 """

@@ -1,13 +1,12 @@
 """The curves of a training: loss by step, and validation error by noise level with right, wrong and no reference.
 
-The gap between right and wrong says that the adapters learned identity; between right and none, that they help.
-Knows numbers and one JSON file; what is measured, `dreamcache.training.trainer` knows.
+The gap between right and wrong shows that the adapters learned identity; between right and none, that they help.
+Knows numbers and one JSON file; `dreamcache.training.trainer` knows what is measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from dreamcache.training.checkpoints import TrainFolder
 
@@ -23,13 +22,13 @@ class Curves:
 
     @classmethod
     def load(cls, folder: TrainFolder, step: int) -> Curves:
-        """What was written up to `step`; what a killed run added after its last checkpoint is dropped."""
-        found: dict[str, Any] = folder.read_json(FILE) or {}
-        parts = {
-            name: [point for point in found.get(name, []) if point["step"] <= step]
-            for name in ("train", "validation")
-        }
-        return cls(**parts)
+        """The points up to `step`; points that a killed run added after its last checkpoint are dropped."""
+        stored: dict[str, list[dict[str, float]]] = folder.read_json(FILE) or {}
+
+        def points(name: str) -> list[dict[str, float]]:
+            return [point for point in stored.get(name, []) if point["step"] <= step]
+
+        return cls(train=points("train"), validation=points("validation"))
 
     def save(self, folder: TrainFolder) -> None:
         folder.write_json(FILE, {"train": self.train, "validation": self.validation})

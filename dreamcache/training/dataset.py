@@ -1,7 +1,7 @@
-"""Training samples by position: which sample, how it is transformed, what is drawn for it (docs/method.md section 4).
+"""Training samples by position: sample, transform, noise and conditions (docs/method.md section 4).
 
-Everything random about the sample at a position of the training hangs on (seed, position) alone: not on a worker,
-a batch or a run. So any number of workers sees the same batches, and a run that goes on needs no random state.
+Everything random about the sample at a position of the training follows from (seed, position) alone, not from a
+worker, a batch or a run. So any number of workers sees the same batches, and a resumed run needs no random state.
 Knows sources and transforms; torch and models come later (see `training.loss`).
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,8 @@ from dreamcache.core.errors import CatalogError, ImageError
 from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
-from dreamcache.training.sources import Sample, Source, open_source
-from dreamcache.training.transform import ItemShape, as_array, reference_view, target_view
+from dreamcache.training.sources import Source, StoredSample, open_source
+from dreamcache.training.transform import Floats, ItemShape, Target, as_array, reference_view, target_view
 
 ORDER, LEVELS, SAMPLE = range(3)  # streams of random numbers
 TRIES = 10
@@ -33,7 +32,7 @@ VALIDATION_MARGIN = 0.05
 def epoch_order(sizes: Sequence[int], first: int, seed: int, epoch: int, window: int) -> NDArray[np.int64]:
     """The samples of an epoch by number: shards shuffled, then the samples of each `window` shards among them.
 
-    Samples below `first` are left out. So only `window` shards need to be open at a time.
+    Samples below `first` are omitted. So only `window` shards need to be open at a time.
     """
     rng = np.random.default_rng([seed, ORDER, epoch])
     ends = np.cumsum(sizes)
@@ -47,23 +46,23 @@ def epoch_order(sizes: Sequence[int], first: int, seed: int, epoch: int, window:
 
 def noise_share(seed: int, position: int, global_batch: int, u: float) -> float:
     """The noise level of a position in [0, 1): uniform, and spread evenly over each global batch."""
-    step, place = divmod(position, global_batch)
+    step, row = divmod(position, global_batch)
     strata = np.random.default_rng([seed, LEVELS, step]).permutation(global_batch)
-    return float((strata[place] + u) / global_batch)
+    return float((strata[row] + u) / global_batch)
 
 
-def kept_conditions(settings: LossSettings, lot: float) -> tuple[bool, bool]:
-    """(text kept, reference kept) by a lot in [0, 1): so that e(0,0), e(cI,0), e(0,cT) are all learned."""
+def kept_conditions(settings: LossSettings, u: float) -> tuple[bool, bool]:
+    """(text kept, reference kept) by a uniform number u in [0, 1), so that e(0,0), e(cI,0), e(0,cT) are all learned."""
     no_text, both = settings.drop_text, settings.drop_text + settings.drop_both
-    return lot >= both, lot < no_text or lot >= both + settings.drop_image
+    return u >= both, u < no_text or u >= both + settings.drop_image
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Decoded:
+class DecodedSample:
     """A sample's pictures, upright, and its caption; masks are [H, W] bool.
 
-    reference: the picture that its reference is made of; `image` itself where the sample brings none. reference_id:
-    names a reference that fills the frame as it is, "" for one that is cut out and placed by chance.
+    reference: the picture of its reference; `image` itself where the sample brings none. reference_id: names a
+    reference that fills the frame as it is, "" for one that is cut out and placed at random.
     """
 
     image: Image.Image
@@ -80,21 +79,21 @@ class Decoded:
 
 
 class Samples:
-    """Decoded samples of a source by number, with the last opened shards kept. One process, one thread."""
+    """Decoded samples of a source by number, with a cache of the last opened shards. One process, one thread."""
 
     def __init__(self, settings: DataSettings, path: str) -> None:
         self.settings = settings
         self.source: Source = open_source(path, settings.format)
         self.ends = np.cumsum(self.source.sizes)
         self.bad = 0
-        self._open: OrderedDict[int, Sequence[Sample]] = OrderedDict()
+        self._open: OrderedDict[int, Sequence[StoredSample]] = OrderedDict()
         if len(self) == 0:
             raise CatalogError(f"data '{path}': must hold at least one sample, got none")
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
 
-    def read(self, number: int) -> Decoded:
+    def read(self, number: int) -> DecodedSample:
         """The sample, decoded. One that cannot be used is replaced by the next.
 
         Raises ImageError when too many cannot.
@@ -112,7 +111,7 @@ class Samples:
                     ) from error
         raise AssertionError("unreachable")
 
-    def _decode(self, number: int) -> Decoded:
+    def _decode(self, number: int) -> DecodedSample:
         shard = int(np.searchsorted(self.ends, number, side="right"))
         if shard not in self._open:
             self._open[shard] = self.source.open(shard)
@@ -135,7 +134,7 @@ class Samples:
             )
             if photo_mask is None:
                 reference_id = Reference.id_of(sample.reference, None)
-        return Decoded(
+        return DecodedSample(
             image=image,
             mask=mask,
             caption=sample.caption,
@@ -153,17 +152,30 @@ def _picture(data: bytes, mask: bytes | None, where: str) -> tuple[Image.Image, 
     decoded = decode_mask(mask, where=f"{where}, mask", limits=ImageLimits(), size=image.size)
     marked = np.asarray(decoded) >= 128
     if not marked.any():
-        raise ImageError(f"{where}: its mask is empty; mend or remove it", code="empty_mask")
+        raise ImageError(f"{where}: its mask is empty; fix or remove it", code="empty_mask")
     return image, marked
 
 
-class TrainItems:
-    """What one position of the training is made of, as arrays; `torch.utils.data` takes it as a dataset.
+class Item(Target):
+    """One sample as arrays, ready to be collated. reference: pixels [3, S, S] in -1..1; noise: [c, h, w]."""
 
-    An item holds pixels [3, S, S] and reference [3, S, S] in -1..1, mask [1, h, w] (share of the latent cell that the
-    subject covers), caption, reference_id (see `Decoded`), share (noise level in 0..1), noise and reference_noise
-    [c, h, w], keep_text, keep_image.
-    """
+    reference: Floats
+    caption: str
+    noise: Floats
+    reference_noise: Floats
+
+
+class TrainItem(Item):
+    """reference_id: see `DecodedSample`. share: noise level in 0..1. keep_text, keep_image: whether conditions stay."""
+
+    reference_id: str
+    share: np.float32
+    keep_text: bool
+    keep_image: bool
+
+
+class TrainItems:
+    """The items of a training by position; `torch.utils.data` takes it as a dataset."""
 
     def __init__(
         self,
@@ -180,7 +192,7 @@ class TrainItems:
         self.seed, self.global_batch, self.first = seed, global_batch, first
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
+    def __getitem__(self, position: int) -> TrainItem:
         sample = self.samples.read(self._number(position))
         rng = np.random.default_rng([self.seed, SAMPLE, position])
         share = noise_share(self.seed, position, self.global_batch, rng.random())
@@ -207,11 +219,11 @@ class TrainItems:
         }
 
     def _number(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.samples) - self.first)
+        epoch, index = divmod(position, len(self.samples) - self.first)
         if self._order is None or self._order[0] != epoch:
             sizes, window = self.samples.source.sizes, self.samples.settings.shuffle_shards
             self._order = epoch, epoch_order(sizes, self.first, self.seed, epoch, window)
-        return int(self._order[1][place])
+        return int(self._order[1][index])
 
 
 class ValidationItems:
@@ -223,7 +235,7 @@ class ValidationItems:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
+    def __getitem__(self, number: int) -> Item:
         sample = self.samples.read(number)
         noise = np.random.default_rng([0, SAMPLE, number]).standard_normal(
             (2, *self.shape.latent), np.float32

@@ -1,4 +1,4 @@
-"""The end of a training: the averaged adapter as safetensors and config, and a model card that says how it was made."""
+"""The end of a training: the averaged adapter as safetensors and config, and a model card about the training."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ conditions: text {drop_text}, reference {drop_image}, both {drop_both}. Weights 
 
 ## Validation
 
-Squared error of the base model's prediction on the subject, {validated} samples kept out of training. The wrong
+Squared error of the base model's prediction on the subject, {validated} samples held out of training. The wrong
 reference is another sample's; noise and caption are the same in all three columns.
 
 | noise level | right reference | wrong reference | none |
@@ -59,8 +59,8 @@ The licence of these weights follows from the base model's and the data's; state
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
-    """What an export tells of its training. samples: in the data; validated: samples behind each validation point."""
+class TrainingRecord:
+    """What an export states about its training. samples: in the data; validated: samples behind each point."""
 
     name: str
     base: BaseInfo
@@ -74,36 +74,36 @@ class Made:
 def export_adapter(
     folder: TrainFolder,
     adapter: DreamCacheAdapter,
-    made: Made,
+    record: TrainingRecord,
     reference_unet: Mapping[str, Tensor] | None = None,
 ) -> str:
-    """Writes <output>/adapter and returns its place."""
-    place, settings = folder.at("adapter"), made.settings
+    """Writes <output>/adapter and returns its location."""
+    location, settings = folder.at("adapter"), record.settings
     training = {
-        "name": made.name,
+        "name": record.name,
         "settings": settings.course(),
         "reference": job_settings(settings.reference),
-        "validation": made.curves.last_validation(),
+        "validation": record.curves.last_validation(),
     }
-    folder.store.write(folder.at("adapter", "README.md"), card(adapter, made).encode())
+    folder.store.write(folder.at("adapter", "README.md"), card(adapter, record).encode())
     save_adapter(
         adapter,
-        place,
-        base=made.base,
-        step=made.step,
+        location,
+        base=record.base,
+        step=record.step,
         training=training,
         reference_unet=reference_unet,
     )
-    return place
+    return location
 
 
-def card(adapter: DreamCacheAdapter, made: Made) -> str:
+def card(adapter: DreamCacheAdapter, record: TrainingRecord) -> str:
     """The model card, Markdown with the hub's front matter."""
-    base, settings = made.base, made.settings
-    points = made.curves.last_validation()
+    base, settings = record.base, record.settings
+    points = record.curves.last_validation()
     rows = [f"| {p['level']} | {p['right']:.4f} | {p['wrong']:.4f} | {p['none']:.4f} |" for p in points]
     values: dict[str, Any] = {
-        "name": made.name,
+        "name": record.name,
         "base": _public(base.name),
         "revision": f" at revision `{base.revision}`" if base.revision else "",
         "revision_argument": f', revision="{base.revision}"' if base.revision else "",
@@ -115,10 +115,10 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
         + (", all places read the middle block's features" if adapter.features == "middle" else "")
         + (", references are read by a U-Net of its own" if settings.reference.unet == "trained" else ""),
         "reference": json.dumps(job_settings(settings.reference)),
-        "steps": made.step,
+        "steps": record.step,
         "batch": settings.global_batch,
         "data": _public(settings.data.path),
-        "samples": made.samples,
+        "samples": record.samples,
         "precision": settings.precision,
         "rate": settings.optimizer.learning_rate,
         "drop_text": settings.loss.drop_text,
@@ -127,17 +127,17 @@ def card(adapter: DreamCacheAdapter, made: Made) -> str:
         "average": f"a moving average, decay {settings.optimizer.ema}"
         if settings.optimizer.ema
         else "the last step's",
-        "validated": made.validated,
+        "validated": record.validated,
         "table": "\n".join(rows) or "| not validated | | | |",
     }
     return CARD.format(**values)
 
 
 def job_settings(reference: ReferenceSettings) -> dict[str, Any]:
-    """What a job's `reference` must say to encode as this training did; a job has no captions, but class names."""
+    """The `reference` settings with which a job encodes as this training did; a job has class names, not captions."""
     return {"timestep": reference.timestep, "text": reference.text.replace(CAPTION, "a {class_name}")}
 
 
-def _public(place: str) -> str:
-    """A hub id as it is; of a folder or URI the last part only: where it lies on a machine is nobody's concern."""
-    return place if place.count("/") <= 1 and not is_uri(place) else place.rstrip("/").rpartition("/")[2]
+def _public(name: str) -> str:
+    """A hub id as it is; of a folder or URI the last part only: a card must not show the paths of a machine."""
+    return name if name.count("/") <= 1 and not is_uri(name) else name.rstrip("/").rpartition("/")[2]

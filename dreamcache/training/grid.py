@@ -1,14 +1,14 @@
-"""Sample grids while training: reference, target, and what the averaged adapter draws of them. Knows the pipeline."""
+"""Sample grids while training: reference, target, and the image of the averaged adapter. Knows the pipeline."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.reference_unet import with_weights
 from dreamcache.model.text import PromptError
 from dreamcache.storage.models.base import BaseInfo
+from dreamcache.training.dataset import Item
 
 
 def sample_grid(
@@ -26,7 +27,7 @@ def sample_grid(
     info: BaseInfo,
     adapter: DreamCacheAdapter,
     settings: TrainSettings,
-    items: Sequence[dict[str, Any]],
+    items: Sequence[Item],
     reader: Mapping[str, Tensor] | None = None,
 ) -> Image.Image:
     """A row per item: its reference, its target, and an image of its caption with that reference.
@@ -48,7 +49,7 @@ def sample_grid(
     ]
     views = [as_image(item["reference"]) for item in items]
     every = settings.every
-    drawn = pipe(
+    images = pipe(
         [_fitting(pipe, item["caption"]) for item in items],
         [pipe.encode_reference(view, settings=one) for view, one in zip(views, encodes, strict=True)],
         text_scale=every.text_scale,
@@ -59,7 +60,7 @@ def sample_grid(
         generator=[torch.Generator().manual_seed(number) for number in range(len(items))],
     ).images
     grid = Image.new("RGB", (3 * side, len(items) * side))
-    for row, (item, view, image) in enumerate(zip(items, views, drawn, strict=True)):
+    for row, (item, view, image) in enumerate(zip(items, views, images, strict=True)):
         for column, picture in enumerate((view, as_image(item["pixels"]), image)):
             grid.paste(picture, (column * side, row * side))
     return grid
@@ -77,7 +78,7 @@ def _fitting(pipe: DreamCachePipeline, caption: str) -> str:
     return " ".join(words)
 
 
-def as_image(pixels: Any) -> Image.Image:
+def as_image(pixels: NDArray[np.float32]) -> Image.Image:
     """RGB from [3, H, W] in -1..1."""
-    values = (np.asarray(pixels).transpose(1, 2, 0) + 1) * 127.5
+    values = (pixels.transpose(1, 2, 0) + 1) * 127.5
     return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))

@@ -1,6 +1,6 @@
-"""Who is told of a training's progress besides its own files: TensorBoard, and a user's own hooks.
+"""Where a training reports its progress besides its own files: TensorBoard, and the hooks of a user.
 
-A hook is anything with these three methods; `package.module:name` in the training file names a function that gets the
+A hook is anything with these three methods; `package.module:name` in the training file names a function that takes the
 output folder's URI and returns one. Hooks run on the first worker only.
 """
 
@@ -22,7 +22,7 @@ from dreamcache.storage.store import S3_SCHEME
 
 
 class Hook(Protocol):
-    """Told of numbers and pictures; `flush` follows every checkpoint and the end."""
+    """Receives numbers and pictures; `flush` follows every checkpoint and the end."""
 
     def on_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Numbers by name, e.g. "train/loss", "validation/right/300"."""
@@ -31,11 +31,11 @@ class Hook(Protocol):
         """A picture, e.g. a grid of samples."""
 
     def flush(self) -> None:
-        """Make what was told so far readable."""
+        """Makes what was received so far readable."""
 
 
 class TensorBoardHook:
-    """Event files in <output>/tensorboard; for s3:// they are written here and uploaded by `flush`."""
+    """Event files in <output>/tensorboard; for s3:// they are written to a local folder and uploaded by `flush`."""
 
     def __init__(self, output: str) -> None:
         from tensorboardX import SummaryWriter
@@ -61,7 +61,7 @@ class TensorBoardHook:
 
 
 def load_hooks(names: Iterable[str], output: str) -> list[Hook]:
-    """Hooks by name: "tensorboard", or "package.module:function". Raises SpecError for one that is not there."""
+    """Hooks by name: "tensorboard", or "package.module:function". Raises SpecError for one that cannot be imported."""
     hooks: list[Hook] = []
     for name in names:
         if name == "tensorboard":
@@ -72,6 +72,6 @@ def load_hooks(names: Iterable[str], output: str) -> list[Hook]:
             hooks.append(getattr(import_module(module), function)(output))
         except (ImportError, AttributeError, ValueError) as error:
             raise SpecError(
-                f"hooks: '{name}': must be 'tensorboard' or 'package.module:function' that can be imported; {error}"
+                f"hooks: '{name}': must be 'tensorboard' or an importable 'package.module:function', got: {error}"
             ) from error
     return hooks

@@ -1,7 +1,7 @@
-"""The loop around a trainer: when losses are logged, validation and samples made, checkpoints written.
+"""The loop around a trainer: when losses are logged, samples generated, checkpoints written, and when it validates.
 
-Every process of a team runs the same loop; only the first writes. Knows clocks and the output folder; what a step is,
-`dreamcache.training.trainer` knows.
+Every process of a team runs the same loop; only the main process writes. Knows clocks and the output folder;
+`dreamcache.training.trainer` knows what a step is.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+
+from torch import Tensor
 
 from dreamcache.core.config.train import DataSettings, TrainSettings
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
-from dreamcache.training.export import Made, export_adapter
+from dreamcache.training.export import TrainingRecord, export_adapter
 from dreamcache.training.grid import sample_grid
 from dreamcache.training.hooks import Hook
 from dreamcache.training.trainer import Step, Trainer
@@ -44,53 +45,53 @@ class TrainLoop:
             "base": trainer.info.fingerprint,
             "data.samples": trainer.num_samples,
         }
-        found = folder.newest(self.course, TrainSettings(data=DataSettings(path="")).course())
-        if found is not None:
-            trainer.resume(found)
+        checkpoint = folder.newest(self.course, TrainSettings(data=DataSettings(path="")).course())
+        if checkpoint is not None:
+            trainer.resume(checkpoint)
         self.curves = Curves.load(folder, trainer.step)
         self.started, self.first, self.last_status = time.monotonic(), trainer.step, 0.0
         self.loss: float | None = self.curves.train[-1]["loss"] if self.curves.train else None
 
     def run(self) -> str | None:
-        """Trains what is left and exports. The place of the adapter, or None in a process that does not lead."""
+        """Trains to the end and exports. The location of the adapter, or None outside the main process."""
         trainer, every, steps = self.trainer, self.trainer.settings.every, self.trainer.settings.steps
         self._status("running", force=True)
         if trainer.step == 0:
             self._validate()
-        losses = []
-        for made in trainer.steps():
-            losses.append(made.loss)
-            last = made.step == steps
-            if made.step % every.log == 0 or last:
-                self._log(made, losses)
+        losses: list[Tensor] = []
+        for done in trainer.steps():
+            losses.append(done.loss)
+            last = done.step == steps
+            if done.step % every.log == 0 or last:
+                self._log(done, losses)
                 losses = []
-            if _due(made.step, every.validate, last):
+            if _due(done.step, every.validate, last):
                 self._validate()
-            if _due(made.step, every.samples, last):
+            if _due(done.step, every.samples, last):
                 self._samples()
-            if _due(made.step, every.checkpoint, last):
+            if _due(done.step, every.checkpoint, last):
                 self._save()
-        if not trainer.team.leads:
+        if not trainer.team.is_main_process:
             return None
-        place = self._export()
-        self._status("finished", force=True, adapter=place)
-        return place
+        location = self._export()
+        self._status("finished", force=True, adapter=location)
+        return location
 
-    def _log(self, made: Step, losses: Sequence[Any]) -> None:
+    def _log(self, done: Step, losses: Sequence[Tensor]) -> None:
         self.loss = self.trainer.mean_loss(losses)
-        metrics = {"loss": self.loss, "lr": made.learning_rate, "gradient_norm": float(made.gradient_norm)}
-        if not self.trainer.team.leads:
+        metrics = {"loss": self.loss, "lr": done.learning_rate, "gradient_norm": float(done.gradient_norm)}
+        if not self.trainer.team.is_main_process:
             return
-        self.curves.train.append({"step": made.step, **metrics})
+        self.curves.train.append({"step": done.step, **metrics})
         for hook in self.hooks:
-            hook.on_metrics(made.step, {f"train/{name}": value for name, value in metrics.items()})
+            hook.on_metrics(done.step, {f"train/{name}": value for name, value in metrics.items()})
         self._status("running")
 
     def _validate(self) -> None:
         if not self.trainer.validation.count or not self.trainer.settings.every.validate:
             return
         points = self.trainer.validate()
-        if not self.trainer.team.leads:
+        if not self.trainer.team.is_main_process:
             return
         self.curves.validation += points
         for point in points:
@@ -103,7 +104,7 @@ class TrainLoop:
     def _samples(self) -> None:
         trainer = self.trainer
         count = min(trainer.settings.every.sample_count, trainer.validation.count)
-        if not count or not trainer.team.leads:
+        if not count or not trainer.team.is_main_process:
             return
         items = [trainer.validation[number] for number in range(count)]
         grid = sample_grid(
@@ -122,7 +123,7 @@ class TrainLoop:
 
     def _save(self) -> None:
         trainer = self.trainer
-        if trainer.team.leads:
+        if trainer.team.is_main_process:
             self.curves.save(self.folder)
             self.folder.save(trainer.checkpoint(), self.course, keep=trainer.settings.every.keep)
             for hook in self.hooks:
@@ -131,7 +132,7 @@ class TrainLoop:
 
     def _export(self) -> str:
         trainer = self.trainer
-        made = Made(
+        record = TrainingRecord(
             name=self.name,
             base=trainer.info,
             settings=trainer.settings,
@@ -140,15 +141,17 @@ class TrainLoop:
             samples=trainer.num_samples,
             validated=trainer.validation.count,
         )
-        return export_adapter(self.folder, trainer.average.module, made, self._reader())
+        return export_adapter(self.folder, trainer.average.module, record, self._reader())
 
-    def _reader(self) -> Mapping[str, Any] | None:
+    def _reader(self) -> Mapping[str, Tensor] | None:
         average = self.trainer.reader_average
         return average.tensors() if average is not None else None
 
-    def _status(self, state: str, *, force: bool = False, **more: Any) -> None:
+    def _status(self, state: str, *, force: bool = False, **more: object) -> None:
         now = time.monotonic()
-        if not self.trainer.team.leads or (now - self.last_status < STATUS_INTERVAL_S and not force):
+        if not self.trainer.team.is_main_process or (
+            now - self.last_status < STATUS_INTERVAL_S and not force
+        ):
             return
         self.last_status = now
         settings, step = self.trainer.settings, self.trainer.step

@@ -3,15 +3,15 @@
     reference --frozen base, t = 1, null text--> features --adapter--> keys and values --+
     target --VAE--> latent --noise at t--> U-Net with the adapters injected  <-----------+--> error per sample
 
-Nothing here is random: what is random comes with the batch (see `dataset`). Knows the model code; knows nothing of
-optimizers, workers or files.
+Nothing here is random: noise and choices come with the batch (see `training.dataset`). Knows the model code; knows
+nothing of optimizers, workers or files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -26,14 +26,31 @@ from dreamcache.model.tap import tap_features
 from dreamcache.model.unet import decoder_half, encoder_half
 from dreamcache.training.references import StoredReferences
 
-Batch = Mapping[str, Any]
-"""A collated batch of `training.dataset` items: tensors on any device, captions as a list of texts."""
+
+class Batch(TypedDict):
+    """Collated items of `training.dataset`: tensors on any device, with a batch dimension B in front."""
+
+    pixels: Tensor
+    mask: Tensor
+    reference: Tensor
+    caption: list[str]
+    noise: Tensor
+    reference_noise: Tensor
+    reference_id: NotRequired[list[str]]
+
+
+class TrainBatch(Batch):
+    """See `training.dataset.TrainItem`."""
+
+    share: Tensor
+    keep_text: Tensor
+    keep_image: Tensor
 
 
 class AdapterLoss(nn.Module):
-    """What is trained: forward gives the error of each sample. What learns: the adapter, and the reader if any.
+    """What is trained: forward returns the error of each sample. What learns: the adapter, and the reader if any.
 
-    The base is kept outside of the module's children, so that DDP, optimizers and checkpoints do not see it.
+    The base stays outside of the module's children, so that DDP, optimizers and checkpoints do not see it.
     """
 
     def __init__(
@@ -44,7 +61,7 @@ class AdapterLoss(nn.Module):
         stored: StoredReferences | None = None,
         reader: UNet2DConditionModel | None = None,
     ) -> None:
-        """stored: where features of references that never change are read, if anywhere.
+        """stored: the cache of features of references that never change, if the training uses one.
 
         reader: the U-Net that reads references, in float32, where it is trained; None for the base's.
         """
@@ -62,7 +79,7 @@ class AdapterLoss(nn.Module):
     def base(self) -> StableDiffusionPipeline:
         return self._frozen[0]
 
-    def forward(self, batch: Batch, hooks: ExitStack) -> Tensor:
+    def forward(self, batch: TrainBatch, hooks: ExitStack) -> Tensor:
         """Weighted error of each sample, [B] float32.
 
         hooks: closed by the caller after the backward pass. With gradient checkpointing the backward pass runs the
@@ -93,10 +110,11 @@ class AdapterLoss(nn.Module):
             self.settings.reference.text.replace(CAPTION, batch["caption"][row]) for row in rows.tolist()
         ]
         with torch.set_grad_enabled(self.reader is not None and torch.is_grad_enabled()):
-            if self.stored is None or "reference_id" not in batch:
+            reference_ids = batch.get("reference_id")
+            if self.stored is None or reference_ids is None:
                 features = self._encode(batch, rows, texts)
             else:
-                names = [batch["reference_id"][row] for row in rows.tolist()]
+                names = [reference_ids[row] for row in rows.tolist()]
                 features = self.stored.read(
                     names,
                     texts,
@@ -140,14 +158,14 @@ class AdapterLoss(nn.Module):
             self._target(latents, noise, timesteps),
         )
         text, mask = self._embed(batch["caption"]), batch["mask"].to(latents)
-        found = {}
+        errors: dict[str, Tensor] = {}
         for name, other in others.items():
             memory = None if other is None else Memory(keys_values=self.read(other, rows))
             with injecting(self.base.unet, self.adapter, memory):
                 prediction = self._predict(noised, timesteps, text)
             error = (prediction.float() - target).square().mean(dim=1, keepdim=True) * mask
-            found[name] = error.sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3)).clamp(min=1e-6)
-        return found
+            errors[name] = error.sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3)).clamp(min=1e-6)
+        return errors
 
     def _predict(self, noised: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
         unet = self.base.unet
@@ -156,7 +174,8 @@ class AdapterLoss(nn.Module):
 
     def _target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         if self.scheduler.config.prediction_type == "v_prediction":
-            return self.scheduler.get_velocity(latents, noise, timesteps)
+            velocity: Tensor = self.scheduler.get_velocity(latents, noise, timesteps)
+            return velocity
         return noise
 
     def _level_weight(self, timesteps: Tensor) -> Tensor:
@@ -164,21 +183,23 @@ class AdapterLoss(nn.Module):
         gamma = self.settings.loss.min_snr_gamma
         if not gamma:
             return torch.ones(timesteps.shape, device=timesteps.device)
-        kept = self.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
-        snr = kept / (1 - kept)
+        # Not `diffusers.training_utils.compute_snr`: equal, but by square roots, so its last bits differ.
+        signal: Tensor = self.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+        snr = signal / (1 - signal)
         divisor = snr + 1 if self.scheduler.config.prediction_type == "v_prediction" else snr.clamp(min=1e-8)
         return snr.clamp(max=gamma) / divisor
 
     def _timesteps(self, share: Tensor) -> Tensor:
-        count = self.scheduler.config.num_train_timesteps
+        count: int = self.scheduler.config.num_train_timesteps
         return (share.to(self.base.unet.device).double() * count).long().clamp(0, count - 1)
 
     @torch.no_grad()
     def _latents(self, pixels: Tensor) -> Tensor:
         """The VAE posterior's mode, scaled, in float32: noising in bfloat16 would lose the small noise levels."""
         vae: Any = self.base.vae
-        latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
-        return (latents * vae.config.scaling_factor).float()
+        latents: Tensor = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
+        scale: float = vae.config.scaling_factor
+        return (latents * scale).float()
 
     @torch.no_grad()
     def _embed(self, captions: Sequence[str]) -> Tensor:
@@ -192,15 +213,18 @@ class AdapterLoss(nn.Module):
             return_tensors="pt",
         ).to(model.device)
         uses_mask = getattr(model.config, "use_attention_mask", False)
-        return model(tokens.input_ids, attention_mask=tokens.attention_mask if uses_mask else None)[0]
+        embeddings: Tensor = model(
+            tokens.input_ids, attention_mask=tokens.attention_mask if uses_mask else None
+        )[0]
+        return embeddings
 
-    def _autocast(self) -> AbstractContextManager[Any]:
+    def _autocast(self) -> AbstractContextManager[object]:
         wanted = self.settings.precision == "bfloat16"
         return torch.autocast(self.base.unet.device.type, torch.bfloat16, enabled=wanted)
 
 
-def trained_places(unet: Any, settings: TrainSettings) -> tuple[str, ...]:
-    """The places that `settings.reference` asks for, in forward order. Raises ModelError for one that is not there."""
+def trained_places(unet: UNet2DConditionModel, settings: TrainSettings) -> tuple[str, ...]:
+    """The places that `settings.reference` selects, in forward order. Raises ModelError for one that does not exist."""
     wanted = settings.reference
     for place in wanted.places:
         transformer_at(unet, place)

@@ -1,4 +1,9 @@
-"""The optimizer's surroundings: learning rate by step, the moving average, and their way to and from checkpoints."""
+"""Around the optimizer: the learning rate of each step, the moving average, and their way to and from checkpoints.
+
+`diffusers.training_utils.EMAModel` and `diffusers.optimization.get_scheduler` are not used. EMAModel keeps bare
+tensors, where validation and samples need a module to run, and its update rounds differently: with decay 0 it does not
+end at the last step's weights. get_scheduler begins the warm-up at a rate of 0 and ends it a step later.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def learning_rate(settings: OptimizerSettings, step: int, steps: int) -> float:
-    """The rate of step `step` of `steps`: a linear warm-up, then half a cosine to zero, or a constant."""
+    """The rate of step `step` (from 0) of `steps`: a linear warm-up, then half a cosine to zero, or a constant."""
     warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
     if settings.schedule == "constant" or step < settings.warmup_steps:
         return settings.learning_rate * warm
@@ -31,8 +36,12 @@ def learned(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
-class Average(Generic[M]):
-    """Exponential moving average of what a module learns; the early steps, which know little, weigh less."""
+class EMA(Generic[M]):
+    """Exponential moving average of what a module learns; the early steps, which know little, weigh less.
+
+    module: a copy with the averaged weights, frozen and in eval mode; what is not trained is shared with the original.
+    decay: the limit that (1 + step) / (10 + step) approaches; 0 keeps the last step's weights.
+    """
 
     def __init__(self, module: M, decay: float) -> None:
         self.decay = decay
@@ -41,26 +50,26 @@ class Average(Generic[M]):
         self._names = list(learned(module))
 
     def tensors(self) -> dict[str, Tensor]:
-        """The averages by the names of what is averaged."""
-        found = dict(self.module.named_parameters())
-        return {name: found[name] for name in self._names}
+        """The averages by the names of the parameters."""
+        parameters = dict(self.module.named_parameters())
+        return {name: parameters[name] for name in self._names}
 
     @torch.no_grad()
     def update(self, module: M, step: int) -> None:
-        """step: optimizer steps made so far."""
+        """step: optimizer steps done so far, from 1."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
         torch._foreach_lerp_(list(self.tensors().values()), list(learned(module).values()), 1 - decay)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Part(Generic[M]):
-    """A module that learns, its average, and what stands before its names in a checkpoint.
+class TrainedModule(Generic[M]):
+    """A module that learns, its average, and the prefix of its names in a checkpoint.
 
-    scale: of its learning rate, in shares of the adapter's.
+    scale: of its learning rate, relative to the adapter's.
     """
 
     module: M
-    average: Average[M]
+    average: EMA[M]
     prefix: str = ""
     scale: float = 1.0
 
@@ -70,7 +79,7 @@ class Part(Generic[M]):
 
     def pack(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         """All that training changes of it: "<prefix>adapter|average|exp_avg|exp_avg_sq|step/<parameter>"."""
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, parameter in learned(self.module).items():
             tensors[f"{self.prefix}adapter/{name}"] = parameter.detach()
             for moment in MOMENTS if parameter in optimizer.state else ():
@@ -80,7 +89,7 @@ class Part(Generic[M]):
 
     @torch.no_grad()
     def unpack(self, tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-        """Puts back what `pack` took."""
+        """Restores the state that `pack` returned."""
         averages = self.average.tensors()
         for name, parameter in learned(self.module).items():
             parameter.copy_(tensors[f"{self.prefix}adapter/{name}"])

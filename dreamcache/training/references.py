@@ -2,8 +2,8 @@
 
     reference id --> memory (bounded) --> feature cache --> encoded with the batch, stored
 
-The keys are those of a job that encodes such photos whole (`segmenter: none`), so either finds the other's features.
-Knows the feature cache; how features are made, the caller knows (see `training.loss`).
+The keys are those of a job that encodes such photos whole (`segmenter: none`), so each finds the features of
+the other. Knows the feature cache; the caller knows how references are encoded (see `training.loss`).
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class StoredReferences:
     def __init__(
         self, cache: FeatureCache, settings: EncodeSettings, *, memory_bytes: int = MEMORY_BYTES
     ) -> None:
-        """settings: resolved, without the text, which may be each sample's own."""
+        """settings: resolved, without the text, which may differ by sample."""
         self.cache, self.settings, self.memory_bytes = cache, settings, memory_bytes
         self.counts: Counter[str] = Counter(memory=0, cache=0, encoded=0, changing=0)
-        self._kept: OrderedDict[str, Maps] = OrderedDict()
-        self._kept_bytes = 0
+        self._recent: OrderedDict[str, Maps] = OrderedDict()
+        self._recent_bytes = 0
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="features")
 
     @classmethod
@@ -71,23 +71,25 @@ class StoredReferences:
     ) -> dict[str, Tensor]:
         """{place: [B, C, h, w]} of a batch's references.
 
-        names: reference ids, "" for one that is another at the next step. texts: of the encoding passes.
-        encode: makes features [n, C, h, w] of so many chosen rows, in one pass.
+        names: reference ids, "" for one that differs at the next step. texts: of the encoding passes.
+        encode: rows -> features [n, C, h, w] of these rows, in one pass.
         """
         keys = [self._key(name, text) if name else "" for name, text in zip(names, texts, strict=True)]
-        held = self._held(list(dict.fromkeys(key for key in keys if key)))
+        available = self._available(list(dict.fromkeys(key for key in keys if key)))
         first = {key: row for row, key in reversed(list(enumerate(keys))) if key}
-        new = [row for row, key in enumerate(keys) if not key or (key not in held and first[key] == row)]
-        made: dict[int, Maps] = {}
+        new = [row for row, key in enumerate(keys) if not key or (key not in available and first[key] == row)]
+        encoded: dict[int, Maps] = {}
         if new:
             stacked = encode(new)
-            made = {row: {place: value[n] for place, value in stacked.items()} for n, row in enumerate(new)}
-        stored = {keys[row]: (names[row], texts[row], maps) for row, maps in made.items() if keys[row]}
+            encoded = {
+                row: {place: value[n] for place, value in stacked.items()} for n, row in enumerate(new)
+            }
+        stored = {keys[row]: (names[row], texts[row], maps) for row, maps in encoded.items() if keys[row]}
         list(self._pool.map(self._store, stored, stored.values()))
         self.counts.update(encoded=len(stored), changing=keys.count(""))
         for key, (_, _, maps) in stored.items():
-            held[key] = self._keep(key, maps)
-        rows = [held[key] if key else made[row] for row, key in enumerate(keys)]
+            available[key] = self._remember(key, maps)
+        rows = [available[key] if key else encoded[row] for row, key in enumerate(keys)]
         return {
             place: torch.stack([maps[place].to(device) for maps in rows]) for place in self.settings.places
         }
@@ -95,17 +97,17 @@ class StoredReferences:
     def _key(self, name: str, text: str) -> str:
         return cache_key(name, self.cache.base_fingerprint, replace(self.settings, text=text), "")
 
-    def _held(self, keys: Sequence[str]) -> dict[str, Maps]:
-        held = {key: self._kept[key] for key in keys if key in self._kept}
-        for key in held:
-            self._kept.move_to_end(key)
-        absent = [key for key in keys if key not in held]
-        self.counts["memory"] += len(held)
+    def _available(self, keys: Sequence[str]) -> dict[str, Maps]:
+        available = {key: self._recent[key] for key in keys if key in self._recent}
+        for key in available:
+            self._recent.move_to_end(key)
+        absent = [key for key in keys if key not in available]
+        self.counts["memory"] += len(available)
         for key, maps in zip(absent, self._pool.map(self._fetch, absent), strict=True):
             if maps is not None:
-                held[key] = self._keep(key, maps)
+                available[key] = self._remember(key, maps)
                 self.counts["cache"] += 1
-        return held
+        return available
 
     def _fetch(self, key: str) -> Maps | None:
         try:
@@ -115,8 +117,8 @@ class StoredReferences:
             return None
         return SubjectFeatures.from_stored(stored).maps if stored is not None else None
 
-    def _store(self, key: str, made: tuple[str, str, Maps]) -> None:
-        name, text, maps = made
+    def _store(self, key: str, features_of: tuple[str, str, Maps]) -> None:
+        name, text, maps = features_of
         features = SubjectFeatures(
             cache_key=key,
             reference_id=name,
@@ -126,14 +128,14 @@ class StoredReferences:
         )
         self.cache.put(features.to_stored())
 
-    def _keep(self, key: str, maps: Maps) -> Maps:
-        # A row of a batch would keep the whole batch's memory.
-        kept = {place: value.detach().cpu().clone() for place, value in maps.items()}
-        self._kept[key] = kept
-        self._kept_bytes += _bytes(kept)
-        while self._kept_bytes > self.memory_bytes and len(self._kept) > 1:
-            self._kept_bytes -= _bytes(self._kept.popitem(last=False)[1])
-        return kept
+    def _remember(self, key: str, maps: Maps) -> Maps:
+        # A row of a batch would hold the memory of the whole batch.
+        copied = {place: value.detach().cpu().clone() for place, value in maps.items()}
+        self._recent[key] = copied
+        self._recent_bytes += _bytes(copied)
+        while self._recent_bytes > self.memory_bytes and len(self._recent) > 1:
+            self._recent_bytes -= _bytes(self._recent.popitem(last=False)[1])
+        return copied
 
 
 def _bytes(maps: Maps) -> int:

@@ -20,7 +20,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 from dreamcache.core.errors import CatalogError
 from dreamcache.storage.local import local_path
@@ -34,7 +34,7 @@ BESIDE = {"mask": "masks", "reference": "references", "reference_mask": "referen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
+class StoredSample:
     """One training sample as stored. `where` names it in messages.
 
     mask: of the subject in `image`. reference: another picture of the subject, with `reference_mask` or on white.
@@ -51,30 +51,31 @@ class Sample:
 class Source(Protocol):
     """Shards of samples. `sizes`: number of samples of each shard."""
 
-    sizes: tuple[int, ...]
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
 
-    def open(self, shard: int) -> Sequence[Sample]:
+    def open(self, shard: int) -> Sequence[StoredSample]:
         """The samples of one shard, read now or one by one."""
 
 
 def open_source(path: str, kind: str = "auto") -> Source:
     """The source at `path`. Raises CatalogError when there is nothing of that kind."""
     names = sorted(relative_to(info.uri, path) for info in store_for(path).list(path))
-    found = {
+    files = {
         "parquet": [join(path, name) for name in names if name.endswith(".parquet")],
         "webdataset": [join(path, name) for name in names if name.endswith(".tar")],
         "folder": [name for name in names if name in ("metadata.jsonl", "metadata.csv")],
     }
     if kind == "auto":
-        kind = next((name for name in ("folder", "webdataset", "parquet") if found[name]), "auto")
-    if not found.get(kind):
+        kind = next((name for name in ("folder", "webdataset", "parquet") if files[name]), "auto")
+    if not files.get(kind):
         raise CatalogError(
             f"data '{path}': must hold images/ with metadata.jsonl or .csv, *.parquet or *.tar; "
             f"got {len(names)} files and none of these for format '{kind}'"
         )
     if kind == "folder":
-        return FolderSource(path, names, found["folder"][0])
-    return ParquetSource(found[kind]) if kind == "parquet" else TarSource(found[kind])
+        return FolderSource(path, names, files["folder"][0])
+    return ParquetSource(files[kind]) if kind == "parquet" else TarSource(files[kind])
 
 
 class FolderSource:
@@ -89,18 +90,18 @@ class FolderSource:
         self.rows = list(_captions(store_for(path).read(join(path, table)), table, path))
         self.sizes = (len(self.rows),)
 
-    def open(self, shard: int) -> Sequence[Sample]:
+    def open(self, shard: int) -> Sequence[StoredSample]:
         return _Lazy(len(self.rows), self._read)
 
-    def _read(self, index: int) -> Sample:
+    def _read(self, index: int) -> StoredSample:
         name, caption = self.rows[index]
         file = name if name.startswith("images/") else f"images/{name}"
         key, store = _below(file, "images"), store_for(self.path)
         beside = {
-            field: store.read(join(self.path, found[key])) if key in found else None
-            for field, found in self.beside.items()
+            field: store.read(join(self.path, names[key])) if key in names else None
+            for field, names in self.beside.items()
         }
-        return Sample(
+        return StoredSample(
             where=join(self.path, file), image=store.read(join(self.path, file)), caption=caption, **beside
         )
 
@@ -126,13 +127,13 @@ class ParquetSource:
                 sizes.append(footer.row_group(group).num_rows)
         self.sizes = tuple(sizes)
 
-    def open(self, shard: int) -> Sequence[Sample]:
+    def open(self, shard: int) -> Sequence[StoredSample]:
         uri, group = self.groups[shard]
         file = _parquet(uri)
         wanted = [name for name in file.schema_arrow.names if name in ("image", *BESIDE, *CAPTION_NAMES)]
         rows = file.read_row_group(group, columns=wanted).to_pylist()
         return [
-            Sample(
+            StoredSample(
                 where=f"{uri} row group {group} row {number}",
                 image=_bytes(row["image"]) or b"",
                 caption=_caption(row),
@@ -143,13 +144,13 @@ class ParquetSource:
 
 
 class TarSource:
-    """A shard is a tar file, read whole. All headers are gone through once at first, to count the samples."""
+    """A shard is a tar file, read whole. All headers are read once at first, to count the samples."""
 
     def __init__(self, uris: Sequence[str]) -> None:
         self.uris = list(uris)
         self.sizes = tuple(len(_members(uri, contents=False)) for uri in uris)
 
-    def open(self, shard: int) -> Sequence[Sample]:
+    def open(self, shard: int) -> Sequence[StoredSample]:
         uri = self.uris[shard]
         members = _members(uri, contents=True)
         return [_from_members(f"{uri}: {key}", parts) for key, parts in members.items()]
@@ -175,10 +176,10 @@ def _members(uri: str, *, contents: bool) -> dict[str, dict[str, bytes]]:
     return {key: parts for key, parts in samples.items() if _image_of(parts) is not None}
 
 
-def _from_members(where: str, parts: dict[str, bytes]) -> Sample:
+def _from_members(where: str, parts: dict[str, bytes]) -> StoredSample:
     caption = parts["txt"].decode() if "txt" in parts else _caption(json.loads(parts.get("json", b"{}")))
     beside = {field: _image_of(parts, field) for field in BESIDE}
-    return Sample(where=where, image=_image_of(parts) or b"", caption=caption.strip(), **beside)
+    return StoredSample(where=where, image=_image_of(parts) or b"", caption=caption.strip(), **beside)
 
 
 def _image_of(parts: dict[str, bytes], field: str = "") -> bytes | None:
@@ -218,14 +219,20 @@ def _parquet(uri: str) -> Any:
     return pq.ParquetFile(filesystem.open_input_file(path))
 
 
-class _Lazy(Sequence[Sample]):
-    """Samples that are read when asked for."""
+class _Lazy(Sequence[StoredSample]):
+    """Samples that are read on access."""
 
-    def __init__(self, count: int, read: Callable[[int], Sample]) -> None:
+    def __init__(self, count: int, read: Callable[[int], StoredSample]) -> None:
         self._count, self._read = count, read
 
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> StoredSample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[StoredSample]: ...
+    def __getitem__(self, index: int | slice) -> StoredSample | Sequence[StoredSample]:
+        if isinstance(index, slice):
+            return [self._read(number) for number in range(self._count)[index]]
         return self._read(index)

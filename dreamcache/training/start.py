@@ -1,6 +1,6 @@
-"""What a training begins with: an adapter, and a U-Net that learns to read references; fresh or gone on from.
+"""What a training begins with: an adapter, and a U-Net that learns to read references; new or from an adapter folder.
 
-The same in every process. Knows what was asked for and what an adapter folder holds.
+The same in every process. Knows the settings and what an adapter folder holds.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from dreamcache.training.loss import trained_places
 def new_adapter(
     base: StableDiffusionPipeline, settings: TrainSettings, start: AdapterInfo | None
 ) -> DreamCacheAdapter:
-    """The adapter at `start`, or a fresh one that leaves the base as it is; the same in every process."""
+    """The adapter at `start`, or a new one that leaves the base as it is; the same in every process."""
     wanted, places = settings.reference, trained_places(base.unet, settings)
     if start is not None:
-        asked = {
+        pairs = {
             "places": (sorted(start.places), sorted(places)),
             "integration": (start.integration, wanted.integration),
             "features": (start.features, wanted.features),
         }
-        for name, (held, ours) in asked.items():
-            if held != ours:
+        for name, (stored, ours) in pairs.items():
+            if stored != ours:
                 raise SpecError(
-                    f"model.adapter: its {name} is {held}, but this training asks for {ours}; set reference.{name} to "
+                    f"model.adapter: its {name} is {stored}, but this training uses {ours}; set reference.{name} to "
                     f"the adapter's"
                 )
         if start.reference_unet and wanted.unet == "frozen":
             raise SpecError(
-                "model.adapter: its references are read by a U-Net of its own, but this training asks for the frozen "
+                "model.adapter: its references are read by a U-Net of its own, but this training uses the frozen "
                 "base's; set reference.unet: trained"
             )
         return load_adapter(start, base.unet)

@@ -1,19 +1,20 @@
-"""The training transform: a target image, and the reference made of its own subject (docs/method.md section 4).
+"""The training transform: a target image, and the reference cut out of it (docs/method.md section 4).
 
-Knows Pillow and numpy; nothing of where samples come from or what is done with them.
+Knows Pillow and numpy; knows nothing of where samples come from or what is done with them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from dreamcache.core.config.train import TransformSettings
-from dreamcache.model.preprocess import WHITE, packshot
+from dreamcache.core.images import WHITE, on_white
+from dreamcache.model.preprocess import packshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +23,16 @@ class ItemShape:
 
     size: int
     latent: tuple[int, int, int]
+
+
+Floats = NDArray[np.float32]
+
+
+class Target(TypedDict):
+    """pixels: [3, S, S] in -1..1; mask: [1, h, w], the share of each latent cell that the subject covers."""
+
+    pixels: Floats
+    mask: Floats
 
 
 def reference_view(
@@ -33,7 +44,7 @@ def reference_view(
     rng: np.random.Generator,
     framed: bool = False,
 ) -> Image.Image:
-    """The reference made of a target's own subject: RGB on white, `size` x `size` pixels (docs/method.md section 4).
+    """The reference from the target's own subject: RGB on white, `size` x `size` pixels (docs/method.md section 4).
 
     image: RGB or RGBA; mask: [H, W] bool, None takes the whole image. framed: the image is a photo of its own, already
     on white, and fills the frame as it is. The same `rng` state gives the same pixels.
@@ -48,7 +59,8 @@ def reference_view(
     # At random in the frame. The white beside a narrow subject may leave the frame, the subject does not.
     frame = Image.new("RGB", (size, size), WHITE)
     blank = (0, 0) if framed else _blank_sides(image, mask, side)
-    frame.paste(subject, tuple(int(rng.integers(-pad, size - side + pad + 1)) for pad in blank))  # type: ignore[arg-type]
+    x, y = (int(rng.integers(-pad, size - side + pad + 1)) for pad in blank)
+    frame.paste(subject, (x, y))
     # A white rectangle over a part, so that no single part of the subject is relied on.
     if rng.random() < settings.erase_p:
         area = rng.uniform(*settings.erase_area) * size * size
@@ -88,19 +100,17 @@ def _blank_sides(image: Image.Image, mask: NDArray[np.bool_] | None, side: int) 
     return side * (longer - width) // (2 * longer), side * (longer - height) // (2 * longer)
 
 
-def target_view(image: Image.Image, mask: NDArray[np.bool_] | None, shape: ItemShape) -> dict[str, Any]:
+def target_view(image: Image.Image, mask: NDArray[np.bool_] | None, shape: ItemShape) -> Target:
     """The centre square of the image, and the mask on the latent grid."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     box = (left, top, left + side, top + side)
-    ground = Image.new("RGB", image.size, WHITE)
-    ground.paste(image.convert("RGB"), mask=image.getchannel("A") if image.mode == "RGBA" else None)
-    picture = ground.resize((shape.size, shape.size), Image.Resampling.LANCZOS, box=box)
+    picture = on_white(image).resize((shape.size, shape.size), Image.Resampling.LANCZOS, box=box)
     marked = np.ones((height, width), bool) if mask is None else mask
     cover = Image.fromarray(np.where(marked, 255, 0).astype(np.uint8))
     cells = cover.resize(shape.latent[:0:-1], Image.Resampling.BOX, box=box)
-    return {"pixels": as_array(picture), "mask": np.asarray(cells, np.float32)[None] / 255}
+    return Target(pixels=as_array(picture), mask=np.asarray(cells, np.float32)[None] / np.float32(255))
 
 
 def as_array(image: Image.Image) -> NDArray[np.float32]:

@@ -52,7 +52,7 @@ class JobsApi:
         A loopback address says nothing of it: it may be the near end of a tunnel to a cluster far away.
         """
         from ray.util.state.api import StateApiClient
-        from ray.util.state.common import ListApiOptions, StateResource
+        from ray.util.state.common import ListApiOptions, NodeState, StateResource
 
         deadline = time.monotonic() + NODES_SECONDS
         while True:
@@ -60,7 +60,7 @@ class JobsApi:
                 nodes = StateApiClient(self.url, headers=dict(self.headers)).list(
                     StateResource.NODES, options=ListApiOptions(), raise_on_missing_output=False
                 )
-            alive = [node.node_ip for node in nodes if node.state == "ALIVE"]
+            alive = [node.node_ip for node in nodes if isinstance(node, NodeState) and node.state == "ALIVE"]
             if alive or time.monotonic() > deadline:
                 return bool(alive) and all(_is_ours(address) for address in alive)
             time.sleep(0.2)  # a head that has just started knows of no node yet

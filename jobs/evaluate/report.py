@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from dreamcache.evaluation.dreambench import PUBLISHED_SUBJECTS, Benchmark
 from dreamcache.evaluation.report import (
-    Told,
+    ReportContext,
     charts,
     images_table,
     markdown,
@@ -54,7 +54,7 @@ def write_report(
             write(pictures.setdefault(name.removesuffix(".svg"), f"plots/{name}"), svg.encode())
         for name, jpeg in sweep.sheets():
             write(pictures.setdefault(name.removesuffix(".jpg"), name), jpeg)
-    told = Told(
+    told = ReportContext(
         name=spec.name,
         metrics=spec.metrics,
         level=spec.bootstrap.level,

@@ -118,7 +118,7 @@ class _Writing:
         self.num_subjects = self.repeated = self.num_unable = self.sum_of_ids = 0
         self.any_prompt = self.any_without = False
 
-    def add(self, entry: Entry, photo: Photo) -> None:
+    def add(self, entry: Entry, photo: Reference) -> None:
         self.num_subjects += 1
         if isinstance(entry, BadRow):
             self.rows.add_bad(entry)
@@ -127,7 +127,7 @@ class _Writing:
         if len(self.rows) >= ROWS_PER_TABLE:
             self._write()
 
-    def _add_subject(self, subject: Subject, photo: Photo) -> None:
+    def _add_subject(self, subject: Subject, photo: Reference) -> None:
         self.attributes.update(dict.fromkeys(subject.attributes))
         scenes = [f"row:{number}" for number in range(len(subject.prompts))]
         scenes += [str(number) for number in range(len(self.spec.prompts))]
@@ -176,18 +176,9 @@ class _Writing:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Photo:
-    """A subject's reference id, or why its photo cannot be read."""
-
-    reference_id: str
-    code: str | None = None
-    message: str | None = None
-
-
-def _with_references(entries: Iterator[Entry], limits: ImageLimits) -> Iterator[tuple[Entry, Photo]]:
+def _with_references(entries: Iterator[Entry], limits: ImageLimits) -> Iterator[tuple[Entry, Reference]]:
     """Reads photos ahead with a few threads, in catalog order, holding a bounded number of bytes."""
-    waiting: deque[tuple[list[Entry], Future[list[Photo]]]] = deque()
+    waiting: deque[tuple[list[Entry], Future[list[Reference]]]] = deque()
     with ThreadPoolExecutor(READERS) as pool:
         while some := list(islice(entries, SUBJECTS_PER_READ)):
             waiting.append((some, pool.submit(_photos, some, limits)))
@@ -198,23 +189,23 @@ def _with_references(entries: Iterator[Entry], limits: ImageLimits) -> Iterator[
             yield from zip(first, future.result(), strict=True)
 
 
-def _photos(entries: list[Entry], limits: ImageLimits) -> list[Photo]:
-    nothing = Photo(reference_id="")
+def _photos(entries: list[Entry], limits: ImageLimits) -> list[Reference]:
+    nothing = Reference(reference_id="")
     return [_photo(entry, limits) if isinstance(entry, Subject) else nothing for entry in entries]
 
 
-def _photo(subject: Subject, limits: ImageLimits) -> Photo:
+def _photo(subject: Subject, limits: ImageLimits) -> Reference:
     where = f"subject '{subject.subject_id}'"
     try:
         image = read_photo(subject.image, f"{where}: image '{subject.image}'", limits)
         mask = read_photo(subject.mask, f"{where}: mask '{subject.mask}'", limits) if subject.mask else None
     except ImageError as error:
         reference_id = Reference.id_of_unreadable(subject.image, error.code)
-        return Photo(reference_id=reference_id, code=error.code, message=str(error))
-    return Photo(reference_id=Reference.id_of(image, mask))
+        return Reference(reference_id=reference_id, code=error.code, message=str(error))
+    return Reference(reference_id=Reference.id_of(image, mask))
 
 
-def _filled(template: str, subject: Subject, photo: Photo) -> tuple[str, str | None, str | None]:
+def _filled(template: str, subject: Subject, photo: Reference) -> tuple[str, str | None, str | None]:
     """(prompt, code, message); a prompt that cannot be filled is shown as it was written."""
     try:
         prompt = fill(template, subject)

@@ -98,5 +98,10 @@ def _open_book(spec: JobSpec) -> Any:
     from workers.attempts import AttemptBook
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": -1,
+        "scheduling_strategy": here,
+    }
     return ray.remote(**options)(AttemptBook).remote(spec.failures)

@@ -49,11 +49,11 @@ def run_pipeline(context: JobContext, rows: pa.Table, book: Any) -> Generator[pa
     with warnings.catch_warnings():
         # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-        dataset = ray.data.from_arrow(blocks)
+        dataset: ray.data.Dataset = ray.data.from_arrow(blocks)
         if family_of_job(spec).caches_features:
             dataset = dataset.map_batches(EncodeWorker, **actors(workers.encoders))
         dataset = dataset.map_batches(GenerateWorker, **actors(workers.generators)).map_batches(
-            publish,
+            publish,  # type: ignore[arg-type]  # Ray names no Arrow tables among the types of a batch
             fn_kwargs={"context": context},
             batch_size=size,
             batch_format="pyarrow",

@@ -124,7 +124,7 @@ class _Synthesis:
                 break
         return rows, num_bad
 
-    def _filter(self, rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], filter.Counts]:
+    def _filter(self, rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], filter.FilterCounts]:
         """Cheap and without chance, so it is done anew in every run; what is stored is for who looks."""
         kept, counts = filter.keep(rows, self.spec.filter)
         data = to_bytes(kept, captions.CAPTIONS)
@@ -170,7 +170,7 @@ class _Synthesis:
 
     def _counts(
         self,
-        counted: filter.Counts,
+        counted: filter.FilterCounts,
         num_bad: int,
         verdicts: Sequence[tuple[Part, Sequence[dict[str, Any]]]],
         shards: Sequence[Part],

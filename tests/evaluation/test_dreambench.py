@@ -103,5 +103,5 @@ def test_a_table_says_more_than_names(tmp_path: Path) -> None:
     (image,) = read_folder(str(tmp_path), {})
     assert (image.subject_id, image.prompt, image.class_name) == ("mug", "a cup on ice", "cup")
     (tmp_path / "prompts.csv").write_text("file,prompt\ny.png,a cup\n")
-    with pytest.raises(CatalogError, match=r"names 'y.png', which is not there"):
+    with pytest.raises(CatalogError, match=r"names 'y.png', a file that does not exist"):
         read_folder(str(tmp_path), {})

@@ -10,7 +10,7 @@ import pytest
 
 from dreamcache.core.config.evaluate import MetricSettings
 from dreamcache.evaluation.bootstrap import BootstrapSettings, interval
-from dreamcache.evaluation.report import Told, charts, images_table, markdown, methods_table
+from dreamcache.evaluation.report import ReportContext, charts, images_table, markdown, methods_table
 from dreamcache.evaluation.scores import RealPhoto, Score, Scores, score_id
 from dreamcache.evaluation.summary import ScoredImage, summarize
 
@@ -63,7 +63,7 @@ def test_what_is_not_found_is_counted_and_in_no_mean() -> None:
     assert mean.values["mclip_i"].mean == pytest.approx(0.2)
     assert mean.values["clip_i"].mean == pytest.approx((0.4 + 0.8 + 0.8) / 3)
     assert (mean.num_not_found, mean.num_failed, mean.num_missing) == (2, 1, 5)
-    text = markdown(summary, Told(name="x", metrics=MetricSettings(), level=0.95))
+    text = markdown(summary, ReportContext(name="x", metrics=MetricSettings(), level=0.95))
     assert "2 of 3 images have no segment to compare" in text
     assert "no_real_segment 1, nothing_found 1" in text
     assert "1 images could not be scored, 5 planned images" in text
@@ -85,7 +85,7 @@ def test_published_numbers_stand_beside_the_papers_encoders_only() -> None:
         (MetricSettings(), False, False),
         (MetricSettings(clip="mini", dino=None), True, False),
     ):
-        text = markdown(summary, Told(name="x", metrics=metrics, level=0.95, is_dreambench=bench))
+        text = markdown(summary, ReportContext(name="x", metrics=metrics, level=0.95, is_dreambench=bench))
         assert ("0.816" in text) == shown
         assert ("compare within this report only" in text) == (not metrics.are_the_papers)
 

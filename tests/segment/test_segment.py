@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dreamcache.core.errors import ImageError, ModelError, SpecError
-from dreamcache.segment import NAMES, REASONS, Segment, SegmenterSet, make_segmenter
+from dreamcache.segment import NAMES, REASONS, Segment, SegmenterSet, create_segmenter
 
 TRUTH = np.zeros((30, 40), dtype=np.bool_)
 TRUTH[5:20, 10:30] = True
@@ -31,16 +31,16 @@ def opaque_photo() -> Image.Image:
 
 
 def test_a_segment_is_a_mask_or_a_reason() -> None:
-    assert Segment.found(TRUTH, 0.5).score == 0.5
-    assert Segment.found(np.zeros_like(TRUTH)).reason == "empty_mask"
-    assert Segment.nothing("opaque").explanation == REASONS["opaque"]
+    assert Segment.of_mask(TRUTH, 0.5).score == 0.5
+    assert Segment.of_mask(np.zeros_like(TRUTH)).reason == "empty_mask"
+    assert Segment.without_mask("opaque").explanation == REASONS["opaque"]
     for wrong in ({"mask": None}, {"mask": TRUTH, "reason": "opaque"}, {"mask": None, "reason": "mood"}):
         with pytest.raises(ValueError, match="reason"):
             Segment(**wrong)  # type: ignore[arg-type]
 
 
 def test_alpha() -> None:
-    segmenter = make_segmenter("alpha")
+    segmenter = create_segmenter("alpha")
     assert np.array_equal(segmenter(clear_photo()).mask, TRUTH)  # type: ignore[arg-type]
     assert segmenter(opaque_photo()).reason == "opaque"
     assert segmenter(opaque_photo().convert("RGBA")).reason == "opaque"
@@ -48,7 +48,7 @@ def test_alpha() -> None:
 
 
 def test_file() -> None:
-    segmenter = make_segmenter("file")
+    segmenter = create_segmenter("file")
     assert np.array_equal(segmenter(opaque_photo(), "mug", GREY).mask, TRUTH)  # type: ignore[arg-type]
     assert segmenter(opaque_photo()).reason == "no_mask_given"
     assert segmenter(opaque_photo(), mask=Image.new("L", (40, 30))).reason == "empty_mask"
@@ -57,7 +57,7 @@ def test_file() -> None:
 
 
 def test_none_takes_everything() -> None:
-    mask = make_segmenter("none")(opaque_photo()).mask
+    mask = create_segmenter("none")(opaque_photo()).mask
     assert mask is not None
     assert mask.shape == (30, 40)
     assert mask.all()
@@ -82,24 +82,24 @@ def test_auto_prefers_the_file_then_transparency_then_grabcut() -> None:
 def test_each_backend_is_made_once() -> None:
     segmenters = SegmenterSet()
     segmenters.segment(opaque_photo(), name="none")
-    made = segmenters._made["none"]
+    made = segmenters._segmenters["none"]
     segmenters.segment(opaque_photo(), name="none")
-    assert segmenters._made["none"] is made
+    assert segmenters._segmenters["none"] is made
 
 
 def test_unknown_name_and_missing_package() -> None:
     with pytest.raises(SpecError, match="did you mean 'grabcut'"):
-        make_segmenter("grabcat")
+        create_segmenter("grabcat")
     assert set(NAMES) == {"auto", "alpha", "file", "grounded-sam", "lang-sam", "grabcut", "none"}
     if find_spec("lang_sam") is None:
         with pytest.raises(ModelError, match=r"install the extra dreamcache\[lang-sam\]"):
-            make_segmenter("lang-sam")
+            create_segmenter("lang-sam")
 
 
 def test_importing_the_package_imports_no_heavy_library() -> None:
     code = (
         "import sys, dreamcache.segment as s, dreamcache.model.preprocess, dreamcache.core.images;"
-        "[s.make_segmenter(n) for n in ('none', 'alpha', 'file')];"
+        "[s.create_segmenter(n) for n in ('none', 'alpha', 'file')];"
         "print([m for m in ('torch', 'cv2', 'transformers') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -27,8 +27,8 @@ def test_iou_by_hand() -> None:
     half[1:3] = True
     told = {1.0: truth, 0.0: ~truth, 1 / 3: half}
     for wanted, mask in told.items():
-        assert intersection_over_union(Segment.found(mask), truth) == pytest.approx(wanted)
-    assert intersection_over_union(Segment.nothing("opaque"), truth) == 0.0
+        assert intersection_over_union(Segment.of_mask(mask), truth) == pytest.approx(wanted)
+    assert intersection_over_union(Segment.without_mask("opaque"), truth) == 0.0
 
 
 @pytest.mark.parametrize("ground", GROUNDS)

@@ -43,7 +43,7 @@ def test_defaults_are_the_papers() -> None:
 
 def test_sdxl_draws_with_guidance_and_steps_of_the_paper(sdxl: str) -> None:
     settings = PictureSettings(backend="sdxl", model=sdxl, batch_size=2)
-    painter = render.make_painter(settings)
+    painter = render.create_painter(settings)
     prompts, seeds = ["a mug", "a cap"], [5, 6]
     steps: list[int] = []
     scheduler = painter.pipe.scheduler
@@ -71,7 +71,7 @@ def test_an_item_has_the_same_pixels_in_any_part(sdxl: str) -> None:
         {"caption_id": str(i), "caption": f"a mug {i}", "object": "mug", "category": "k", "source": "t"}
         for i in range(3)
     ]
-    painter = render.make_painter(settings)
+    painter = render.create_painter(settings)
 
     def drawn(kept: list[dict[str, str]]) -> dict[str, bytes]:
         (part,) = render.plan(kept, settings, seed=0, fingerprint="f")
@@ -117,7 +117,7 @@ def test_llama_with_random_weights_gives_no_captions_and_no_error(tmp_path: Path
     folder = save_llama(tmp_path / "llama")
     settings = CaptionSettings(backend="llm", model=str(folder), max_new_tokens=30, count=4, per_request=2)
     (part,) = captions.plan(settings, seed=1, fingerprint=describe_llm(settings).fingerprint)
-    captioner = captions.make_captioner(settings)
+    captioner = captions.create_captioner(settings)
     before = torch.random.get_rng_state()
     data = captions.make_part(captioner, part, seed=1)
     assert torch.equal(before, torch.random.get_rng_state())

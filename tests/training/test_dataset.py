@@ -16,7 +16,7 @@ from dreamcache.core.errors import CatalogError, ImageError
 from dreamcache.storage.open_store import store_for
 from dreamcache.training.dataset import Samples, TrainItems, epoch_order, kept_conditions, noise_share
 from dreamcache.training.sources import open_source
-from dreamcache.training.transform import ItemShape, reference_view
+from dreamcache.training.transform import ItemShape, reference_view, target_view
 from tests.train_samples import COLOURS, photo, picture, write_folder, write_parquet, write_tars
 
 SIZE = 96
@@ -165,6 +165,46 @@ def test_subject_is_large_and_inside_on_white() -> None:
     assert min(tops) < 8 and max(tops) > SIZE - 40  # a narrow subject reaches both edges
 
 
+@pytest.mark.parametrize("size", [(80, 40), (40, 80)])
+def test_the_target_and_its_mask_are_the_same_centre_square(size: tuple[int, int]) -> None:
+    """A 2:1 photo whose subject is the left (upper) half of the centre square, and a mark outside the square."""
+    width, height = size
+    left, top = (width - 40) // 2, (height - 40) // 2
+    mask = np.zeros((height, width), bool)
+    mask[top : top + 40, left : left + 20] = True
+    mask[:5, :5] = True
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    pixels[mask] = (255, 0, 0)
+    target = target_view(Image.fromarray(pixels), mask, ItemShape(size=64, latent=(4, 8, 8)))
+    assert target["mask"].shape == (1, 8, 8)
+    assert (target["mask"][0, :, :4] == 1).all() and (target["mask"][0, :, 4:] == 0).all()
+    green = target["pixels"][1]
+    assert green[:, :28].mean() < -0.9 and green[:, 36:].mean() > 0.9
+
+
+def test_jitter_keeps_transparency() -> None:
+    """Colours of an RGBA photo change, what is transparent stays white."""
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[10:30, 10:30] = (200, 40, 40, 255)
+    pixels[:10] = (0, 0, 0, 0)
+    photo_alpha = Image.fromarray(pixels)
+    settings = TransformSettings(min_side=1, flip_p=0, erase_p=0, jitter_p=1)
+    plain = TransformSettings(min_side=1, flip_p=0, erase_p=0, jitter_p=0)
+    for seed in range(5):
+        jittered, same = (
+            np.asarray(
+                reference_view(
+                    photo_alpha, None, chosen, size=40, rng=np.random.default_rng(seed), framed=True
+                )
+            )
+            for chosen in (settings, plain)
+        )
+        outside = np.ones((40, 40), bool)
+        outside[10:30, 10:30] = False
+        assert (jittered[outside] == 255).all() and (same[outside] == 255).all()
+        assert (jittered[~outside] != same[~outside]).any()
+
+
 def test_same_seed_same_pixels() -> None:
     settings = TransformSettings(jitter_p=1, erase_p=1)
     assert (view(5, settings) == view(5, settings)).all()
@@ -200,13 +240,17 @@ def test_order_is_a_permutation_within_windows() -> None:
 def test_noise_levels_and_dropped_conditions() -> None:
     shares = sorted(noise_share(0, position, 16, 0.5) for position in range(32, 48))
     assert np.allclose(shares, (np.arange(16) + 0.5) / 16)
+    levels = [[noise_share(0, step * 16 + row, 16, 0.5) for step in range(8)] for row in range(16)]
+    assert all(
+        len(set(of_row)) > 3 for of_row in levels
+    )  # a row of the batch has another level at another step
     settings = LossSettings(drop_text=0.1, drop_image=0.2, drop_both=0.3)
-    kept = [kept_conditions(settings, lot) for lot in (np.arange(1000) + 0.5) / 1000]
+    kept = [kept_conditions(settings, u) for u in (np.arange(1000) + 0.5) / 1000]
     assert [kept.count(pair) for pair in ((False, True), (False, False), (True, False))] == [100, 300, 200]
 
 
 @pytest.mark.parametrize("write", WRITERS.values())
-def test_an_item_hangs_on_its_position_alone(write: Callable[[Path, int], Path], tmp_path: Path) -> None:
+def test_an_item_follows_from_its_position_alone(write: Callable[[Path, int], Path], tmp_path: Path) -> None:
     path = write(tmp_path / "data", 6)
     first, again = items(path), items(path)
     later = [first[position] for position in range(8)][7]

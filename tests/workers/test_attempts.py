@@ -1,4 +1,4 @@
-"""The attempt book alone: any items may be poison, any worker may die; innocents are never condemned."""
+"""The attempt book alone: any items may be poison, any worker may die; innocents are never quarantined."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Clock:
 def work(
     book: AttemptBook, batch: list[str], poison: set[str], worker: str = "w"
 ) -> tuple[set[str], set[str], int]:
-    """A worker's life with one batch, brought back whenever it dies: (done, condemned, deaths)."""
+    """A worker's life with one batch, restarted whenever it dies: (done, quarantined, deaths)."""
     deaths = 0
     while True:
         assert book.join(worker) < POLICY.max_worker_deaths
-        found = book.sort(batch)
+        plan = book.sort(batch)
         done: set[str] = set()
-        for group in found.groups:
+        for group in plan.groups:
             book.begin(worker, group)
             if poison & set(group):
                 deaths += 1
@@ -39,16 +39,16 @@ def work(
             book.end(worker)
             done |= set(group)
         else:
-            return done, set(found.condemned), deaths
+            return done, set(plan.quarantined), deaths
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 17), st.data())
-def test_the_poison_is_condemned_and_nothing_else(size: int, data: st.DataObject) -> None:
+def test_the_poison_is_quarantined_and_nothing_else(size: int, data: st.DataObject) -> None:
     batch = [f"item-{number}" for number in range(size)]
     poison = set(data.draw(st.lists(st.sampled_from(batch), unique=True, max_size=4)))
-    done, condemned, deaths = work(AttemptBook(POLICY), batch, poison)
-    assert condemned == poison
+    done, quarantined, deaths = work(AttemptBook(POLICY), batch, poison)
+    assert quarantined == poison
     assert done == set(batch) - poison
     assert deaths <= len(poison) * (POLICY.max_attempts + size.bit_length())
 
@@ -65,12 +65,12 @@ def test_a_batch_whose_worker_was_lost_is_tried_in_halves_and_is_innocent() -> N
         book.join("w")
         book.begin("w", tuple(book.sort(batch).groups[0]))
     assert {len(group) for group in book.sort(batch).groups} <= {1, 2, 4}
-    done, condemned, _ = work(book, batch, set())
-    assert (done, condemned) == (set(batch), set())
+    done, quarantined, _ = work(book, batch, set())
+    assert (done, quarantined) == (set(batch), set())
     assert book.sort(batch).groups == (tuple(batch),)  # and then they are as all others
 
 
-def test_a_worker_that_goes_on_is_not_suspected_when_another_dies() -> None:
+def test_a_worker_that_continues_is_not_suspected_when_another_dies() -> None:
     book = AttemptBook(POLICY)
     for worker, unit in (("a", "x"), ("b", "y")):
         book.join(worker)
@@ -91,9 +91,9 @@ def test_a_death_after_the_time_limit_is_a_timeout() -> None:
         book.begin("w", ("slow",))
         clock.now += POLICY.item_timeout_s
     book.join("w")
-    verdict = book.sort(["slow"]).condemned["slow"]
-    assert (verdict.code, verdict.attempts) == ("timeout", POLICY.max_attempts)
-    assert "item_timeout_s (10 s)" in verdict.reason
+    quarantine = book.sort(["slow"]).quarantined["slow"]
+    assert (quarantine.code, quarantine.attempts) == ("timeout", POLICY.max_attempts)
+    assert "item_timeout_s (10 s)" in quarantine.reason
 
 
 def test_several_batches_have_the_time_of_several() -> None:
@@ -101,10 +101,10 @@ def test_several_batches_have_the_time_of_several() -> None:
     book = AttemptBook(POLICY, clock)
     for _ in range(POLICY.max_attempts):
         book.join("w")
-        book.begin("w", ("redrawn",), 3)
+        book.begin("w", ("retried",), 3)
         clock.now += 2 * POLICY.item_timeout_s
     book.join("w")
-    assert book.sort(["redrawn"]).condemned["redrawn"].code == "worker_died"
+    assert book.sort(["retried"]).quarantined["retried"].code == "worker_died"
 
 
 def test_a_worker_that_only_ever_dies_is_counted_and_one_that_works_is_forgiven() -> None:
@@ -115,7 +115,7 @@ def test_a_worker_that_only_ever_dies_is_counted_and_one_that_works_is_forgiven(
     assert book.join("w") == 1
 
 
-def test_when_the_pipeline_is_lost_what_was_in_hand_is_suspect_under_any_worker() -> None:
+def test_when_the_pipeline_is_lost_all_in_flight_is_suspect_under_any_worker() -> None:
     book = AttemptBook(POLICY)
     book.join("old")
     book.begin("old", ("a", "b"))
@@ -129,7 +129,7 @@ def test_gpu_seconds_are_declared_gpus_by_time_also_after_a_round() -> None:
     book.join("w", 2)
     book.join("half", 0.5)
     clock.now = 10
-    book.join("w", 2)  # brought back: still one worker
+    book.join("w", 2)  # restarted: still one worker
     assert book.gpu_seconds() == 25
     book.settle()
     clock.now = 100
@@ -142,8 +142,8 @@ def test_many_workers_share_a_book() -> None:
     poison = {f"{worker}-{dice.randrange(8)}" for worker in range(20)}
     for worker in range(20):
         batch = [f"{worker}-{number}" for number in range(8)]
-        done, condemned, _ = work(book, batch, poison, f"w{worker}")
-        assert condemned == poison & set(batch) and done == set(batch) - poison
+        done, quarantined, _ = work(book, batch, poison, f"w{worker}")
+        assert quarantined == poison & set(batch) and done == set(batch) - poison
 
 
 @pytest.mark.parametrize("values", [{"max_attempts": 0}, {"item_timeout_s": -1}, {"storage_patience_s": -1}])

@@ -6,10 +6,7 @@ Knows photos; knows nothing of methods but that they have `encode_reference`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from PIL import Image
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.images import decode_image
@@ -19,22 +16,6 @@ from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.photos import read_reference
 
 S = TypeVar("S")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Photo:
-    """An upright RGB picture on white, and what is on it."""
-
-    image: Image.Image
-    class_name: str
-
-    @staticmethod
-    def of(image: Image.Image, class_name: str) -> Photo:
-        if "A" not in image.getbands():
-            return Photo(image=image.convert("RGB"), class_name=class_name)
-        ground = Image.new("RGB", image.size, (255, 255, 255))
-        ground.paste(image.convert("RGB"), mask=image.getchannel("A"))
-        return Photo(image=ground, class_name=class_name)
 
 
 class PhotoConditions(Generic[S]):

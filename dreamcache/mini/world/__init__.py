@@ -1,6 +1,6 @@
 """The procedural product world behind the embedded model: a seed is a product.
 
-Knows how to draw parametric products in described scenes, with exact masks; needs numpy and Pillow only.
+Knows how to render parametric products in described scenes, with exact masks; needs numpy and Pillow only.
 Must not know torch, models, training or catalogs of users.
 
     seed -> design -> shapes (parts) -> render(pose, scene, scene seed, size) -> picture, mask

@@ -80,5 +80,5 @@ def all_captions(class_names: tuple[str, ...]) -> list[str]:
     """Every caption there is, sorted: the tokenizer's corpus and the table of precomputed embeddings."""
     phrases = [p for group in _PHRASES.values() for p in group]
     phrases += ["on a plain white background", "on a white background"]
-    made = {t.format(name=n, scene=s) for t in _TEMPLATES for n in class_names for s in phrases}
-    return sorted(made)
+    captions = {t.format(name=n, scene=s) for t in _TEMPLATES for n in class_names for s in phrases}
+    return sorted(captions)

@@ -1,6 +1,6 @@
 """Designs: what makes one product differ from every other of its class.
 
-Knows the seed, the palette and the choices a design consists of. Must not know how anything is drawn.
+Knows the seed, the palette and the choices a design consists of. Must not know how anything is rendered.
 """
 
 from dataclasses import dataclass

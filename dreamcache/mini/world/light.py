@@ -24,7 +24,8 @@ def shade_factor(shade: str, material: str, u: Array, v: Array, light: float) ->
         factor = 0.96 + 0.1 * u * light - 0.09 * v
     if material == "metal":
         factor = factor * (0.92 + 0.16 * np.cos(5.0 * (u - 0.4 * light)))
-    return factor
+    lit: Array = factor
+    return lit
 
 
 def sheen(shade: str, material: str, u: Array, v: Array, light: float) -> Array:

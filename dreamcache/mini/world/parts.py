@@ -1,4 +1,4 @@
-"""Parts: the pieces a product is drawn from, and the curves that outline them.
+"""Pieces: what a product is rendered from, and the curves that outline them.
 
 Object coordinates: x right, y down, any unit (the renderer fits the whole product to its pose).
 Knows geometry only; colours, light and pixels are the renderer's.
@@ -14,7 +14,7 @@ Profile = tuple[tuple[float, ...], tuple[float, ...]]  # heights (rising) and ha
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class Piece:
     """One filled outline (stroke 0) or one thick line (stroke > 0), painted over the parts before it."""
 
     points: np.ndarray  # [n, 2]
@@ -27,16 +27,16 @@ class Part:
     bend: float = 0.0  # how far horizontal lines sag at the middle, as a share of the half width
 
 
-def outline(points: Sequence[Point] | np.ndarray, **more: object) -> Part:
+def outline(points: Sequence[Point] | np.ndarray, **more: object) -> Piece:
     """A part whose surface coordinates span its own bounding box."""
     array = np.asarray(points, dtype=np.float64)
     low, high = array.min(axis=0), array.max(axis=0)
     center, half = (low + high) / 2, np.maximum((high - low) / 2, 1e-3)
     settings = {"center": (center[0], center[1]), "half": (half[0], half[1])} | more
-    return Part(points=array, **settings)  # type: ignore[arg-type]
+    return Piece(points=array, **settings)  # type: ignore[arg-type]
 
 
-def turned(profile: Sequence[Point], *, tilt: float = 0.12, smooth_to: int = 0, **more: object) -> Part:
+def turned(profile: Sequence[Point], *, tilt: float = 0.12, smooth_to: int = 0, **more: object) -> Piece:
     """A body turned about the vertical axis, seen a little from above: (height, half width) from top to bottom."""
     array = np.asarray(profile, dtype=np.float64)
     if smooth_to:
@@ -51,7 +51,7 @@ def turned(profile: Sequence[Point], *, tilt: float = 0.12, smooth_to: int = 0, 
         "shade": "round", "center": (0.0, float(heights[0]) + half[1]), "half": half, "bend": tilt,
         "profile": (tuple(heights), tuple(widths)),
     } | more  # fmt: skip
-    return Part(points=np.concatenate([right, bottom, left]), **settings)  # type: ignore[arg-type]
+    return Piece(points=np.concatenate([right, bottom, left]), **settings)  # type: ignore[arg-type]
 
 
 def ellipse(cx: float, cy: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0) -> np.ndarray:
@@ -78,8 +78,11 @@ def smooth(points: Sequence[Point] | np.ndarray, count: int, closed: bool = Fals
         array = np.concatenate([array[-1:], array, array[:2]])
     else:
         array = np.concatenate([2 * array[:1] - array[1:2], array, 2 * array[-1:] - array[-2:-1]])
-    place = np.linspace(0, len(array) - 3, count, endpoint=not closed)
-    first = np.minimum(place.astype(int), len(array) - 4)
-    f = (place - first)[:, None]
+    position = np.linspace(0, len(array) - 3, count, endpoint=not closed)
+    first = np.minimum(position.astype(int), len(array) - 4)
+    f = (position - first)[:, None]
     a, b, c, d = (array[first + k] for k in range(4))
-    return 0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3)
+    curve: np.ndarray = 0.5 * (
+        2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3
+    )
+    return curve

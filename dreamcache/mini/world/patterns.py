@@ -56,7 +56,8 @@ def _star(x: Array, y: Array) -> Array:
     # the edge of one ray: a line from its tip (radius 1) to the notch (radius 0.45, half a sector on)
     px, py = radius * np.cos(angle), radius * np.sin(angle)
     nx, ny = 0.45 * np.cos(sector / 2), 0.45 * np.sin(sector / 2)
-    return (px - 1.0) * ny - py * (nx - 1.0) < 0.0
+    inside: Array = (px - 1.0) * ny - py * (nx - 1.0) < 0.0
+    return inside
 
 
 def _heart(x: Array, y: Array) -> Array:

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 
 from dreamcache.mini.world.design import Design
 from dreamcache.mini.world.light import shade_factor, sheen
-from dreamcache.mini.world.parts import Part
+from dreamcache.mini.world.parts import Piece
 from dreamcache.mini.world.patterns import surface_colors
-from dreamcache.mini.world.scenes import draw_scene, shadow_kind
+from dreamcache.mini.world.scenes import render_scene, shadow_kind
 from dreamcache.mini.world.shapes import parts_of
 
 _OUTLINE = 0.022  # line width relative to the frame
@@ -74,9 +74,9 @@ def render(
     color, alpha = _object(design, pose, size)
     mask = np.rint(alpha * 255).astype(np.uint8)
     if scene is None:
-        back = np.full((size, size, 3), 255.0, dtype=np.float32)
+        back: np.ndarray = np.full((size, size, 3), 255.0, dtype=np.float32)
     else:
-        back = draw_scene(scene, scene_seed, size) * (1.0 - _shadow(scene, alpha, pose, size))[:, :, None]
+        back = render_scene(scene, scene_seed, size) * (1.0 - _shadow(scene, alpha, pose, size))[:, :, None]
     picture = color + back * (1.0 - alpha)[:, :, None]
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8), mask
 
@@ -95,7 +95,7 @@ def _object(design: Design, pose: Pose, size: int) -> tuple[np.ndarray, np.ndarr
 
 
 @lru_cache(maxsize=8)
-def _parts(class_name: str, proportions: tuple[float, ...]) -> tuple[Part, ...]:
+def _parts(class_name: str, proportions: tuple[float, ...]) -> tuple[Piece, ...]:
     return tuple(parts_of(class_name, proportions))
 
 
@@ -114,7 +114,7 @@ def _placement(design: Design, pose: Pose, side: int) -> tuple[np.ndarray, np.nd
 def _paint(
     canvas: np.ndarray,
     alpha: np.ndarray,
-    part: Part,
+    part: Piece,
     design: Design,
     pose: Pose,
     matrix: np.ndarray,
@@ -156,7 +156,7 @@ def _stamp(points: np.ndarray, stroke: float, extent: tuple[int, int], side: int
     return np.asarray(picture)
 
 
-def _colors(part: Part, design: Design, pose: Pose, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _colors(part: Piece, design: Design, pose: Pose, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Lit colours [n, 3], 0..255, of a part's points (object coordinates, each [n])."""
     cx, cy = part.center
     half_width, half_height = part.half
@@ -176,7 +176,8 @@ def _colors(part: Part, design: Design, pose: Pose, x: np.ndarray, y: np.ndarray
     if part.shade not in ("inside", "side"):
         gloss = sheen(part.shade, design.material, u, v, light)[:, None]
         lit = lit + (255.0 - lit) * gloss
-    return lit
+    colors: np.ndarray = lit
+    return colors
 
 
 def _plain(paint: str, design: Design) -> np.ndarray:
@@ -202,4 +203,5 @@ def _shadow(scene: str, alpha: np.ndarray, pose: Pose, size: int) -> np.ndarray:
     reach = (columns[-1] - columns[0] + 1) / 2 / size * 1.1
     foot = (rows[-1] + 0.5) / size
     far = ((grid[None, :] - middle) / reach) ** 2 + ((grid[:, None] - foot) / 0.065) ** 2
-    return 0.62 * np.exp(-far * far)
+    shadow: np.ndarray = 0.62 * np.exp(-far * far)
+    return shadow

@@ -1,6 +1,6 @@
-"""Scenes: the places a product is shown in, each drawn with variation from a scene seed.
+"""Scenes: where a product is shown, each rendered with variation from a scene seed.
 
-Knows the scenes' names and the table of who draws them. Must not know products; the prompt phrases are in captions.
+Knows the scenes' names and the table of their renderers. Must not know products; the prompt phrases are in captions.
 """
 
 import numpy as np
@@ -17,17 +17,18 @@ _PLAIN = {
 
 _BEHIND = frozenset({"pink fabric", "brick wall", "night sky", "autumn leaves", "jungle", *_PLAIN})
 
-SCENES: tuple[str, ...] = (*scenes_nature.DRAW, *scenes_town.DRAW, *_PLAIN)
+SCENES: tuple[str, ...] = (*scenes_nature.RENDERERS, *scenes_town.RENDERERS, *_PLAIN)
 
 
-def draw_scene(scene: str, seed: int, size: int) -> np.ndarray:
+def render_scene(scene: str, seed: int, size: int) -> np.ndarray:
     """A scene without object, float32 [size, size, 3] in 0..255."""
     rng = np.random.default_rng((seed, 0x5CE7E, SCENES.index(scene)))
     if scene in _PLAIN:
         return _plain(rng, size, _PLAIN[scene])
-    draw = scenes_nature.DRAW.get(scene) or scenes_town.DRAW[scene]
+    renderer = scenes_nature.RENDERERS.get(scene) or scenes_town.RENDERERS[scene]
     tint = 1.0 + rng.normal(0.0, 0.03, 3).astype(np.float32)
-    return np.clip(draw(rng, size) * tint, 0, 255)
+    scene_pixels: np.ndarray = np.clip(renderer(rng, size) * tint, 0, 255)
+    return scene_pixels
 
 
 def shadow_kind(scene: str) -> str:

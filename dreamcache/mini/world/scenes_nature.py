@@ -1,4 +1,4 @@
-"""Scenes out of doors. Each function draws one scene from its own random generator."""
+"""Scenes out of doors. Each function renders one scene from its own random generator."""
 
 from collections.abc import Callable
 
@@ -111,7 +111,7 @@ def sunset(rng: Rng, size: int) -> Array:
     return mix(picture, sea, below(size, line))
 
 
-DRAW: dict[str, Callable[[Rng, int], Array]] = {
+RENDERERS: dict[str, Callable[[Rng, int], Array]] = {
     "jungle": jungle,
     "snow": snow,
     "beach": beach,

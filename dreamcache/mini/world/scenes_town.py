@@ -1,4 +1,4 @@
-"""Scenes in town and in the house. Each function draws one scene from its own random generator."""
+"""Scenes in town and in the house. Each function renders one scene from its own random generator."""
 
 from collections.abc import Callable
 
@@ -94,7 +94,7 @@ def party(rng: Rng, size: int) -> Array:
     return picture
 
 
-DRAW: dict[str, Callable[[Rng, int], Array]] = {
+RENDERERS: dict[str, Callable[[Rng, int], Array]] = {
     "cobblestone": cobblestone,
     "city": city,
     "blue house": blue_house,

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from dreamcache.mini.world import shapes_cut, shapes_turned
-from dreamcache.mini.world.parts import Part
+from dreamcache.mini.world.parts import Piece
 
-_SHAPES: dict[str, Callable[[Sequence[float]], list[Part]]] = {
+_SHAPES: dict[str, Callable[[Sequence[float]], list[Piece]]] = {
     "mug": shapes_turned.mug,
     "bottle": shapes_turned.bottle,
     "box": shapes_cut.box,
@@ -21,6 +21,6 @@ _SHAPES: dict[str, Callable[[Sequence[float]], list[Part]]] = {
 }
 
 
-def parts_of(class_name: str, proportions: Sequence[float]) -> list[Part]:
+def parts_of(class_name: str, proportions: Sequence[float]) -> list[Piece]:
     """The parts of a product, back to front."""
     return _SHAPES[class_name](proportions)

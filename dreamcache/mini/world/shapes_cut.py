@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dreamcache.mini.world.parts import Part, ellipse, outline, rounded, smooth
+from dreamcache.mini.world.parts import Piece, ellipse, outline, rounded, smooth
 
 
-def box(p: Sequence[float]) -> list[Part]:
+def box(p: Sequence[float]) -> list[Piece]:
     w, h, d = 0.5 + 0.4 * p[0], 0.45 + 0.45 * p[1], 0.28 + 0.4 * p[2]
     dx, dy = d * 0.75, -d * 0.5
     front = outline([(-w, -h), (w, -h), (w, h), (-w, h)], paint="surface")
@@ -21,7 +21,7 @@ def box(p: Sequence[float]) -> list[Part]:
     return parts
 
 
-def handbag(p: Sequence[float]) -> list[Part]:
+def handbag(p: Sequence[float]) -> list[Piece]:
     top, bottom, h = 0.5 + 0.3 * p[0], 0.66 + 0.26 * p[1], 0.36 + 0.32 * p[2]
     y = 0.25
     grip = ellipse(0, y - h + 0.02, top * (0.45 + 0.35 * p[3]), 0.35 + 0.4 * p[4], 180, 360)
@@ -43,7 +43,7 @@ def handbag(p: Sequence[float]) -> list[Part]:
     return parts
 
 
-def t_shirt(p: Sequence[float]) -> list[Part]:
+def t_shirt(p: Sequence[float]) -> list[Piece]:
     w, h = 0.46 + 0.16 * p[0], 0.78 + 0.2 * p[1]
     reach, cuff = 0.3 + 0.28 * p[2], 0.26 + 0.1 * p[3]
     drop, neck, hem = 0.42 + 0.3 * p[4], 0.2 + 0.08 * p[5], w * (0.95 + 0.2 * p[6])
@@ -63,7 +63,7 @@ def t_shirt(p: Sequence[float]) -> list[Part]:
     ]
 
 
-def cap(p: Sequence[float]) -> list[Part]:
+def cap(p: Sequence[float]) -> list[Piece]:
     w, h = 0.58 + 0.14 * p[0], 0.56 + 0.3 * p[1]
     reach, droop = 0.5 + 0.3 * p[2], 0.1 + 0.2 * p[3]
     dome = np.concatenate([ellipse(0, 0.2, w, h, 180, 360), [(w, 0.34), (-w, 0.34)]])
@@ -79,7 +79,7 @@ def cap(p: Sequence[float]) -> list[Part]:
     return [*parts, outline(brim, paint="second", shade="top")]
 
 
-def sneaker(p: Sequence[float]) -> list[Part]:
+def sneaker(p: Sequence[float]) -> list[Piece]:
     high, toe = 0.3 + 0.5 * p[0], 0.2 + 0.12 * p[1]
     sole = 0.13 + 0.12 * p[2]
     opening = -0.3 + 0.18 * p[3]
@@ -108,7 +108,7 @@ def sneaker(p: Sequence[float]) -> list[Part]:
     ]
 
 
-def chair(p: Sequence[float]) -> list[Part]:
+def chair(p: Sequence[float]) -> list[Piece]:
     w, back, leg = 0.42 + 0.2 * p[0], 0.7 + 0.3 * p[1], 0.5 + 0.3 * p[2]
     stroke, depth, thick = 0.1 + 0.07 * p[3], 0.2 + 0.1 * p[4], 0.1 + 0.1 * p[5]
     radius = 0.03 + 0.3 * w * p[6]
@@ -130,7 +130,7 @@ def chair(p: Sequence[float]) -> list[Part]:
             outline(edge, paint=seat_paint, shade="side")]  # fmt: skip
 
 
-def backpack(p: Sequence[float]) -> list[Part]:
+def backpack(p: Sequence[float]) -> list[Piece]:
     w, h, top = 0.52 + 0.18 * p[0], 0.72 + 0.2 * p[1], 0.2 + 0.28 * p[2]
     pocket_w, pocket_h = w * (0.62 + 0.25 * p[3]), h * (0.26 + 0.14 * p[4])
     straps = [outline(ellipse(side * w * 0.95, 0.1, 0.2, h * 0.6, *arc), paint="second", stroke=0.12 + 0.05 * p[5],

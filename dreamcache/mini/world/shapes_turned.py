@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dreamcache.mini.world.parts import Part, ellipse, outline, smooth, turned
+from dreamcache.mini.world.parts import Piece, ellipse, outline, smooth, turned
 
 
-def mug(p: Sequence[float]) -> list[Part]:
+def mug(p: Sequence[float]) -> list[Piece]:
     width, height, taper = 0.55 + 0.25 * p[0], 0.55 + 0.4 * p[1], 0.74 + 0.3 * p[2]
     reach, thick = 0.26 + 0.2 * p[3], 0.11 + 0.09 * p[4]
     loop = ellipse(width * (1 + taper) / 2 - 0.06, 0.0, reach + 0.06, height * (0.4 + 0.25 * p[5]), -95, 95)
@@ -19,7 +19,7 @@ def mug(p: Sequence[float]) -> list[Part]:
     ]
 
 
-def bottle(p: Sequence[float]) -> list[Part]:
+def bottle(p: Sequence[float]) -> list[Piece]:
     width, neck = 0.32 + 0.24 * p[0], 0.12 + 0.1 * p[1]
     shoulder, slope = -0.55 + 0.5 * p[2], 0.12 + 0.34 * p[3]
     top = shoulder - slope - 0.1 - 0.18 * p[4]
@@ -28,15 +28,14 @@ def bottle(p: Sequence[float]) -> list[Part]:
             (0.45, waist), (0.8, width), (1.0, width * 0.97)]  # fmt: skip
     cap_width, cap_height = neck * (1.15 + 0.35 * p[6]), 0.14 + 0.14 * p[7]
     centre = (shoulder + 1.0) / 2
-    surface = {"center": (0.0, centre), "half": (width, (1.0 - shoulder) / 2)}
     return [
-        turned(body, paint="surface", **surface),
+        turned(body, paint="surface", center=(0.0, centre), half=(width, (1.0 - shoulder) / 2)),
         turned([(top - cap_height, cap_width), (top + 0.03, cap_width)], paint="second"),
         outline(ellipse(0, top - cap_height, cap_width, cap_width * 0.22), paint="second", shade="top"),
     ]
 
 
-def vase(p: Sequence[float]) -> list[Part]:
+def vase(p: Sequence[float]) -> list[Piece]:
     belly, neck = 0.48 + 0.34 * p[0], 0.14 + 0.26 * p[1]
     lip, foot = neck * (1.1 + 0.8 * p[2]), 0.2 + 0.26 * p[3]
     low = -0.1 + 0.55 * p[4]
@@ -47,15 +46,14 @@ def vase(p: Sequence[float]) -> list[Part]:
         (0.9, foot),
         (1.0, foot * 1.12),
     ]
-    surface = {"center": (0.0, low), "half": (belly, 0.72)}
     return [
-        turned(points, smooth_to=26, paint="surface", **surface),
+        turned(points, smooth_to=26, paint="surface", center=(0.0, low), half=(belly, 0.72)),
         outline(ellipse(0, -1.0, lip, lip * 0.26), paint="second", shade="top"),
         outline(ellipse(0, -0.99, lip * 0.78, lip * 0.18), paint="dark", shade="inside"),
     ]
 
 
-def teapot(p: Sequence[float]) -> list[Part]:
+def teapot(p: Sequence[float]) -> list[Piece]:
     width, height = 0.58 + 0.14 * p[0], 0.42 + 0.22 * p[1]
     top, foot = 0.3 + 0.1 * p[2], 0.34 + 0.16 * p[3]
     body = [(-height, top), (-height * 0.7, width * (0.7 + 0.2 * p[4])), (0.05, width), (height * 0.75, width * 0.8),
@@ -75,7 +73,7 @@ def teapot(p: Sequence[float]) -> list[Part]:
     ]  # fmt: skip
 
 
-def lamp(p: Sequence[float]) -> list[Part]:
+def lamp(p: Sequence[float]) -> list[Piece]:
     top, bottom, drop = 0.2 + 0.22 * p[0], 0.5 + 0.22 * p[1], 0.6 + 0.3 * p[2]
     foot, pole = 0.28 + 0.16 * p[3], 0.06 + 0.06 * p[4]
     base_y = 0.95

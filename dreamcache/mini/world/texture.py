@@ -34,14 +34,15 @@ def noise(rng: np.random.Generator, size: int, cells: tuple[int, int]) -> Array:
 
 
 def grain(picture: Array, field: Array, strength: float) -> Array:
-    """The picture made lighter and darker by a noise field."""
+    """The picture with lighter and darker areas from a noise field."""
     return picture * (1 + strength * field)[:, :, None]
 
 
 def mix(back: Array, front: Array | Rgb, weight: Array) -> Array:
     """`front` over `back` where weight [n, n] is 1."""
     color = np.asarray(front, dtype=np.float32)
-    return back + (color - back) * weight[:, :, None]
+    mixed: Array = back + (color - back) * weight[:, :, None]
+    return mixed
 
 
 def below(size: int, line: float | Array, soft: float = 0.012) -> Array:
@@ -55,9 +56,9 @@ def ridge(
 ) -> Array:
     """A skyline: one height per column."""
     peaks = height + rough * (rng.random(points) * 2 - 1)
-    place = np.linspace(-0.05, 1.05, points)
+    position = np.linspace(-0.05, 1.05, points)
     if sharp:
-        return np.interp(axis(size), place, peaks).astype(np.float32)
+        return np.asarray(np.interp(axis(size), position, peaks), np.float32)
     return np.repeat(peaks, -(-size // points))[:size].astype(np.float32)
 
 

@@ -25,9 +25,9 @@ from transformers import Blip2Config, CLIPTokenizer
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError
+from dreamcache.core.images import on_white
 from dreamcache.inference.families.blip_diffusion.compat import restore_qformer, restore_text_encoder
 from dreamcache.inference.families.blip_diffusion.describe import QFORMER_TOKENIZER
-from dreamcache.inference.families.photo import Photo
 from dreamcache.inference.families.sampling import generate_batch
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.inference.protocols import SamplingSettings
@@ -79,7 +79,7 @@ class BlipDiffusion:
     ) -> Seen:
         """One photo a pass, so that a subject's tokens do not depend on its neighbours."""
         pixels = self.base.image_processor.preprocess(
-            Photo.of(image, class_name).image,
+            on_white(image),
             image_mean=self.base.config.mean,
             image_std=self.base.config.std,
             return_tensors="pt",

@@ -19,8 +19,8 @@ from transformers import CLIPVisionModelWithProjection
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError
+from dreamcache.core.images import on_white
 from dreamcache.inference.families.ip_adapter.describe import IMAGE_ENCODER, IpAdapterFiles, ip_adapter_files
-from dreamcache.inference.families.photo import Photo
 from dreamcache.inference.families.sampling import generate_batch
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.inference.protocols import SamplingSettings
@@ -73,7 +73,7 @@ class IpAdapter:
     ) -> Tensor:
         """[2, 1, width] or [2, 1, tokens, width]: no image, and the photo, as the adapter's kind wants them."""
         layer = self.base.unet.encoder_hid_proj.image_projection_layers[0]
-        picture = Photo.of(image, class_name).image
+        picture = on_white(image)
         seen, none = self.base.encode_image(
             picture, self.base.device, 1, output_hidden_states=not isinstance(layer, ImageProjection)
         )
