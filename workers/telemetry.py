@@ -104,7 +104,7 @@ class Telemetry:
                 self._record("dreamcache_image_bytes", outcome.num_bytes)
         self._record("dreamcache_publish_seconds", time.perf_counter() - self._started)
 
-    def left(self, items: int) -> None:
+    def remaining(self, items: int) -> None:
         """So many items have no terminal record yet."""
         self._record("dreamcache_items_left", items)
 

@@ -113,5 +113,5 @@ def _check(output: str, target: str, form: str, layout: str | None) -> None:
 
     if folder(target).startswith(folder(output)):
         raise SpecError(
-            f"--export '{target}': must lie outside the job's output '{output}'; choose another folder"
+            f"target '{target}': must lie outside the job's output '{output}'; choose another folder"
         )

@@ -45,9 +45,6 @@ class OutputFolder:
         for uri in old - written:
             self.store.delete(uri)
 
-    def write_status(self, status: dict[str, Any]) -> None:
-        self.store.write(self.at("status.json"), json_bytes(status))
-
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The file's object, or None when there is none yet."""
         try:

@@ -22,9 +22,9 @@ from dreamcache.core.config import EncodeSettings
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
 from dreamcache.storage.models.artifacts import BaseInfo
+from jobs.formatting import format_bytes, format_duration
 from jobs.planning.planner import Plan
 from jobs.planning.sizes import feature_bytes, passes_per_image
-from jobs.units import clock, size
 from workers.context import request_of
 
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.45, "webp": 0.25}
@@ -80,8 +80,8 @@ class Estimate:
         told = [
             f"{self.items} items, {self.unet_evaluations:.0f} U-Net evaluations ({self.encoder_halves} encoder and "
             f"{self.decoder_halves} decoder halves, and one for each of {self.references} references)",
-            f"features {size(self.cache_bytes)} before compression, images about {size(self.output_bytes)} "
-            f"({self.output_bytes_by})",
+            f"features {format_bytes(self.cache_bytes)} before compression, "
+            f"images about {format_bytes(self.output_bytes)} ({self.output_bytes_by})",
         ]
         measured = self.calibration
         if measured is not None:
@@ -93,8 +93,8 @@ class Estimate:
         if self.eta_seconds is not None and self.gpu_hours is not None and self.cpu_hours is not None:
             kind, hours = ("GPU", self.gpu_hours) if self.gpu_hours[1] else ("CPU", self.cpu_hours)
             told.append(
-                f"ETA {' to '.join(map(clock, self.eta_seconds))} for {self.to_make} items with the declared workers, "
-                f"{hours[0]:.2f} to {hours[1]:.2f} {kind}-hours"
+                f"ETA {' to '.join(map(format_duration, self.eta_seconds))} for {self.to_make} items with the "
+                f"declared workers, {hours[0]:.2f} to {hours[1]:.2f} {kind}-hours"
             )
         return [*told, *([self.note] if self.note else [])]
 

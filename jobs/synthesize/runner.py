@@ -10,14 +10,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from dreamcache.core import ids
 from dreamcache.core.config.job import WorkerSpec
-from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.synthesis import captions, dataset, filter, masks, render
 from dreamcache.synthesis.make import StageContext
@@ -25,11 +22,14 @@ from dreamcache.synthesis.models import describe_llm, describe_painter
 from dreamcache.synthesis.parts import Part, missing, read_part, to_bytes
 from jobs.output.claim import claim
 from jobs.output.folder import json_bytes
-from jobs.running.interrupt import interruptible
-from jobs.running.progress import JobProgress
+from jobs.running.claimed_run import claimed_run
+from jobs.running.progress import RunProgress
+from jobs.running.status import RunStatus
 from jobs.synthesize.spec import SynthSpec, dump_synth_spec
 
 MARK = "# Written by 'dreamcache synthesize': the synthesis whose output this folder is.\n"
+
+STAGES = ("captions", "images", "masks", "dataset")
 
 Engine = Callable[[StageContext, WorkerSpec, Sequence[Part]], Iterator[str]]
 """Makes parts, in any order, and yields each one's name when it is committed."""
@@ -65,36 +65,43 @@ def run_synthesis(
         from jobs.cluster.ray_cluster import join_cluster
         from jobs.synthesize.engine import make_parts
 
-        pools = [getattr(spec.workers, stage) for stage in ("captions", "images", "masks", "dataset")]
+        pools = [getattr(spec.workers, stage) for stage in STAGES]
         join_cluster(
             address,
             cpus=max(pool.count * pool.cpus for pool in pools),
             gpus=max(pool.count * pool.gpus for pool in pools),
         )
         engine = make_parts
-    return _Synthesis(spec, engine, quiet).run()
+    started = time.monotonic()
+    synthesis = _Synthesis(spec, engine)
+    with claimed_run(
+        spec.output, "synthesis", spec.name, claim=synthesis.claim, address=address, quiet=quiet
+    ) as run:
+        counts = synthesis.run(run)
+        place = join(spec.output, dataset.STAGE)
+        run.end("finished", details={"counts": counts, "dataset": place})
+    return SynthReport(
+        output=spec.output, counts=counts, made=synthesis.made, seconds=time.monotonic() - started
+    )
 
 
 class _Synthesis:
-    def __init__(self, spec: SynthSpec, engine: Engine, quiet: bool) -> None:
-        self.spec, self.engine, self.quiet = spec, engine, quiet
-        self.store, self.made = (
-            store_for(spec.output),
-            dict.fromkeys(("captions", "images", "masks", "dataset"), 0),
-        )
+    """The stages of one run. made: parts that this run has made, by stage."""
+
+    def __init__(self, spec: SynthSpec, engine: Engine) -> None:
+        self.spec, self.engine = spec, engine
+        self.store, self.made = store_for(spec.output), dict.fromkeys(STAGES, 0)
         self.llm = describe_llm(spec.captions).fingerprint if spec.captions.backend == "llm" else ""
         self.painter = describe_painter(spec.images).fingerprint
 
-    def run(self) -> SynthReport:
-        spec, started = self.spec, time.monotonic()
-        claim(
-            spec.output,
-            "synthesize.yaml",
-            kind="synthesis",
-            name=spec.name,
-            mark=MARK,
-            spec=dump_synth_spec(spec),
-        )
+    def claim(self) -> None:
+        """Makes the output folder this synthesis's. Raises SpecError when it is another's."""
+        spec, text = self.spec, dump_synth_spec(self.spec)
+        claim(spec.output, "synthesize.yaml", kind="synthesis", name=spec.name, mark=MARK, spec=text)
+
+    def run(self, status: RunStatus) -> dict[str, Any]:
+        """Runs what is missing of all stages; the counts over all runs."""
+        spec, self.status = self.spec, status
         rows, num_bad = self._captions()
         kept, counted = self._filter(rows)
         images = render.plan(kept, spec.images, seed=spec.seed, fingerprint=self.painter)
@@ -106,10 +113,7 @@ class _Synthesis:
         self._make(dataset.STAGE, shards)
         counts = self._counts(counted, num_bad, verdicts, shards)
         self._finish(shards, counts)
-        self._status("finished", counts=counts)
-        return SynthReport(
-            output=spec.output, counts=counts, made=self.made, seconds=time.monotonic() - started
-        )
+        return counts
 
     def _captions(self) -> tuple[list[dict[str, Any]], int]:
         """All captions in order of their requests, and the LLM's lines that were none."""
@@ -147,22 +151,11 @@ class _Synthesis:
             masks=self.spec.masks,
             num_threads=max(1, int(pool.cpus)),
         )
-        progress = JobProgress(
-            len(pending),
-            lambda told: self._status("running", stage=stage, this_run=told),
-            self.quiet,
-            what=f"parts of {stage}",
-        )
-        try:
-            with interruptible() as check, progress:
-                for _ in self.engine(context, pool, pending):
-                    self.made[stage] += 1
-                    progress.add("done")
-                    check()
-        except BaseException:
-            with suppress(DreamCacheError):
-                self._status("stopped", stage=stage, this_run=progress.as_dict())
-            raise
+        with RunProgress(self.status, len(pending), unit="parts", stage=stage) as progress:
+            for _ in self.engine(context, pool, pending):
+                self.made[stage] += 1
+                progress.add("done")
+                self.status.check()
 
     def _verdicts(self, part: Part) -> list[dict[str, Any]]:
         rows, _ = read_part(self.spec.output, part.name)
@@ -217,11 +210,6 @@ class _Synthesis:
 
     def _recipe(self) -> str:
         return ids.of_values("recipe", **self._settings())
-
-    def _status(self, state: str, **more: Any) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        status = {"job": self.spec.name, "kind": "synthesis", "state": state, **more, "updated_at": now}
-        self._write("status.json", json_bytes(status))
 
     def _write(self, name: str, data: bytes) -> None:
         self.store.write(join(self.spec.output, name), data)

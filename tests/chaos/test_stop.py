@@ -59,7 +59,7 @@ def test_sigterm_leaves_a_valid_manifest_and_the_same_command_goes_on(job: str, 
         assert command.end(signal.SIGTERM) == 130, command.log.read_text()
         command.wait_alone(90)
         said = command.log.read_text()
-    assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert said.splitlines()[-1] == "stopped; the same command resumes from here"
     assert "Traceback" not in said
     counts, _ = manifest(job)
     assert counts["pending"] > 0 and counts["done"] > 0

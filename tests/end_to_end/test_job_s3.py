@@ -70,7 +70,7 @@ def test_pyarrow_boto3_and_s3fs_read_one_manifest(job: S3Job, s3_server: S3Serve
 def test_the_read_verbs_answer_from_the_bucket(job: S3Job, s3_server: S3Server) -> None:
     extra = s3_server.environment()
     status = json.loads(dreamcache("status", job.output, "--json", extra=extra).stdout)
-    assert (status["state"], status["this_run"]["counts"]["done"]) == ("finished", ITEMS)
+    assert (status["state"], status["details"]["plan_counts"]["done"]) == ("finished", ITEMS)
     rows = json.loads(dreamcache("outputs", job.path, "--json", "--limit", "0", extra=extra).stdout)
     assert [row["item_id"] for row in rows] == job.manifest()["item_id"].to_pylist()
     cache = f"{job.folder}/cache"

@@ -38,7 +38,7 @@ def test_the_exported_adapter_is_the_average_and_draws(make: MakeTrainer, tmp_pa
     assert str(tmp_path) not in card and trainer.info.location not in card
     assert Image.open(tmp_path / "samples" / "step-0000002.png").size == (3 * 64, 2 * 64)
     status = json.loads((tmp_path / "status.json").read_text())
-    assert (status["state"], status["step"], status["kind"]) == ("finished", 2, "training")
+    assert (status["state"], status["counts"]["done"], status["kind"]) == ("finished", 2, "training")
     again = make(steps=2, every=every)
     assert describe_adapter(place, again.info).step == 2
 
