@@ -65,4 +65,4 @@ def read_docstring(text: str, names: Iterable[str]) -> tuple[str, dict[str, str]
         meaning = text[start.start() if is_sentence else start.end() : end].strip().rstrip(";,")
         for name in re.split(r", | and ", start.group(1)):
             meanings.setdefault(name, meaning)
-    return (text[: starts[0].start()] if starts else text).strip(), meanings
+    return (text[: starts[0].start()] if starts else text).strip("; "), meanings

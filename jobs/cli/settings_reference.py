@@ -114,7 +114,13 @@ def _type(value: dict[str, Any]) -> str:
         )
     if "anyOf" in value:
         return " or ".join(dict.fromkeys(_type(option) for option in value["anyOf"]))
-    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+    names = {
+        "integer": "whole number",
+        "number": "number",
+        "string": "text",
+        "boolean": "true or false",
+        "null": "none",
+    }
     if value.get("type") == "array":
         return f"list of {_type(value.get('items', {}))}" if value.get("items") else "list"
     if value.get("type") == "object":

@@ -74,12 +74,13 @@ def export_outputs(
     progress = ExportProgress(names.total, quiet=quiet)
     lost: list[Lost] = []
     num_lost = 0
-    for one in _written(form, names, output, target, shard_bytes):
-        if isinstance(one, Lost):
-            num_lost += 1
-            lost = [*lost, one] if len(lost) < LOST_TOLD else lost
-        else:
-            progress.add(one.row["num_bytes"], kept=one.kept)
+    with progress:
+        for one in _written(form, names, output, target, shard_bytes):
+            if isinstance(one, Lost):
+                num_lost += 1
+                lost = [*lost, one] if len(lost) < LOST_TOLD else lost
+            else:
+                progress.add(one.row["num_bytes"], kept=one.kept)
     return Exported(
         target=target,
         form=form,
