@@ -49,7 +49,7 @@ workers:
 CATALOG_CSV = "subject_id,class_name,image\n"
 
 
-def write_starter(folder: Path, *, num_subjects: int, name: str) -> Path:
+def write_job_template(folder: Path, *, num_subjects: int, name: str) -> Path:
     """Writes job.yaml, its schema and catalog.csv; files that are there stay, but for the schema. The job file's path.
 
     Raises SpecError when the folder cannot be written.

@@ -35,7 +35,7 @@ def find(place: str, address: str | None) -> tuple[str, Attempt | None]:
     except ClusterError as error:
         if by_id:
             raise
-        typer.echo(f"the cluster says nothing of it: {error}", err=True)
+        typer.echo(f"the cluster does not know its state: {error}", err=True)
         return output_of(place), None
     return (attempt.output if by_id else output_of(place)), attempt
 

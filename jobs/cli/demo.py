@@ -23,6 +23,6 @@ def demo(
     It writes a catalog of rendered products and a job file, runs the job, and prints where its gallery is.
     """
     from jobs.cli.run import run
-    from jobs.init_template import write_starter
+    from jobs.init_template import write_job_template
 
-    run(str(write_starter(output, num_subjects=subjects, name="demo")), quiet=quiet, as_json=as_json)
+    run(str(write_job_template(output, num_subjects=subjects, name="demo")), quiet=quiet, as_json=as_json)

@@ -23,9 +23,9 @@ def init(
 
     Files that are there stay as they are. job.schema.json, beside the job file, lets an editor check and complete it.
     """
-    from jobs.init_template import SCHEMA_FILE, write_starter
+    from jobs.init_template import SCHEMA_FILE, write_job_template
 
-    job = write_starter(folder, num_subjects=sample, name=name)
+    job = write_job_template(folder, num_subjects=sample, name=name)
     if as_json:
         print_json({"job": job, "catalog": folder / "catalog.csv", "schema": folder / SCHEMA_FILE})
         return

@@ -50,7 +50,7 @@ def list_jobs(
     except ClusterError as error:
         if address is not None or output_root is None:
             raise
-        typer.echo(f"no cluster was asked: {error}", err=True)
+        typer.echo(f"no cluster was reached: {error}", err=True)
     rows = rows_of(api, output_root)
     if as_json:
         print_json(rows)

@@ -29,7 +29,7 @@ def plan(
 ) -> None:
     """Show what a job would do; run and write nothing.
 
-    Items are new, unchanged, changed or orphaned; the estimate tells passes and bytes.
+    Items are new, unchanged, changed or orphaned; the estimate states passes and bytes.
     """
     from dreamcache.storage.ledger import Ledger
     from jobs.output.reader import scan_outputs_if_any

@@ -1,4 +1,4 @@
-"""dreamcache status: how a run stands."""
+"""dreamcache status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def status(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how a run stands, from its output folder.
+    """Show the state of a run, from its output folder.
 
     Works for jobs, evaluations, syntheses and trainings, also when no cluster is left.
     """
@@ -36,16 +36,16 @@ def status(
     from jobs.running.status_text import status_lines
 
     output, attempt = find(place, address)
-    found = read_status(output)
-    if found is None and attempt is None:
+    stored = read_status(output)
+    if stored is None and attempt is None:
         raise StorageError(f"output '{output}': has no status.json; no job has run there", code="no_job")
     manifest = OutputFolder(output).read_json("manifest.json")
     if as_json:
-        state = found.as_dict() if found else {"state": None}
+        state = stored.as_dict() if stored else {"state": None}
         print_json({**state, "manifest": manifest, "cluster": asdict(attempt) if attempt else None})
         return
     lines = [attempt_line(attempt)] if attempt else []
-    lines += status_lines(found) if found else [f"output '{output}': has no status.json yet"]
+    lines += status_lines(stored) if stored else [f"output '{output}': has no status.json yet"]
     if manifest and "counts" in manifest:
         counts = manifest["counts"]
         lines.append("manifest: " + "  ".join(f"{name} {counts[name]}" for name in sorted(counts)))

@@ -134,7 +134,7 @@ def stop(api: JobsApi, attempt: Attempt, *, wait_s: float) -> Attempt:
 
 
 def again(api: JobsApi, attempt: Attempt) -> Attempt:
-    """The same attempt as it stands now. Raises ClusterError `no_job` when it was deleted."""
+    """The same attempt in its newest state. Raises ClusterError `no_job` when it was deleted."""
     with reported(api.url):
         newest_state = _attempt(api.client.get_job_info(attempt.submission_id))
     if newest_state is None:

@@ -32,8 +32,8 @@ def claimed_run(
     """Yields the run's status; the block does the work and calls `check` between its steps.
 
     claim: makes the folder this run's, or raises SpecError. by_workers: see RunStatus. Ctrl-C and SIGTERM raise
-    KeyboardInterrupt in the block, and end it as KeyboardInterrupt also where library code made another error of it. A
-    block that has ended the run itself (`RunStatus.end`) is not corrected.
+    KeyboardInterrupt in the block, and end it as KeyboardInterrupt also where library code raised another error
+    instead. A block that has ended the run itself (`RunStatus.end`) is not corrected.
     """
     claim()
     run = RunStatus(output, kind, name, address=address, quiet=quiet, by_workers=by_workers)

@@ -20,7 +20,7 @@ import dreamcache
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.models.encoders import gate_identity
-from jobs.cluster.ray_cluster import join_cluster, told_by_worker
+from jobs.cluster.ray_cluster import join_cluster, worker_message
 from jobs.planning.planner import Plan
 from jobs.running.pipeline import run_pipeline
 from jobs.running.rounds import PIPELINE_LOST, CostMeter, run_rounds
@@ -30,7 +30,7 @@ from workers.context import JobContext
 LONGEST_PAUSE_S = 30.0
 
 
-def make_images(
+def generate_images(
     spec: JobSpec,
     made_plan: Plan,
     rows: pa.Table,
@@ -40,7 +40,7 @@ def make_images(
     on_note: Callable[[str], None] = lambda text: None,
     on_gpu_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> Generator[str]:
-    """Makes the images of rows (PLANNED) and yields each item's status as its record is committed.
+    """Generates the images of rows (PLANNED) and yields each item's status as its record is committed.
 
     unrecorded: those of the rows that have no terminal record now; called only when a pipeline was lost, and items
     recorded since its last batch are then not yielded. on_note: called with what the user should know of a worker,
@@ -85,7 +85,7 @@ def make_images(
 
 
 def _as_ours(error: Exception) -> DreamCacheError:
-    message = told_by_worker(error)
+    message = worker_message(error)
     if message is not None:
         return DreamCacheError(f"{message}; the same command resumes from here", code="worker_error")
     return DreamCacheError(

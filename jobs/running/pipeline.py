@@ -23,7 +23,7 @@ PUBLISH_RETRIES = 5
 
 
 def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) -> Generator[pa.Table]:
-    """Makes the images of rows (PLANNED) once; yields a table of OUTCOMES as each batch is committed.
+    """Generates the images of rows (PLANNED) once; yields a table of OUTCOMES as each batch is committed.
 
     Raises ray.exceptions.RayError when the pipeline as a whole is lost. Closing the iterator stops the workers.
     """
@@ -35,7 +35,7 @@ def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) 
 
     set_up_ray_data()
     workers, size = spec.workers, spec.workers.batch_size
-    # One block a batch: an image is committed as soon as its batch is drawn, and a lost worker loses one batch.
+    # One block a batch: an image is committed as soon as its batch is generated, and a lost worker loses one batch.
     blocks = [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
 
     def actors(pool: WorkerSpec) -> dict[str, Any]:
@@ -65,5 +65,5 @@ def run_pipeline(spec: JobSpec, context: JobContext, rows: pa.Table, book: Any) 
 
 def _worker(pool: WorkerSpec, context: JobContext, policy: FailurePolicy, book: Any) -> dict[str, Any]:
     watch = Watch(book, policy, gpus=pool.gpus, memory_bytes=pool.memory_bytes)
-    # Ray brings a lost worker back for ever, and its batch with it; AttemptBook says when it is enough.
+    # Ray restarts a lost worker without limit, and its batch with it; AttemptBook sets the limit.
     return {"fn_constructor_args": (context, watch), "max_restarts": -1, "max_task_retries": -1}

@@ -55,7 +55,7 @@ class RunProgress:
             self._display.__exit__(kind, error, trace)
 
     def add_unrunnable(self, count: int) -> None:
-        """So many items failed at planning; they tell nothing about the speed."""
+        """So many items failed at planning; the speed does not count them."""
         self.counts["failed"] += count
         self._num_unrunnable += count
         self._report()

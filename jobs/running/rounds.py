@@ -1,4 +1,4 @@
-"""What is left of the rows, again, after a pipeline was lost; and what the workers cost, each second counted once.
+"""Runs what remains of the rows after a pipeline was lost; counts what the workers cost, each second once.
 
     rows -> run_once -> batches;   the pipeline is lost -> what has no record yet -> run_once again
 

@@ -1,8 +1,8 @@
-"""Running a synthesis: stage after stage, each plans its parts, makes those that are missing, and hands on their names.
+"""Running a synthesis: each stage plans its parts, generates those that are missing, and passes their names on.
 
     captions -> filter (here) -> images -> masks -> dataset -> dataset.json, last
 
-Running again is the same command: what is there is not made again, so counts stay exact. Never imports torch.
+Running again is the same command: existing parts are not generated again, so counts stay exact. Never imports torch.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ MARK = "# Written by 'dreamcache synthesize': the synthesis whose output this fo
 STAGES = ("captions", "images", "masks", "dataset")
 
 Engine = Callable[[StageContext, WorkerSpec, Sequence[Part]], Iterator[str]]
-"""Makes parts, in any order, and yields each one's name when it is committed."""
+"""Generates parts, in any order, and yields each one's name when it is committed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SynthReport:
-    """Counts over all runs. made: parts made by this one, by stage."""
+    """Counts over all runs. parts: written by this run, by stage."""
 
     output: str
     counts: dict[str, Any]
-    made: dict[str, int]
+    parts: dict[str, int]
     seconds: float
 
     @property
     def exit_code(self) -> int:
-        """0 every image was drawn, 3 some were not."""
+        """0 every image was generated, 3 some were not."""
         return 3 if self.counts["images_failed"] else 0
 
     def as_dict(self) -> dict[str, Any]:
         values = {"output": self.output, "dataset": join(self.output, dataset.STAGE), **self.counts}
-        return {**values, "made": self.made, "seconds": round(self.seconds, 1), "exit_code": self.exit_code}
+        return {**values, "parts": self.parts, "seconds": round(self.seconds, 1), "exit_code": self.exit_code}
 
 
 def run_synthesis(
@@ -63,7 +63,7 @@ def run_synthesis(
     """
     if engine is None:
         from jobs.cluster.ray_cluster import join_cluster
-        from jobs.synthesize.engine import make_parts
+        from jobs.synthesize.engine import generate_parts
 
         pools = [getattr(spec.workers, stage) for stage in STAGES]
         join_cluster(
@@ -71,7 +71,7 @@ def run_synthesis(
             cpus=max(pool.count * pool.cpus for pool in pools),
             gpus=max(pool.count * pool.gpus for pool in pools),
         )
-        engine = make_parts
+        engine = generate_parts
     started = time.monotonic()
     synthesis = _Synthesis(spec, engine)
     with claimed_run(
@@ -81,16 +81,16 @@ def run_synthesis(
         place = join(spec.output, dataset.STAGE)
         run.end("finished", details={"counts": counts, "dataset": place})
     return SynthReport(
-        output=spec.output, counts=counts, made=synthesis.made, seconds=time.monotonic() - started
+        output=spec.output, counts=counts, parts=synthesis.num_written, seconds=time.monotonic() - started
     )
 
 
 class _Synthesis:
-    """The stages of one run. made: parts that this run has made, by stage."""
+    """The stages of one run. num_written: parts that this run has written, by stage."""
 
     def __init__(self, spec: SynthSpec, engine: Engine) -> None:
         self.spec, self.engine = spec, engine
-        self.store, self.made = store_for(spec.output), dict.fromkeys(STAGES, 0)
+        self.store, self.num_written = store_for(spec.output), dict.fromkeys(STAGES, 0)
         self.llm = describe_llm(spec.captions).fingerprint if spec.captions.backend == "llm" else ""
         self.painter = describe_painter(spec.images).fingerprint
 
@@ -105,12 +105,12 @@ class _Synthesis:
         rows, num_bad = self._captions()
         kept, counted = self._filter(rows)
         images = render.plan(kept, spec.images, seed=spec.seed, fingerprint=self.painter)
-        self._make(render.STAGE, images)
-        found = masks.plan(images, spec.masks)
-        self._make(masks.STAGE, found)
-        verdicts = [(part, self._verdicts(part)) for part in found]
+        self._generate(render.STAGE, images)
+        masked = masks.plan(images, spec.masks)
+        self._generate(masks.STAGE, masked)
+        verdicts = [(part, self._verdicts(part)) for part in masked]
         shards = dataset.plan(verdicts, spec.dataset, seed=spec.seed, recipe=self._recipe())
-        self._make(dataset.STAGE, shards)
+        self._generate(dataset.STAGE, shards)
         counts = self._counts(counted, num_bad, verdicts, shards)
         self._finish(shards, counts)
         return counts
@@ -120,9 +120,9 @@ class _Synthesis:
         settings, rows, num_bad = self.spec.captions, [], 0
         for num_rounds in range(1, settings.max_rounds + 1):
             parts = captions.plan(settings, seed=self.spec.seed, fingerprint=self.llm, num_rounds=num_rounds)
-            self._make(captions.STAGE, parts)
+            self._generate(captions.STAGE, parts)
             read = [read_part(self.spec.output, part.name) for part in parts]
-            rows = [row for found, _ in read for row in found][: settings.count]
+            rows = [row for part_rows, _ in read for row in part_rows][: settings.count]
             num_bad = sum(int(metadata["num_bad"]) for _, metadata in read)
             if len(rows) >= settings.count or settings.backend == "templates":
                 break
@@ -137,7 +137,7 @@ class _Synthesis:
         self._write("filter/report.md", filter.report(counts).encode())
         return kept, counts
 
-    def _make(self, stage: str, parts: Sequence[Part]) -> None:
+    def _generate(self, stage: str, parts: Sequence[Part]) -> None:
         pending = missing(self.spec.output, stage, parts)
         if not pending:
             return
@@ -153,7 +153,7 @@ class _Synthesis:
         )
         with RunProgress(self.status, len(pending), unit="parts", stage=stage) as progress:
             for _ in self.engine(context, pool, pending):
-                self.made[stage] += 1
+                self.num_written[stage] += 1
                 progress.add("done")
                 self.status.check()
 
@@ -193,9 +193,9 @@ class _Synthesis:
                 if info.uri not in current and info.uri.rsplit("/", 1)[-1].startswith("part-"):
                     self.store.delete(info.uri)
         self._write(f"{dataset.STAGE}/README.md", dataset.card(shards).encode())
-        told = {"recipe": self._recipe(), "settings": self._settings(), "counts": counts}
+        facts = {"recipe": self._recipe(), "settings": self._settings(), "counts": counts}
         files = [part.name.removeprefix(f"{dataset.STAGE}/") for part in shards]
-        self._write(f"{dataset.STAGE}/dataset.json", json_bytes({**told, "shards": files}))
+        self._write(f"{dataset.STAGE}/dataset.json", json_bytes({**facts, "shards": files}))
 
     def _settings(self) -> dict[str, Any]:
         """All that decides a sample."""

@@ -13,7 +13,7 @@ from typing import Any
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.models.artifacts import describe_adapter, describe_base
 from dreamcache.storage.open_store import join
-from jobs.cluster.ray_cluster import join_cluster, told_by_worker
+from jobs.cluster.ray_cluster import join_cluster, worker_message
 from jobs.output.claim import claim
 from jobs.running.claimed_run import claimed_run
 from jobs.train.progress import TrainProgress
@@ -116,7 +116,7 @@ def _fit(spec: TrainSpec) -> None:
     except SystemExit as error:  # how Ray Train ends on Ctrl-C
         raise KeyboardInterrupt from error
     except TrainingFailedError as error:
-        message = told_by_worker(error)
+        message = worker_message(error)
         if message is None:
             last = str(error).strip().splitlines()[-1]
             message = f"training: a worker died more than {workers.max_failures} times: {last}"

@@ -31,7 +31,7 @@ def job(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory, tiny_mode
     done = dreamcache("run", made.path, "--json", extra=s3_server.environment())
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert (told["done"], told["made"], told["output"]) == (ITEMS, ITEMS, made.output)
+    assert (told["done"], told["generated"], told["output"]) == (ITEMS, ITEMS, made.output)
     assert told["gallery"] == f"{made.output}/gallery/index.html"
     return made
 
@@ -84,7 +84,7 @@ def test_the_same_command_again_makes_nothing(job: S3Job, s3_server: S3Server) -
     before = job.objects()
     done = dreamcache("run", job.path, "--json", extra=s3_server.environment())
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["made"] == 0
+    assert json.loads(done.stdout)["generated"] == 0
     after = job.objects()
     assert set(after) == set(before)
     for folder in ("images/", "ledger/"):
@@ -109,7 +109,7 @@ def test_retry_makes_what_failed_and_nothing_else(
     relaxed = ["--set", "limits.min_side=8", "--json"]
     again = dreamcache("retry", job.path, *relaxed, "--reason", "too_small", extra=extra)
     assert again.returncode == 3, again.stderr
-    assert json.loads(again.stdout)["made"] == 1
+    assert json.loads(again.stdout)["generated"] == 1
     assert _codes(job) == {"a mug": None, "a {colour} mug": "unknown_placeholder"}
     assert dict(zip(*job.manifest().select(["prompt", "attempts"]).to_pydict().values(), strict=True)) == {
         "a mug": 2,

@@ -187,7 +187,7 @@ def test_the_command_tells_of_changes_and_orphans(make_spec: MakeSpec, tmp_path:
     assert len(listed) == 2 and all(Path(path).exists() for path in listed)
     assert dreamcache("run", str(job), "--dry-run").returncode == 2
     ran = json.loads(dreamcache("run", str(job), "--prune", "--json").stdout)
-    assert (ran["pruned"], ran["made"], ran["exit_code"], ran["orphaned"]) == (2, 0, 0, 0)
+    assert (ran["pruned"], ran["generated"], ran["exit_code"], ran["orphaned"]) == (2, 0, 0, 0)
     assert not any(Path(path).exists() for path in listed)
 
 
@@ -206,7 +206,7 @@ def test_nothing_is_pruned_while_a_photo_cannot_be_read(make_spec: MakeSpec, tmp
     assert (ran["pruned"], ran["failed"], ran["exit_code"]) == (0, 2, 3)
     photo.write_bytes(data)
     ran = json.loads(dreamcache("run", str(job), "--json").stdout)
-    assert (ran["made"], ran["done"], ran["exit_code"]) == (0, 4, 0)
+    assert (ran["generated"], ran["done"], ran["exit_code"]) == (0, 4, 0)
     assert all(image(spec, item).exists() for item in before)
 
 

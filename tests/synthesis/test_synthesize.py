@@ -102,17 +102,17 @@ def test_a_cut_in_the_middle_loses_and_doubles_nothing(whole: SynthReport, tmp_p
     assert json.loads((tmp_path / "out/status.json").read_text())["state"] == "stopped"
     second = run_synthesis(spec, quiet=True, engine=Here())
     assert second.counts == whole.counts
-    assert sum(second.made.values()) + stop == sum(whole.made.values())
+    assert sum(second.parts.values()) + stop == sum(whole.parts.values())
     assert files(second) == files(whole)
     third = run_synthesis(spec, quiet=True, engine=Here(0))
-    assert third.counts == whole.counts and not any(third.made.values())
+    assert third.counts == whole.counts and not any(third.parts.values())
 
 
 def test_other_settings_of_a_late_stage_keep_the_early_ones(whole: SynthReport, tmp_path: Path) -> None:
     first = run_synthesis(spec_of(tmp_path), quiet=True, engine=Here())
     dataset = {"format": "webdataset", "shard_size": 50, "validation": 0.2}
     second = run_synthesis(spec_of(tmp_path, dataset=dataset), quiet=True, engine=Here())
-    assert (second.made["captions"], second.made["images"], second.made["masks"]) == (0, 0, 0)
+    assert (second.parts["captions"], second.parts["images"], second.parts["masks"]) == (0, 0, 0)
     assert {path.suffix for path in (tmp_path / "out/dataset/train").iterdir()} == {".tar"}
     samples = open_source(f"{second.output}/dataset/train")
     assert sum(samples.sizes) == first.counts["train"]
