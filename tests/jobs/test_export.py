@@ -230,8 +230,8 @@ def test_the_command(tmp_path: Path) -> None:
         (["outputs", output, "--where", "colour=red"], "has no such column (did you mean 'color'?)"),
         (["outputs", output, "--where", "color"], "must be COLUMN=VALUE"),
         (
-            ["outputs", output, "--status", "dun"],
-            "--status dun: must be one of done, blocked, failed, pending (did",
+            ["outputs", output, "--status", "don"],
+            "--status don: must be one of done, blocked, failed, pending (did",
         ),
         (["outputs", output, "--export", target, "--to", "csv"], "use 'dreamcache export PLACE TARGET'"),
         (["export", output, target, "--to", "zip"], "--to zip: must be one of folder, csv, hf, webdataset"),

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.errors import SpecError
+from dreamcache.storage.status import read_status
 from dreamcache.synthesis.make import StageContext, StageMaker
 from dreamcache.synthesis.parts import Part
 from dreamcache.training.sources import open_source
+from jobs.cli.main import app
 from jobs.synthesize.runner import SynthReport, run_synthesis
 from jobs.synthesize.spec import SynthSpec, parse_synth_spec
 
@@ -71,6 +74,15 @@ def test_counts_add_up_from_stage_to_stage(whole: SynthReport) -> None:
     assert counts["masks"] + sum(counts["no_mask"].values()) == counts["images"]
     assert counts["train"] + counts["validation"] == counts["masks"] > 0
     assert whole.exit_code == 0
+
+
+def test_the_status_of_a_finished_synthesis(whole: SynthReport) -> None:
+    status = read_status(whole.output)
+    assert status is not None and (status.kind, status.state) == ("synthesis", "finished")
+    assert status.details["counts"]["train"] == whole.counts["train"]
+    printed = CliRunner().invoke(app, ["status", whole.output])
+    assert printed.exit_code == 0 and f"train {whole.counts['train']}" in printed.output, printed.output
+    assert "ETA" not in printed.output
 
 
 def test_the_trainer_reads_what_was_made(whole: SynthReport) -> None:
