@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +62,8 @@ def overhead(
 
     On the embedded model; and two one-thread workers with one.
     """
+    import tempfile
+
     from jobs.bench.overhead import measure_overhead
 
     with tempfile.TemporaryDirectory(prefix="dreamcache-bench-") as folder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -114,6 +113,8 @@ def gc(
 
     Nothing is lost but time: a job that needs one encodes it again.
     """
+    from datetime import UTC, datetime, timedelta
+
     from dreamcache.storage.feature_cache import delete_entry, list_entries
 
     limit = datetime.now(UTC) - timedelta(days=older_than_days)
