@@ -27,10 +27,15 @@ def ls(root: Root, as_json: Json = False) -> None:
         print_json(rows)
         return
     print_table(
-        columns,
+        ("cache_key", "base", "size", "modified"),
         [
-            [row["cache_key"][:16], row["base"], format_bytes(row["num_bytes"]), row["modified"]]
-            for row in rows
+            [
+                entry.cache_key[:16],
+                entry.base,
+                format_bytes(entry.num_bytes),
+                f"{entry.modified:%Y-%m-%d %H:%M}",
+            ]
+            for entry in entries
         ],
     )
     typer.echo(

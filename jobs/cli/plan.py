@@ -68,9 +68,13 @@ def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | N
 
 
 def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | None) -> list[str]:
+    from jobs.formatting import format_count
+
     counts = changes.counts
+    items = format_count(job_plan.num_items, "item")
+    subjects = format_count(job_plan.num_subjects, "subject")
     lines = [
-        f"{job_plan.num_items} items of {job_plan.num_subjects} subjects -> {job_plan.spec.output}",
+        f"{items} of {subjects} -> {job_plan.spec.output}",
         f"new {changes.new}  unchanged {changes.unchanged}  changed {changes.changed}  orphaned {changes.orphaned}",
         f"done {counts.done}  failed {counts.failed + counts.blocked}  to generate {counts.pending}",
     ]

@@ -12,7 +12,10 @@ from jobs.formatting import format_duration, format_rate
 
 
 def detail_of(status: Status) -> str:
-    """E.g. "done 118  failed 2  remaining 280  3.21 images/s  ETA 1:27"; no rate and no ETA of what has ended."""
+    """E.g. "done 118  failed 2  remaining 280  3.21 images/s  ETA 1:27"; no rate and no ETA of what has ended.
+
+    Before the first outcomes there is no rate, and the ETA is "-".
+    """
     if status.kind == "training":
         loss = status.details.get("loss")
         parts = ["loss -" if loss is None else f"loss {loss:.4f}"]
@@ -20,7 +23,8 @@ def detail_of(status: Status) -> str:
         parts = [f"done {status.counts.get('done', 0)}", f"failed {status.failed}"]
         parts.append(f"remaining {status.remaining}")
     if not status.has_ended and status.remaining > 0:
-        parts += [format_rate(status.rate, status.rate_unit), f"ETA {format_duration(status.eta_s)}"]
+        rate = [format_rate(status.rate, status.rate_unit)] if status.rate else []
+        parts += [*rate, f"ETA {format_duration(status.eta_s)}"]
     return "  ".join(parts)
 
 
