@@ -155,5 +155,6 @@ def _create(name: str) -> Any:
 
 def _in_ray() -> bool:
     """Whether this process is a Ray worker or driver; never imports Ray to find out."""
-    ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
+    # Another thread may be importing Ray at this moment: the module is there, its functions are not.
+    is_initialized = getattr(sys.modules.get("ray"), "is_initialized", None)
+    return is_initialized is not None and bool(is_initialized())
