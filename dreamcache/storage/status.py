@@ -58,6 +58,8 @@ class Status:
         for name, value, allowed in (("kind", self.kind, KINDS), ("state", self.state, STATES)):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        for time in (self.started_at, self.updated_at):
+            datetime.fromisoformat(time)  # ValueError for what is no time
 
     @property
     def has_ended(self) -> bool:

@@ -46,10 +46,13 @@ def test_states(status: str, code: int | None, state: str) -> None:
 
 def _fill_root(write: Any) -> None:
     now = {"done": 3, "blocked": 1, "failed": 1, "left": 5, "total": 10}
-    write("shop/status.json", {"job": "shop", "state": "running", "this_run": now, "updated_at": "2026"})
+    write(
+        "shop/status.json",
+        {"job": "shop", "state": "running", "this_run": now, "updated_at": "2026-11-01T10:00:00+00:00"},
+    )
     write("shop/images/ab/status.json", {"job": "deeper"})
     training = {"job": "adapter", "kind": "training", "state": "finished", "step": 4, "steps": 4}
-    write("adapter/status.json", {**training, "updated_at": "2026"})
+    write("adapter/status.json", {**training, "updated_at": "2026-11-01T10:00:00+00:00"})
     write("newer/status.json", {"format": 99})
     write("notes/readme.json", {})
 
