@@ -1,11 +1,12 @@
 # make demo: install, run the main job on the embedded model, show where the gallery is.
+# make settings: docs/settings.md again, from the settings' types.
 # make test: lint, types, layers, tests. make test-all: also the browser and slow suites.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-again test-all chaos lint format install install-dev mini clean
+.PHONY: demo settings test test-slow test-again test-all chaos lint format install install-dev mini clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -45,6 +46,9 @@ chaos: install-dev
 	$(BIN)/python -m pytest --timeout-method=thread --durations=0 tests/chaos
 
 test-all: test test-slow
+
+settings: install
+	$(BIN)/python -m jobs.cli.settings_reference > docs/settings.md
 
 format: install-dev
 	$(BIN)/ruff format .

@@ -1,14 +1,20 @@
-"""A job to start from: job.yaml, and a catalog with drawn sample products. Knows the embedded model's settings."""
+"""A job to start from: job.yaml with its schema, and a catalog, empty or of rendered sample products.
+
+Knows the embedded model's settings.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from dreamcache.core.errors import SpecError
 
 SAMPLE_SIZE = 256
+SCHEMA_FILE = "job.schema.json"
 
 JOB_YAML = """\
+# yaml-language-server: $schema={schema}
 # A dreamcache job. 'dreamcache plan job.yaml' shows what it would do, 'dreamcache run job.yaml' does it.
 name: {name}
 catalog: catalog.csv          # CSV, JSONL, Parquet, a folder of images, or an s3:// URI of one
@@ -43,8 +49,8 @@ workers:
 CATALOG_CSV = "subject_id,class_name,image\n"
 
 
-def write_starter(folder: Path, *, num_subjects: int, name: str) -> Path:
-    """Writes job.yaml and catalog.csv, leaving files that are there; returns the job file's path.
+def write_job_template(folder: Path, *, num_subjects: int, name: str) -> Path:
+    """Writes job.yaml, its schema and catalog.csv; files that are there stay, but for the schema. The job file's path.
 
     Raises SpecError when the folder cannot be written.
     """
@@ -58,7 +64,10 @@ def write_starter(folder: Path, *, num_subjects: int, name: str) -> Path:
         elif not (folder / "catalog.csv").exists():
             (folder / "catalog.csv").write_text(CATALOG_CSV, "utf-8")
         if not job.exists():
-            job.write_text(JOB_YAML.format(name=name), "utf-8")
+            job.write_text(JOB_YAML.format(name=name, schema=SCHEMA_FILE), "utf-8")
+        from jobs.schema import json_schema
+
+        (folder / SCHEMA_FILE).write_text(json.dumps(json_schema("job"), indent=1) + "\n", "utf-8")
     except OSError as error:
         raise SpecError(f"folder '{folder}': must be writable: {error}") from error
     return job

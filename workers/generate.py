@@ -47,7 +47,7 @@ class GenerateWorker:
             for group in work.groups:
                 with self.watch.attempt(group, batches=self.num_tries):
                     outcomes = self.gated.generate([request_of(rows[item]) for item in group])
-                self.telemetry.drawn(outcomes)
+                self.telemetry.generated(outcomes)
                 for outcome in outcomes:
                     rows[outcome.item_id].update(self._columns(outcome))
         next(iter(rows.values()))["note"] = self.generator.take_note()

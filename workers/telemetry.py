@@ -23,7 +23,7 @@ RETRIED = (409, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """What is told to Ray of one metric; every one has the tags `job_name` and `worker` too."""
+    """The definition of one metric for Ray; every one has the tags `job_name` and `worker` too."""
 
     kind: Literal["counter", "histogram", "gauge"]
     description: str
@@ -43,7 +43,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "dreamcache_image_bytes": Metric(kind="counter", description="Bytes of committed images"),
     "dreamcache_image_seconds": Metric(kind="histogram", description="An image's share of its batch's time"),
-    "dreamcache_batch_seconds": Metric(kind="histogram", description="Drawing one batch"),
+    "dreamcache_batch_seconds": Metric(kind="histogram", description="Generating one batch"),
     "dreamcache_encode_seconds": Metric(
         kind="histogram", description="Encoding one reference and storing its features"
     ),
@@ -83,7 +83,7 @@ class Telemetry:
         if source == "encoded":
             self._record("dreamcache_encode_seconds", seconds)
 
-    def drawn(self, outcomes: Iterable[Any]) -> None:
+    def generated(self, outcomes: Iterable[Any]) -> None:
         """One batch's outcomes; those with `seconds` are images."""
         seconds = [outcome.seconds for outcome in outcomes if hasattr(outcome, "seconds")]
         for each in seconds:
@@ -92,11 +92,11 @@ class Telemetry:
             self._record("dreamcache_batch_seconds", sum(seconds))
 
     def oom_halving(self) -> None:
-        """A batch did not fit into the device's memory and is drawn in halves."""
+        """A batch did not fit into the device's memory and is generated in halves."""
         self._record("dreamcache_oom_halvings", 1)
 
     def published(self, outcomes: Iterable[Outcome]) -> None:
-        """One batch's terminal records are in the ledger; its publisher made this object when it began."""
+        """One batch's terminal records are in the ledger; its publisher created this object when it began."""
         for outcome in outcomes:
             code = getattr(outcome, "code", None) or ""
             self._record("dreamcache_images", 1, status=outcome.status, code=code)
@@ -104,7 +104,7 @@ class Telemetry:
                 self._record("dreamcache_image_bytes", outcome.num_bytes)
         self._record("dreamcache_publish_seconds", time.perf_counter() - self._started)
 
-    def left(self, items: int) -> None:
+    def remaining(self, items: int) -> None:
         """So many items have no terminal record yet."""
         self._record("dreamcache_items_left", items)
 
@@ -126,7 +126,7 @@ class Telemetry:
     def _record(self, name: str, value: float, **tags: str) -> None:
         if not _in_ray():
             return
-        metric = _made.get(name) or _make(name)
+        metric = _metrics.get(name) or _create(name)
         tags.update(self._tags)
         match METRICS[name].kind:
             case "counter":
@@ -138,22 +138,23 @@ class Telemetry:
                 metric.set(value, tags)
 
 
-_made: dict[str, Any] = {}
+_metrics: dict[str, Any] = {}
 
 
-def _make(name: str) -> Any:
+def _create(name: str) -> Any:
     from ray.util.metrics import Counter, Gauge, Histogram
 
-    told = METRICS[name]
-    text, tags = told.description, ("job_name", "worker", *told.tags)
-    if told.kind == "histogram":
+    metric_type = METRICS[name]
+    text, tags = metric_type.description, ("job_name", "worker", *metric_type.tags)
+    if metric_type.kind == "histogram":
         metric: Any = Histogram(name, text, boundaries=list(TO_TEN_MINUTES), tag_keys=tags)
     else:
-        metric = (Counter if told.kind == "counter" else Gauge)(name, text, tag_keys=tags)
-    return _made.setdefault(name, metric)
+        metric = (Counter if metric_type.kind == "counter" else Gauge)(name, text, tag_keys=tags)
+    return _metrics.setdefault(name, metric)
 
 
 def _in_ray() -> bool:
     """Whether this process is a Ray worker or driver; never imports Ray to find out."""
-    ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
+    # Another thread may be importing Ray at this moment: the module is there, its functions are not.
+    is_initialized = getattr(sys.modules.get("ray"), "is_initialized", None)
+    return is_initialized is not None and bool(is_initialized())

@@ -36,8 +36,8 @@ VectorsByEncoder = dict[str, Floats]
 def image_similarity(image: Floats, real: Floats) -> float:
     """Mean over the real images of cos(image, real). image: [width] of length 1; real: [n, width] of length 1.
 
-    The mean over a subject's images of this is the mean over all pairs (docs/method.md section 6). CLIP-I, DINO, DINOv2 and
-    their masked forms are this formula over other vectors.
+    The mean over a subject's images of this is the mean over all pairs (docs/method.md section 6). CLIP-I, DINO, DINOv2
+    and their masked forms are this formula over other vectors.
     """
     if len(real) == 0:
         raise ValueError("real must hold at least one vector")

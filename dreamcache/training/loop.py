@@ -9,10 +9,14 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from dreamcache.core.config.train import DataSettings, TrainSettings
+from dreamcache.storage.status import State, Status, read_status, write_status
+from dreamcache.storage.status import now as status_time
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 from dreamcache.training.export import TrainingRecord, export_adapter
@@ -50,6 +54,7 @@ class TrainLoop:
             trainer.resume(checkpoint)
         self.curves = Curves.load(folder, trainer.step)
         self.started, self.first, self.last_status = time.monotonic(), trainer.step, 0.0
+        self.status = self._first_status()
         self.loss: float | None = self.curves.train[-1]["loss"] if self.curves.train else None
 
     def run(self) -> str | None:
@@ -147,7 +152,7 @@ class TrainLoop:
         average = self.trainer.reader_average
         return average.tensors() if average is not None else None
 
-    def _status(self, state: str, *, force: bool = False, **more: object) -> None:
+    def _status(self, state: State, *, force: bool = False, **more: Any) -> None:
         now = time.monotonic()
         if not self.trainer.team.is_main_process or (
             now - self.last_status < STATUS_INTERVAL_S and not force
@@ -158,23 +163,38 @@ class TrainLoop:
         if self.trainer.stored is not None:
             more["reference_cache"] = dict(self.trainer.stored.counts)
         rate = (step - self.first) / (now - self.started)
-        self.folder.write_json(
-            "status.json",
-            {
-                "kind": "training",
-                "job": self.name,
-                "state": state,
-                "step": step,
-                "steps": settings.steps,
-                "loss": self.loss,
-                "images_per_s": round(rate * settings.global_batch, 3),
-                "eta_s": round((settings.steps - step) / rate, 1) if rate else None,
-                "workers": self.trainer.team.size,
-                "resumed_from": self.first,
-                "validation": self.curves.last_validation(),
-                "updated_at": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
-                **more,
-            },
+        details = {
+            "loss": self.loss,
+            "workers": self.trainer.team.size,
+            "resumed_from": self.first,
+            "validation": self.curves.last_validation(),
+            **more,
+        }
+        self.status = replace(
+            self.status,
+            state=state,
+            updated_at=status_time(),
+            total=settings.steps,
+            counts={"done": step},
+            rate=round(rate * settings.global_batch, 3),
+            eta_s=round((settings.steps - step) / rate, 1) if rate else None,
+            details=details,
+        )
+        write_status(self.folder.uri, self.status)
+
+    def _first_status(self) -> Status:
+        """The one that the driver has begun, which knows its cluster; a new one where there is no driver."""
+        begun = read_status(self.folder.uri)
+        if begun is not None and not begun.has_ended:
+            return begun
+        moment = status_time()
+        return Status(
+            kind="training",
+            name=self.name,
+            state="starting",
+            started_at=moment,
+            updated_at=moment,
+            unit="steps",
         )
 
 

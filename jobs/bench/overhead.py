@@ -30,7 +30,7 @@ PROMPTS = 6
 WARM_UP_BATCHES = 4
 BARE, BARE_TWO, ONE, TWO = "bare loop", "2 bare loops", "1 worker", "2 workers"
 ARMS = {BARE: 1, BARE_TWO: 2, ONE: 1, TWO: 2}
-"""How many processes draw."""
+"""How many processes generate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +56,9 @@ def measure_overhead(folder: Path, *, items: int, rounds: int, steps: int) -> Ov
 
     Raises DreamCacheError when an arm fails.
     """
-    from jobs.init_template import write_starter
+    from jobs.init_template import write_job_template
 
-    job = write_starter(folder, num_subjects=-(-items // PROMPTS), name="overhead")
+    job = write_job_template(folder, num_subjects=-(-items // PROMPTS), name="overhead")
     speeds: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for number in range(rounds):
         for arm in list(ARMS)[:: 1 if number % 2 == 0 else -1]:  # so that a drift of the machine favours none
@@ -89,11 +89,11 @@ def _images_per_s(job: Path, output: Path, arm: str, steps: int) -> float:
     ]
     speed = 0.0
     for process in running:
-        said, complaints = process.communicate()
+        out, errors = process.communicate()
         if process.returncode:
-            last = (complaints.strip().splitlines() or ["nothing said"])[-1]
+            last = (errors.strip().splitlines() or ["no message"])[-1]
             raise DreamCacheError(f"bench overhead: '{arm}' failed: {last}", code="bench_failed")
-        speed += float(json.loads(said.splitlines()[-1]))
+        speed += float(json.loads(out.splitlines()[-1]))
     return speed
 
 
@@ -126,7 +126,7 @@ def run_arm(job: str, output: str, arm: str, steps: str, part: str) -> float:
 
 
 def warm_rate(moments: list[float], items: int) -> float:
-    """images/s once all workers draw; moments: when each batch, of nearly equal size, was committed."""
+    """images/s once all workers generate; moments: when each batch, of nearly equal size, was committed."""
     moments = sorted(moments)[WARM_UP_BATCHES - 1 :]
     return items * (len(moments) - 1) / (len(moments) - 1 + WARM_UP_BATCHES) / (moments[-1] - moments[0])
 

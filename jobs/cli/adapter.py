@@ -9,12 +9,17 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import JSON_HELP, print_json
+from jobs.cli.common import add_verb, print_json
+from jobs.cli.options import Json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("import")
+@add_verb(
+    app,
+    "import",
+    ("dreamcache adapter import cross_attention-200000.pt --base /models/sd21 --output adapters/sd21",),
+)
 def import_(
     checkpoint: Annotated[Path, typer.Argument(help="The published file, cross_attention-<step>.pt.")],
     base: Annotated[
@@ -22,8 +27,9 @@ def import_(
     ],
     output: Annotated[str, typer.Option(help="Where to write the adapter: a folder or s3:// URI.")],
     revision: Annotated[str | None, typer.Option(help="The base's revision, for a hub id.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Turn a published adapter checkpoint into an adapter folder (safetensors and config)."""
+    """Turn a published checkpoint into an adapter folder."""
     import re
 
     import torch
@@ -44,17 +50,22 @@ def import_(
         training={"imported_from": checkpoint.name},
     )
     count = sum(p.numel() for p in adapter.parameters())
+    if as_json:
+        print_json(
+            {"adapter": output, "parameters": count, "places": list(adapter.places), "base": info.name}
+        )
+        return
     typer.echo(
         f"{output}: {count / 1e6:.1f} M parameters at {len(adapter.places)} places, for base '{info.name}'"
     )
 
 
-@app.command()
+@add_verb(app, "show", ("dreamcache adapter show mini", "dreamcache adapter show s3://bucket/sd21 --json"))
 def show(
     adapter: Annotated[
         str, typer.Argument(help="An adapter folder or s3:// URI; 'mini' for the embedded one.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+    as_json: Json = False,
 ) -> None:
     """Show an adapter's base, places, step and size."""
     from dreamcache.storage.models.adapter import ADAPTER_CONFIG, local_adapter
@@ -73,7 +84,7 @@ def show(
         scales = ", ".join(f"{name} {value:g}" for name, value in config["recommended"].items())
         typer.echo(f"recommended: {scales} (the defaults of pipelines and jobs with this adapter)")
     if config.get("reference_unet"):
-        typer.echo(f"references are read by its own U-Net ({config['reference_unet']['sha256'][:12]})")
+        typer.echo(f"its own U-Net reads references ({config['reference_unet']['sha256'][:12]})")
     for place in config["places"]:
         typer.echo(f"place: {place}")
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from jobs.cli.common import JSON_HELP, cache_of, human_bytes, print_json, print_table
+from jobs.cli.common import add_verb, cache_of, print_json, print_table
+from jobs.cli.options import Json
+from jobs.formatting import format_bytes, format_count
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Root = Annotated[str, typer.Argument(help="The job file, or the cache folder or s3:// URI.")]
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
-@app.command()
+@add_verb(app, "ls", ("dreamcache cache ls job.yaml", "dreamcache cache ls s3://bucket/features --json"))
 def ls(root: Root, as_json: Json = False) -> None:
     """List cached features: key, base model, size, age."""
     from dreamcache.storage.feature_cache import list_entries
@@ -27,16 +27,23 @@ def ls(root: Root, as_json: Json = False) -> None:
         print_json(rows)
         return
     print_table(
-        columns,
+        ("cache_key", "base", "size", "modified"),
         [
-            [row["cache_key"][:16], row["base"], human_bytes(row["num_bytes"]), row["modified"]]
-            for row in rows
+            [
+                entry.cache_key[:16],
+                entry.base,
+                format_bytes(entry.num_bytes),
+                f"{entry.modified:%Y-%m-%d %H:%M}",
+            ]
+            for entry in entries
         ],
     )
-    typer.echo(f"{len(rows)} references, {human_bytes(sum(row['num_bytes'] for row in rows))}")
+    typer.echo(
+        f"{format_count(len(rows), 'reference')}, {format_bytes(sum(row['num_bytes'] for row in rows))}"
+    )
 
 
-@app.command()
+@add_verb(app, "show", ("dreamcache cache show job.yaml 3fa9c2",))
 def show(
     root: Root,
     key: Annotated[str, typer.Argument(help="A cache key or its first digits.")],
@@ -46,10 +53,10 @@ def show(
     from dreamcache.core.errors import CacheError
     from dreamcache.storage.feature_cache import list_entries, read_entry
 
-    found = [entry for entry in list_entries(cache_of(root)) if entry.cache_key.startswith(key)]
-    if len(found) != 1:
-        raise CacheError(f"cache key '{key}': must name one reference in {root}, names {len(found)}")
-    features = read_entry(found[0])
+    matches = [entry for entry in list_entries(cache_of(root)) if entry.cache_key.startswith(key)]
+    if len(matches) != 1:
+        raise CacheError(f"cache key '{key}': must name one reference in {root}, names {len(matches)}")
+    features = read_entry(matches[0])
     places = {
         place: {"shape": raw.shape, "dtype": raw.dtype, "num_bytes": len(raw.data)}
         for place, raw in features.maps.items()
@@ -69,18 +76,21 @@ def show(
         typer.echo(f"{name}: {value[name]}")
     print_table(
         ("place", "shape", "dtype", "size"),
-        [[p, v["shape"], v["dtype"], human_bytes(len(features.maps[p].data))] for p, v in places.items()],
+        [[p, v["shape"], v["dtype"], format_bytes(len(features.maps[p].data))] for p, v in places.items()],
     )
 
 
-@app.command()
+@add_verb(app, "verify", ("dreamcache cache verify s3://bucket/features",))
 def verify(root: Root, as_json: Json = False) -> None:
-    """Read every object and check its checksum; exit code 3 when some are damaged."""
+    """Check every object's checksum.
+
+    Exit code 3 when some are damaged.
+    """
     from dreamcache.storage.feature_cache import verify_entries
 
-    found = list(verify_entries(cache_of(root)))
-    checked = len(found)
-    damaged = [{"uri": entry.uri, "message": str(error)} for entry, error in found if error is not None]
+    results = list(verify_entries(cache_of(root)))
+    checked = len(results)
+    damaged = [{"uri": entry.uri, "message": str(error)} for entry, error in results if error is not None]
     if as_json:
         print_json({"checked": checked, "damaged": damaged})
     else:
@@ -93,16 +103,23 @@ def verify(root: Root, as_json: Json = False) -> None:
     raise typer.Exit(3 if damaged else 0)
 
 
-@app.command()
+@add_verb(
+    app, "gc", ("dreamcache cache gc job.yaml", "dreamcache cache gc job.yaml --older-than-days 90 --delete")
+)
 def gc(
     root: Root,
     older_than_days: Annotated[float, typer.Option(help="Only objects written before so many days.")] = 30,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Delete; without it, only say what would go.")
+        bool, typer.Option("--delete", help="Delete; without it, only list what would go.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete old features. Nothing is lost but time: a job that needs one encodes it again."""
+    """Delete old features.
+
+    Nothing is lost but time: a job that needs one encodes it again.
+    """
+    from datetime import UTC, datetime, timedelta
+
     from dreamcache.storage.feature_cache import delete_entry, list_entries
 
     limit = datetime.now(UTC) - timedelta(days=older_than_days)
@@ -115,5 +132,5 @@ def gc(
         print_json({"deleted": delete, "objects": [entry.uri for entry in old], "num_bytes": size})
     else:
         typer.echo(
-            f"{len(old)} objects, {human_bytes(size)} {'deleted' if delete else 'would be deleted; add --delete'}"
+            f"{len(old)} objects, {format_bytes(size)} {'deleted' if delete else 'would be deleted; add --delete'}"
         )

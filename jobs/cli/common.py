@@ -1,22 +1,26 @@
-"""What several verbs share: --set values, JSON output, tables, and where a job's output is."""
+"""What several verbs share: --set values, the place of a job's output, choices, JSON and tables on stdout."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from dreamcache.core.errors import SpecError
+from dreamcache.core.errors import SpecError, did_you_mean
 
 if TYPE_CHECKING:
     from dreamcache.core.config.job import JobSpec
 
-JSON_HELP = "Print JSON, for scripts."
-JOB_HELP = "The job file (YAML)."
-PLACE_HELP = "The job file, or the job's output folder or s3:// URI."
-SET_HELP = "Change one setting: --set generation.scheduler=euler. May be repeated."
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def add_verb(app: typer.Typer, name: str, examples: Sequence[str]) -> Callable[[Verb], Verb]:
+    """Registers a function as a verb; the examples end its help, a line each."""
+    lines = "\n".join(f"  {example}" for example in examples)
+    return app.command(name, epilog=f"\b\nExamples:\n{lines}")
 
 
 def load(job: str, settings: Sequence[str]) -> JobSpec:
@@ -32,8 +36,8 @@ def settings_of(settings: Sequence[str]) -> dict[str, Any]:
 
     overrides: dict[str, Any] = {}
     for setting in settings:
-        key, found, value = setting.partition("=")
-        if not found:
+        key, equals, value = setting.partition("=")
+        if not equals:
             raise SpecError(f"--set {setting}: must be KEY=VALUE")
         try:
             overrides[key] = yaml.safe_load(value)
@@ -44,11 +48,30 @@ def settings_of(settings: Sequence[str]) -> dict[str, Any]:
     return overrides
 
 
+def filters_of(where: Sequence[str], **named: str | None) -> dict[str, str]:
+    """{column: value} of --where COLUMN=VALUE and of options of their own; values are text. Raises SpecError."""
+    filters: dict[str, str] = {}
+    for setting in where:
+        column, equals, value = setting.partition("=")
+        if not equals:
+            raise SpecError(f"--where {setting}: must be COLUMN=VALUE")
+        filters[column] = value
+    return filters | {name: value for name, value in named.items() if value is not None}
+
+
+def check_choice(option: str, value: str | None, choices: Sequence[str]) -> None:
+    """Raises SpecError for a value that is none of the choices; None is not checked."""
+    if value is not None and value not in choices:
+        raise SpecError(
+            f"{option} {value}: must be one of {', '.join(choices)}{did_you_mean(value, choices)}"
+        )
+
+
 def output_of(place: str) -> str:
     """The output folder that a job file or an output URI names."""
-    if place.endswith((".yaml", ".yml")):
-        return load(place, ()).output
-    return place
+    if not place.endswith((".yaml", ".yml")):
+        return place.rstrip("/") or place
+    return load(place, ()).output
 
 
 def cache_of(place: str) -> str:
@@ -62,22 +85,8 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Plain aligned columns, which a terminal shows and a pipe can cut."""
-    texts = [list(columns), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(row[i]) for row in texts) for i in range(len(columns))]
-    for row in texts:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    """Aligned columns. Long cells are cut on a terminal only: a pipe gets every URI whole."""
+    from jobs.formatting import table_lines
 
-
-def human_bytes(count: float) -> str:
-    """E.g. 6.1 MB; powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    for line in table_lines(columns, rows, cut=sys.stdout.isatty()):
+        typer.echo(line)

@@ -6,30 +6,36 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import JSON_HELP, SET_HELP, print_json, print_table, settings_of
+from jobs.cli.common import print_json, print_table, settings_of
+from jobs.cli.options import Cluster, Json, Quiet, Set
+
+EXAMPLES = ("dreamcache evaluate evaluate.yaml", "dreamcache evaluate evaluate.yaml --json")
 
 
 def evaluate(
     file: Annotated[str, typer.Argument(help="The evaluation file (YAML).")],
-    settings: Annotated[list[str], typer.Option("--set", help=SET_HELP)] = [],
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster; without it one is started here.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+    settings: Set = [],
+    address: Cluster = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Score images as the paper does: a job, DreamBench, or folders of images. The same command goes on."""
+    """Score images as the paper does.
+
+    Of jobs, DreamBench, or folders of images. The same command resumes. Exit code 3: some images have no score.
+    """
     from dreamcache.core.config.evaluate import TITLES
     from jobs.evaluate.runner import run_evaluation
     from jobs.evaluate.spec import load_eval_spec
+    from jobs.formatting import NOTHING, format_duration
 
     spec = load_eval_spec(file, settings_of(settings))
-    report = run_evaluation(spec, quiet=as_json, address=address)
+    report = run_evaluation(spec, quiet=quiet or as_json, address=address)
     if as_json:
         print_json(report.as_dict())
         raise typer.Exit(report.exit_code)
     metrics = spec.metrics.metrics
     rows = [
-        [row["method"], row["num_scored"], *("-" if row[m] is None else f"{row[m]:.3f}" for m in metrics)]
+        [row["method"], row["num_scored"], *(NOTHING if row[m] is None else f"{row[m]:.3f}" for m in metrics)]
         for row in report.rows
     ]
     print_table(["method", "images", *(TITLES[metric] for metric in metrics)], rows)
@@ -38,8 +44,8 @@ def evaluate(
     if report.chosen:
         typer.echo(f"chosen: {report.chosen}")
     typer.echo(
-        f"{report.scored} images scored by this run in {report.seconds:.0f} s, {report.failed} not scored, "
-        f"{report.missing} not there"
+        f"{report.scored} images scored by this run in {format_duration(report.seconds)}, "
+        f"{report.failed} not scored, {report.missing} not there"
     )
     typer.echo(f"report: {report.output}/report.md")
     raise typer.Exit(report.exit_code)

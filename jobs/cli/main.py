@@ -1,47 +1,94 @@
 """Entry point: the verbs joined, errors printed as one line, exit codes.
 
 0 all done, 1 error, 2 usage (command line or job file), 3 finished with failed items,
-4 stopped by a budget.
+4 stopped by a budget, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from dreamcache import __version__
 from dreamcache.core.errors import CatalogError, DreamCacheError, SpecError
-from jobs.cli import adapter, bench, cache, check, cluster, evaluate, job, read, start, synthesize, train
+from jobs.cli import (
+    adapter,
+    bench,
+    cache,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    gallery,
+    init,
+    logs,
+    outputs,
+    plan,
+    replay,
+    retry,
+    run,
+    schema,
+    status,
+    stop,
+    submit,
+    synthesize,
+    train,
+)
+from jobs.cli import list as list_verb
+from jobs.cli.common import add_verb
 
 INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Personalized images of every product of a catalog, from one photo each, as one batch job.",
 )
-for verb in (
-    start.demo,
-    start.init,
-    job.plan,
-    job.run,
-    job.status,
-    job.retry,
-    read.outputs,
-    read.replay,
-    job.gallery,
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"dreamcache {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Personalized images of every product of a catalog, from one photo each, as one batch job."""
+
+
+for name, function, examples in (
+    ("demo", demo.demo, demo.EXAMPLES),
+    ("init", init.init, init.EXAMPLES),
+    ("schema", schema.schema, schema.EXAMPLES),
+    ("plan", plan.plan, plan.EXAMPLES),
+    ("run", run.run, run.EXAMPLES),
+    ("retry", retry.retry, retry.EXAMPLES),
+    ("submit", submit.submit, submit.EXAMPLES),
+    ("status", status.status, status.EXAMPLES),
+    ("list", list_verb.list_jobs, list_verb.EXAMPLES),
+    ("logs", logs.logs, logs.EXAMPLES),
+    ("stop", stop.stop, stop.EXAMPLES),
+    ("outputs", outputs.outputs, outputs.EXAMPLES),
+    ("export", export.export, export.EXAMPLES),
+    ("gallery", gallery.gallery, gallery.EXAMPLES),
+    ("replay", replay.replay, replay.EXAMPLES),
+    ("train", train.train, train.EXAMPLES),
+    ("synthesize", synthesize.synthesize, synthesize.EXAMPLES),
+    ("evaluate", evaluate.evaluate, evaluate.EXAMPLES),
+    ("doctor", doctor.doctor, doctor.EXAMPLES),
 ):
-    app.command()(verb)
-app.command()(train.train)
-app.command()(synthesize.synthesize)
-app.command()(evaluate.evaluate)
-app.command()(check.doctor)
-cluster.add_to(app)
+    add_verb(app, name, examples)(function)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
-app.add_typer(bench.app, name="bench", help="Measurements of the program itself.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
+app.add_typer(bench.app, name="bench", help="Measurements of the program itself, on this machine.")
 
 
 def main() -> None:
@@ -56,7 +103,7 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer has caught the KeyboardInterrupt
-            print("stopped; the same command goes on from here", file=sys.stderr)
+            print("stopped; the same command resumes from here", file=sys.stderr)
         raise
 
 

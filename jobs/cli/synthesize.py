@@ -6,22 +6,29 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import JSON_HELP, SET_HELP, print_json, print_table, settings_of
+from jobs.cli.common import print_json, print_table, settings_of
+from jobs.cli.options import Cluster, Json, Quiet, Set
+
+EXAMPLES = ("dreamcache synthesize synthesize.yaml", "dreamcache synthesize synthesize.yaml --json")
 
 
 def synthesize(
     file: Annotated[str, typer.Argument(help="The synthesis file (YAML).")],
-    settings: Annotated[list[str], typer.Option("--set", help=SET_HELP)] = [],
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster; without it one is started here.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+    settings: Set = [],
+    address: Cluster = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Make training data: captions, filter, images, masks, dataset. The same command goes on."""
+    """Generate training data for an adapter.
+
+    Captions, filter, images, masks, dataset. The same command resumes. Exit code 3: some images failed.
+    """
+    from jobs.formatting import format_duration
     from jobs.synthesize.runner import run_synthesis
     from jobs.synthesize.spec import load_synth_spec
 
-    report = run_synthesis(load_synth_spec(file, settings_of(settings)), quiet=as_json, address=address)
+    spec = load_synth_spec(file, settings_of(settings))
+    report = run_synthesis(spec, quiet=quiet or as_json, address=address)
     if as_json:
         print_json(report.as_dict())
         raise typer.Exit(report.exit_code)
@@ -34,9 +41,9 @@ def synthesize(
         ["train", counts["train"], ""],
         ["validation", counts["validation"], ""],
     ]
-    print_table(["stage", "left", "dropped"], rows)
+    print_table(["stage", "result", "dropped"], rows)
     typer.echo(f"report of the captions: {report.output}/filter/report.md")
-    typer.echo(f"dataset: {report.output}/dataset, made in {report.seconds:.0f} s by this run")
+    typer.echo(f"dataset: {report.output}/dataset, completed in {format_duration(report.seconds)}")
     raise typer.Exit(report.exit_code)
 
 

@@ -1,10 +1,10 @@
-"""What is seen of jobs: those a cluster knows by its Jobs API, and those that left a status in an output folder.
+"""The jobs that can be seen: those a cluster knows by its Jobs API, and those with a status in an output folder.
 
     JobsApi -> attempts (Ray's submissions of one job) -> state, logs, stop
-    <root>/*/status.json -> items done and left
+    <root>/*/status.json -> outcomes and what remains
 
-The cluster knows processes, the output folder knows items; the latter is there when the cluster is gone. Knows nothing
-of how a job is submitted. Never imports torch, nor Ray at import.
+The cluster knows processes, the output folder knows items; the folder outlives the cluster. Knows nothing of how a job
+is submitted. Never imports torch, nor Ray at import.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dreamcache.core.errors import DreamCacheError, SpecError, StorageError, did_you_mean
+from dreamcache.storage.status import Status, read_status
 from dreamcache.storage.store import join
 from jobs.cluster.jobs_api import ClusterError, JobsApi, reported
-from jobs.output.folder import OutputFolder
 
 JOB_ID = re.compile(r"(dreamcache-.+-[0-9a-f]{12})(?:-([2-9]|[1-9][0-9]+))?")
 ENDED = ("succeeded", "with_failures", "over_budget", "failed", "stopped")
@@ -55,8 +55,8 @@ class Attempt:
 def attempts(api: JobsApi) -> list[Attempt]:
     """All attempts of our jobs that the cluster remembers, oldest first."""
     with reported(api.url):
-        found = api.client.list_jobs()
-    ours = [made for details in found if (made := _attempt(details)) is not None]
+        submissions = api.client.list_jobs()
+    ours = [attempt for details in submissions if (attempt := _attempt(details)) is not None]
     return sorted(ours, key=lambda attempt: (attempt.started_at or "", attempt.number))
 
 
@@ -65,16 +65,16 @@ def newest(api: JobsApi, job: str) -> Attempt:
 
     Raises ClusterError `no_job`.
     """
-    found = attempts(api)
+    known = attempts(api)
     output = job.rstrip("/")
-    for attempt in reversed(found):
+    for attempt in reversed(known):
         if job == attempt.submission_id != attempt.job_id:
             return attempt
         if job == attempt.job_id or output == attempt.output:
-            return max((a for a in found if a.job_id == attempt.job_id), key=lambda a: a.number)
+            return max((a for a in known if a.job_id == attempt.job_id), key=lambda a: a.number)
     raise ClusterError(
         f"job '{job}': the cluster at {api.url} knows no such job"
-        f"{did_you_mean(job, [attempt.job_id for attempt in found])}; see 'dreamcache list'",
+        f"{did_you_mean(job, [attempt.job_id for attempt in known])}; see 'dreamcache list'",
         code="no_job",
     )
 
@@ -82,8 +82,9 @@ def newest(api: JobsApi, job: str) -> Attempt:
 def list_jobs(api: JobsApi | None, output_root: str | None = None) -> list[dict[str, Any]]:
     """A row a job: of the cluster's, the newest attempt of each; then those in `output_root` that it does not know.
 
-    Rows hold job_id (None when only the folder is known), name, state, attempts, exit_code, started_at, output, and
-    done, failed, left, total of the last run, None where the folder's status.json cannot be read.
+    Rows hold job_id (None when only the folder is known), kind, name, state, attempts, exit_code, started_at, output,
+    and done, failed, remaining, total of the last run, None where the folder's status.json cannot be read. In the
+    folder there may be evaluations, syntheses and trainings too.
     """
     last: dict[str, Attempt] = {}
     for attempt in attempts(api) if api else []:
@@ -91,30 +92,31 @@ def list_jobs(api: JobsApi | None, output_root: str | None = None) -> list[dict[
     outputs = [attempt.output for attempt in last.values()]
     beside = sorted(set(_folders(output_root)) - set(outputs)) if output_root else []
     with ThreadPoolExecutor(READERS) as pool:
-        statuses = dict(zip([*outputs, *beside], pool.map(read_status, [*outputs, *beside]), strict=True))
+        statuses = dict(zip([*outputs, *beside], pool.map(_status_if_any, [*outputs, *beside]), strict=True))
     rows = [_row(attempt, statuses[attempt.output]) for attempt in last.values()]
     for folder in beside:
         status = statuses[folder]
-        if status is not None and status.get("kind") != "training":
+        if status is not None:
             rows.append(
                 {
                     "job_id": None,
-                    "name": status.get("job"),
-                    "state": status.get("state"),
+                    "kind": status.kind,
+                    "name": status.name,
+                    "state": status.state,
                     "attempts": None,
                     "exit_code": None,
-                    "started_at": None,
+                    "started_at": status.started_at,
                     "output": folder,
-                    **_items(status),
+                    **_counts(status),
                 }
             )
     return rows
 
 
-def read_status(output: str) -> dict[str, Any] | None:
-    """A job folder's status.json; None when there is none, or the storage does not let us read it."""
-    with suppress(DreamCacheError, OSError, ValueError):
-        return OutputFolder(output).read_json("status.json")
+def _status_if_any(output: str) -> Status | None:
+    """A folder's status; None when there is none, or it cannot be read from here."""
+    with suppress(DreamCacheError, OSError):
+        return read_status(output)
     return None
 
 
@@ -132,22 +134,22 @@ def stop(api: JobsApi, attempt: Attempt, *, wait_s: float) -> Attempt:
 
 
 def again(api: JobsApi, attempt: Attempt) -> Attempt:
-    """The same attempt as it stands now. Raises ClusterError `no_job` when it was deleted."""
+    """The same attempt in its newest state. Raises ClusterError `no_job` when it was deleted."""
     with reported(api.url):
-        found = _attempt(api.client.get_job_info(attempt.submission_id))
-    if found is None:
+        newest_state = _attempt(api.client.get_job_info(attempt.submission_id))
+    if newest_state is None:
         raise ClusterError(f"job '{attempt.submission_id}': is no job of dreamcache's", code="no_job")
-    return found
+    return newest_state
 
 
 def logs(api: JobsApi, attempt: Attempt) -> str:
-    """What an attempt has said so far, standard output and error in one text."""
+    """An attempt's log so far, standard output and error in one text."""
     with reported(api.url):
         return str(api.client.get_job_logs(attempt.submission_id))
 
 
 def follow_logs(api: JobsApi, attempt: Attempt) -> Iterator[str]:
-    """What an attempt says, as it says it, until it ends. A connection that is cut is taken up where it was."""
+    """An attempt's log as it grows, until the attempt ends. A connection that is lost is resumed where it was."""
     import asyncio
 
     import aiohttp
@@ -155,13 +157,13 @@ def follow_logs(api: JobsApi, attempt: Attempt) -> Iterator[str]:
     seen = 0
     with asyncio.Runner() as runner:
         while True:
-            place = 0
+            position = 0
             tail = api.client.tail_job_logs(attempt.submission_id)
             try:
                 while (text := runner.run(_next(tail))) is not None:
-                    new = text[max(0, seen - place) :]
-                    place += len(text)
-                    seen = max(seen, place)
+                    new = text[max(0, seen - position) :]
+                    position += len(text)
+                    seen = max(seen, position)
                     if new:
                         yield new
             except (aiohttp.ClientError, RuntimeError, OSError):
@@ -182,8 +184,8 @@ async def _next(tail: Any) -> str | None:
 def _attempt(details: Any) -> Attempt | None:
     """Ray's JobDetails as ours; None when somebody else submitted it."""
     named = JOB_ID.fullmatch(details.submission_id or "")
-    told = details.metadata or {}
-    if named is None or "dreamcache_output" not in told:
+    metadata = details.metadata or {}
+    if named is None or "dreamcache_output" not in metadata:
         return None
     state = str(getattr(details.status, "value", details.status)).lower()
     if state == "failed":
@@ -192,8 +194,8 @@ def _attempt(details: Any) -> Attempt | None:
         job_id=named.group(1),
         submission_id=details.submission_id,
         number=int(named.group(2) or 1),
-        name=told.get("dreamcache_job", ""),
-        output=told["dreamcache_output"],
+        name=metadata.get("dreamcache_job", ""),
+        output=metadata["dreamcache_output"],
         state=state,
         exit_code=details.driver_exit_code,
         message=details.message or "",
@@ -208,19 +210,23 @@ def _utc(milliseconds: int | None) -> str | None:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
-def _row(attempt: Attempt, status: dict[str, Any] | None) -> dict[str, Any]:
-    told = asdict(attempt)
+def _row(attempt: Attempt, status: Status | None) -> dict[str, Any]:
+    values = asdict(attempt)
     names = ("job_id", "submission_id", "name", "state", "exit_code", "started_at", "ended_at", "output")
-    return {**{name: told[name] for name in names}, "attempts": attempt.number, **_items(status)}
+    row = {name: values[name] for name in names}
+    return {**row, "kind": "job", "attempts": attempt.number, **_counts(status)}
 
 
-def _items(status: dict[str, Any] | None) -> dict[str, Any]:
-    now = (status or {}).get("this_run")
-    if not isinstance(now, dict):
-        return dict.fromkeys(("done", "failed", "left", "total", "updated_at"))
-    failed = now.get("failed", 0) + now.get("blocked", 0)
-    counted = {name: now.get(name) for name in ("done", "left", "total")}
-    return {**counted, "failed": failed, "updated_at": (status or {}).get("updated_at")}
+def _counts(status: Status | None) -> dict[str, Any]:
+    if status is None:
+        return dict.fromkeys(("done", "failed", "remaining", "total", "updated_at"))
+    return {
+        "done": status.counts.get("done", 0),
+        "failed": status.failed,
+        "remaining": status.remaining,
+        "total": status.total,
+        "updated_at": status.updated_at,
+    }
 
 
 def _folders(root: str) -> list[str]:
@@ -231,10 +237,10 @@ def _folders(root: str) -> list[str]:
 
     filesystem, path = pyarrow_filesystem(root)
     try:
-        found = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
+        entries = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
     except (OSError, ValueError) as error:
         raise StorageError(f"output root '{root}': cannot be listed: {error}") from error
-    names = [info.base_name for info in found if info.type == pyarrow.fs.FileType.Directory]
+    names = [info.base_name for info in entries if info.type == pyarrow.fs.FileType.Directory]
     if not names and filesystem.get_file_info(path).type == pyarrow.fs.FileType.NotFound:
         raise SpecError(f"output root '{root}': must be a folder that holds jobs' outputs, there is none")
     return [join(root, name) for name in names]

@@ -47,10 +47,10 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
     here = {"address": "local", "num_cpus": max(os.cpu_count() or 1, math.ceil(cpus))}
     options: dict[str, Any] = {"address": address} if address else here
     _init({"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False, **options})
-    found = ray.cluster_resources().get("GPU", 0)
-    if not address and gpus > found:
+    available = ray.cluster_resources().get("GPU", 0)
+    if not address and gpus > available:
         raise DreamCacheError(
-            f"workers: ask for {gpus:g} GPUs, this machine has {found:g}; lower the workers' count or gpus, or "
+            f"workers: ask for {gpus:g} GPUs, this machine has {available:g}; lower the workers' count or gpus, or "
             f"give the --address of a cluster",
             code="no_resources",
         )
@@ -59,14 +59,14 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
 def _init(options: dict[str, Any]) -> None:
     """ray.init, once more if it fails: on a busy machine a node may miss Ray's fixed 30 seconds to start.
 
-    A cluster that is there is tried once: Ray itself tries for 20 s, also where the token is wrong, and says no more.
+    A cluster that is there is tried once: Ray itself tries for 20 s, also where the token is wrong.
     """
     import ray
 
     ours = signal.getsignal(signal.SIGTERM)
     is_new = options["address"] == "local"
     hint = "" if is_new else "; where it asks for a token, it must be in RAY_AUTH_TOKEN"
-    for left in (1, 0) if is_new else (0,):
+    for remaining_tries in (1, 0) if is_new else (0,):
         try:
             ray.init(**options)
             if callable(ours) and threading.current_thread() is threading.main_thread():
@@ -74,15 +74,15 @@ def _init(options: dict[str, Any]) -> None:
             return
         except Exception as error:
             ray.shutdown()
-            if not left:
+            if not remaining_tries:
                 raise DreamCacheError(
                     f"Ray at '{options['address']}' cannot be started or reached: "
-                    f"{' '.join(str(error).split())[:300]}{hint}; the same command goes on from here",
+                    f"{' '.join(str(error).split())[:300]}{hint}; the same command resumes from here",
                     code="no_cluster",
                 ) from error
 
 
-def told_by_worker(error: Exception) -> str | None:
+def worker_message(error: Exception) -> str | None:
     """The message to the user that a worker raised, which Ray hands over inside tracebacks; None for other errors."""
-    told: list[str] = re.findall(r"\bdreamcache\.[\w.]+Error: (.+)", str(error))
-    return told[-1] if told else None
+    messages: list[str] = re.findall(r"\bdreamcache\.[\w.]+Error: (.+)", str(error))
+    return messages[-1] if messages else None

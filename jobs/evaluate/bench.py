@@ -19,8 +19,8 @@ def read_bench(spec: EvalSpec) -> Benchmark | None:
     """The benchmark of the evaluation, if it has one. Raises CatalogError."""
     if spec.dreambench is None:
         return None
-    asked = spec.dreambench
-    return read_dreambench(asked.path, subjects=asked.subjects, num_prompts=asked.num_prompts)
+    settings = spec.dreambench
+    return read_dreambench(settings.path, subjects=settings.subjects, num_prompts=settings.num_prompts)
 
 
 def write_catalog(spec: EvalSpec, bench: Benchmark) -> str:
@@ -45,10 +45,10 @@ def write_catalog(spec: EvalSpec, bench: Benchmark) -> str:
     return place
 
 
-def _reference(subject: BenchSubject, asked: DreamBenchSpec) -> str:
-    if asked.reference >= len(subject.photos):
+def _reference(subject: BenchSubject, settings: DreamBenchSpec) -> str:
+    if settings.reference >= len(subject.photos):
         raise CatalogError(
             f"dreambench.reference: subject '{subject.subject_id}' has {len(subject.photos)} photos, number "
-            f"{asked.reference} (counted from 0) is not among them; choose a smaller one"
+            f"{settings.reference} (counted from 0) is not among them; choose a smaller one"
         )
-    return subject.photos[asked.reference]
+    return subject.photos[settings.reference]

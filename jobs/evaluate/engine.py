@@ -35,4 +35,4 @@ def score_images(spec: EvalSpec, requests: Sequence[ScoreRequest]) -> Iterator[s
     )
     table = pa.Table.from_pylist(rows, schema=REQUESTS)
     dataset = map_workers(table, EvaluateWorker, context, pool, batch_size=spec.workers.batch_size)
-    yield from values_of(dataset, "status", lost="a scorer", kept="what is scored is kept")
+    yield from values_of(dataset, "status", lost="a scorer", remains="scores are kept")

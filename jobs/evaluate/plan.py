@@ -38,19 +38,19 @@ class PlannedImage:
 def real_photos(spec: EvalSpec, bench: Benchmark | None) -> RealPhotos | None:
     """All real photos by subject, from `real` or the benchmark; None where each job's own photo is meant."""
     if spec.real is not None:
-        found: dict[str, list[str]] = {}
+        uris_of: dict[str, list[str]] = {}
         masks: set[str] = set()
         for info in store_for(spec.real).list(spec.real):
             parts = relative_to(info.uri, spec.real).split("/")
             if len(parts) == 2 and parts[1].endswith(".mask.png"):
                 masks.add(info.uri)
             elif len(parts) == 2 and parts[1].lower().endswith(PHOTO_SUFFIXES):
-                found.setdefault(parts[0], []).append(info.uri)
-        if not found:
+                uris_of.setdefault(parts[0], []).append(info.uri)
+        if not uris_of:
             raise CatalogError(
                 f"real '{spec.real}': must hold <subject_id>/<photo>, holds no photo; check the path"
             )
-        return _hashed({subject: sorted(uris) for subject, uris in found.items()}, masks)
+        return _hashed({subject: sorted(uris) for subject, uris in uris_of.items()}, masks)
     if bench is not None:
         return _hashed({subject.subject_id: list(subject.photos) for subject in bench.subjects}, set())
     return None

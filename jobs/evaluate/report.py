@@ -1,4 +1,4 @@
-"""Writes an evaluation's report: tables first, charts, then report.md and report.json, which say that it is whole.
+"""Writes an evaluation's report: tables, charts, then report.md and report.json, which state that it is complete.
 
     images.parquet  subjects.parquet  table.parquet  plots/*.svg  [sweep.parquet  sheet-*.jpg]  report.md  report.json
 
@@ -78,14 +78,14 @@ def _parquet(table: pa.Table) -> bytes:
 def _notes(spec: EvalSpec, bench: Benchmark | None) -> tuple[str, ...]:
     if bench is None or spec.dreambench is None:
         return ()
-    asked = spec.dreambench
-    given, prompts = len(bench.subjects), max(len(subject.prompts) for subject in bench.subjects)
+    settings = spec.dreambench
+    num_subjects, prompts = len(bench.subjects), max(len(subject.prompts) for subject in bench.subjects)
     live = sum(subject.is_live for subject in bench.subjects)
     note = (
-        f"DreamBench: {given} of the {PUBLISHED_SUBJECTS} published subjects "
-        f"(things: {given - live}, animals: {live}), "
-        f"prompts of each: {prompts}, images of each prompt: {asked.samples}, photo number {asked.reference} is the "
-        f"reference; "
+        f"DreamBench: {num_subjects} of the {PUBLISHED_SUBJECTS} published subjects "
+        f"(things: {num_subjects - live}, animals: {live}), "
+        f"prompts of each: {prompts}, images of each prompt: {settings.samples}, photo number {settings.reference} is "
+        f"the reference; "
         f"every image is compared with all real photos of its subject."
     )
     return (note,)

@@ -2,7 +2,7 @@
 
     methods -> jobs.run (each its own folder, one feature cache) -> images - scores -> scorers (Ray) -> report
 
-Running again is the same command: jobs go on where they ended, and what has a score is not scored again. Images that
+Running again is the same command: jobs resume where they ended, and what has a score is not scored again. Images that
 could not be scored are tried again. Never imports torch.
 """
 
@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from dreamcache.core.errors import DreamCacheError
+from dreamcache.evaluation.dreambench import Benchmark
 from dreamcache.evaluation.scores import Score, Scores
 from dreamcache.evaluation.summary import ScoredImage, Summary, summarize
-from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.open_store import join
 from jobs.cluster.ray_cluster import join_cluster
 from jobs.evaluate.bench import read_bench, write_catalog
 from jobs.evaluate.engine import score_images
@@ -26,10 +24,10 @@ from jobs.evaluate.plan import PlannedImage, plan_method, real_photos, unique
 from jobs.evaluate.report import write_report
 from jobs.evaluate.spec import EvalSpec, dump_eval_spec
 from jobs.output.claim import claim
-from jobs.output.folder import json_bytes
-from jobs.running.interrupt import interruptible
-from jobs.running.progress import JobProgress
+from jobs.running.claimed_run import claimed_run
+from jobs.running.progress import RunProgress
 from jobs.running.runner import run as run_job
+from jobs.running.status import RunStatus
 
 MARK = "# Written by 'dreamcache evaluate': the evaluation whose output this folder is.\n"
 
@@ -72,42 +70,54 @@ def run_evaluation(spec: EvalSpec, *, quiet: bool = False, address: str | None =
     """
     started = time.monotonic()
     bench = read_bench(spec)
-    claim(
-        spec.output,
-        "evaluate.yaml",
-        kind="evaluation",
-        name=spec.name,
-        mark=MARK,
-        spec=dump_eval_spec(spec),
-    )
+
+    def claim_folder() -> None:
+        text = dump_eval_spec(spec)
+        claim(spec.output, "evaluate.yaml", kind="evaluation", name=spec.name, mark=MARK, spec=text)
+
+    with claimed_run(
+        spec.output, "evaluation", spec.name, claim=claim_folder, address=address, quiet=quiet
+    ) as run:
+        planned, missing = _run_jobs(spec, bench, run)
+        num_scored = _score(spec, planned, run)
+        images = _joined(planned, Scores(spec.output).read())
+        names = [method.name for method in spec.lines()]
+        summary = summarize(images, names, spec.metrics.metrics, spec.bootstrap, missing)
+        rows, chosen = write_report(spec, bench, images, summary)
+        report = EvalReport(
+            output=spec.output,
+            rows=tuple(rows),
+            scored=num_scored,
+            failed=_total(summary, "num_failed"),
+            missing=sum(missing.values()),
+            seconds=time.monotonic() - started,
+            chosen=chosen,
+        )
+        run.end("finished", details={"report": report.as_dict()["report"], "chosen": chosen})
+    return report
+
+
+def _run_jobs(
+    spec: EvalSpec, bench: Benchmark | None, run: RunStatus
+) -> tuple[list[PlannedImage], dict[str, int]]:
+    """(images to have a score, planned images that are not there, by method), after each method's job has run."""
     real = real_photos(spec, bench)
-    _join(spec, address)
+    _join(spec, run.current.address)
     if bench is not None:
         write_catalog(spec, bench)
     planned: list[PlannedImage] = []
     missing: dict[str, int] = {}
     for method in spec.lines():
         if method.runs:
-            run_job(spec.job_of(method), quiet=quiet, address=address)
-        found, missing[method.name] = plan_method(spec, method, real, bench)
-        planned += found
-    scored = _score(spec, planned, quiet)
-    images = _joined(planned, Scores(spec.output).read())
-    names = [method.name for method in spec.lines()]
-    summary = summarize(images, names, spec.metrics.metrics, spec.bootstrap, missing)
-    rows, chosen = write_report(spec, bench, images, summary)
-    return EvalReport(
-        output=spec.output,
-        rows=tuple(rows),
-        scored=scored,
-        failed=_total(summary, "num_failed"),
-        missing=sum(missing.values()),
-        seconds=time.monotonic() - started,
-        chosen=chosen,
-    )
+            run.write(state="running", stage=f"job of {method.name}")
+            run_job(spec.job_of(method), quiet=run.quiet, address=run.current.address)
+            run.check()
+        images, missing[method.name] = plan_method(spec, method, real, bench)
+        planned += images
+    return planned, missing
 
 
-def _score(spec: EvalSpec, planned: Sequence[PlannedImage], quiet: bool) -> int:
+def _score(spec: EvalSpec, planned: Sequence[PlannedImage], run: RunStatus) -> int:
     """Scores what has no score yet; returns how many this run scored."""
     known = Scores(spec.output).read()
     pending = [
@@ -115,31 +125,10 @@ def _score(spec: EvalSpec, planned: Sequence[PlannedImage], quiet: bool) -> int:
         for ident, request in unique(planned).items()
         if ident not in known or known[ident].code is not None
     ]
-    store = store_for(spec.output)
-
-    def on_status(progress: dict[str, Any], state: str = "running") -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        status = {
-            "job": spec.name,
-            "kind": "evaluation",
-            "state": state,
-            "this_run": progress,
-            "updated_at": now,
-        }
-        store.write(join(spec.output, "status.json"), json_bytes(status))
-
-    progress = JobProgress(len(pending), on_status, quiet)
-    try:
-        with interruptible() as check, progress:
-            if pending:
-                for status in score_images(spec, pending):
-                    progress.add(status)
-                    check()
-    except BaseException:
-        with suppress(DreamCacheError):
-            on_status(progress.as_dict(), "stopped")
-        raise
-    on_status(progress.as_dict(), "finished")
+    with RunProgress(run, len(pending), stage="scores") as progress:
+        for outcome in score_images(spec, pending) if pending else ():
+            progress.add(outcome)
+            run.check()
     return progress.counts["done"]
 
 

@@ -75,12 +75,13 @@ def export_outputs(
     progress = ExportProgress(names.total, quiet=quiet)
     lost: list[Lost] = []
     num_lost = 0
-    for one in _written(form, names, output, target, shard_bytes):
-        if isinstance(one, Lost):
-            num_lost += 1
-            lost = [*lost, one] if len(lost) < LOST_TOLD else lost
-        else:
-            progress.add(one.row["num_bytes"], kept=one.kept)
+    with progress:
+        for one in _written(form, names, output, target, shard_bytes):
+            if isinstance(one, Lost):
+                num_lost += 1
+                lost = [*lost, one] if len(lost) < LOST_TOLD else lost
+            else:
+                progress.add(one.row["num_bytes"], kept=one.kept)
     return Exported(
         target=target,
         form=form,
@@ -114,5 +115,5 @@ def _check(output: str, target: str, form: str, layout: str | None) -> None:
 
     if folder(target).startswith(folder(output)):
         raise SpecError(
-            f"--export '{target}': must lie outside the job's output '{output}'; choose another folder"
+            f"target '{target}': must lie outside the job's output '{output}'; choose another folder"
         )

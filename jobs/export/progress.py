@@ -1,38 +1,44 @@
-"""How far an export is: a line on stderr now and then. Knows counts and clocks only."""
+"""How far an export is: a bar on a terminal, a line now and then elsewhere. Knows counts and clocks only."""
 
 from __future__ import annotations
 
-import sys
 import time
+from types import TracebackType
+from typing import Self
 
-LINE_INTERVAL_S = 5.0
+from jobs.formatting import format_bytes, format_duration
+from jobs.running.display import Display
 
 
 class ExportProgress:
-    """total: images to come; quiet: say nothing."""
+    """Use as a context manager. total: images to come; quiet: show nothing."""
 
     def __init__(self, total: int, *, quiet: bool) -> None:
         self.total = total
-        self.quiet = quiet
         self.ended = self.kept = 0
         self.num_bytes = 0
-        self.started = self.told = time.monotonic()
+        self._display = Display("images", quiet=quiet)
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._display.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._display.__exit__(kind, error, trace)
 
     def add(self, num_bytes: int, *, kept: bool = False) -> None:
         """One more image is there; `kept` if it was there before."""
         self.ended += 1
         self.kept += kept
         self.num_bytes += 0 if kept else num_bytes
-        now = time.monotonic()
-        if not self.quiet and now - self.told >= LINE_INTERVAL_S:
-            self.told = now
-            print(self.line(now - self.started), file=sys.stderr, flush=True)
+        self._display.show(self.ended, self.total, self.detail(time.monotonic() - self._started))
 
-    def line(self, seconds: float) -> str:
-        """E.g. "images 120/400  3.1 MB/s  ETA 12 s"."""
-        made = self.ended - self.kept
-        left = (self.total - self.ended) * seconds / made if made else 0.0
-        eta = f"ETA {left:.0f} s" if made else "ETA -"
-        return (
-            f"images {self.ended}/{self.total}  {self.num_bytes / 1e6 / max(seconds, 1e-9):.1f} MB/s  {eta}"
-        )
+    def detail(self, seconds: float) -> str:
+        """E.g. "3.1 MB/s  ETA 0:12"; images that were there before tell nothing about the speed."""
+        written = self.ended - self.kept
+        eta_s = (self.total - self.ended) * seconds / written if written else None
+        speed = format_bytes(self.num_bytes / max(seconds, 1e-9))
+        return f"{speed}/s" + (f"  ETA {format_duration(eta_s)}" if self.ended < self.total else "")

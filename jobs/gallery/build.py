@@ -23,7 +23,7 @@ ITEM_LIMIT = 20_000
 STATUSES = ("done", "failed", "blocked", "pending")
 REQUIRED = ("item_id", "subject_id", "class_name", "prompt", "status", "key")
 
-# Scripts and styles of the page itself run by their hash. `file:` stands beside 'self' because a page
+# Scripts and styles of the page itself run by their hash. `file:` is beside 'self' because a page
 # opened from disk has no origin that 'self' could match in every browser.
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
@@ -46,7 +46,7 @@ def write_gallery(
     manifest: one row per item; images of status `done` lie at `key`, relative to the output root. Columns
         the job does not know are the catalog's attributes and are shown with their subject.
     references: thumbnail bytes by subject id (see `make_thumbnail`); a missing one shows as unreadable.
-        Asked with `.get` for the subjects on the page only, so a mapping may load as it is asked.
+        Only `.get` of the subjects on the page is called, so a mapping may load lazily.
     write: stores bytes under a key; the page itself is written last.
     source: the output's own address, named in the footer.
     limit: items on the page; the counts are always of the whole manifest.
@@ -94,7 +94,7 @@ def _page(totals: Mapping[str, int], num_shown: int, title: str, source: str) ->
             f'<p class="notice">This page holds the first {num_shown:,} of {num_items:,} items; '
             "all of them are in <code>manifest.parquet</code>, failures in <code>failed.csv</code>.</p>"
         )
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], _part("page.html")).encode()
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _part("page.html")).encode()
 
 
 def _totals(manifest: pa.Table) -> dict[str, int]:

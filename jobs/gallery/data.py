@@ -81,8 +81,8 @@ def _quality(row: Mapping[str, Any]) -> list[Any] | None:
 def _subject(
     row: Mapping[str, Any], subject_id: str, attributes: list[str], thumbnail: str | None
 ) -> list[Any]:
-    told = [[_plain(name), _text(row[name])] for name in attributes if _text(row[name])]
-    return [subject_id, _text(row.get("class_name")), _text(row.get("image")), thumbnail, told]
+    attribute_pairs = [[_plain(name), _text(row[name])] for name in attributes if _text(row[name])]
+    return [subject_id, _text(row.get("class_name")), _text(row.get("image")), thumbnail, attribute_pairs]
 
 
 def _plain(column: str) -> str:

@@ -51,9 +51,6 @@ class OutputFolder:
         for key in old - set(new):
             self.files.delete(key)
 
-    def write_status(self, status: dict[str, Any]) -> None:
-        self.files.write("status.json", json_bytes(status))
-
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The file's object, or None when there is none yet."""
         try:

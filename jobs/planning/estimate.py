@@ -23,8 +23,8 @@ from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.facts import PlanFacts, family_of_job
 from dreamcache.inference.families import Family
+from jobs.formatting import format_bytes, format_duration
 from jobs.planning.planner import Plan
-from jobs.units import clock, size
 from workers.context import request_of
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class Estimate:
         lines = [
             f"{self.items} items, {self.unet_evaluations:.0f} U-Net evaluations ({self.encoder_halves} encoder and "
             f"{self.decoder_halves} decoder halves, and one for each of {self.references} references)",
-            f"features {size(self.cache_bytes)} before compression, images about {size(self.output_bytes)} "
-            f"({self.output_bytes_by})",
+            f"features {format_bytes(self.cache_bytes)} before compression, "
+            f"images about {format_bytes(self.output_bytes)} ({self.output_bytes_by})",
         ]
         measured = self.calibration
         if measured is not None:
@@ -96,8 +96,8 @@ class Estimate:
         if self.eta_seconds is not None and self.gpu_hours is not None and self.cpu_hours is not None:
             kind, hours = ("GPU", self.gpu_hours) if self.gpu_hours[1] else ("CPU", self.cpu_hours)
             lines.append(
-                f"ETA {' to '.join(map(clock, self.eta_seconds))} for {self.to_make} items with the declared workers, "
-                f"{hours[0]:.2f} to {hours[1]:.2f} {kind}-hours"
+                f"ETA {' to '.join(map(format_duration, self.eta_seconds))} for {self.to_make} items with the "
+                f"declared workers, {hours[0]:.2f} to {hours[1]:.2f} {kind}-hours"
             )
         return [*lines, *([self.note] if self.note else [])]
 

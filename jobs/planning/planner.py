@@ -57,7 +57,7 @@ class Plan:
     attributes: tuple[str, ...]
     num_subjects: int
     num_repeated_prompts: int
-    num_unable: int
+    num_unrunnable: int
     fingerprint: str
     """Made of the set of item ids: the same work has the same name, in whatever order it is planned."""
 
@@ -70,14 +70,14 @@ class Plan:
         """All rows in memory. For a look at a plan; what works on catalogs goes by `files.tables()`."""
         return pa.concat_tables(self.files.tables())
 
-    def unable(self) -> Iterator[pa.Table]:
+    def unrunnable(self) -> Iterator[pa.Table]:
         """Rows that cannot run, with code and message."""
-        for table in self.files.tables() if self.num_unable else ():
+        for table in self.files.tables() if self.num_unrunnable else ():
             yield table.filter(pc.is_valid(table["code"]))
 
-    def first_unable(self, limit: int) -> list[dict[str, Any]]:
+    def first_unrunnable(self, limit: int) -> list[dict[str, Any]]:
         """The first so many rows that cannot run."""
-        rows = (row for table in self.unable() for row in table.to_pylist())
+        rows = (row for table in self.unrunnable() for row in table.to_pylist())
         return list(islice(rows, limit))
 
 
@@ -115,7 +115,7 @@ class _Writing:
             lambda class_name: features_template(facts.base.fingerprint, facts.reference, class_name)
         )
         self.attributes: dict[str, None] = {}
-        self.num_subjects = self.repeated = self.num_unable = self.sum_of_ids = 0
+        self.num_subjects = self.repeated = self.num_unrunnable = self.sum_of_ids = 0
         self.any_prompt = self.any_without = False
 
     def add(self, entry: Entry, photo: Reference) -> None:
@@ -151,7 +151,7 @@ class _Writing:
     def _write(self) -> None:
         table, sum_of_ids = self.rows.take()
         self.sum_of_ids = (self.sum_of_ids + sum_of_ids) % IDS
-        self.num_unable += table.num_rows - table["code"].null_count
+        self.num_unrunnable += table.num_rows - table["code"].null_count
         self.files.append(table)
 
     def end(self) -> Plan:
@@ -170,7 +170,7 @@ class _Writing:
             attributes=tuple(self.attributes),
             num_subjects=self.num_subjects,
             num_repeated_prompts=self.repeated,
-            num_unable=self.num_unable,
+            num_unrunnable=self.num_unrunnable,
             # A sum does not ask for an order, so ten million ids need no sorting to name their set.
             fingerprint=ids.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
         )

@@ -29,12 +29,12 @@ def why_not(made_plan: Plan) -> str | None:
 
     What cannot be read now has other ids than before, and its good images would count as orphans.
     """
-    if not made_plan.num_unable:
+    if not made_plan.num_unrunnable:
         return None
     return (
-        f"nothing is pruned: {made_plan.num_unable} planned items have a photo, row or prompt that cannot be used now, "
-        f"and the images they had before would count as orphans; 'dreamcache plan' lists them: fix the catalog or "
-        f"take those rows out, then prune again"
+        f"nothing is pruned: {made_plan.num_unrunnable} planned items have a photo, row or prompt that cannot be used "
+        f"now, and the images they had before would count as orphans; 'dreamcache plan' lists them: "
+        f"fix the catalog or take those rows out, then prune again"
     )
 
 

@@ -30,26 +30,26 @@ Retry = Callable[[Outcome], bool]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """attempts: of each plan row, the number so far, or RECORDED when there is nothing to do. num_unable: of the rows
-    to do, those that cannot run."""
+    """attempts: of each plan row, the number so far, or RECORDED when there is nothing to do. num_unrunnable: of the
+    rows to do, those that cannot run."""
 
     plan: Plan
     attempts: NDArray[np.int32]
-    num_unable: int
+    num_unrunnable: int
 
     @property
     def num_pending(self) -> int:
         return int((self.attempts != RECORDED).sum())
 
-    def unable(self) -> Iterator[pa.Table]:
+    def unrunnable(self) -> Iterator[pa.Table]:
         """Pending rows that cannot run, in PLANNED, with their codes."""
-        if self.num_unable:
+        if self.num_unrunnable:
             for table in self._pending():
                 yield table.filter(pc.is_valid(table["code"]))
 
     def windows(self, rows: int = WINDOW_ROWS) -> Iterator[pa.Table]:
         """Pending rows that can run, in PLANNED and in plan order, at most `rows` at a time."""
-        if self.num_pending == self.num_unable:
+        if self.num_pending == self.num_unrunnable:
             return
         waiting = PLANNED.empty_table()
         for table in self._pending():
@@ -76,7 +76,7 @@ def find_work(made_plan: Plan, ledger: Ledger, retry: Retry | None = None) -> Wo
     Raises StorageError `prune_unfinished` when images of planned items are perhaps being deleted.
     """
     attempts = np.full(made_plan.num_items, RECORDED, dtype=np.int32)
-    num_unable = start = 0
+    num_unrunnable = start = 0
     void = ledger.pruned.limits()
     with Join(made_plan.files, ledger.scan()) as join:
         _check_prunes(ledger, join)
@@ -85,8 +85,8 @@ def find_work(made_plan: Plan, ledger: Ledger, retry: Retry | None = None) -> Wo
             start += window.planned.num_rows
             _mark(window, mine, retry, void)
             can_not_run = pc.is_valid(window.planned["code"]).to_numpy()
-            num_unable += int(((mine != RECORDED) & can_not_run).sum())
-    return Work(plan=made_plan, attempts=attempts, num_unable=num_unable)
+            num_unrunnable += int(((mine != RECORDED) & can_not_run).sum())
+    return Work(plan=made_plan, attempts=attempts, num_unrunnable=num_unrunnable)
 
 
 def _mark(window: Window, attempts: NDArray[np.int32], retry: Retry | None, void: Mapping[str, int]) -> None:

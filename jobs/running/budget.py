@@ -1,6 +1,6 @@
 """What a job may cost: items, GPU-hours, hours, over all its runs. Knows numbers and clocks; knows nothing of Ray.
 
-What earlier runs have spent stands in status.json.
+status.json holds what earlier runs have spent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dreamcache.core.config.job import Limits
 
 
 class BudgetReached(Exception):  # noqa: N818  an end like StopIteration, not an error
-    """The run stops cleanly with exit code 4; the same command with a higher limit goes on."""
+    """The run stops cleanly with exit code 4; the same command with a higher limit resumes."""
 
 
 class Budget:
@@ -27,7 +27,7 @@ class Budget:
         self._gpu_seconds = 0.0
 
     def items_left(self, recorded: int) -> int | None:
-        """How many more items may be made; None for no limit."""
+        """How many more items may be generated; None for no limit."""
         limit = self.limits.max_items
         return None if limit is None else max(0, limit - recorded)
 

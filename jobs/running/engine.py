@@ -18,17 +18,17 @@ import pyarrow as pa
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
-from jobs.cluster.ray_cluster import join_cluster, told_by_worker
+from jobs.cluster.ray_cluster import join_cluster, worker_message
 from jobs.planning.planner import Plan
 from jobs.running.pipeline import run_pipeline
+from jobs.running.rounds import PIPELINE_LOST, CostMeter, run_rounds
 from jobs.running.stall import StallNotice
 from workers.context import JobContext
 
 LONGEST_PAUSE_S = 30.0
-PIPELINE_LOST = "pipeline_lost"
 
 
-def make_images(
+def generate_images(
     spec: JobSpec,
     made_plan: Plan,
     rows: pa.Table,
@@ -38,22 +38,22 @@ def make_images(
     on_note: Callable[[str], None] = lambda text: None,
     on_gpu_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> Generator[str]:
-    """Makes the images of rows (PLANNED) and yields each item's status as its record is committed.
+    """Generates the images of rows (PLANNED) and yields each item's status as its record is committed.
 
-    unrecorded: those of the rows that have no terminal record now; asked only when a pipeline was lost, and items
-    recorded since its last word are then not yielded. on_note: told what the user should hear of a worker, each
-    thing once. on_gpu_seconds: told what the workers have cost since its last call. Both may raise, which stops the
-    workers, as closing the iterator does. Raises DreamCacheError when the run as a whole cannot go on.
+    unrecorded: those of the rows that have no terminal record now; called only when a pipeline was lost, and items
+    recorded since its last batch are then not yielded. on_note: called with what the user should know of a worker,
+    each thing once. on_gpu_seconds: called with what the workers have cost since its last call. Both may raise, which
+    stops the workers, as closing the iterator does. Raises DreamCacheError when the run as a whole cannot go on.
     """
     import ray
 
     join_cluster(address, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
     book = _open_book(spec)
     context = JobContext(spec=spec, facts=made_plan.facts)
+    meter = CostMeter(lambda: float(ray.get(book.gpu_seconds.remote())), on_gpu_seconds)
     notes: set[str] = set()
-    fruitless, paid = 0, 0.0
-    while rows.num_rows:
-        fruitless += 1
+
+    def run_once(rows: pa.Table) -> Generator[pa.Table]:
         try:
             with (
                 closing(run_pipeline(context, rows, book)) as batches,
@@ -61,31 +61,34 @@ def make_images(
             ):
                 for batch in batches:
                     stall.progressed()
-                    fruitless = 0
                     for note in set(batch["note"].drop_null().to_pylist()) - notes:
                         notes.add(note)
                         on_note(note)
-                    yield from batch["status"].to_pylist()
-                    before, paid = paid, ray.get(book.gpu_seconds.remote())
-                    on_gpu_seconds(paid - before)
-            return
+                    yield batch
+                    meter.read()
         except ray.exceptions.RayError as error:
-            lost = _as_ours(error)
-            if lost.code != PIPELINE_LOST or fruitless >= spec.failures.max_rounds:
-                raise lost from error
-        on_note(f"{lost}; running what has no record yet")
-        time.sleep(random.uniform(0.2, 1) * min(LONGEST_PAUSE_S, 2.0**fruitless))
+            raise _as_ours(error) from error
+
+    def on_lost(error: DreamCacheError, attempts_without_progress: int) -> None:
+        on_note(f"{error}; running what has no record yet")
+        time.sleep(random.uniform(0.2, 1) * min(LONGEST_PAUSE_S, 2.0**attempts_without_progress))
         ray.get(book.settle.remote())
-        rows = unrecorded(rows)
+
+    batches = run_rounds(
+        rows, run_once, unrecorded=unrecorded, max_rounds=spec.failures.max_rounds, on_lost=on_lost
+    )
+    with closing(batches):
+        for batch in batches:
+            yield from batch["status"].to_pylist()
 
 
 def _as_ours(error: Exception) -> DreamCacheError:
-    told = told_by_worker(error)
-    if told is not None:
-        return DreamCacheError(f"{told}; the same command goes on from here", code="worker_error")
+    message = worker_message(error)
+    if message is not None:
+        return DreamCacheError(f"{message}; the same command resumes from here", code="worker_error")
     return DreamCacheError(
         f"the pipeline was lost: {type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}; what is done is "
-        f"kept, the same command goes on from here; if it ends so again, see Ray's logs",
+        f"kept, the same command resumes from here; if it ends so again, see Ray's logs",
         code=PIPELINE_LOST,
     )
 

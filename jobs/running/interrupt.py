@@ -23,8 +23,8 @@ def interrupt_of(error: BaseException, check: Callable[[], None]) -> KeyboardInt
         return error
     try:
         check()
-    except KeyboardInterrupt as asked:
-        return asked
+    except KeyboardInterrupt as interrupt:
+        return interrupt
     return None
 
 
@@ -55,15 +55,15 @@ def interrupting_when(reached: Callable[[], object], every_s: float = 1.0) -> It
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-    """Yields check(), which raises KeyboardInterrupt when one was asked for, now or before."""
-    asked = threading.Event()
+    """Yields check(), which raises KeyboardInterrupt when one was requested, now or before."""
+    requested = threading.Event()
 
     def on_signal(number: int, frame: Any) -> None:
-        asked.set()
+        requested.set()
         raise KeyboardInterrupt
 
     def check() -> None:
-        if asked.is_set():
+        if requested.is_set():
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():

@@ -66,5 +66,5 @@ def run_pipeline(context: JobContext, rows: pa.Table, book: Any) -> Generator[pa
 
 def _worker(pool: WorkerSpec, context: JobContext, book: Any) -> dict[str, Any]:
     watch = Watch(book, context.spec.failures, gpus=pool.gpus, memory_bytes=pool.memory_bytes)
-    # Ray brings a lost worker back for ever, and its batch with it; AttemptBook says when it is enough.
+    # Ray restarts a lost worker without limit, and its batch with it; AttemptBook sets the limit.
     return {"fn_constructor_args": (context, watch), "max_restarts": -1, "max_task_retries": -1}

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.errors import DreamCacheError
-from jobs.cluster.ray_cluster import told_by_worker
+from jobs.cluster.ray_cluster import worker_message
 
 MAX_RESTARTS = 5
 
@@ -25,7 +25,7 @@ def set_up_ray_data() -> None:
     """Ray Data's settings of this process that a run relies on."""
     import ray.data
 
-    # What Ray Data tells of its progress stays in its log file; ours is counted in images.
+    # Ray Data's own progress stays in its log file; ours is counted in images.
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.CRITICAL)  # an error reaches the user once, as ours
@@ -33,17 +33,17 @@ def set_up_ray_data() -> None:
     data.enable_progress_bars = False
     # A block is never dropped: a row's failure is a value, any other error ends the run, which can be repeated.
     data.max_errored_blocks = 0
-    # Accelerators may take long to come, and a batch long to draw: neither is a reason to give up.
+    # Accelerators may take long to come, and a batch long to generate: neither is a reason to give up.
     data.execution_no_progress_timeout_s = -1
     data.execution_options.preserve_order = False
 
 
 def actor_options(pool: WorkerSpec, num_blocks: int) -> dict[str, Any]:
-    """What `map_batches` is to be told of a pool: its size and each actor's resources."""
+    """The arguments of `map_batches` for a pool: its size and each actor's resources."""
     from ray.data import ActorPoolStrategy
 
     least, most = min(pool.count, num_blocks), min(pool.max_count or pool.count, num_blocks)
-    # One batch in hand and one waiting: more would only wait behind a busy worker while another is idle.
+    # One batch in flight and one waiting: more would only wait behind a busy worker while another is idle.
     return {
         "compute": ActorPoolStrategy(min_size=least, max_size=most, max_tasks_in_flight_per_actor=2),
         "num_cpus": pool.cpus,
@@ -78,10 +78,10 @@ def map_workers(table: pa.Table, worker: type, context: Any, pool: WorkerSpec, *
         )
 
 
-def values_of(dataset: Any, column: str, *, lost: str, kept: str) -> Iterator[str]:
+def values_of(dataset: Any, column: str, *, lost: str, remains: str) -> Iterator[str]:
     """Runs the dataset; yields the column's values as they come.
 
-    lost, kept: for the error when the pipeline as a whole is lost: what was lost, and what is not. Raises
+    lost, remains: for the error when the pipeline as a whole is lost: what was lost, and what is not. Raises
     DreamCacheError then.
     """
     import ray
@@ -90,8 +90,8 @@ def values_of(dataset: Any, column: str, *, lost: str, kept: str) -> Iterator[st
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch[column].to_pylist()
     except ray.exceptions.RayError as error:
-        said = f"{lost} was lost: {type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}"
+        reason = f"{lost} was lost: {type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}"
         raise DreamCacheError(
-            f"{told_by_worker(error) or said}; {kept}, the same command goes on from here",
+            f"{worker_message(error) or reason}; {remains}, the same command resumes from here",
             code="worker_error",
         ) from error

@@ -1,15 +1,15 @@
-"""Running a job: what the plan has and the ledger has not is made, then the manifest is written.
+"""Running a job: what the plan has and the ledger has not is generated, then the manifest is written.
 
     plan - ledger -> encode (actors) -> generate (actors) -> publish (tasks) -> counts; ledger -> manifest
 
-Running again is the same command: it goes on where the ledger ends. Never imports torch.
+Running again is the same command: it resumes where the ledger ends. Never imports torch.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,9 +28,10 @@ from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import finish_prunes, prune_orphans, why_not
 from jobs.reconcile.remaining import Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
-from jobs.running.engine import make_images
-from jobs.running.interrupt import interrupt_of, interruptible, interrupting_when
-from jobs.running.progress import JobProgress
+from jobs.running.claimed_run import INTERRUPTED, claimed_run
+from jobs.running.engine import generate_images
+from jobs.running.interrupt import interrupt_of, interrupting_when
+from jobs.running.progress import RunProgress
 from jobs.running.status import RunStatus
 
 RECORDS_PER_PART = 1000
@@ -38,11 +39,11 @@ RECORDS_PER_PART = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """How a run ended. `counts` are of the whole plan, not of this run alone."""
+    """How a run ended. `counts` are of the whole plan, not of this run alone; generated: images of this run."""
 
     output: str
     counts: Counts
-    made: int
+    generated: int
     seconds: float
     gallery: str | None
     pruned: int = 0
@@ -60,7 +61,7 @@ class Report:
         return {
             "output": self.output,
             "gallery": self.gallery,
-            "made": self.made,
+            "generated": self.generated,
             "pruned": self.pruned,
             "seconds": round(self.seconds, 1),
             "exit_code": self.exit_code,
@@ -68,6 +69,23 @@ class Report:
             "total": self.counts.total,
             **asdict(self.counts),
         }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """What one run works on. num_finished_prunes: images of an earlier prune that was interrupted."""
+
+    folder: OutputFolder
+    work: Work
+    ledger: Ledger
+    budget: Budget
+    status: RunStatus
+    address: str | None
+    num_finished_prunes: int
+
+    @property
+    def spec(self) -> JobSpec:
+        return self.work.plan.spec
 
 
 def run(
@@ -79,70 +97,34 @@ def run(
     address: str | None = None,
     prune: bool = False,
 ) -> Report:
-    """Plans, makes what is missing, writes the manifest. retry: which failed or blocked records to try again.
+    """Plans, generates what is missing, writes the manifest. retry: which failed or blocked records to try again.
 
     address: of a Ray cluster; None starts one here, or joins the one this process is in. prune: deletes images
     of items that are planned no more. Raises DreamCacheError when nothing can be run; single items never raise.
     """
-    started = time.monotonic()
-    with patience(0, spec.failures.storage_timeout_s):
-        made_plan = plan(spec)
-        spec = made_plan.spec
-        folder = OutputFolder(spec.output)
-        folder.claim(spec)
-        mark_cache(spec.cache_uri)
-        folder.write_plan(made_plan.files)
-        ledger = Ledger(spec.output)
-        num_pruned = finish_prunes(ledger) if prune else 0
-        work = find_work(made_plan, ledger, retry)
-        budget = Budget(spec.limits, (folder.read_json("status.json") or {}).get("spent"))
-        status = RunStatus(spec.name, folder, budget, quiet)
-        if note := trained_otherwise(spec, made_plan.facts.adapter):
-            status.note(note)
-    progress = JobProgress(work.num_pending, status.write, quiet)
-    stopped: BudgetReached | KeyboardInterrupt | None = None
-    # The storage has answered: from now on it is worth waiting for.
-    with (
-        patience(spec.failures.storage_patience_s, spec.failures.storage_timeout_s),
-        interruptible() as check,
-    ):
-        try:
-            with progress, interrupting_when(budget.reached):
-                for count in _record_unable(work, ledger):
-                    progress.add_unable(count)
-                    check()
-                made = _make_missing(work, ledger, budget, address=address, on_note=status.note, spec=spec)
-                with closing(made):
-                    for ended in made:
-                        progress.add(ended)
-                        check()
-                if prune:
-                    num_pruned += _prune(made_plan, ledger, status.note)
-        except BaseException as error:
-            stopped = error if isinstance(error, BudgetReached) else interrupt_of(error, check)
-            if stopped is not None:
-                stopped = budget.reached() or stopped
-            with suppress(DreamCacheError):
-                status.write(progress.as_dict(), "stopping" if stopped else "stopped")
-            if stopped is None:
-                raise
-        try:
+    started, policy = time.monotonic(), spec.failures
+    with ExitStack() as stack:
+        with patience(0, policy.storage_timeout_s):
+            this = _prepare(spec, stack, retry=retry, quiet=quiet, address=address, prune=prune)
+        # The storage has answered: from now on it is worth waiting for.
+        with patience(policy.storage_patience_s, policy.storage_timeout_s):
+            progress = RunProgress(this.status, this.work.num_pending)
+            stopped, num_pruned = _work_off(this, progress, prune=prune)
             # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
-            counts, page = publish_manifest(made_plan, folder, gallery=gallery and stopped is None)
-        except BaseException:
-            with suppress(DreamCacheError):
-                status.write(progress.as_dict(), "stopped")
-            raise
-        # Items under retry have a record already.
-        is_cut_short = stopped is not None and bool(counts.pending or progress.left)
-        state = "stopped" if is_cut_short else "finished"
-        status.write({**progress.as_dict(), "counts": asdict(counts)}, state)
-    if isinstance(stopped, KeyboardInterrupt):
-        raise stopped
+            counts, page = publish_manifest(this.work.plan, this.folder, gallery=gallery and stopped is None)
+            # Items under retry have a record already.
+            is_cut_short = stopped is not None and bool(counts.pending or progress.remaining)
+            this.status.end(
+                "stopped" if is_cut_short else "finished",
+                (str(stopped) or INTERRUPTED) if is_cut_short else None,
+                details={"plan_counts": asdict(counts)},
+            )
+        if isinstance(stopped, KeyboardInterrupt):
+            raise stopped
     return Report(
         output=spec.output,
         counts=counts,
-        made=progress.counts["done"],
+        generated=progress.counts["done"],
         seconds=time.monotonic() - started,
         gallery=page,
         pruned=num_pruned,
@@ -150,51 +132,113 @@ def run(
     )
 
 
-def _prune(made_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> int:
-    if reason := why_not(made_plan):
+def _prepare(
+    spec: JobSpec,
+    stack: ExitStack,
+    *,
+    retry: Callable[[Outcome], bool] | None,
+    quiet: bool,
+    address: str | None,
+    prune: bool,
+) -> _Run:
+    """Plans, claims the folder until the stack is closed, and finds what is to be done."""
+    job_plan = plan(spec)
+    spec = job_plan.spec
+    folder = OutputFolder(spec.output)
+    status = stack.enter_context(
+        claimed_run(
+            folder.uri,
+            "job",
+            spec.name,
+            claim=lambda: folder.claim(spec),
+            address=address,
+            quiet=quiet,
+        )
+    )
+    mark_cache(spec.cache_uri)
+    folder.write_plan(job_plan.files)
+    ledger = Ledger(spec.output)
+    num_finished_prunes = finish_prunes(ledger) if prune else 0
+    budget = Budget(spec.limits, status.current.details.get("spent"))
+    status.current_details = lambda: {"spent": budget.spent()}
+    if note := trained_otherwise(spec, job_plan.facts.adapter):
+        status.note(note)
+    return _Run(
+        folder=folder,
+        work=find_work(job_plan, ledger, retry),
+        ledger=ledger,
+        budget=budget,
+        status=status,
+        address=address,
+        num_finished_prunes=num_finished_prunes,
+    )
+
+
+def _work_off(
+    this: _Run, progress: RunProgress, *, prune: bool
+) -> tuple[BudgetReached | KeyboardInterrupt | None, int]:
+    """(what has stopped the run before its end, images pruned). Raises what ends the run as an error."""
+    num_pruned = this.num_finished_prunes
+    check = this.status.check
+    try:
+        with progress, interrupting_when(this.budget.reached):
+            for count in _record_unrunnable(this.work, this.ledger):
+                progress.add_unrunnable(count)
+                check()
+            with closing(_generate_missing(this)) as outcomes:
+                for outcome in outcomes:
+                    progress.add(outcome)
+                    check()
+            if prune:
+                num_pruned += _prune(this.work.plan, this.ledger, this.status.note)
+    except BaseException as error:
+        stopped = error if isinstance(error, BudgetReached) else interrupt_of(error, check)
+        if stopped is None:
+            raise
+        with suppress(DreamCacheError):
+            this.status.write(state="stopping")
+        return this.budget.reached() or stopped, num_pruned
+    return None, num_pruned
+
+
+def _prune(job_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> int:
+    if reason := why_not(job_plan):
         on_note(reason)
         return 0
-    return prune_orphans(made_plan, ledger)
+    return prune_orphans(job_plan, ledger)
 
 
-def _make_missing(
-    work: Work,
-    ledger: Ledger,
-    budget: Budget,
-    *,
-    spec: JobSpec,
-    address: str | None,
-    on_note: Callable[[str], None],
-) -> Generator[str]:
+def _generate_missing(this: _Run) -> Generator[str]:
     """Each item's status as its record is committed, a window of the plan after the other. Raises BudgetReached."""
+    spec, work, ledger, budget = this.spec, this.work, this.ledger, this.budget
     budget.check()
-    left = budget.items_left(work.plan.num_items - work.num_pending + work.num_unable)
+    remaining = budget.items_left(work.plan.num_items - work.num_pending + work.num_unrunnable)
     for window in work.windows():
-        rows = window.slice(0, left)
+        rows = window.slice(0, remaining)
         if rows.num_rows:
-            statuses = make_images(
+            statuses = generate_images(
                 spec,
                 work.plan,
                 rows,
                 unrecorded=Recorded(ledger).unrecorded,
-                address=address,
-                on_note=on_note,
+                address=this.address,
+                on_note=this.status.note,
                 on_gpu_seconds=budget.on_gpu_seconds,
             )
             with closing(statuses):
                 yield from statuses
-            # Housekeeping: what is wrong with the storage, those who need it will say.
+            # Housekeeping: whoever needs the storage meets what is wrong with it.
             with suppress(StorageError):
                 compact(ledger)
-        if left is not None:
-            left -= rows.num_rows
+        if remaining is not None:
+            remaining -= rows.num_rows
             if rows.num_rows < window.num_rows:
                 raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
 
 
-def _record_unable(work: Work, ledger: Ledger) -> Iterator[int]:
+def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[int]:
     """Records what cannot run as failed; how many at a time."""
-    for rows in work.unable():
+    for rows in work.unrunnable():
         for start in range(0, rows.num_rows, RECORDS_PER_PART):
             some = rows.slice(start, RECORDS_PER_PART).select(["item_id", "code", "message", "attempts"])
             ledger.append([Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some.to_pylist()])

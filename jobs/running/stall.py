@@ -1,6 +1,6 @@
-"""A run on which nothing is committed says so, with what Ray tells of its workers and resources, and waits on.
+"""A run that commits nothing reports it, with the state of its workers and resources in Ray, and keeps waiting.
 
-Machines may take long to come, so that waiting is right; but a worker that can never start looks the same from here.
+Machines may take long to start, so waiting is right; but a worker that can never start looks the same from here.
 Knows Ray's tables of actors, nodes and resources; knows nothing of items.
 """
 
@@ -24,14 +24,14 @@ SHOWN = ("CPU", "GPU")
 CHECK = (
     "pending workers: does a node have their cpus, gpus, memory_bytes, resources, accelerator_type and label_selector "
     "(or does one come), and can they start there (packages, model files; see 'python-core-worker' and 'worker' in "
-    "Ray's logs); alive ones: see their logs for a long download or batch. The run goes on waiting"
+    "Ray's logs); alive ones: see their logs for a long download or batch. The run keeps waiting"
 )
 
 
 class StallNotice:
     """Use as a context manager around the work; call `progressed` at each sign of life.
 
-    on_note: told after `after_s` without progress, and again whenever that time has doubled. It is called from another
+    on_note: called after `after_s` without progress, and again whenever that time has doubled; from another
     thread. Raises nothing.
     """
 
@@ -60,19 +60,19 @@ class StallNotice:
             quiet = time.monotonic() - self._last
             if quiet >= self._next:
                 self._next *= 2
-                self.on_note(f"nothing was committed for {quiet:.0f} s; {_told_by_ray()}; check {CHECK}")
+                self.on_note(f"nothing was committed for {quiet:.0f} s; {_state_in_ray()}; check {CHECK}")
 
 
-def _told_by_ray() -> str:
+def _state_in_ray() -> str:
     """Actors of this job by class and state, and what is free of the cluster's resources."""
     import ray
     from ray._private import state
 
-    if not ray.is_initialized():  # asked for its actors, Ray would start a cluster
+    if not ray.is_initialized():  # a request for its actors would start a cluster
         return "Ray is not connected"
     try:
         job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
-        # The public list of actors asks the dashboard, which a cluster need not have.
+        # The public list of actors needs the dashboard, which a cluster need not have.
         actors = _actors(state.actors(job_id=job))
         free, all_of = ray.available_resources(), ray.cluster_resources()
         alive = sum(node["Alive"] for node in ray.nodes())
@@ -95,5 +95,5 @@ def _actors(table: Mapping[str, Mapping[str, Any]]) -> str:
     )
     return (
         ", ".join(f"{number} {name} {state}" for (name, state), number in sorted(counts.items()))
-        or "none asked for"
+        or "none requested"
     )

@@ -1,4 +1,4 @@
-"""status.json of a run, its notes, and the gauge of what is left: what others see while it runs.
+"""The status of one run while it goes: status.json, its notes, and the gauge of items without a record.
 
 Knows the output folder; knows nothing of Ray.
 """
@@ -6,31 +6,89 @@ Knows the output folder; knows nothing of Ray.
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from jobs.output.folder import OutputFolder
-from jobs.running.budget import Budget
+from dreamcache.storage.status import Kind, State, Status, now, read_status, write_status
 from workers.telemetry import Telemetry
 
 
+def _no_details() -> Mapping[str, Any]:
+    return {}
+
+
 class RunStatus:
-    """Of one run. spent: what earlier runs have cost is in `budget`."""
+    """The one writer of a run's status, whatever it runs. All methods may be called from any thread.
 
-    def __init__(self, job: str, folder: OutputFolder, budget: Budget, quiet: bool) -> None:
-        self.job, self.folder, self.budget, self.quiet = job, folder, budget, quiet
-        self.notes: list[str] = []
-        self.telemetry = Telemetry(folder.uri, "driver")
+    previous: the status of the run before, None for the first one. by_workers: the workers write status.json too, so
+    that their newest word is the base of what the driver adds. current_details: called at each write, for what changes
+    all the time (a job's costs). check: raises KeyboardInterrupt when one was requested (see `claimed_run`).
+    """
 
-    def write(self, progress: dict[str, Any], state: str = "running") -> None:
-        """progress: of JobProgress. Raises StorageError."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        status = {"job": self.job, "state": state, "this_run": progress, "updated_at": now}
-        self.folder.write_status({**status, "spent": self.budget.spent(), "notes": self.notes})
-        self.telemetry.left(progress["left"])
+    def __init__(
+        self,
+        output: str,
+        kind: Kind,
+        name: str,
+        *,
+        address: str | None = None,
+        quiet: bool = False,
+        by_workers: bool = False,
+    ) -> None:
+        self.output, self.quiet = output, quiet
+        self.previous = read_status(output)
+        self.current_details: Callable[[], Mapping[str, Any]] = _no_details
+        self.check: Callable[[], None] = lambda: None
+        self._by_workers = by_workers
+        self._lock = threading.RLock()
+        self._telemetry = Telemetry(output, "driver") if kind == "job" else None
+        # What a job has cost outlasts a run that ends before its first image.
+        spent = (self.previous.details if self.previous else {}).get("spent")
+        moment = now()
+        self.current = Status(
+            kind=kind,
+            name=name,
+            state="starting",
+            started_at=moment,
+            updated_at=moment,
+            address=address,
+            details={"spent": spent} if spent else {},
+        )
+
+    def update(self, *, details: Mapping[str, Any] | None = None, **changes: Any) -> Status:
+        """Changes fields of Status; details are added to those there are. Writes nothing."""
+        with self._lock:
+            merged = {**self.current.details, **(details or {}), **self.current_details()}
+            self.current = replace(self.current, updated_at=now(), details=merged, **changes)
+            return self.current
+
+    def write(self, *, details: Mapping[str, Any] | None = None, **changes: Any) -> None:
+        """`update`, then status.json. Raises StorageError."""
+        with self._lock:
+            status = self.update(details=details, **changes)
+            write_status(self.output, status)
+        if self._telemetry is not None:
+            self._telemetry.remaining(status.remaining)
+
+    def end(
+        self, state: State, reason: str | None = None, *, details: Mapping[str, Any] | None = None
+    ) -> None:
+        """The last word. reason: why a run stopped before its end. Raises StorageError."""
+        self.reload()
+        self.write(state=state, exit_reason=reason, eta_s=None, details=details)
+
+    def reload(self) -> Status:
+        """The newest status, also where workers write it."""
+        if self._by_workers:
+            with self._lock:
+                self.current = read_status(self.output) or self.current
+        return self.current
 
     def note(self, text: str) -> None:
         """The user should hear of this, now and in status.json."""
-        self.notes.append(text)
+        with self._lock:
+            self.current = replace(self.current, notes=(*self.current.notes, text))
         if not self.quiet:
             print(f"note: {text}", file=sys.stderr, flush=True)

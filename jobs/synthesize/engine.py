@@ -1,4 +1,4 @@
-"""The Ray Data pipeline of one stage of a synthesis: parts to make in, their names out as they are committed.
+"""The Ray Data pipeline of one stage of a synthesis: parts in, their names out as they are committed.
 
     parts -> SynthesizeWorker (actors) -> names
 
@@ -19,12 +19,12 @@ from jobs.running.ray_data import map_workers, values_of
 from workers.synthesize import PARTS, SynthesizeWorker
 
 
-def make_parts(context: StageContext, pool: WorkerSpec, parts: Sequence[Part]) -> Iterator[str]:
-    """Makes the parts on the cluster this process is in; yields each one's name when it is there.
+def generate_parts(context: StageContext, pool: WorkerSpec, parts: Sequence[Part]) -> Iterator[str]:
+    """Generates the parts on the cluster this process is in; yields each one's name when it is there.
 
     Raises DreamCacheError when the run as a whole cannot go on.
     """
     rows = [{"stage": part.stage, "name": part.name, "work": json.dumps(dict(part.work))} for part in parts]
     table = pa.Table.from_pylist(rows, schema=PARTS)
     dataset = map_workers(table, SynthesizeWorker, context, pool, batch_size=1)
-    yield from values_of(dataset, "name", lost="a worker", kept="parts that are made are kept")
+    yield from values_of(dataset, "name", lost="a worker", remains="finished parts are kept")

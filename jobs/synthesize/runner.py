@@ -1,8 +1,8 @@
-"""Running a synthesis: stage after stage, each plans its parts, makes those that are missing, and hands on their names.
+"""Running a synthesis: each stage plans its parts, generates those that are missing, and passes their names on.
 
     captions -> filter (here) -> images -> masks -> dataset -> dataset.json, last
 
-Running again is the same command: what is there is not made again, so counts stay exact. Never imports torch.
+Running again is the same command: existing parts are not generated again, so counts stay exact. Never imports torch.
 """
 
 from __future__ import annotations
@@ -10,14 +10,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from dreamcache.core import ids
 from dreamcache.core.config.job import WorkerSpec
-from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.synthesis import captions, dataset, filter, masks, render
 from dreamcache.synthesis.make import StageContext
@@ -25,33 +22,36 @@ from dreamcache.synthesis.models import describe_llm, describe_painter
 from dreamcache.synthesis.parts import Part, missing, read_part, to_bytes
 from jobs.output.claim import claim
 from jobs.output.folder import json_bytes
-from jobs.running.interrupt import interruptible
-from jobs.running.progress import JobProgress
+from jobs.running.claimed_run import claimed_run
+from jobs.running.progress import RunProgress
+from jobs.running.status import RunStatus
 from jobs.synthesize.spec import SynthSpec, dump_synth_spec
 
 MARK = "# Written by 'dreamcache synthesize': the synthesis whose output this folder is.\n"
 
+STAGES = ("captions", "images", "masks", "dataset")
+
 Engine = Callable[[StageContext, WorkerSpec, Sequence[Part]], Iterator[str]]
-"""Makes parts, in any order, and yields each one's name when it is committed."""
+"""Generates parts, in any order, and yields each one's name when it is committed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SynthReport:
-    """Counts over all runs. made: parts made by this one, by stage."""
+    """Counts over all runs. parts: written by this run, by stage."""
 
     output: str
     counts: dict[str, Any]
-    made: dict[str, int]
+    parts: dict[str, int]
     seconds: float
 
     @property
     def exit_code(self) -> int:
-        """0 every image was drawn, 3 some were not."""
+        """0 every image was generated, 3 some were not."""
         return 3 if self.counts["images_failed"] else 0
 
     def as_dict(self) -> dict[str, Any]:
         values = {"output": self.output, "dataset": join(self.output, dataset.STAGE), **self.counts}
-        return {**values, "made": self.made, "seconds": round(self.seconds, 1), "exit_code": self.exit_code}
+        return {**values, "parts": self.parts, "seconds": round(self.seconds, 1), "exit_code": self.exit_code}
 
 
 def run_synthesis(
@@ -63,62 +63,66 @@ def run_synthesis(
     """
     if engine is None:
         from jobs.cluster.ray_cluster import join_cluster
-        from jobs.synthesize.engine import make_parts
+        from jobs.synthesize.engine import generate_parts
 
-        pools = [getattr(spec.workers, stage) for stage in ("captions", "images", "masks", "dataset")]
+        pools = [getattr(spec.workers, stage) for stage in STAGES]
         join_cluster(
             address,
             cpus=max(pool.count * pool.cpus for pool in pools),
             gpus=max(pool.count * pool.gpus for pool in pools),
         )
-        engine = make_parts
-    return _Synthesis(spec, engine, quiet).run()
+        engine = generate_parts
+    started = time.monotonic()
+    synthesis = _Synthesis(spec, engine)
+    with claimed_run(
+        spec.output, "synthesis", spec.name, claim=synthesis.claim, address=address, quiet=quiet
+    ) as run:
+        counts = synthesis.run(run)
+        place = join(spec.output, dataset.STAGE)
+        run.end("finished", details={"counts": counts, "dataset": place})
+    return SynthReport(
+        output=spec.output, counts=counts, parts=synthesis.num_written, seconds=time.monotonic() - started
+    )
 
 
 class _Synthesis:
-    def __init__(self, spec: SynthSpec, engine: Engine, quiet: bool) -> None:
-        self.spec, self.engine, self.quiet = spec, engine, quiet
-        self.store, self.made = (
-            store_for(spec.output),
-            dict.fromkeys(("captions", "images", "masks", "dataset"), 0),
-        )
+    """The stages of one run. num_written: parts that this run has written, by stage."""
+
+    def __init__(self, spec: SynthSpec, engine: Engine) -> None:
+        self.spec, self.engine = spec, engine
+        self.store, self.num_written = store_for(spec.output), dict.fromkeys(STAGES, 0)
         self.llm = describe_llm(spec.captions).fingerprint if spec.captions.backend == "llm" else ""
         self.painter = describe_painter(spec.images).fingerprint
 
-    def run(self) -> SynthReport:
-        spec, started = self.spec, time.monotonic()
-        claim(
-            spec.output,
-            "synthesize.yaml",
-            kind="synthesis",
-            name=spec.name,
-            mark=MARK,
-            spec=dump_synth_spec(spec),
-        )
+    def claim(self) -> None:
+        """Makes the output folder this synthesis's. Raises SpecError when it is another's."""
+        spec, text = self.spec, dump_synth_spec(self.spec)
+        claim(spec.output, "synthesize.yaml", kind="synthesis", name=spec.name, mark=MARK, spec=text)
+
+    def run(self, status: RunStatus) -> dict[str, Any]:
+        """Runs what is missing of all stages; the counts over all runs."""
+        spec, self.status = self.spec, status
         rows, num_bad = self._captions()
         kept, counted = self._filter(rows)
         images = render.plan(kept, spec.images, seed=spec.seed, fingerprint=self.painter)
-        self._make(render.STAGE, images)
-        found = masks.plan(images, spec.masks)
-        self._make(masks.STAGE, found)
-        verdicts = [(part, self._verdicts(part)) for part in found]
+        self._generate(render.STAGE, images)
+        masked = masks.plan(images, spec.masks)
+        self._generate(masks.STAGE, masked)
+        verdicts = [(part, self._verdicts(part)) for part in masked]
         shards = dataset.plan(verdicts, spec.dataset, seed=spec.seed, recipe=self._recipe())
-        self._make(dataset.STAGE, shards)
+        self._generate(dataset.STAGE, shards)
         counts = self._counts(counted, num_bad, verdicts, shards)
         self._finish(shards, counts)
-        self._status("finished", counts=counts)
-        return SynthReport(
-            output=spec.output, counts=counts, made=self.made, seconds=time.monotonic() - started
-        )
+        return counts
 
     def _captions(self) -> tuple[list[dict[str, Any]], int]:
         """All captions in order of their requests, and the LLM's lines that were none."""
         settings, rows, num_bad = self.spec.captions, [], 0
         for num_rounds in range(1, settings.max_rounds + 1):
             parts = captions.plan(settings, seed=self.spec.seed, fingerprint=self.llm, num_rounds=num_rounds)
-            self._make(captions.STAGE, parts)
+            self._generate(captions.STAGE, parts)
             read = [read_part(self.spec.output, part.name) for part in parts]
-            rows = [row for found, _ in read for row in found][: settings.count]
+            rows = [row for part_rows, _ in read for row in part_rows][: settings.count]
             num_bad = sum(int(metadata["num_bad"]) for _, metadata in read)
             if len(rows) >= settings.count or settings.backend == "templates":
                 break
@@ -133,7 +137,7 @@ class _Synthesis:
         self._write("filter/report.md", filter.report(counts).encode())
         return kept, counts
 
-    def _make(self, stage: str, parts: Sequence[Part]) -> None:
+    def _generate(self, stage: str, parts: Sequence[Part]) -> None:
         pending = missing(self.spec.output, stage, parts)
         if not pending:
             return
@@ -147,22 +151,11 @@ class _Synthesis:
             masks=self.spec.masks,
             num_threads=max(1, int(pool.cpus)),
         )
-        progress = JobProgress(
-            len(pending),
-            lambda told: self._status("running", stage=stage, this_run=told),
-            self.quiet,
-            what=f"parts of {stage}",
-        )
-        try:
-            with interruptible() as check, progress:
-                for _ in self.engine(context, pool, pending):
-                    self.made[stage] += 1
-                    progress.add("done")
-                    check()
-        except BaseException:
-            with suppress(DreamCacheError):
-                self._status("stopped", stage=stage, this_run=progress.as_dict())
-            raise
+        with RunProgress(self.status, len(pending), unit="parts", stage=stage) as progress:
+            for _ in self.engine(context, pool, pending):
+                self.num_written[stage] += 1
+                progress.add("done")
+                self.status.check()
 
     def _verdicts(self, part: Part) -> list[dict[str, Any]]:
         rows, _ = read_part(self.spec.output, part.name)
@@ -200,9 +193,9 @@ class _Synthesis:
                 if info.uri not in current and info.uri.rsplit("/", 1)[-1].startswith("part-"):
                     self.store.delete(info.uri)
         self._write(f"{dataset.STAGE}/README.md", dataset.card(shards).encode())
-        told = {"recipe": self._recipe(), "settings": self._settings(), "counts": counts}
+        facts = {"recipe": self._recipe(), "settings": self._settings(), "counts": counts}
         files = [part.name.removeprefix(f"{dataset.STAGE}/") for part in shards]
-        self._write(f"{dataset.STAGE}/dataset.json", json_bytes({**told, "shards": files}))
+        self._write(f"{dataset.STAGE}/dataset.json", json_bytes({**facts, "shards": files}))
 
     def _settings(self) -> dict[str, Any]:
         """All that decides a sample."""
@@ -217,11 +210,6 @@ class _Synthesis:
 
     def _recipe(self) -> str:
         return ids.of_values("recipe", **self._settings())
-
-    def _status(self, state: str, **more: Any) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        status = {"job": self.spec.name, "kind": "synthesis", "state": state, **more, "updated_at": now}
-        self._write("status.json", json_bytes(status))
 
     def _write(self, name: str, data: bytes) -> None:
         self.store.write(join(self.spec.output, name), data)

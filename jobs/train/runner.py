@@ -1,12 +1,12 @@
-"""Running a training: the output folder is claimed, Ray Train runs the workers, progress is read from status.json.
+"""Running a training: the output folder is claimed, Ray Train runs the workers, progress is read from status.json,
+which the workers write.
 
-Running again is the same command: the workers go on from the newest checkpoint. Never imports torch.
+Running again is the same command: the workers resume from the newest checkpoint. Never imports torch.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.models.adapter import describe_adapter
 from dreamcache.storage.models.base import describe_base
 from dreamcache.storage.open_store import join
-from jobs.cluster.ray_cluster import join_cluster, told_by_worker
+from jobs.cluster.ray_cluster import join_cluster, worker_message
 from jobs.output.claim import claim
+from jobs.running.claimed_run import claimed_run
 from jobs.train.progress import TrainProgress
 from jobs.train.spec import TrainSpec, dump_train_spec
 from workers.train import TrainContext
@@ -54,38 +55,37 @@ def run_training(spec: TrainSpec, *, quiet: bool = False, address: str | None = 
     base = describe_base(spec.model.base, spec.model.revision)
     if spec.model.adapter:
         describe_adapter(spec.model.adapter, base)
-    claim(spec.output, "train.yaml", kind="training", name=spec.name, mark=MARK, spec=dump_train_spec(spec))
-    progress = TrainProgress(spec, quiet)
-    progress.mark("starting", message="")
-    join_cluster(
-        address,
-        cpus=spec.workers.count * spec.workers.cpus,
-        gpus=spec.workers.count * spec.workers.gpus,
-    )
-    try:
-        with progress:
+
+    def claim_folder() -> None:
+        text = dump_train_spec(spec)
+        claim(spec.output, "train.yaml", kind="training", name=spec.name, mark=MARK, spec=text)
+
+    with claimed_run(
+        spec.output,
+        "training",
+        spec.name,
+        claim=claim_folder,
+        address=address,
+        quiet=quiet,
+        by_workers=True,
+    ) as run:
+        run.write(unit="steps", total=spec.train.steps)
+        join_cluster(
+            address,
+            cpus=spec.workers.count * spec.workers.cpus,
+            gpus=spec.workers.count * spec.workers.gpus,
+        )
+        with TrainProgress(run):
             _fit(spec)
-    except BaseException as error:
-        with suppress(DreamCacheError):
-            stopped = isinstance(error, (SystemExit, KeyboardInterrupt))
-            message = (
-                "interrupted" if stopped else (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            )
-            progress.mark("stopped", message=message)
-        if isinstance(error, SystemExit):  # how Ray Train ends on Ctrl-C, as if all had gone well
-            raise KeyboardInterrupt from error
-        raise
-    status = progress.read()
-    if status.get("state") != "finished":
-        with suppress(DreamCacheError):
-            progress.mark("stopped", message="interrupted")
-        raise KeyboardInterrupt
+        status = run.reload()
+        if status.state != "finished":  # Ray Train ends on an interrupt as if all had gone well
+            raise KeyboardInterrupt
     return TrainReport(
         output=spec.output,
         adapter=join(spec.output, "adapter"),
-        step=int(status.get("step", 0)),
-        loss=status.get("loss"),
-        validation=status.get("validation", []),
+        step=status.counts.get("done", 0),
+        loss=status.details.get("loss"),
+        validation=status.details.get("validation", []),
         seconds=time.monotonic() - started,
     )
 
@@ -114,11 +114,13 @@ def _fit(spec: TrainSpec) -> None:
             gpus=workers.gpus,
             max_failures=workers.max_failures,
         )
+    except SystemExit as error:  # how Ray Train ends on Ctrl-C
+        raise KeyboardInterrupt from error
     except TrainingFailedError as error:
-        told = told_by_worker(error)
-        if told is None:
-            told = f"training: a worker died more than {workers.max_failures} times: "
-            told += str(error).strip().splitlines()[-1]
+        message = worker_message(error)
+        if message is None:
+            last = str(error).strip().splitlines()[-1]
+            message = f"training: a worker died more than {workers.max_failures} times: {last}"
         raise DreamCacheError(
-            f"{told}; the same command goes on from the last checkpoint", code="worker_error"
+            f"{message}; the same command resumes from the last checkpoint", code="worker_error"
         ) from error

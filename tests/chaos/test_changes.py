@@ -32,7 +32,7 @@ def continued(shop: Shop, stopped: tuple[S3Job, Images]) -> S3Job:
     job, first = stopped
     assert len(first) == THIRD
     assert_whole(job, shop.server)
-    assert shop.run(job, *OTHER)["made"] == ITEMS - THIRD
+    assert shop.run(job, *OTHER)["generated"] == ITEMS - THIRD
     return job
 
 
@@ -68,7 +68,7 @@ def test_a_catalog_with_rows_changed_removed_and_added(shop: Shop, calm: S3Job, 
     doomed = {uri.removeprefix(f"{job.output}/") for uri in json.loads(dry.stdout)["would_delete"]}
     assert len(doomed) == pruned and doomed < set(before)
     answer = shop.run(job, "--prune")
-    assert (answer["made"], answer["pruned"], answer["total"]) == (made, pruned, kept + made)
+    assert (answer["generated"], answer["pruned"], answer["total"]) == (made, pruned, kept + made)
     assert not doomed & set(job.objects("images/"))
     assert_not_rewritten(job, [{key: told for key, told in before.items() if key not in doomed}])
     assert plan() == {

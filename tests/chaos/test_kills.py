@@ -83,7 +83,7 @@ def test_the_driver(shop: Shop, calm: S3Job) -> None:
         assert "manifest.json" not in job.objects()
         wait_until_gone(shop)
     answer = shop.run(job)
-    assert 0 < answer["made"] < ITEMS
+    assert 0 < answer["generated"] < ITEMS
     assert_same_end(job, calm, shop.server, committed=committed)
 
 

@@ -59,7 +59,7 @@ def test_sigterm_leaves_a_valid_manifest_and_the_same_command_goes_on(job: str, 
         assert command.end(signal.SIGTERM) == 130, command.log.read_text()
         command.wait_alone(90)
         said = command.log.read_text()
-    assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert said.splitlines()[-1] == "stopped; the same command resumes from here"
     assert "Traceback" not in said
     counts, _ = manifest(job)
     assert counts["pending"] > 0 and counts["done"] > 0
@@ -73,16 +73,16 @@ def test_sigterm_leaves_a_valid_manifest_and_the_same_command_goes_on(job: str, 
 def test_a_budget_stops_cleanly_and_a_higher_one_goes_on(job: str) -> None:
     first = dreamcache("run", job, "--json", "--set", "limits.max_items=4")
     assert first.returncode == 4, first.stderr
-    assert json.loads(first.stdout)["made"] == 4
+    assert json.loads(first.stdout)["generated"] == 4
     assert "max_items" in json.loads(first.stdout)["stopped"]
     assert manifest(job)[0]["pending"] == ITEMS - 4 and state(job)["state"] == "stopped"
     again = dreamcache("run", job, "--json", "--set", "limits.max_items=4")
-    assert (again.returncode, json.loads(again.stdout)["made"]) == (4, 0)
+    assert (again.returncode, json.loads(again.stdout)["generated"]) == (4, 0)
     hours = dreamcache("run", job, "--json", "--set", "limits.max_hours=0.000001")
-    assert (hours.returncode, json.loads(hours.stdout)["made"]) == (4, 0)
+    assert (hours.returncode, json.loads(hours.stdout)["generated"]) == (4, 0)
     done = dreamcache("run", job, "--json", "--set", f"limits.max_items={ITEMS}")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["made"] == ITEMS - 4
+    assert json.loads(done.stdout)["generated"] == ITEMS - 4
 
 
 def test_sigterm_of_a_worker_costs_no_item_an_attempt(job: str, tmp_path: Path) -> None:

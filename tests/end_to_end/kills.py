@@ -44,7 +44,7 @@ def kill_and_run_again(
         recorded = len(Ledger(job.output).outcomes())
     done = dreamcache("run", job.path, "--json", extra=extra)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["made"] == num_items - recorded
+    assert json.loads(done.stdout)["generated"] == num_items - recorded
 
     calm = replace(job, folder=f"{job.folder}/calm")
     places = ["--set", f"output={calm.output}", "--set", f"cache={calm.folder}/cache"]

@@ -171,4 +171,4 @@ def test_the_same_command_again_makes_nothing_and_says_the_same(ran: Ran) -> Non
     again = dreamcache("run", ran.job, "--json")
     assert again.returncode == 3
     told = json.loads(again.stdout)
-    assert (told["made"], told["failed"], told["pending"]) == (0, len(ran.failed), 0)
+    assert (told["generated"], told["failed"], told["pending"]) == (0, len(ran.failed), 0)

@@ -30,6 +30,6 @@ def test_an_interrupt_says_how_to_go_on(job: S3Job, s3_server: S3Server, tmp_pat
         assert command.end(signal.SIGINT) == 130, command.log.read_text()
         command.wait_alone(90)
         said = command.log.read_text()
-    assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert said.splitlines()[-1] == "stopped; the same command resumes from here"
     assert "Traceback" not in said
     assert json.loads(job.read("status.json"))["state"] == "stopped"

@@ -31,7 +31,7 @@ def job(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory, tiny_mode
     done = dreamcache("run", made.path, "--json", extra=s3_server.environment())
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert (told["done"], told["made"], told["output"]) == (ITEMS, ITEMS, made.output)
+    assert (told["done"], told["generated"], told["output"]) == (ITEMS, ITEMS, made.output)
     assert told["gallery"] == f"{made.output}/gallery/index.html"
     return made
 
@@ -73,7 +73,7 @@ def test_pyarrow_boto3_and_s3fs_read_one_manifest(job: S3Job, s3_server: S3Serve
 def test_the_read_verbs_answer_from_the_bucket(job: S3Job, s3_server: S3Server) -> None:
     extra = s3_server.environment()
     status = json.loads(dreamcache("status", job.output, "--json", extra=extra).stdout)
-    assert (status["state"], status["this_run"]["counts"]["done"]) == ("finished", ITEMS)
+    assert (status["state"], status["details"]["plan_counts"]["done"]) == ("finished", ITEMS)
     rows = json.loads(dreamcache("outputs", job.path, "--json", "--limit", "0", extra=extra).stdout)
     assert [row["item_id"] for row in rows] == job.manifest()["item_id"].to_pylist()
     cache = f"{job.folder}/cache"
@@ -87,7 +87,7 @@ def test_the_same_command_again_makes_nothing(job: S3Job, s3_server: S3Server) -
     before = job.objects()
     done = dreamcache("run", job.path, "--json", extra=s3_server.environment())
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["made"] == 0
+    assert json.loads(done.stdout)["generated"] == 0
     after = job.objects()
     assert set(after) == set(before)
     for folder in ("images/", "ledger/"):
@@ -112,7 +112,7 @@ def test_retry_makes_what_failed_and_nothing_else(
     relaxed = ["--set", "limits.min_side=8", "--json"]
     again = dreamcache("retry", job.path, *relaxed, "--reason", "too_small", extra=extra)
     assert again.returncode == 3, again.stderr
-    assert json.loads(again.stdout)["made"] == 1
+    assert json.loads(again.stdout)["generated"] == 1
     assert _codes(job) == {"a mug": None, "a {colour} mug": "unknown_placeholder"}
     assert dict(zip(*job.manifest().select(["prompt", "attempts"]).to_pydict().values(), strict=True)) == {
         "a mug": 2,

@@ -108,7 +108,7 @@ def test_a_job_is_submitted_watched_and_done(user: User, s3_server: S3Server, tm
     )
     assert status["manifest"]["counts"]["done"] == job.manifest().num_rows == ITEMS
     [row] = [row for row in user.json("list") if row["job_id"] == made["job_id"]]
-    assert (row["state"], row["done"], row["left"], row["attempts"]) == ("succeeded", ITEMS, 0, 1)
+    assert (row["state"], row["done"], row["remaining"], row["attempts"]) == ("succeeded", ITEMS, 0, 1)
 
     assert user.json("submit", job.path)["state"] == "done"
     assert "has ended" not in user("stop", made["job_id"]).stderr

@@ -59,6 +59,8 @@ def test_a_sweep_on_the_embedded_model(tmp_path: Path) -> None:
     within = [row for row in rows if row["clip_t"] >= max(r["clip_t"] for r in rows) - 0.05]
     assert chosen == max(within, key=lambda row: row["mclip_i"])["method"]
     assert [row["method"] for row in rows if row["chosen"]] == [chosen]
+    status = json.loads(dreamcache("status", str(out), "--json").stdout)
+    assert (status["kind"], status["state"], status["remaining"]) == ("evaluation", "finished", 0)
     report = (out / "report.md").read_text()
     for name in ("plots/sweep.svg", "plots/sweep-mclip_i.svg", "sheet-combined.jpg", "sheet-joint.jpg"):
         assert f"({name})" in report and (out / name).stat().st_size > 1000

@@ -52,7 +52,7 @@ def test_kill_9_among_the_images_then_train_on_what_was_made(tmp_path: Path) -> 
     assert told["masks"] + sum(told["no_mask"].values()) == told["images"]
     assert told["train"] + told["validation"] == told["masks"]
     total = -(-told["kept"] // PART)
-    assert 3 <= left < total and told["made"]["images"] == total - left, "killed too late to show anything"
+    assert 3 <= left < total and told["parts"]["images"] == total - left, "killed too late to show anything"
 
     after = parts(output)
     assert {name: after[name] for name in before} == before

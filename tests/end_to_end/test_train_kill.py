@@ -79,7 +79,7 @@ def test_kill_9_of_the_driver_with_output_on_s3(s3_server: S3Server, tmp_path: P
 
     with s3_server.use():
         curves = folder.read_json("curves.json")
-        assert curves is not None and folder.read_json("status.json")["resumed_from"] == killed_at  # type: ignore[index]
+        assert curves is not None and folder.read_json("status.json")["details"]["resumed_from"] == killed_at  # type: ignore[index]
         expected = json.loads((calm / "curves.json").read_text())
         assert [point["step"] for point in curves["train"]] == list(range(1, STEPS + 1))
         for point, other in zip(curves["train"], expected["train"], strict=True):

@@ -218,22 +218,28 @@ def test_rows_are_streamed(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path) -> None:
     output, target = str(tmp_path / "output"), str(tmp_path / "target")
     rows = make_output(output)
-    done = dreamcache("outputs", output, "--export", target, "--where", "color=red", "--json")
+    done = dreamcache("export", output, target, "--where", "color=red", "--json")
     assert (done.returncode, json.loads(done.stdout)["written"]) == (0, 4), done.stderr
     listed = dreamcache("outputs", output, "--where", "color=red", "--where", "sample=1", "--json")
     assert [row["subject_id"] for row in json.loads(listed.stdout)] == ["..", "杯子"]
     Path(output, rows[0]["key"]).unlink()
-    lossy = dreamcache("outputs", output, "--export", target)
+    lossy = dreamcache("export", output, target)
     assert lossy.returncode == 3
     assert "4 written" in lossy.stdout and "4 were there, of 9" in lossy.stdout and "lost: " in lossy.stdout
     for args, message in (
-        (["--where", "colour=red"], "has no such column (did you mean 'color'?)"),
-        (["--where", "color"], "must be COLUMN=VALUE"),
-        (["--export", target, "--to", "zip"], "--to zip: must be one of folder, csv, hf, webdataset"),
-        (["--export", target, "--layout", "{sku}.{ext}"], "unknown column {sku}"),
-        (["--export", f"{output}/images"], "must lie outside the job's output"),
+        (["outputs", output, "--where", "colour=red"], "has no such column (did you mean 'color'?)"),
+        (["outputs", output, "--where", "color"], "must be COLUMN=VALUE"),
+        (
+            ["outputs", output, "--status", "don"],
+            "--status don: must be one of done, blocked, failed, pending (did",
+        ),
+        (["outputs", output, "--export", target, "--to", "csv"], "use 'dreamcache export PLACE TARGET'"),
+        (["export", output, target, "--to", "zip"], "--to zip: must be one of folder, csv, hf, webdataset"),
+        (["export", output, target, "--layout", "{sku}.{ext}"], "unknown column {sku}"),
+        (["export", output, target, "--on-collision", "rename"], "must be one of error, number"),
+        (["export", output, f"{output}/images"], "must lie outside the job's output"),
     ):
-        wrong = dreamcache("outputs", output, *args)
+        wrong = dreamcache(*args)
         assert (wrong.returncode, message in error_of(wrong)) == (2, True), wrong.stderr
     with pytest.raises(StorageError, match=r"has no manifest\.parquet"):
         export_outputs(str(tmp_path / "none"), target)

@@ -46,21 +46,27 @@ def test_states(status: str, code: int | None, state: str) -> None:
 
 def _fill_root(write: Any) -> None:
     now = {"done": 3, "blocked": 1, "failed": 1, "left": 5, "total": 10}
-    write("shop/status.json", {"job": "shop", "state": "running", "this_run": now, "updated_at": "2026"})
+    write(
+        "shop/status.json",
+        {"job": "shop", "state": "running", "this_run": now, "updated_at": "2026-11-01T10:00:00+00:00"},
+    )
     write("shop/images/ab/status.json", {"job": "deeper"})
-    write("adapter/status.json", {"job": "adapter", "kind": "training"})
+    training = {"job": "adapter", "kind": "training", "state": "finished", "step": 4, "steps": 4}
+    write("adapter/status.json", {**training, "updated_at": "2026-11-01T10:00:00+00:00"})
+    write("newer/status.json", {"format": 99})
     write("notes/readme.json", {})
 
 
 def _check_root(root: str) -> None:
-    [row] = list_jobs(None, root)
+    training, row = list_jobs(None, root)
+    assert (training["kind"], training["name"], training["done"]) == ("training", "adapter", 4)
     assert (row["job_id"], row["name"], row["state"], row["output"]) == (
         None,
         "shop",
         "running",
         f"{root}/shop",
     )
-    assert (row["done"], row["failed"], row["left"], row["total"]) == (3, 2, 5, 10)
+    assert (row["done"], row["failed"], row["remaining"], row["total"]) == (3, 2, 5, 10)
 
 
 def test_jobs_are_listed_from_a_folder(tmp_path: Path) -> None:

@@ -73,7 +73,12 @@ def test_ids_and_seeds_are_those_of_every_release(
         catalog, prompts=["a {class_name} on sand", "in {color}"], samples=2, seed=5, model=RELATIVE
     )
     made = plan(replace(spec, catalog="catalog.csv"))
-    assert (made.num_subjects, made.num_items, made.num_repeated_prompts, made.num_unable) == (5, 18, 2, 8)
+    assert (made.num_subjects, made.num_items, made.num_repeated_prompts, made.num_unrunnable) == (
+        5,
+        18,
+        2,
+        8,
+    )
     rows = made.table.to_pylist()
     assert [(row["item_id"], row["seed"]) for row in rows[:2]] == [
         ("4923ac07b67980be1dfb5eb53d43df5b0779f8e38f9fc889526dba7d9e532b27", 5270245138079776958),

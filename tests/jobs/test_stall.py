@@ -53,7 +53,7 @@ def test_workers_that_cannot_start(tmp_path: Path) -> None:
         command.end(signal.SIGTERM)
         command.wait_alone(90)
     said = command.log.read_text()
-    assert "stopped; the same command goes on from here" in said
+    assert "stopped; the same command resumes from here" in said
     assert "nothing was committed for" in said and "CPU" in said and "label_selector" in said
     status = json.loads((tmp_path / "output" / "status.json").read_text())
     assert any("GenerateWorker pending" in note for note in status["notes"])

@@ -280,10 +280,10 @@ def test_the_verbs_without_a_cluster(
     assert "No secrets" in run("submit", "--help")[1]
     monkeypatch.setenv("RAY_ADDRESS", away)
     code, out, err = run("list", "--output-root", str(tmp_path), "--json")
-    assert (code, out) == (0, "[]\n") and "no cluster was asked" in err
+    assert (code, out) == (0, "[]\n") and "no cluster was reached" in err
     now = {"done": 1, "blocked": 0, "failed": 0, "left": 0, "total": 1, "eta_s": None, "images_per_s": 0}
     (tmp_path / "job" / "o").mkdir()
-    status = {"job": "job", "state": "finished", "this_run": now, "updated_at": "2026"}
+    status = {"job": "job", "state": "finished", "this_run": now, "updated_at": "2026-11-01T10:00:00+00:00"}
     (tmp_path / "job" / "o" / "status.json").write_text(json.dumps(status))
     code, out, err = run("status", job, "--address", away)
-    assert (code, "finished" in out) == (0, True) and "the cluster says nothing of it" in err
+    assert (code, "finished" in out) == (0, True) and "the cluster does not know its state" in err

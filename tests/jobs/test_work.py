@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import StorageError
 from dreamcache.core.records import Blocked, Done, Failed
 from dreamcache.storage.ledger import Ledger
+from dreamcache.storage.status import Status, now, read_status, write_status
 from jobs.output.folder import OutputFolder
 from jobs.output.publish_manifest import publish_manifest
 from jobs.output.reader import outputs, scan_outputs_if_any
@@ -80,7 +82,7 @@ def test_windows_are_what_is_left_in_plan_order(make_spec: MakeSpec, monkeypatch
     assert all(table.schema.equals(PLANNED) for table in windows)
     got = [row["item_id"] for table in windows for row in table.to_pylist()]
     assert got == [ident for n, ident in enumerate(ids[:16]) if n not in (1, 2, 3)]
-    assert sum(table.num_rows for table in work.unable()) == work.num_unable == 8
+    assert sum(table.num_rows for table in work.unrunnable()) == work.num_unrunnable == 8
     assert work.num_pending == 13 + 8
 
     again = find_work(made, ledger, lambda outcome: getattr(outcome, "code", "") == "x")
@@ -185,7 +187,7 @@ def test_the_command_tells_of_changes_and_orphans(make_spec: MakeSpec, tmp_path:
     assert len(listed) == 2 and all(Path(path).exists() for path in listed)
     assert dreamcache("run", str(job), "--dry-run").returncode == 2
     ran = json.loads(dreamcache("run", str(job), "--prune", "--json").stdout)
-    assert (ran["pruned"], ran["made"], ran["exit_code"], ran["orphaned"]) == (2, 0, 0, 0)
+    assert (ran["pruned"], ran["generated"], ran["exit_code"], ran["orphaned"]) == (2, 0, 0, 0)
     assert not any(Path(path).exists() for path in listed)
 
 
@@ -204,7 +206,7 @@ def test_nothing_is_pruned_while_a_photo_cannot_be_read(make_spec: MakeSpec, tmp
     assert (ran["pruned"], ran["failed"], ran["exit_code"]) == (0, 2, 3)
     photo.write_bytes(data)
     ran = json.loads(dreamcache("run", str(job), "--json").stdout)
-    assert (ran["made"], ran["done"], ran["exit_code"]) == (0, 4, 0)
+    assert (ran["generated"], ran["done"], ran["exit_code"]) == (0, 4, 0)
     assert all(image(spec, item).exists() for item in before)
 
 
@@ -213,7 +215,9 @@ def test_a_retry_stopped_by_a_limit_says_so(make_spec: MakeSpec) -> None:
     OutputFolder(spec.output).claim(spec)
     ids = plan(spec).table["item_id"].to_pylist()
     Ledger(spec.output).append([Failed(item_id=item, code="x", message="m") for item in ids])
-    OutputFolder(spec.output).write_status({"spent": {"hours": 2.0}})
+    moment = now()
+    before = Status(kind="job", name="job", state="stopped", started_at=moment, updated_at=moment)
+    write_status(spec.output, replace(before, details={"spent": {"hours": 2.0}}))
     report = run(spec, retry=lambda outcome: True, gallery=False, quiet=True)
     assert report.exit_code == 4
     assert report.stopped is not None and "max_hours" in report.stopped
@@ -231,5 +235,5 @@ def test_a_run_that_cannot_write_its_manifest_is_stopped(
     monkeypatch.setattr("jobs.running.runner.publish_manifest", full)
     with pytest.raises(StorageError, match="no room"):
         run(spec, gallery=False, quiet=True)
-    status = OutputFolder(spec.output).read_json("status.json")
-    assert status is not None and status["state"] == "stopped"
+    status = read_status(spec.output)
+    assert status is not None and (status.state, status.exit_reason) == ("stopped", "no room")

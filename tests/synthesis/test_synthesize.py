@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.errors import SpecError
+from dreamcache.storage.status import read_status
 from dreamcache.synthesis.make import StageContext, StageMaker
 from dreamcache.synthesis.parts import Part
 from dreamcache.training.sources import open_source
+from jobs.cli.main import app
 from jobs.synthesize.runner import SynthReport, run_synthesis
 from jobs.synthesize.spec import SynthSpec, parse_synth_spec
 
@@ -73,6 +76,15 @@ def test_counts_add_up_from_stage_to_stage(whole: SynthReport) -> None:
     assert whole.exit_code == 0
 
 
+def test_the_status_of_a_finished_synthesis(whole: SynthReport) -> None:
+    status = read_status(whole.output)
+    assert status is not None and (status.kind, status.state) == ("synthesis", "finished")
+    assert status.details["counts"]["train"] == whole.counts["train"]
+    printed = CliRunner().invoke(app, ["status", whole.output])
+    assert printed.exit_code == 0 and f"train {whole.counts['train']}" in printed.output, printed.output
+    assert "ETA" not in printed.output
+
+
 def test_the_trainer_reads_what_was_made(whole: SynthReport) -> None:
     folder = f"{whole.output}/dataset/train"
     source = open_source(folder)
@@ -102,17 +114,17 @@ def test_a_cut_in_the_middle_loses_and_doubles_nothing(whole: SynthReport, tmp_p
     assert json.loads((tmp_path / "out/status.json").read_text())["state"] == "stopped"
     second = run_synthesis(spec, quiet=True, engine=Here())
     assert second.counts == whole.counts
-    assert sum(second.made.values()) + stop == sum(whole.made.values())
+    assert sum(second.parts.values()) + stop == sum(whole.parts.values())
     assert files(second) == files(whole)
     third = run_synthesis(spec, quiet=True, engine=Here(0))
-    assert third.counts == whole.counts and not any(third.made.values())
+    assert third.counts == whole.counts and not any(third.parts.values())
 
 
 def test_other_settings_of_a_late_stage_keep_the_early_ones(whole: SynthReport, tmp_path: Path) -> None:
     first = run_synthesis(spec_of(tmp_path), quiet=True, engine=Here())
     dataset = {"format": "webdataset", "shard_size": 50, "validation": 0.2}
     second = run_synthesis(spec_of(tmp_path, dataset=dataset), quiet=True, engine=Here())
-    assert (second.made["captions"], second.made["images"], second.made["masks"]) == (0, 0, 0)
+    assert (second.parts["captions"], second.parts["images"], second.parts["masks"]) == (0, 0, 0)
     assert {path.suffix for path in (tmp_path / "out/dataset/train").iterdir()} == {".tar"}
     samples = open_source(f"{second.output}/dataset/train")
     assert sum(samples.sizes) == first.counts["train"]

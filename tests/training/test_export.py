@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config.train import IntervalSettings, LossSettings, TransformSettings
@@ -16,6 +17,7 @@ from dreamcache.core.errors import SpecError
 from dreamcache.storage.models.adapter import describe_adapter
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.loop import TrainLoop
+from jobs.cli.main import app
 from tests.training.trainers import MakeTrainer
 
 
@@ -38,7 +40,10 @@ def test_the_exported_adapter_is_the_average_and_draws(make: MakeTrainer, tmp_pa
     assert str(tmp_path) not in card and trainer.info.location not in card
     assert Image.open(tmp_path / "samples" / "step-0000002.png").size == (3 * 64, 2 * 64)
     status = json.loads((tmp_path / "status.json").read_text())
-    assert (status["state"], status["step"], status["kind"]) == ("finished", 2, "training")
+    assert (status["state"], status["counts"]["done"], status["kind"]) == ("finished", 2, "training")
+    printed = CliRunner().invoke(app, ["status", str(tmp_path)]).output
+    assert printed.startswith("training boxes: finished") and "this run: steps 2/2  loss " in printed
+    assert "ETA" not in printed
     again = make(steps=2, every=every)
     assert describe_adapter(place, again.info).step == 2
 

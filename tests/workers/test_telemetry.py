@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 import pytest
@@ -40,3 +42,9 @@ def test_requests_sent_again_are_counted_and_others_are_not(monkeypatch: pytest.
             store.read(f"{bucket}/job/a")
         assert told.told
         assert {name for name, _ in told.told} == {"dreamcache_storage_retries"}
+
+
+def test_nothing_is_recorded_while_another_thread_imports_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module is in sys.modules before its functions are in it."""
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    Telemetry("output", "driver").remaining(3)

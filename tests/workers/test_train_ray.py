@@ -71,7 +71,8 @@ def test_one_worker_and_two_of_which_one_dies_give_the_same_curve(
     for a, b in zip(one["validation"], two["validation"], strict=True):
         assert a["step"] == b["step"] and b["right"] == pytest.approx(a["right"], rel=1e-4)
     status = json.loads((root / "two" / "status.json").read_text())
-    assert (status["state"], status["workers"], status["resumed_from"]) == ("finished", 2, 2)
+    assert (status["state"], status["exit_reason"]) == ("finished", None)
+    assert (status["details"]["workers"], status["details"]["resumed_from"]) == (2, 2)
     assert list((root / "two" / "tensorboard").iterdir())
     pipe = DreamCachePipeline.from_pretrained(str(root / "base"), adapter=again.adapter)
     assert pipe.adapter_info is not None and pipe.adapter_info.step == 6

@@ -1,0 +1,180 @@
+"""status.json: how a run stands, for people and programs that do not watch it. One type, its writer and its reader.
+
+    job, evaluation, synthesis, training -> Status -> <output>/status.json -> `dreamcache status` and `list`, budgets
+
+Knows the file's format; knows nothing of what runs, of Ray or of terminals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from dreamcache.core.errors import StorageError
+from dreamcache.storage.open_store import join, store_for
+
+STATUS_FILE = "status.json"
+FORMAT = 2
+
+Kind = Literal["job", "evaluation", "synthesis", "training"]
+State = Literal["starting", "running", "stopping", "stopped", "finished"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+STATES: tuple[State, ...] = get_args(State)
+ENDED: tuple[State, ...] = ("stopped", "finished")
+COUNTED = ("done", "blocked", "failed")
+"""How one unit of work ends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """One run. total: units of work of this run; counts: units that have ended, by how (COUNTED).
+
+    Times are ISO 8601 in UTC. unit: what is counted (images, parts, steps). stage: of a synthesis. rate: how many
+    `rate_unit` (images/s) the run does now; eta_s: seconds to its end, as far as known. address: the Ray cluster, None
+    where the run started its own. exit_reason: why a run stopped before its end. details: what only this kind has.
+    """
+
+    kind: Kind
+    name: str
+    state: State
+    started_at: str
+    updated_at: str
+    unit: str = "images"
+    stage: str | None = None
+    total: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    rate: float = 0.0
+    rate_unit: str = "images/s"
+    eta_s: float | None = None
+    notes: tuple[str, ...] = ()
+    address: str | None = None
+    exit_reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("kind", self.kind, KINDS), ("state", self.state, STATES)):
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        for time in (self.started_at, self.updated_at):
+            datetime.fromisoformat(time)  # ValueError for what is no time
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def ended(self) -> int:
+        """Units with an outcome, whatever it is."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """Units that ended without a result: failed and blocked."""
+        return self.counts.get("failed", 0) + self.counts.get("blocked", 0)
+
+    @property
+    def remaining(self) -> int:
+        """Units of this run without an outcome."""
+        return self.total - self.ended
+
+    @property
+    def elapsed_s(self) -> float:
+        return (
+            datetime.fromisoformat(self.updated_at) - datetime.fromisoformat(self.started_at)
+        ).total_seconds()
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the file holds, and what `--json` prints. A run that has ended has no ETA."""
+        counts = {name: self.counts.get(name, 0) for name in COUNTED}
+        derived = {"remaining": self.remaining, "elapsed_s": self.elapsed_s}
+        eta_s = None if self.has_ended else self.eta_s
+        return {"format": FORMAT, **asdict(self), "counts": counts, "eta_s": eta_s, **derived}
+
+
+def now() -> str:
+    """This moment as a Status states it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_status(output: str, status: Status) -> None:
+    """Replaces <output>/status.json. Raises StorageError."""
+    text = json.dumps(status.as_dict(), indent=1, ensure_ascii=False, sort_keys=True, default=str)
+    store_for(output).write(join(output, STATUS_FILE), (text + "\n").encode())
+
+
+def read_status(output: str) -> Status | None:
+    """The status in an output folder, None when there is none.
+
+    Raises StorageError `bad_status` for a file that is no status, or one of a newer version.
+    """
+    uri = join(output, STATUS_FILE)
+    try:
+        text = store_for(output).read(uri)
+    except FileNotFoundError:
+        return None
+    try:
+        value = json.loads(text)
+        return parse_status(value)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(
+            f"{uri}: must be the status of a run in format {FORMAT} or 1, got {type(error).__name__}: {error}; "
+            f"read it with the version of dreamcache that wrote it, or delete it: a run writes it anew",
+            code="bad_status",
+        ) from error
+
+
+def parse_status(value: Mapping[str, Any]) -> Status:
+    """The status that a file's JSON states. Raises ValueError, TypeError or KeyError for anything else."""
+    version = value.get("format", 1)
+    if version == 1:
+        return _of_format_1(value)
+    if version != FORMAT:
+        raise ValueError(f"format {version!r}")
+    names = {item.name for item in fields(Status)}
+    known = {name: item for name, item in value.items() if name in names}
+    return Status(**{**known, "notes": tuple(known.get("notes", ()))})
+
+
+def _of_format_1(value: Mapping[str, Any]) -> Status:
+    """Before format 2 each kind of run had a shape of its own: counts in `this_run`, a training's at the top."""
+    kind = value.get("kind", "job")
+    run = value.get("this_run") or {}
+    counts = {name: int(run.get(name, 0)) for name in COUNTED}
+    moved = {
+        "job",
+        "kind",
+        "state",
+        "this_run",
+        "updated_at",
+        "notes",
+        "stage",
+        "message",
+        "images_per_s",
+        "eta_s",
+    }
+    details = {name: item for name, item in value.items() if name not in moved}
+    total = int(run.get("total", 0))
+    if kind == "training":
+        counts, total = {"done": int(details.pop("step"))}, int(details.pop("steps"))
+    if "counts" in run:
+        details["plan_counts"] = run["counts"]
+    return Status(
+        kind=kind,
+        name=value["job"],
+        state=value["state"],
+        started_at=value["updated_at"],
+        updated_at=value["updated_at"],
+        unit={"synthesis": "parts", "training": "steps"}.get(kind, "images"),
+        stage=value.get("stage"),
+        total=total,
+        counts=counts,
+        rate=float(run.get("images_per_s", value.get("images_per_s", 0.0))),
+        rate_unit="parts/s" if kind == "synthesis" else "images/s",
+        eta_s=run.get("eta_s", value.get("eta_s")),
+        notes=tuple(value.get("notes", ())),
+        exit_reason=value.get("message") or None,
+        details=details,
+    )

@@ -1,0 +1,69 @@
+"""dreamcache export."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.cli.common import check_choice, filters_of, output_of, print_json
+from jobs.cli.options import Json, Place, Quiet, Subject, Where
+
+EXAMPLES = (
+    "dreamcache export job.yaml s3://bucket/shop",
+    "dreamcache export job.yaml images --layout '{subject_id}/{sample}-{item_id}.{ext}'",
+    "dreamcache export s3://bucket/jobs/autumn list.csv --to csv --where color=red",
+)
+SHOWN_LOST = 20
+
+
+def export(
+    place: Place,
+    target: Annotated[str, typer.Argument(help="Folder or s3:// URI; with --to csv, the list's file.")],
+    subject: Subject = None,
+    where: Where = [],
+    form: Annotated[
+        str, typer.Option("--to", help="Form of the export: folder, csv, hf or webdataset.")
+    ] = "folder",
+    layout: Annotated[
+        str | None,
+        typer.Option(help="Names of files, e.g. '{subject_id}/{sample}-{item_id}.{ext}'; any column."),
+    ] = None,
+    on_collision: Annotated[
+        str,
+        typer.Option(help="Rows that would share a name: 'error', or 'number' (item's digits are added)."),
+    ] = "error",
+    shard_mb: Annotated[int, typer.Option(help="Size of a WebDataset shard at most, in MB.", min=1)] = 500,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Copy images under names of your own.
+
+    The same command resumes an export that was stopped. Exit code 3: some images are lost.
+    """
+    from jobs.export import export_outputs
+    from jobs.formatting import format_bytes
+
+    check_choice("--on-collision", on_collision, ("error", "number"))
+    result = export_outputs(
+        output_of(place),
+        target,
+        form=form,
+        layout=layout,
+        where=filters_of(where, subject_id=subject),
+        numbered=on_collision == "number",
+        shard_bytes=shard_mb * 1_000_000,
+        quiet=quiet or as_json,
+    )
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        size = f", {format_bytes(result.num_bytes)}" if form != "csv" else ""
+        typer.echo(
+            f"{result.target}: {result.written} written{size}, {result.kept} were there, of {result.rows}"
+        )
+        if result.renamed:
+            typer.echo(f"{result.renamed} names were shared; their items' first digits were added")
+        for loss in result.lost[:SHOWN_LOST]:
+            typer.echo(f"lost: {loss['message']}")
+    raise typer.Exit(3 if result.num_lost else 0)

@@ -1,0 +1,32 @@
+"""dreamcache init."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.common import print_json
+from jobs.cli.options import Json
+
+EXAMPLES = ("dreamcache init shop --name autumn", "dreamcache init shop --sample 12")
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to write the files to.")] = Path("."),
+    sample: Annotated[int, typer.Option(help="Also render a sample catalog of so many products.", min=0)] = 0,
+    name: Annotated[str, typer.Option(help="The job's name.")] = "my-job",
+    as_json: Json = False,
+) -> None:
+    """Write a job file and a catalog to start from.
+
+    Files that are there stay as they are. job.schema.json, beside the job file, lets an editor check and complete it.
+    """
+    from jobs.init_template import SCHEMA_FILE, write_job_template
+
+    job = write_job_template(folder, num_subjects=sample, name=name)
+    if as_json:
+        print_json({"job": job, "catalog": folder / "catalog.csv", "schema": folder / SCHEMA_FILE})
+        return
+    typer.echo(f"wrote {job}; edit it, then: dreamcache plan {job} && dreamcache run {job}")

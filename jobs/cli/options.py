@@ -1,0 +1,35 @@
+"""Arguments and options that several verbs have, each declared once, so that they mean the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+PLACE_HELP = "The job file, or the job's output folder or s3:// URI."
+DASHBOARD_HELP = (
+    "The cluster's dashboard, http://HEAD:8265 (KubeRay: the head service). Default: RAY_API_SERVER_ADDRESS, "
+    "RAY_ADDRESS, then this machine's. Its token: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token."
+)
+
+Job = Annotated[str, typer.Argument(help="The job file (YAML).")]
+Place = Annotated[str, typer.Argument(help=PLACE_HELP)]
+JobName = Annotated[
+    str, typer.Argument(help="The job's id, its job file, or its output folder or s3:// URI.")
+]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", help="Change one setting: --set generation.scheduler=euler. May be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress on stderr.")]
+Cluster = Annotated[
+    str | None, typer.Option("--address", help="A running Ray cluster; without it one is started here.")
+]
+Dashboard = Annotated[str | None, typer.Option("--address", help=DASHBOARD_HELP)]
+Gallery = Annotated[bool, typer.Option(help="Write the gallery page.")]
+Subject = Annotated[str | None, typer.Option(help="Only this subject_id.")]
+Where = Annotated[
+    list[str], typer.Option(help="Only rows with COLUMN=VALUE in the manifest. May be repeated.")
+]
+Reason = Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")]

@@ -1,0 +1,95 @@
+"""dreamcache plan."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.cli.common import load, print_json
+from jobs.cli.options import Job, Json, Set
+
+if TYPE_CHECKING:
+    from jobs.planning.estimate import Estimate
+    from jobs.planning.planner import Plan
+    from jobs.reconcile.changes import Changes
+
+EXAMPLES = ("dreamcache plan job.yaml", "dreamcache plan job.yaml --calibrate 16 --json")
+SHOWN_ROWS = 20
+
+
+def plan(
+    job: Job,
+    settings: Set = [],
+    calibrate: Annotated[
+        int, typer.Option(help="Generate so many items here, unrecorded, to estimate the time.", min=0)
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show what a job would do; run and write nothing.
+
+    Items are new, unchanged, changed or orphaned; the estimate states passes and bytes.
+    """
+    from dreamcache.inference.facts import trained_otherwise
+    from dreamcache.storage.ledger import Ledger
+    from jobs.output.reader import scan_outputs_if_any
+    from jobs.planning.estimate import estimate_plan
+    from jobs.planning.planner import plan as make_plan
+    from jobs.reconcile.changes import OLD_COLUMNS, find_changes
+    from jobs.reconcile.join import Join
+
+    spec = load(job, settings)
+    job_plan = make_plan(spec)
+    note = trained_otherwise(spec, job_plan.facts.adapter)
+    with Join(job_plan.files, Ledger(spec.output).scan()) as join:
+        changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
+    estimate = estimate_plan(job_plan, calibrate, changes.counts.pending)
+    if as_json:
+        print_json(_as_dict(job_plan, changes, estimate, note))
+    else:
+        typer.echo("\n".join(_lines(job_plan, changes, estimate, note)))
+
+
+def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | None) -> dict[str, Any]:
+    columns = ["subject_id", "prompt", "code", "message"]
+    return {
+        "estimate": estimate.as_dict(),
+        "plan": job_plan.fingerprint,
+        "subjects": job_plan.num_subjects,
+        "items": job_plan.num_items,
+        "repeated_prompts": job_plan.num_repeated_prompts,
+        **asdict(changes.counts),
+        **{name: getattr(changes, name) for name in ("new", "unchanged", "changed")},
+        "orphans": {name: getattr(changes, name) for name in ("replaced", "dropped", "removed")},
+        "note": note,
+        "cannot_run": [row for table in job_plan.unrunnable() for row in table.select(columns).to_pylist()],
+    }
+
+
+def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | None) -> list[str]:
+    from jobs.formatting import format_count
+
+    counts = changes.counts
+    items = format_count(job_plan.num_items, "item")
+    subjects = format_count(job_plan.num_subjects, "subject")
+    lines = [
+        f"{items} of {subjects} -> {job_plan.spec.output}",
+        f"new {changes.new}  unchanged {changes.unchanged}  changed {changes.changed}  orphaned {changes.orphaned}",
+        f"done {counts.done}  failed {counts.failed + counts.blocked}  to generate {counts.pending}",
+    ]
+    if counts.orphaned:
+        lines.append(
+            f"orphans since the last manifest: replaced {changes.replaced}  dropped {changes.dropped}  "
+            f"removed with their subject {changes.removed}; 'dreamcache run --prune' deletes their images"
+        )
+    lines += estimate.lines()
+    if note:
+        lines.append(f"note: {note}")
+    if job_plan.num_repeated_prompts:
+        lines.append(f"{job_plan.num_repeated_prompts} repeated prompts are planned once")
+    for row in job_plan.first_unrunnable(SHOWN_ROWS):
+        lines.append(f"cannot run [{row['code']}] {row['message']}")
+    if job_plan.num_unrunnable > SHOWN_ROWS:
+        lines.append(f"... and {job_plan.num_unrunnable - SHOWN_ROWS} more; --json shows all")
+    return lines

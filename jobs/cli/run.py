@@ -1,0 +1,67 @@
+"""dreamcache run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.cli.common import load, print_json
+from jobs.cli.options import Cluster, Gallery, Job, Json, Quiet, Set
+from jobs.cli.report import end_with
+
+if TYPE_CHECKING:
+    from dreamcache.core.config.job import JobSpec
+
+EXAMPLES = (
+    "dreamcache run job.yaml",
+    "dreamcache run job.yaml --set samples=2 --address auto",
+    "dreamcache run job.yaml --prune --dry-run",
+)
+
+
+def run(
+    job: Job,
+    settings: Set = [],
+    address: Cluster = None,
+    gallery: Gallery = True,
+    prune: Annotated[bool, typer.Option(help="Delete images of items that are planned no more.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="With --prune: list these images, and run nothing.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Generate all missing images of a job.
+
+    The same command resumes a job that was stopped. Exit code 3: some items failed; 4: a limit was reached.
+    """
+    spec = load(job, settings)
+    if dry_run:
+        _list_orphans(spec, prune, as_json)
+        return
+    from jobs.running.runner import run as run_job
+
+    report = run_job(spec, gallery=gallery, quiet=quiet or as_json, address=address, prune=prune)
+    end_with(report, as_json)
+
+
+def _list_orphans(spec: JobSpec, prune: bool, as_json: bool) -> None:
+    from dreamcache.storage.ledger import Ledger
+    from jobs.planning.planner import plan as make_plan
+    from jobs.reconcile.prune import orphans, why_not
+
+    if not prune:
+        raise typer.BadParameter("goes with --prune; 'dreamcache plan' shows what a run would generate")
+    job_plan = make_plan(spec)
+    reason = why_not(job_plan)
+    tables = orphans(job_plan, Ledger(spec.output)) if reason is None else ()
+    keys = (f"{spec.output.rstrip('/')}/{key}" for table in tables for key in table["key"].to_pylist())
+    if as_json:
+        print_json({"would_delete": list(keys), "why_not": reason})
+        return
+    if reason:
+        typer.echo(reason)
+    count = 0
+    for key in keys:
+        count += 1
+        typer.echo(key)
+    typer.echo(f"{count} images would be deleted")

@@ -1,0 +1,52 @@
+"""dreamcache status."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from jobs.cli.common import print_json
+from jobs.cli.options import PLACE_HELP, Json
+
+EXAMPLES = (
+    "dreamcache status job.yaml",
+    "dreamcache status s3://bucket/jobs/autumn --json",
+    "dreamcache status dreamcache-autumn-0123456789ab --address http://head:8265",
+)
+
+
+def status(
+    place: Annotated[str, typer.Argument(help=PLACE_HELP + " Or a submitted job's id.")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="Also ask this cluster, http://HEAD:8265, for the submitted job's state."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the state of a run, from its output folder.
+
+    Works for jobs, evaluations, syntheses and trainings, also when no cluster is left.
+    """
+    from dreamcache.core.errors import StorageError
+    from dreamcache.storage.status import read_status
+    from jobs.cli.attempts import attempt_line, find
+    from jobs.output.folder import OutputFolder
+    from jobs.running.status_text import status_lines
+
+    output, attempt = find(place, address)
+    stored = read_status(output)
+    if stored is None and attempt is None:
+        raise StorageError(f"output '{output}': has no status.json; no job has run there", code="no_job")
+    manifest = OutputFolder(output).read_json("manifest.json")
+    if as_json:
+        state = stored.as_dict() if stored else {"state": None}
+        print_json({**state, "manifest": manifest, "cluster": asdict(attempt) if attempt else None})
+        return
+    lines = [attempt_line(attempt)] if attempt else []
+    lines += status_lines(stored) if stored else [f"output '{output}': has no status.json yet"]
+    if manifest and "counts" in manifest:
+        counts = manifest["counts"]
+        lines.append("manifest: " + "  ".join(f"{name} {counts[name]}" for name in sorted(counts)))
+    typer.echo("\n".join(lines))
