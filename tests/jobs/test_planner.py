@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dreamcache.core import ids
 from dreamcache.core.config import GenerationSettings, ImageFormat
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import ModelError, SpecError
@@ -100,13 +101,13 @@ def test_ids_made_by_column_are_the_records_own(subject_id: str, prompt: str, sa
         [(prompt, None, None)],
     )
     table, sum_of_ids = rows.take()
-    ids = [
+    expected = [
         item_id(subject_id=subject_id, cache_key="cd" * 32, prompt=prompt, sample=n, **job)
         for n in range(samples)
     ]
-    assert table["item_id"].to_pylist() == ids
-    assert table["seed"].to_pylist() == [ids.seed_of(ident) for ident in ids]
-    assert sum_of_ids == sum(int(ident, 16) for ident in ids)
+    assert table["item_id"].to_pylist() == expected
+    assert table["seed"].to_pylist() == [ids.seed_of(ident) for ident in expected]
+    assert sum_of_ids == sum(int(ident, 16) for ident in expected)
 
 
 def test_a_gate_makes_other_items_that_begin_with_the_same_seed(make_spec: MakeSpec) -> None:
