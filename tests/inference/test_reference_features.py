@@ -52,6 +52,7 @@ def test_encoded_once_and_read_from_the_cache_by_the_next_worker(setting: Settin
     encoded = first.get(setting.request)
     assert first.get(setting.request) is encoded and first.has(setting.request)
     assert sources == ["encoded"]
+    Path(setting.request.image).unlink()  # the cache suffices
     second, sources = setting.references()
     stored = second.get(setting.request)
     assert sources == ["cache"]
