@@ -1,12 +1,19 @@
 # make demo: install, run the main job on the embedded model, show where the gallery is.
 # make settings: docs/settings.md again, from the settings' types.
-# make test: lint, types, layers, tests. make test-all: also the browser and slow suites.
+# make test: lint, types, layers, tests. make test-all: also the browser and slow suites and every mutant.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo settings test test-slow test-again test-all chaos lint format install install-dev mini clean
+# Set by .ci/run: of the long suites only the part whose turn it is for this commit runs. Empty: all of them.
+COMMIT ?=
+TURN := $(if $(COMMIT),--commit $(COMMIT))
+# Processes of `make test`. Each file's tests run in one of them.
+PROCESSES ?= 2
+SLOW := --timeout-method=thread --verbose
+
+.PHONY: demo settings test test-slow test-again test-all chaos mutants lint format install install-dev mini clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -32,20 +39,26 @@ lint: install-dev
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -m 'not browser and not slow'
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations=20 -m 'not browser and not slow'
 
+# One process: these tests kill processes and wait for clusters. COMMIT=... runs the part whose turn it is.
 test-slow: install-dev
-	$(BIN)/python -m pytest --timeout-method=thread --verbose --durations=20 -m 'browser or slow'
+	$(BIN)/python -m pytest $(SLOW) --durations=0 --durations-min=5 $(TURN) -m 'browser or slow'
 
 # Those that failed the last time.
 test-again: install-dev
-	$(BIN)/python -m pytest --timeout-method=thread --verbose --last-failed --last-failed-no-failures=none
+	$(BIN)/python -m pytest $(SLOW) $(TURN) --last-failed --last-failed-no-failures=none
 
-# Everything that can be killed, cut off, doubled or changed while a job runs; part of test-slow too.
+# Everything that can be killed, cut off, doubled or changed while a job runs; a third of it is part of CI's test-slow.
 chaos: install-dev
-	$(BIN)/python -m pytest --timeout-method=thread --durations=0 tests/chaos
+	$(BIN)/python -m pytest $(SLOW) --durations=0 $(TURN) tests/chaos
 
-test-all: test test-slow
+# Plausible bugs put into a copy of the code, one at a time, and the tests that must notice each. All of them rewrite the
+# report in docs; COMMIT=... runs a tenth and writes none.
+mutants: install-dev
+	$(BIN)/python -m tests.mutants.run $(or $(TURN),--report docs/mutants.md)
+
+test-all: test test-slow mutants
 
 settings: install
 	$(BIN)/python -m jobs.cli.settings_reference > docs/settings.md

@@ -12,7 +12,12 @@ from tests.command import dreamcache
 from tests.end_to_end.photos import picture, write_photos
 from tests.end_to_end.s3_job import S3Job
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.turns(3, unit="module"),
+    pytest.mark.timeout(900),
+]
 
 THIRD = ITEMS // 3
 OTHER = ("--set", "workers.batch_size=3", "--set", "workers.generators.count=2")

@@ -19,7 +19,12 @@ from tests.chaos import poison
 from tests.command import write_job
 from tests.end_to_end.photos import write_catalog, write_photos
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.turns(3, unit="module"),
+    pytest.mark.timeout(1500),
+]
 
 ATTEMPTS = 2
 TIMEOUT_S = 15.0

@@ -21,7 +21,12 @@ from jobs.spec import load_spec
 from tests.command import dreamcache, write_job
 from tests.end_to_end.processes import RAY_AGENTS, running
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.turns(3, unit="module"),
+    pytest.mark.timeout(1200),
+]
 
 THRESHOLD = 0.967
 """The median of 24 first tries of this job, which `min_image: -1` and `tries: 1` print (0.71 to 0.998)."""

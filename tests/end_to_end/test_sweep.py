@@ -13,7 +13,12 @@ from PIL import Image
 from dreamcache.mini.catalog import write_sample_catalog
 from tests.command import dreamcache
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.turns(3, unit="module"),
+    pytest.mark.timeout(1500),
+]
 
 TEXT_SCALE = 3.0
 COMBINED = [0.0, 1.0]

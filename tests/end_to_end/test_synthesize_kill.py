@@ -14,7 +14,12 @@ import yaml
 from tests.command import dreamcache
 from tests.end_to_end.processes import RAY_AGENTS, running
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.turns(3, unit="module"),
+    pytest.mark.timeout(900),
+]
 
 CAPTIONS, PART = 60, 4
 

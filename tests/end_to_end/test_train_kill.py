@@ -19,7 +19,12 @@ from tests.s3_server import S3Server
 from tests.tiny import save_base
 from tests.train_samples import write_parquet
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.turns(3, unit="module"),
+    pytest.mark.timeout(1800),
+]
 
 STEPS, EVERY = 16, 3
 TRAIN: dict[str, Any] = {

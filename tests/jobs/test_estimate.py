@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from dreamcache.core.config.job import JobSpec
 from jobs.planning.estimate import _count, estimate_plan
@@ -64,12 +65,12 @@ def test_a_few_items_are_timed_here(values: dict[str, Any]) -> None:
     assert not Path(values["output"]).exists() and not Path(values["output"] + "-cache").exists()
 
 
-def test_a_cpu_says_nothing_of_gpus(values: dict[str, Any]) -> None:
-    found = estimate_plan(
-        plan(parse_spec({**values, "workers": {"batch_size": 1, "generators": {"gpus": 1}}})), 1
-    )
-    if found.calibration is not None and found.calibration.device == "cpu":
-        assert found.eta_seconds is None and "calibrate on such a GPU" in found.note
+def test_a_cpu_says_nothing_of_gpus(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # also on a machine that has one
+    spec = parse_spec({**values, "workers": {"batch_size": 1, "generators": {"gpus": 1}}})
+    estimate = estimate_plan(plan(spec), 1)
+    assert estimate.calibration is not None and estimate.calibration.device == "cpu"
+    assert estimate.eta_seconds is None and "calibrate on such a GPU" in estimate.note
 
 
 @pytest.mark.parametrize("wanted", [1, 3, 7])

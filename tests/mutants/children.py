@@ -1,0 +1,134 @@
+"""Test runs in forked children that have torch and the other large libraries imported already.
+
+A child imports the project from a tree of its own, so nothing of one mutant is seen by the next. Knows pytest and
+processes; knows nothing of mutants.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LIBRARIES = (
+    "torch", "torch.utils.data", "diffusers.schedulers", "diffusers.models.unets.unet_2d_condition",
+    "diffusers.models.autoencoders.autoencoder_kl",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "transformers.models.clip.modeling_clip",
+    "transformers.models.clip.tokenization_clip", "pyarrow.compute", "pyarrow.parquet", "PIL.Image", "cv2", "boto3",
+    "pydantic", "hypothesis", "yaml", "safetensors.torch", "numpy", "typer", "rich",
+)  # fmt: skip
+"""None of them imports the project."""
+
+PROJECT = ("dreamcache", "workers", "jobs", "recipes", "tests")
+OPTIONS = (
+    "-x",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-m",
+    "not ray and not slow and not browser",
+)
+NO_TESTS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """How a test run ended. failed: the first test that did; code: pytest's exit code, None when time ran out."""
+
+    code: int | None
+    num_passed: int
+    failed: str
+    seconds: float
+
+
+class Witness:
+    """A pytest plugin that counts tests that pass and remembers the first that fails."""
+
+    def __init__(self) -> None:
+        self.num_passed, self.failed = 0, ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.num_passed += report.when == "call" and report.passed
+        if report.failed and not self.failed:
+            self.failed = report.nodeid
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and not self.failed:
+            self.failed = f"{report.nodeid} (cannot be imported)"
+
+
+class Child:
+    """One test run of `tests` in the tree `root`, in a process group of its own; its output goes to `log`."""
+
+    def __init__(self, root: Path, tests: Sequence[str], log: Path, *, limit_s: float) -> None:
+        self.answer, self.limit_s, self.started = log.with_suffix(".json"), limit_s, time.monotonic()
+        self.answer.unlink(missing_ok=True)
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os._exit(_run(root, tests, log, self.answer))
+
+    def result(self) -> Result | None:
+        """None while it runs. Nothing of it runs afterwards."""
+        seconds = time.monotonic() - self.started
+        ended, _ = os.waitpid(self.pid, os.WNOHANG)
+        if not ended and seconds < self.limit_s:
+            return None
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        if not ended:
+            os.waitpid(self.pid, 0)
+            return Result(code=None, num_passed=0, failed=f"more than {self.limit_s:.0f} s", seconds=seconds)
+        answer: dict[str, Any] = {"code": 1, "num_passed": 0, "failed": "the process died"}
+        if self.answer.exists():
+            answer = json.loads(self.answer.read_text())
+        return Result(**answer, seconds=seconds)
+
+
+def preload() -> None:
+    """Imports the large libraries once, before any fork; one thread, since forked thread pools hang."""
+    for name in LIBRARIES:
+        import_module(name)
+    import_module("torch").set_num_threads(1)
+
+
+def _run(root: Path, tests: Sequence[str], log: Path, answer: Path) -> int:
+    """In the child: the exit code of pytest, also written to `answer` with what the witness saw."""
+    os.setsid()
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    _use_tree(root)
+    witness = Witness()
+    code = int(
+        pytest.main([*OPTIONS, f"--rootdir={root}", "-c", str(root / "pyproject.toml"), *tests], [witness])
+    )
+    sys.stdout.flush()
+    answer.write_text(json.dumps({"code": code, "num_passed": witness.num_passed, "failed": witness.failed}))
+    return code
+
+
+def _use_tree(root: Path) -> None:
+    """From here on, this process and those it starts import the project from `root`."""
+    os.chdir(root)
+    os.environ["PYTHONPATH"] = str(root)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    sys.dont_write_bytecode = True
+    for name in [name for name in sys.modules if name.partition(".")[0] in PROJECT]:
+        del sys.modules[name]
+    # The editable installation points to the repository.
+    sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
+    sys.path[:] = [str(root), *(path for path in sys.path if path not in ("", str(Path.cwd())))]
