@@ -7,7 +7,7 @@ import pytest
 
 from dreamcache.core.config.train import DataSettings
 from dreamcache.training.dataset import Samples
-from recipes.mini.dataset import draw_reference, write_training_data
+from recipes.mini.dataset import render_reference, write_training_data
 
 
 def test_the_trainer_reads_scene_mask_caption_and_the_designs_own_packshot(tmp_path: Path):
@@ -18,7 +18,7 @@ def test_the_trainer_reads_scene_mask_caption_and_the_designs_own_packshot(tmp_p
         sample = samples.read(number)
         assert sample.mask is not None
         assert sample.mask.shape == (64, 64) and 0.04 < sample.mask.mean() < 0.7
-        assert np.array_equal(np.asarray(sample.reference), draw_reference(24 + number // 2))
+        assert np.array_equal(np.asarray(sample.reference), render_reference(24 + number // 2)[0])
         assert sample.framed
         assert sample.caption
     first, second = samples.read(0), samples.read(1)
