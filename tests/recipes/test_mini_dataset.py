@@ -1,4 +1,4 @@
-"""Training data of the product world: what `dreamcache train` reads is what was drawn."""
+"""Training data of the product world: what `dreamcache train` reads is what was rendered."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from recipes.mini.dataset import render_reference, write_training_data
 
 
 def test_the_trainer_reads_scene_mask_caption_and_the_designs_own_packshot(tmp_path: Path):
-    place = write_training_data(tmp_path / "data", 3, first_seed=24)
-    samples = Samples(DataSettings(path=str(place)), str(place))
+    folder = write_training_data(tmp_path / "data", 3, first_seed=24)
+    samples = Samples(DataSettings(path=str(folder)), str(folder))
     assert len(samples) == 6
     for number in range(6):
         sample = samples.read(number)

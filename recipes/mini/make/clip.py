@@ -125,9 +125,9 @@ def _accuracy(clip: CLIPModel, held_out: dict[str, np.ndarray], tokens: Tensor) 
         c: (k, s)
         for c, k, s in zip(held_out["caption"][:, 0], held_out["class"], held_out["scene"][:, 0], strict=True)
     }
-    found = np.array([kinds[c] for c in best])
-    named = (found[:, 0] == held_out["class"]).mean()
-    placed = (found[:, 1] == held_out["scene"][:, 0]).mean()
+    winners = np.array([kinds[c] for c in best])
+    named = (winners[:, 0] == held_out["class"]).mean()
+    placed = (winners[:, 1] == held_out["scene"][:, 0]).mean()
     return f"held-out class {named:.3f} scene {placed:.3f}"
 
 

@@ -55,7 +55,7 @@ def run(settings: Settings) -> None:
 def shards(settings: Settings) -> list[Shard]:
     """Every shard of the recipe, rendered or not: the held-out designs first, then the training designs in order."""
     every = round(1 / settings.calm_share) if settings.calm_share else 0
-    found = [
+    all_shards = [
         Shard(
             name="held_out",
             first=settings.held_out_from,
@@ -66,10 +66,10 @@ def shards(settings: Settings) -> list[Shard]:
     for number, first in enumerate(range(0, settings.designs, settings.shard)):
         kind = "calm" if every and number % every == 0 else "full"
         count = min(settings.shard, settings.designs - first)
-        found.append(
+        all_shards.append(
             Shard(name=f"{kind}-{first:07d}", first=first, count=count, scenes=settings.scenes_per_design)
         )
-    return found
+    return all_shards
 
 
 def read(folder: Path, shard: Shard, names: tuple[str, ...] = ARRAYS) -> Arrays:
@@ -84,10 +84,10 @@ def load(settings: Settings, part: str, names: tuple[str, ...] = ARRAYS) -> list
     """The written shards of "train" or "held_out", mapped into memory. Raises FileNotFoundError where none is."""
     folder = settings.work / "data"
     chosen = [shard for shard in shards(settings) if (shard.name == "held_out") == (part == "held_out")]
-    found = [read(folder, shard, names) for shard in chosen if (folder / shard.name).exists()]
-    if not found:
+    loaded = [read(folder, shard, names) for shard in chosen if (folder / shard.name).exists()]
+    if not loaded:
         raise FileNotFoundError(f"{folder}: no {part} shard yet; run --stage data first")
-    return found
+    return loaded
 
 
 def render_shard(shard: Shard) -> Arrays:

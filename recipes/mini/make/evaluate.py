@@ -30,9 +30,10 @@ def run(settings: Settings) -> None:
     known = _image(generator, references)
     scenes = _text(generator, [f"a photo {caption('', scene)[2:].strip()}" for scene in SCENES])
     owner = np.repeat(np.arange(_SUBJECTS), _SCENES_EACH)
-    place = np.random.default_rng(0).integers(len(SCENES), size=len(owner))
+    scene_index = np.random.default_rng(0).integers(len(SCENES), size=len(owner))
     prompts = [
-        caption(design_from_seed(seeds[i]).class_name, SCENES[k]) for i, k in zip(owner, place, strict=True)
+        caption(design_from_seed(seeds[i]).class_name, SCENES[k])
+        for i, k in zip(owner, scene_index, strict=True)
     ]
     report: dict[str, float | int | str] = {
         "step": generator.step,
@@ -46,7 +47,9 @@ def run(settings: Settings) -> None:
         ]
         images = _image(generator, np.concatenate(parts))
         report[f"{arm}: retrieval"] = float(((images @ known.T).argmax(dim=1).cpu().numpy() == owner).mean())
-        report[f"{arm}: scene"] = float(((images @ scenes.T).argmax(dim=1).cpu().numpy() == place).mean())
+        report[f"{arm}: scene"] = float(
+            ((images @ scenes.T).argmax(dim=1).cpu().numpy() == scene_index).mean()
+        )
     print("evaluate:", json.dumps(report), flush=True)
     with (settings.work / "evaluate.jsonl").open("a") as file:
         file.write(json.dumps(report) + "\n")

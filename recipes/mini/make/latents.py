@@ -113,11 +113,14 @@ def _file(folder: Path, shard: Shard) -> Path:
 
 
 def _rendered(settings: Settings, missing: Sequence[Shard]) -> Iterator[tuple[Shard, Arrays]]:
-    """The shards' arrays in order; at most a few are rendered ahead, because each is large."""
+    """The shards' arrays; at most a few are rendered ahead, because each is large."""
     folder, ahead = settings.folder("data"), settings.processes + 1
     with ProcessPoolExecutor(settings.processes, get_context("spawn")) as pool:
         waiting: deque[tuple[Shard, Future[Arrays]]] = deque()
         for shard in missing:
+            if (folder / shard.name).exists():
+                yield shard, data.read(folder, shard)
+                continue
             waiting.append((shard, pool.submit(data.read, folder, shard)))
             if len(waiting) > ahead:
                 first, future = waiting.popleft()

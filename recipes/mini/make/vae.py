@@ -6,18 +6,18 @@ measured while training; when they pass the gate, the learning rate falls and th
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from recipes.mini.make import checkpoints, data
+from recipes.mini.make import checkpoints
 from recipes.mini.make.checkpoints import EMA, Clock
 from recipes.mini.make.compute import autocast, device_of
 from recipes.mini.make.modules import new_vae
 from recipes.mini.make.optimizer import MatrixAdam
-from recipes.mini.make.settings import SIZE, Settings
+from recipes.mini.make.pictures import Pictures
+from recipes.mini.make.settings import Settings
 
 _KL = 6e-4
 _DECAY = 0.998
@@ -49,49 +49,6 @@ class Quality:
         return f"psnr {self.psnr:.2f} object {self.object_psnr:.2f}"
 
 
-class Pictures:
-    """Scenes and packshots with their masks, mapped from the shards."""
-
-    def __init__(self, settings: Settings, part: str) -> None:
-        names = (
-            ("picture", "mask") if part == "held_out" else ("picture", "mask", "reference", "reference_mask")
-        )
-        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
-        for arrays in data.load(settings, part, names):
-            self._parts.append(
-                (arrays["picture"].reshape(-1, SIZE, SIZE, 3), arrays["mask"].reshape(-1, SIZE, SIZE))
-            )
-            if "reference" in arrays:
-                self._parts.append((arrays["reference"], arrays["reference_mask"]))
-        self._ends = np.cumsum([len(pictures) for pictures, _ in self._parts])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [64, 64, 3] and [64, 64]."""
-        part = int(np.searchsorted(self._ends, index, side="right"))
-        row = index - (int(self._ends[part - 1]) if part else 0)
-        return self._parts[part][0][row], self._parts[part][1][row]
-
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [self.read(int(index)) for index in indices]
-        return np.stack([picture for picture, _ in pairs]), np.stack([mask for _, mask in pairs])
-
-    def sample(self, rng: np.random.Generator, count: int, *, crops: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Whole pictures, or four times as many crops of half the side with the object in each second one's middle."""
-        if not crops:
-            return self.batch(rng.integers(len(self), size=count))
-        pictures, masks = self.batch(rng.integers(len(self), size=4 * count))
-        corners = rng.integers(0, SIZE // 2 + 1, size=(len(pictures), 2))
-        for row in range(0, len(pictures), 2):
-            ys, xs = np.nonzero(masks[row] > 127)
-            if len(ys):
-                pixel = rng.integers(len(ys))
-                corners[row] = np.clip(np.array([ys[pixel], xs[pixel]]) - SIZE // 4, 0, SIZE // 2)
-        return _cut(pictures, corners), _cut(masks, corners)
-
-
 def run(settings: Settings) -> None:
     """Train until the gate or the budget is reached; leaves vae/last.pt while training and vae/vae.pt when done."""
     phase = Phase(name="vae", minutes=settings.vae_minutes, rate=settings.vae_lr, crops=True)
@@ -106,22 +63,21 @@ def fit(settings: Settings, phase: Phase, vae: AutoencoderKL) -> None:
     device = checkpoints.prepare(settings)
     vae.to(device, memory_format=torch.channels_last).train().requires_grad_(True)
     optimizer = MatrixAdam(vae.parameters(), lr=phase.rate, weight_decay=1e-3)
-    average, step, spent, path = EMA(vae, _DECAY), 0, 0.0, folder / f"{phase.name}-last.pt"
+    average, step, path = EMA(vae, _DECAY), 0, folder / f"{phase.name}-last.pt"
     clock = Clock(phase.minutes, device=device)
     if state := checkpoints.read(path):
         vae.load_state_dict(state["vae"])
         average.module.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-        clock = Clock(min(phase.minutes, state["budget"]), spent, device=device)
-    pictures, held_out, rng = Pictures(settings, "train"), measured(settings), np.random.default_rng(step)
+        step = state["step"]
+        clock = Clock(min(phase.minutes, state["budget"]), state["spent"], device=device)
+    pictures, held_out = Pictures(settings, "train", device), measured(settings)
+    torch.manual_seed(step)
     quality = measure(average.module, *held_out)
     while (share := clock.share) < 1.0:
         checkpoints.set_rate(optimizer, phase.rate * checkpoints.trapezoid(share, step))
-        batch, masks = pictures.sample(rng, settings.vae_batch, crops=phase.crops)
-        loss = take_step(
-            vae, optimizer, to_tensor(batch, device), to_mask(masks, device), settings.vae_object_weight
-        )
+        batch, masks = pictures.sample(settings.vae_batch, crops=phase.crops)
+        loss = take_step(vae, optimizer, batch, masks, settings.vae_object_weight)
         step += 1
         average.update(vae, step)
         if clock.due("measure", 4 * settings.checkpoint_minutes):
@@ -129,13 +85,12 @@ def fit(settings: Settings, phase: Phase, vae: AutoencoderKL) -> None:
             if quality.passes(settings):
                 clock.cool_down()
         if clock.due("save", settings.checkpoint_minutes):
-            print(f"{phase.name}: {clock.spent:.1f} of {clock.budget:.1f} min step {step} loss {loss:.4f} {quality}",
-                  flush=True)  # fmt: skip
+            spent = f"{clock.spent:.1f} of {clock.budget:.1f} min"
+            print(f"{phase.name}: {spent} step {step} loss {float(loss):.4f} {quality}", flush=True)
             state = {"vae": vae.state_dict(), "average": average.module.state_dict()}
             state |= {"optimizer": optimizer.state_dict(), "step": step}
             checkpoints.write(path, state | {"spent": clock.spent, "budget": clock.budget})
-    batch, _ = pictures.batch(rng.integers(len(pictures), size=1024))
-    fold_statistics(average.module, to_tensor(batch, device))
+    fold_statistics(average.module, pictures.sample(1024, crops=False)[0])
     quality = measure(average.module, *held_out)
     print(f"{phase.name}: done, step {step}, {quality}, gate {'passed' if quality.passes(settings) else 'not reached'}",
           flush=True)  # fmt: skip
@@ -155,7 +110,7 @@ def load_vae(settings: Settings) -> AutoencoderKL:
 
 def take_step(
     vae: AutoencoderKL, optimizer: torch.optim.Optimizer, target: Tensor, mask: Tensor, object_weight: float
-) -> float:
+) -> Tensor:
     """One step on pictures [n, 3, h, w] in -1..1 with masks [n, 1, h, w] in 0..1; returns the weighted error."""
     weight = 1 + (object_weight - 1) * functional.max_pool2d(mask, _RIM, stride=1, padding=_RIM // 2)
     weight = weight / weight.mean()
@@ -175,7 +130,7 @@ def take_step(
     (error + _KL * kl).backward()
     torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
     optimizer.step()
-    return float(error.detach())
+    return error.detach()
 
 
 @torch.no_grad()
@@ -194,11 +149,9 @@ def fold_statistics(vae: AutoencoderKL, pictures: Tensor) -> None:
 
 def measured(settings: Settings) -> tuple[Tensor, Tensor]:
     """Held-out pictures [n, 3, 64, 64] and masks [n, 1, 64, 64], always the same."""
-    pictures, device = Pictures(settings, "held_out"), device_of(settings.device)
-    batch, masks = pictures.batch(
-        np.linspace(0, len(pictures) - 1, min(_MEASURED, len(pictures))).astype(int)
-    )
-    return to_tensor(batch, device), to_mask(masks, device)
+    pictures = Pictures(settings, "held_out", device_of(settings.device))
+    count = len(pictures)
+    return pictures.batch(torch.linspace(0, count - 1, min(_MEASURED, count)).long())
 
 
 @torch.no_grad()
@@ -215,20 +168,5 @@ def measure(vae: AutoencoderKL, pictures: Tensor, masks: Tensor) -> Quality:
     return Quality(psnr=_decibels(whole), object_psnr=_decibels(inside))
 
 
-def to_tensor(pictures: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 [n, h, w, 3] to float [n, 3, h, w] in -1..1, channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_mask(masks: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 [n, h, w] to float [n, 1, h, w] in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(masks)).to(device).unsqueeze(1).float() / 255
-
-
 def _decibels(errors: Tensor) -> float:
     return float((-10 * errors.clamp(min=1e-9).log10()).mean())
-
-
-def _cut(pictures: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    half = SIZE // 2
-    return np.stack([p[y : y + half, x : x + half] for p, (y, x) in zip(pictures, corners, strict=True)])

@@ -24,7 +24,7 @@ _TEXT = '<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" fill="{fill}">{tex
 
 
 def run(points: Path, to: Path, batch: int) -> None:
-    """Draws curve.jsonl, and beside it retrieval.jsonl if there is one (see `append_retrieval`)."""
+    """Charts of curve.jsonl, and of retrieval.jsonl beside it if there is one (see `append_retrieval`)."""
     rows = _read(points)
     panels = [
         (f"error of v on the object, t = {level}", errors_by_images(rows, level, batch))
@@ -32,8 +32,8 @@ def run(points: Path, to: Path, batch: int) -> None:
     ]
     snapshots = points.with_name("retrieval.jsonl")
     if snapshots.exists():
-        found = _read(snapshots)
-        lines = {name: [(row["images"], row[name]) for row in found] for name in ("adapters", "text only")}
+        rows = _read(snapshots)
+        lines = {name: [(row["images"], row[name]) for row in rows] for name in ("adapters", "text only")}
         panels.append(("retrieval@1 of 100 held-out designs", lines))
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(svg(panels), "utf-8")
@@ -46,10 +46,8 @@ def append_retrieval(points: Path, images: int, report: dict[str, Any]) -> None:
     images: how many pictures the snapshot had been trained on.
     """
     group = next(iter(report["retrieval"].values()))
-    row = {
-        "images": images,
-        **{name: group["arms"][name]["retrieval@1"][0] for name in ("adapters", "text only")},
-    }
+    arms = next(iter(group["finders"].values()))
+    row = {"images": images, **{name: arms[name]["retrieval@1"][0] for name in ("adapters", "text only")}}
     with points.with_name("retrieval.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
