@@ -69,7 +69,7 @@ def sizes(work: Path, device: str, plan: Plan, *, toy: bool) -> Settings:
         return settings
     return replace(
         settings, processes=1, designs=36, shard=12, held_out=24, vae_designs=36, scenes_per_design=2, vae_batch=2,
-        clip_batch=12, unet_batch=4, checkpoint_minutes=0.1,
+        clip_batch=12, unet_batch=4, validated=2, checkpoint_minutes=0.1,
     )  # fmt: skip
 
 

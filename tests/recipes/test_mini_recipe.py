@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,19 +38,16 @@ def toy(work: Path) -> Settings:
         work=work, device="cpu", threads=1, processes=1, designs=36, shard=12, held_out=24, vae_designs=24,
         scenes_per_design=2, vae_minutes=0.03, vae_batch=2, refine_minutes=0.02, clip_minutes=0.02, clip_batch=12,
         unet_minutes=0.06, unet_batch=4, adapter_designs=6, adapter_steps=4, checkpoint_minutes=0.01,
-        validate_minutes=10.0,
+        validate_minutes=10.0, validated=2,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = toy(tmp_path_factory.mktemp("recipe"))
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(train, "_VALIDATED", 2)
     for stage in (data, vae, refine, clip, latents, unet, export):
         stage.run(settings)
-    yield settings
-    monkeypatch.undo()
+    return settings
 
 
 def test_the_exported_model_has_the_new_latents_and_the_product_generates_with_it(trained: Settings):

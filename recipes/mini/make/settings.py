@@ -68,6 +68,7 @@ class Settings:
     adapter_lr: float = 2e-4
     checkpoint_minutes: float = 1.0
     validate_minutes: float = 15.0
+    validated: int = 24  # held-out designs of a validation
 
     weights: Path = Path("weights")  # where export writes; relative paths are inside `work`
 

@@ -23,7 +23,6 @@ from recipes.mini.make.parallel import Team, launch
 from recipes.mini.make.settings import Settings
 
 _LEVELS = (300, 500, 700)
-_VALIDATED = 24  # held-out designs, two of each class
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,7 +146,7 @@ def _loop(settings: Settings, phase: Phase, run: Run, clock: Clock) -> None:
 def _validate(settings: Settings, run: Run, held_out: LatentStore, text: Tensor) -> None:
     """Errors on held-out designs with the right, a wrong and no reference, appended to curve.jsonl."""
     models, state = run.average.module, torch.get_rng_state()
-    batch = batch_of(held_out, text, torch.arange(min(_VALIDATED, len(held_out))))
+    batch = batch_of(held_out, text, torch.arange(min(settings.validated, len(held_out))))
     for level in _LEVELS:
         errors = reference_errors(models.unet, models.adapter, new_scheduler(), batch, level, shift=12)
         shown = " ".join(f"{key} {value:.4f}" for key, value in errors.items())

@@ -73,7 +73,7 @@ def fit(settings: Settings, phase: Phase, vae: AutoencoderKL) -> None:
         clock = Clock(min(phase.minutes, state["budget"]), state["spent"], device=device)
     pictures, held_out = Pictures(settings, "train", device), measured(settings)
     torch.manual_seed(step)
-    quality = measure(average.module, *held_out)
+    quality: Quality | None = None
     while (share := clock.share) < 1.0:
         checkpoints.set_rate(optimizer, phase.rate * checkpoints.trapezoid(share, step))
         batch, masks = pictures.sample(settings.vae_batch, crops=phase.crops)
@@ -86,7 +86,10 @@ def fit(settings: Settings, phase: Phase, vae: AutoencoderKL) -> None:
                 clock.cool_down()
         if clock.due("save", settings.checkpoint_minutes):
             spent = f"{clock.spent:.1f} of {clock.budget:.1f} min"
-            print(f"{phase.name}: {spent} step {step} loss {float(loss):.4f} {quality}", flush=True)
+            print(
+                f"{phase.name}: {spent} step {step} loss {float(loss):.4f} {quality or 'not measured yet'}",
+                flush=True,
+            )
             state = {"vae": vae.state_dict(), "average": average.module.state_dict()}
             state |= {"optimizer": optimizer.state_dict(), "step": step}
             checkpoints.write(path, state | {"spent": clock.spent, "budget": clock.budget})
