@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from recipes.mini.measure.questions import photo
 
 from dreamcache import DreamCachePipeline
 from dreamcache.mini.world import HELD_OUT_FROM, design_from_seed
@@ -28,6 +27,7 @@ from recipes.mini.make import (
 )
 from recipes.mini.make.checkpoints import Clock
 from recipes.mini.make.settings import Settings, resume
+from recipes.mini.measure.queries import photo
 
 CPU = torch.device("cpu")
 

@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--job", type=Path, help="grid: output folder of a job run by dreamcache run")
     parser.add_argument("--points", type=Path, help="curve: curve.jsonl of the recipe's U-Net stage")
     parser.add_argument("--batch", type=int, default=48, help="curve: pictures of one step")
-    parser.add_argument("--to", type=Path, help="grid, strength, curve: the picture's file")
+    parser.add_argument("--to", type=Path, help="grid, strength: the picture's file; curve: a folder")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
@@ -76,7 +76,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, until: fl
 
         if options.points is None:
             parser.error("curve: --points is needed: the curve.jsonl of the recipe's U-Net stage")
-        curve.run(options.points, options.to or options.work / "curve.svg", options.batch)
+        curve.run(options.points, options.to or options.work, options.batch)
     else:
         from recipes.mini.measure import sheets
 
