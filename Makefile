@@ -67,8 +67,8 @@ format: install-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The embedded model, again and from nothing: about 11 hours of fixed budgets, each stage resumes. For a GPU call the recipe
-# with --device cuda and budgets of your own, such as --unet-minutes 20.
+# The embedded model, again and from nothing, into .mini/weights: about 27 hours of two cores, each stage resumes.
+# In the background, on a GPU, and into the package: recipes/mini/README.md.
 mini: install-dev
 	$(PIP) --editable '.[measure]'
 	$(BIN)/python -m recipes.mini.make --stage all --work .mini

@@ -7,6 +7,7 @@ Knows the world and the columns. Must not know models or training.
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 
 from dreamcache.mini.world.captions import caption
 from dreamcache.mini.world.design import design_from_seed
-from dreamcache.mini.world.render import framed, pose_from_seed, render
+from dreamcache.mini.world.render import Pose, framed, pose_from_seed, render
 from dreamcache.mini.world.scenes import SCENES
 
 SIZE = 64
@@ -38,30 +39,39 @@ def write_training_data(
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(first_seed, first_seed + num_designs, _SHARD):
         last = min(first + _SHARD, first_seed + num_designs)
-        place = folder / f"part-{first:09d}-{last:09d}.parquet"
-        if place.exists():
+        shard = folder / f"part-{first:09d}-{last:09d}.parquet"
+        if shard.exists():
             continue
         rows = [row for seed in range(first, last) for row in _samples(seed, scenes, size)]
         table = pa.table({name: [row[name] for row in rows] for name in _COLUMNS})
-        partial = place.with_suffix(".partial")
+        partial = shard.with_suffix(".partial")
         pq.write_table(table, partial, row_group_size=_GROUP, compression="none")
-        os.replace(partial, place)
+        os.replace(partial, shard)
     return folder
 
 
-def draw_reference(seed: int, size: int = SIZE) -> np.ndarray:
-    """The packshot of a design as the product's own preprocessing would cut it, uint8 [size, size, 3]."""
+def render_reference(seed: int, size: int = SIZE, *, calm: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The packshot of a design as the product's own preprocessing would cut it, and the object's mask.
+
+    uint8 [size, size, 3] and [size, size]. calm: see `calm_pose`.
+    """
     design = design_from_seed(seed)
     margin = float(np.random.default_rng((seed, 0x3A6)).uniform(0.035, 0.08))
-    pose = framed(design, pose_from_seed(seed * 16, centered=True), margin)
-    return render(design, pose=pose, scene=None, size=size)[0]
+    pose = pose_from_seed(seed * 16, centered=True)
+    pose = framed(design, calm_pose(pose) if calm else pose, margin)
+    return render(design, pose=pose, scene=None, size=size)
+
+
+def calm_pose(pose: Pose) -> Pose:
+    """The pose without mirroring and with a third of its turns: an easier start for what learns from pairs."""
+    return replace(pose, flip=False, rotation=pose.rotation / 3, yaw=pose.yaw / 3)
 
 
 def _samples(seed: int, scenes: int, size: int) -> Iterator[dict[str, bytes | str]]:
-    design, reference = design_from_seed(seed), _png(draw_reference(seed, size))
-    places = np.random.default_rng((seed, 0xDA7A)).choice(len(SCENES), size=scenes, replace=False)
-    for number, place in enumerate(places):
-        item, scene = seed * 16 + 1 + number, SCENES[int(place)]
+    design, reference = design_from_seed(seed), _png(render_reference(seed, size)[0])
+    chosen = np.random.default_rng((seed, 0xDA7A)).choice(len(SCENES), size=scenes, replace=False)
+    for number, index in enumerate(chosen):
+        item, scene = seed * 16 + 1 + number, SCENES[int(index)]
         picture, mask = render(design, pose=pose_from_seed(item), scene=scene, scene_seed=item, size=size)
         yield {
             "image": _png(picture),

@@ -1,4 +1,4 @@
-"""Training data of the product world: what `dreamcache train` reads is what was drawn."""
+"""Training data of the product world: what `dreamcache train` reads is what was rendered."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ import pytest
 
 from dreamcache.core.config.train import DataSettings
 from dreamcache.training.dataset import Samples
-from recipes.mini.dataset import draw_reference, write_training_data
+from recipes.mini.dataset import render_reference, write_training_data
 
 
 def test_the_trainer_reads_scene_mask_caption_and_the_designs_own_packshot(tmp_path: Path):
-    place = write_training_data(tmp_path / "data", 3, first_seed=24)
-    samples = Samples(DataSettings(path=str(place)), str(place))
+    folder = write_training_data(tmp_path / "data", 3, first_seed=24)
+    samples = Samples(DataSettings(path=str(folder)), str(folder))
     assert len(samples) == 6
     for number in range(6):
         sample = samples.read(number)
         assert sample.mask is not None
         assert sample.mask.shape == (64, 64) and 0.04 < sample.mask.mean() < 0.7
-        assert np.array_equal(np.asarray(sample.reference), draw_reference(24 + number // 2))
+        assert np.array_equal(np.asarray(sample.reference), render_reference(24 + number // 2)[0])
         assert sample.framed
         assert sample.caption
     first, second = samples.read(0), samples.read(1)

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from dreamcache.storage.models.artifacts import describe_base
+
+from dreamcache.storage.models.base import describe_base
 
 FILES = (
     "unet/diffusion_pytorch_model.safetensors",

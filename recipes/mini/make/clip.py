@@ -13,9 +13,10 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from recipes.mini.make import checkpoints, data
 from recipes.mini.make.checkpoints import Clock
-from recipes.mini.make.modules import MAX_TOKENS, make_clip
+from recipes.mini.make.compute import autocast, device_of
+from recipes.mini.make.modules import MAX_TOKENS, new_clip
 from recipes.mini.make.settings import Settings
-from recipes.mini.make.tokens import make_tokenizer
+from recipes.mini.make.tokens import new_tokenizer
 
 _RATE = 1e-3
 _SHORT = 28  # captions are shorter than this; the encoder is causal, so padding does not change the end token
@@ -28,14 +29,14 @@ def run(settings: Settings) -> None:
     if (folder / "model" / "config.json").exists():
         return
     device = checkpoints.prepare(settings, 1)
-    tokenizer = make_tokenizer(settings.folder("clip/tokenizer"))
-    clip = make_clip(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id).to(device)
+    tokenizer = new_tokenizer(settings.folder("clip/tokenizer"))
+    clip = new_clip(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id).to(device)
     optimizer = torch.optim.AdamW(clip.parameters(), lr=_RATE, betas=(0.9, 0.98), weight_decay=0.05)
     tokens = tokenize(tokenizer, data.CAPTIONS, _SHORT).to(device)
-    arrays, held_out = data.load(settings, "train"), data.load(settings, "held_out")
-    rng, clock, step = np.random.default_rng(0), Clock(settings.clip_minutes), 0
-    while clock.share < 1.0:
-        checkpoints.set_rate(optimizer, _RATE * checkpoints.cosine(clock.share, step))
+    arrays, held_out = _joined(settings, "train"), _joined(settings, "held_out")
+    rng, clock, step = np.random.default_rng(0), Clock(settings.clip_minutes, device=device), 0
+    while (share := clock.share) < 1.0:
+        checkpoints.set_rate(optimizer, _RATE * checkpoints.trapezoid(share, step))
         loss = _step(clip, optimizer, arrays, tokens, rng, settings.clip_batch, identity=step % 4 == 0)
         step += 1
         if clock.due("log", 1.0):
@@ -47,11 +48,16 @@ def run(settings: Settings) -> None:
     _save(clip, folder / "model")
 
 
+def _joined(settings: Settings, part: str) -> dict[str, np.ndarray]:
+    shards = data.load(settings, part, ("reference", "picture", "caption", "scene", "class"))
+    return {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0]}
+
+
 def load_clip(settings: Settings) -> tuple[CLIPModel, CLIPTokenizer]:
     """The finished encoders, frozen, and their tokenizer."""
     clip = CLIPModel.from_pretrained(settings.folder("clip") / "model")
-    tokenizer = make_tokenizer(settings.folder("clip/tokenizer"))
-    return clip.to(settings.device).eval().requires_grad_(False), tokenizer
+    tokenizer = new_tokenizer(settings.folder("clip/tokenizer"))
+    return clip.to(device_of(settings.device)).eval().requires_grad_(False), tokenizer
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str], length: int = MAX_TOKENS) -> Tensor:
@@ -81,7 +87,7 @@ def _step(
     rows = rng.choice(len(arrays["class"]), size=count, replace=False)
     column = int(rng.integers(arrays["scene"].shape[1]))
     kind = torch.from_numpy(arrays["class"][rows] * 1000 + arrays["scene"][rows, column]).to(tokens.device)
-    with torch.autocast(tokens.device.type, torch.bfloat16):
+    with autocast(tokens.device):
         image = _image(clip, pixels(arrays["picture"][rows, column], tokens.device))
         reference = _image(clip, pixels(arrays["reference"][rows], tokens.device)) if identity else None
         text = _text(clip, tokens[torch.from_numpy(arrays["caption"][rows, column]).long()])
@@ -119,9 +125,9 @@ def _accuracy(clip: CLIPModel, held_out: dict[str, np.ndarray], tokens: Tensor) 
         c: (k, s)
         for c, k, s in zip(held_out["caption"][:, 0], held_out["class"], held_out["scene"][:, 0], strict=True)
     }
-    found = np.array([kinds[c] for c in best])
-    named = (found[:, 0] == held_out["class"]).mean()
-    placed = (found[:, 1] == held_out["scene"][:, 0]).mean()
+    winners = np.array([kinds[c] for c in best])
+    named = (winners[:, 0] == held_out["class"]).mean()
+    placed = (winners[:, 1] == held_out["scene"][:, 0]).mean()
     return f"held-out class {named:.3f} scene {placed:.3f}"
 
 

@@ -1,7 +1,7 @@
 """Stage export: the newest averaged weights as a diffusers folder in fp16 safetensors, with CLIP and adapter.
 
-Safe while training runs: checkpoints are whole at any time. Needs no network. Also called many times as training
-goes on; the adapter's config names the step.
+Safe while training runs: checkpoints are whole at any time. Needs no network. May be called many times as training
+continues; the adapter's config names the step. It writes to the work folder; `ship` copies to the package.
 """
 
 import json
@@ -13,29 +13,29 @@ from diffusers import StableDiffusionPipeline
 
 from dreamcache.model.adapter_io import save_adapter
 from dreamcache.storage.models.base import describe_base
-from dreamcache.storage.models.lookup import MINI, mini_folder
 from recipes.mini.make.clip import DEVIATION, MEAN, load_clip
-from recipes.mini.make.modules import make_scheduler
+from recipes.mini.make.modules import new_scheduler
 from recipes.mini.make.settings import SIZE, Settings
 from recipes.mini.make.train import Models, load_average
 from recipes.mini.make.vae import load_vae
 
 
 def run(settings: Settings) -> None:
-    """Write dreamcache/mini/weights anew."""
-    weights, step, stage = load_average(settings)
-    models = Models()
+    """Write the folder `settings.target` anew."""
+    weights, step = load_average(settings)
+    models = Models(settings.latent_channels)
     models.load_state_dict(weights)
     clip, tokenizer = load_clip(settings)
-    target = mini_folder()
-    fresh = target.with_name("weights.partial")
+    clip.cpu()
+    target = settings.target
+    fresh = target.with_name(f"{target.name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
     pipe = StableDiffusionPipeline(
         vae=load_vae(settings).cpu(),
         text_encoder=_text_encoder(clip),
         tokenizer=tokenizer,
         unet=models.unet,
-        scheduler=make_scheduler(),
+        scheduler=new_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -48,24 +48,23 @@ def run(settings: Settings) -> None:
         shutil.copy(settings.folder("clip/tokenizer") / file, fresh / "tokenizer" / file)
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
-    training = {"stage": stage, "images": step * settings.unet_batch, "size": SIZE}
+    training = {"stage": "unet", "images": step * settings.unet_batch, "size": SIZE}
     save_adapter(
-        models.adapter, str(target / "adapter"), base=describe_base(MINI), step=step, training=training
+        models.adapter, str(target / "adapter"), base=describe_base(str(target)), step=step, training=training
     )
     total = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    print(f"export: {stage} step {step}, {total / 2**20:.1f} MiB in {target}", flush=True)
+    print(f"export: step {step}, {total / 2**20:.1f} MiB in {target}", flush=True)
 
 
 def _text_encoder(clip: torch.nn.Module) -> torch.nn.Module:
     """The text half of the CLIP model as its own transformers model."""
     from transformers import CLIPTextModel
 
-    made = CLIPTextModel(clip.config.text_config)
+    encoder = CLIPTextModel(clip.config.text_config)
     state = clip.text_model.state_dict()
-    own = made.state_dict()
-    prefix = "text_model." if any(name.startswith("text_model.") for name in own) else ""
-    made.load_state_dict({prefix + name: value for name, value in state.items()})
-    return made.eval()
+    prefix = "text_model." if any(name.startswith("text_model.") for name in encoder.state_dict()) else ""
+    encoder.load_state_dict({prefix + name: value for name, value in state.items()})
+    return encoder.eval()
 
 
 def _load_as_float32(path: Path) -> None:

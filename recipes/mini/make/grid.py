@@ -1,12 +1,12 @@
-"""Stage grid: held-out designs down, scenes across, drawn with the newest checkpoint into grids/."""
+"""Stage grid: held-out designs down, scenes across, generated with the newest checkpoint into grids/."""
 
 import numpy as np
 from PIL import Image
 
 from dreamcache.mini.world.captions import caption
 from dreamcache.mini.world.design import CLASSES, design_from_seed
-from recipes.mini.dataset import draw_reference
-from recipes.mini.make.draw import Artist
+from recipes.mini.dataset import render_reference
+from recipes.mini.make.generate import Generator
 from recipes.mini.make.settings import Settings
 
 SCENES = ("beach", "snow", "wooden table", "jungle", "plain blue", "brick wall")
@@ -15,20 +15,20 @@ _ZOOM = 2
 
 
 def run(settings: Settings) -> None:
-    """Writes grids/<stage>-<step>.png: reference | six scenes with it | one scene from text alone."""
-    artist = Artist(settings)
+    """Writes grids/step-<step>.png: reference | six scenes with it | one scene from text alone."""
+    generator = Generator(settings)
     seeds = [settings.held_out_from + offset for offset in range(24, 36)]
     seeds = [seed for seed in seeds if design_from_seed(seed).class_name in NAMES]
-    references = np.stack([draw_reference(seed) for seed in seeds])
-    subjects = artist.read(references)
+    references = np.stack([render_reference(seed)[0] for seed in seeds])
+    subjects = generator.read(references)
     rows = []
     for row, seed in enumerate(seeds):
         name = design_from_seed(seed).class_name
         prompts = [caption(name, scene) for scene in SCENES] + [caption(name, SCENES[row % len(SCENES)])]
         with_reference = [subjects[row]] * len(SCENES) + [None]
-        pictures = artist.draw(prompts, with_reference, seed=1000 * row)
+        pictures = generator.generate(prompts, with_reference, seed=1000 * row)
         rows.append(np.concatenate([references[row], *pictures], axis=1))
     sheet = Image.fromarray(np.concatenate(rows))
-    path = settings.folder("grids") / f"{artist.stage}-{artist.step:06d}.png"
+    path = settings.folder("grids") / f"step-{generator.step:06d}.png"
     sheet.resize((sheet.width * _ZOOM, sheet.height * _ZOOM), Image.Resampling.LANCZOS).save(path)
-    print(f"grid: {len(CLASSES)} classes known, {len(seeds)} held-out designs drawn: {path}", flush=True)
+    print(f"grid: {len(CLASSES)} classes known, {len(seeds)} held-out designs: {path}", flush=True)

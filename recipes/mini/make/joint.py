@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as functional
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -17,7 +18,8 @@ from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.tap import tap_features
 from dreamcache.model.unet import decoder_half, encoder_half
-from recipes.mini.make.latents import Latents
+from recipes.mini.make.compute import autocast
+from recipes.mini.make.latents import LatentStore
 
 REFERENCE_TIMESTEP = 1
 
@@ -26,10 +28,10 @@ REFERENCE_TIMESTEP = 1
 class Rules:
     """How conditions are dropped and errors weighed."""
 
-    drop_image: float = 0.25
-    drop_text: float = 0.1
+    drop_image: float = 0.10
+    drop_text: float = 0.10
     drop_both: float = 0.05
-    foreground: float = 1.0  # extra weight where the object is
+    object_weight: float = 3.0  # of the object and its rim; the background weighs 1
     snr_cap: float = 5.0
 
 
@@ -37,22 +39,26 @@ class Rules:
 class Batch:
     """d designs, k pictures of each; the pictures' rows are ordered by design."""
 
-    reference: Tensor  # [d, 4, 16, 16]
-    picture: Tensor  # [d * k, 4, 16, 16]
+    reference: Tensor  # [d, c, 16, 16]
+    picture: Tensor  # [d * k, c, 16, 16]
     mask: Tensor  # [d * k, 1, 16, 16]
     text: Tensor  # [d * k, 77, width]
     empty: Tensor  # [1, 77, width]
 
 
-def make_batch(latents: Latents, text: Tensor, rows: Tensor, device: torch.device) -> Batch:
-    """The batch of the chosen designs with all their pictures."""
-    picture, mask = latents.picture[rows].flatten(0, 1), latents.mask[rows].flatten(0, 1)
+def batch_of(latents: LatentStore, text: Tensor, rows: Tensor) -> Batch:
+    """The batch of the chosen designs with all their pictures, on the device of `text`."""
+    device = text.device
+
+    def gather(name: str) -> Tensor:
+        return latents.gather(name, rows).to(device)
+
     return Batch(
-        reference=latents.reference[rows].to(device).float(),
-        picture=picture.to(device).float(),
-        mask=mask.to(device).float(),
-        text=text[latents.caption[rows].flatten() + 1].to(device).float(),
-        empty=text[:1].to(device).float(),
+        reference=gather("reference").float(),
+        picture=gather("picture").flatten(0, 1).float(),
+        mask=gather("mask").flatten(0, 1).float(),
+        text=text[gather("caption").flatten() + 1].float(),
+        empty=text[:1].float(),
     )
 
 
@@ -62,17 +68,16 @@ def read_memory(
     scheduler: DDIMScheduler,
     reference: Tensor,
     empty: Tensor,
-    dtype: torch.dtype = torch.bfloat16,
 ) -> dict[str, KeysValues]:
-    """Keys and values of the references [d, 4, 16, 16], by place; gradients reach the adapters only."""
+    """Keys and values of the references [d, c, 16, 16], by place; gradients reach the adapters only."""
     device = reference.device
     step = torch.full((len(reference),), REFERENCE_TIMESTEP, device=device)
     noisy = scheduler.add_noise(reference, torch.randn_like(reference), step)
     # Its own autocast: weights cast without gradient must not stay in the cache of the training pass.
-    with torch.no_grad(), torch.autocast(device.type, dtype):
+    with torch.no_grad(), autocast(device):
         null = empty.expand(len(reference), -1, -1)
         features = tap_features(unet, noisy, step, null, adapter.places)
-    with torch.autocast(device.type, dtype):
+    with autocast(device):
         return adapter.project(features)
 
 
@@ -85,7 +90,7 @@ def joint_loss(
 ) -> Tensor:
     """The weighted error of v on one batch."""
     device, count = batch.picture.device, len(batch.picture)
-    steps, noise = draw_timesteps(count, device), torch.randn_like(batch.picture)
+    steps, noise = sample_timesteps(count, device), torch.randn_like(batch.picture)
     choice = torch.rand(count, device=device)
     no_image = choice < rules.drop_image + rules.drop_both
     no_text = (choice >= rules.drop_image) & (choice < rules.drop_image + rules.drop_both + rules.drop_text)
@@ -97,11 +102,11 @@ def joint_loss(
         subject = rows // (count // len(batch.reference))
         memory = Memory(keys_values=pick(keys_values, subject), rows=rows)
     noisy = scheduler.add_noise(batch.picture, noise, steps)
-    with torch.autocast(device.type, torch.bfloat16), injecting(unet, adapter, memory), _kernel(device):
-        made = decoder_half(unet, encoder_half(unet, noisy, steps, text), text)
+    with autocast(device), injecting(unet, adapter, memory), _kernel(device):
+        prediction = decoder_half(unet, encoder_half(unet, noisy, steps, text), text)
     target = scheduler.get_velocity(batch.picture, noise, steps)
-    weight = 1 + rules.foreground * batch.mask
-    error = ((made.float() - target).square() * weight).mean(dim=(1, 2, 3)) / weight.mean()
+    weight = 1 + (rules.object_weight - 1) * functional.max_pool2d(batch.mask, 3, stride=1, padding=1)
+    error = ((prediction.float() - target).square() * weight).mean(dim=(1, 2, 3)) / weight.mean()
     return (error * level_weight(scheduler, steps, rules.snr_cap)).mean()
 
 
@@ -118,7 +123,7 @@ def pick(keys_values: dict[str, KeysValues], index: Tensor) -> dict[str, KeysVal
     }
 
 
-def draw_timesteps(count: int, device: torch.device) -> Tensor:
+def sample_timesteps(count: int, device: torch.device) -> Tensor:
     """Stratified over the batch, with a bias to the middle and high noise levels."""
     share = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
     share = share[torch.randperm(count, device=device)]
@@ -127,8 +132,8 @@ def draw_timesteps(count: int, device: torch.device) -> Tensor:
 
 def level_weight(scheduler: DDIMScheduler, steps: Tensor, cap: float) -> Tensor:
     """1 where the noise is strong; falls off where a clean picture would count more than `cap` times in x0."""
-    kept = scheduler.alphas_cumprod.to(steps.device)[steps]
-    snr = kept / (1 - kept)
+    alphas = scheduler.alphas_cumprod.to(steps.device)[steps]
+    snr = alphas / (1 - alphas)
     return (cap / (snr + 1)).clamp(max=1.0)
 
 
@@ -156,8 +161,8 @@ def reference_errors(
     errors = {}
     for name, index in (("right", subject), ("wrong", wrong), ("none", None)):
         memory = None if index is None else Memory(keys_values=pick(keys_values, index))
-        with torch.autocast(noise.device.type, torch.bfloat16), injecting(unet, adapter, memory):
-            made = decoder_half(unet, encoder_half(unet, noisy, steps, batch.text), batch.text)
-        gap = (made.float() - target).square() * batch.mask
+        with autocast(noise.device), injecting(unet, adapter, memory):
+            prediction = decoder_half(unet, encoder_half(unet, noisy, steps, batch.text), batch.text)
+        gap = (prediction.float() - target).square() * batch.mask
         errors[name] = float(gap.sum() / (batch.mask.sum() * gap.shape[1]))
     return errors

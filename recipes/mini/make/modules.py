@@ -11,14 +11,14 @@ TEXT_WIDTH = 128
 MAX_TOKENS = 77
 
 
-def make_vae() -> AutoencoderKL:
-    """64 px to 16 x 16 x 4. The latents' statistics are folded into the quant convolutions: scaling factor 1."""
+def new_vae(latent_channels: int) -> AutoencoderKL:
+    """64 px to 16 x 16 cells. The latents' statistics are folded into the quant convolutions: scaling factor 1."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
         block_out_channels=(24, 48, 96),
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=latent_channels,
         norm_num_groups=8,
         sample_size=SIZE,
         scaling_factor=1.0,
@@ -26,7 +26,7 @@ def make_vae() -> AutoencoderKL:
     )
 
 
-def make_clip(vocabulary: int, start: int, end: int) -> CLIPModel:
+def new_clip(vocabulary: int, start: int, end: int) -> CLIPModel:
     """A text and an image encoder with one embedding space of 128 dimensions."""
     text = {
         "vocab_size": vocabulary, "hidden_size": TEXT_WIDTH, "intermediate_size": 4 * TEXT_WIDTH,
@@ -40,12 +40,12 @@ def make_clip(vocabulary: int, start: int, end: int) -> CLIPModel:
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
 
 
-def make_unet() -> UNet2DConditionModel:
+def new_unet(latent_channels: int) -> UNet2DConditionModel:
     """Transformers at every level: a middle place and six decoder places."""
     return UNet2DConditionModel(
         sample_size=LATENT,
-        in_channels=4,
-        out_channels=4,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
         down_block_types=("CrossAttnDownBlock2D",) * 3,
         up_block_types=("CrossAttnUpBlock2D",) * 3,
         block_out_channels=(96, 128, 192),
@@ -57,13 +57,13 @@ def make_unet() -> UNet2DConditionModel:
     )
 
 
-def make_adapter(unet: UNet2DConditionModel) -> DreamCacheAdapter:
+def new_adapter(unet: UNet2DConditionModel) -> DreamCacheAdapter:
     """Adapters at the middle and at every decoder transformer."""
     places = [place for place in all_places(unet) if not place.startswith("down_blocks")]
     return DreamCacheAdapter(place_shapes(unet, places))
 
 
-def make_scheduler() -> DDIMScheduler:
+def new_scheduler() -> DDIMScheduler:
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,

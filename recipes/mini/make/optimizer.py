@@ -1,16 +1,18 @@
-"""The optimizer of the U-Net: orthogonalised momentum for weight matrices, Adam for everything else.
+"""The recipe's optimizer: orthogonalised momentum for weight matrices, Adam for everything else.
 
 Momentum of a matrix is replaced by its nearest orthogonal matrix (Newton-Schulz; "Muon", Jordan et al. 2024), scaled
 so that steps are as large as Adam's (Liu et al. 2025, arXiv 2502.16982). It needs fewer samples than Adam alone, and
 samples are what two cores are short of. A convolution's kernel counts as a matrix of [out, in * h * w].
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recipes.mini.make.compute import fast_dtype
 from recipes.mini.make.parallel import Team
 
 _MOMENTUM, _STEPS = 0.95, 5
@@ -31,10 +33,10 @@ class MatrixAdam(torch.optim.Optimizer):
     ) -> None:
         """team: the processes that take the same steps with the same gradients."""
         self._team = team
-        given = list(parameters)
+        every = list(parameters)
         groups = [
-            {"params": [p for p in given if _is_matrix(p)], "matrices": True},
-            {"params": [p for p in given if not _is_matrix(p)], "matrices": False},
+            {"params": [p for p in every if _is_matrix(p)], "matrices": True},
+            {"params": [p for p in every if not _is_matrix(p)], "matrices": False},
         ]
         super().__init__(
             [g for g in groups if g["params"]], {"lr": lr, "betas": betas, "weight_decay": weight_decay}
@@ -44,52 +46,64 @@ class MatrixAdam(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step; takes no closure."""
         for group in self.param_groups:
-            given = [parameter for parameter in group["params"] if parameter.grad is not None]
-            made = (
-                self._matrices(given) if group["matrices"] else (self._adam(p, group["betas"]) for p in given)
-            )
-            for parameter, update in zip(given, made, strict=True):
-                parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"])
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
+                continue
+            group["step"] = group.get("step", 0) + 1
+            updates = self._matrices(parameters) if group["matrices"] else self._adam(parameters, group)
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
     def _matrices(self, parameters: list[nn.Parameter]) -> list[Tensor]:
-        """The costly part of a step, so each process of the team does its share."""
-        ahead = [self._ahead(parameter).flatten(1) for parameter in parameters]
-        made = self._team.divide(orthogonal, ahead, torch.bfloat16)
-        return [
-            (update * (0.2 * max(update.shape) ** 0.5)).view_as(parameter).to(parameter.dtype)
-            for parameter, update in zip(parameters, made, strict=True)
-        ]
+        """The costly part of a step, so each process of the team computes its share; equal shapes go together."""
+        ahead = self._ahead(parameters)
+        shapes: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for index, momentum in enumerate(ahead):
+            shapes[tuple(momentum.flatten(1).shape)].append(index)
+        stacks = [torch.stack([ahead[i].flatten(1) for i in members]) for members in shapes.values()]
+        results = self._team.divide(orthogonal, stacks, fast_dtype(parameters[0].device))
+        updates: list[Tensor] = [torch.empty(0)] * len(parameters)
+        for (shape, members), stack in zip(shapes.items(), results, strict=True):
+            scaled = stack.to(ahead[0].dtype) * (0.2 * max(shape) ** 0.5)
+            for index, update in zip(members, scaled, strict=True):
+                updates[index] = update.view_as(parameters[index])
+        return updates
 
-    def _ahead(self, parameter: nn.Parameter) -> Tensor:
+    def _ahead(self, parameters: list[nn.Parameter]) -> list[Tensor]:
         """Nesterov's look ahead along the momentum."""
-        state, grad = self.state[parameter], parameter.grad
-        if not state:
-            state["momentum"] = torch.zeros_like(grad)
-        state["momentum"].lerp_(grad, 1 - _MOMENTUM)
-        return grad.lerp(state["momentum"], _MOMENTUM)
+        grads = [parameter.grad for parameter in parameters]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(momenta, grads, 1 - _MOMENTUM)
+        return list(torch._foreach_lerp(grads, momenta, _MOMENTUM))
 
-    def _adam(self, parameter: nn.Parameter, betas: tuple[float, float]) -> Tensor:
-        state, grad = self.state[parameter], parameter.grad
-        if not state:
-            state |= {"step": 0, "first": torch.zeros_like(grad), "second": torch.zeros_like(grad)}
-        state["step"] += 1
-        state["first"].lerp_(grad, 1 - betas[0])
-        state["second"].mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
-        first = state["first"] / (1 - betas[0] ** state["step"])
-        second = state["second"] / (1 - betas[1] ** state["step"])
-        return first / (second.sqrt() + 1e-8)
+    def _adam(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> list[Tensor]:
+        grads, betas, step = [parameter.grad for parameter in parameters], group["betas"], group["step"]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                zeros = torch.zeros_like(parameter)
+                self.state[parameter].update(first=zeros, second=zeros.clone())
+        firsts, seconds = ([self.state[p][name] for p in parameters] for name in ("first", "second"))
+        torch._foreach_lerp_(firsts, grads, 1 - betas[0])
+        torch._foreach_mul_(seconds, betas[1])
+        torch._foreach_addcmul_(seconds, grads, grads, 1 - betas[1])
+        roots = torch._foreach_sqrt(torch._foreach_div(seconds, 1 - betas[1] ** step))
+        torch._foreach_add_(roots, 1e-8)
+        return list(torch._foreach_div(torch._foreach_div(firsts, 1 - betas[0] ** step), roots))
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """About the orthogonal matrix nearest to [m, n]: singular values become 0.7..1.2. In bfloat16."""
+def orthogonal(matrices: Tensor) -> Tensor:
+    """About the orthogonal matrices nearest to [..., m, n]: singular values become 0.7 to 1.2. In the fast dtype."""
     a, b, c = _NEWTON_SCHULZ
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = (matrix if wide else matrix.T).to(torch.bfloat16)
-    x = x / (x.norm() + 1e-7)
+    wide = matrices.shape[-2] <= matrices.shape[-1]
+    x = (matrices if wide else matrices.mT).to(fast_dtype(matrices.device))
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_STEPS):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x if wide else x.T
+    return x if wide else x.mT
 
 
 def _is_matrix(parameter: nn.Parameter) -> bool:

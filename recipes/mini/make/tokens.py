@@ -27,15 +27,15 @@ light dark small large big old new modern wood metal glass plastic paper stone s
 window door summer winter spring morning evening sun moon stars rain cloud fire flower animal food drink""".split()
 
 
-def make_tokenizer(folder: Path) -> CLIPTokenizer:
+def new_tokenizer(folder: Path) -> CLIPTokenizer:
     """Train the tokenizer once into `folder`; later calls load it."""
     if not (folder / "tokenizer_config.json").exists():
         vocabulary, merges = _train()
         (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
         lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
         (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        made = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
-        made.save_pretrained(folder)
+        tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
+        tokenizer.save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder)
 
 

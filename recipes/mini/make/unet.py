@@ -1,10 +1,17 @@
-"""Stage unet: base and adapters together from random weights."""
+"""Stage unet: base and adapters together from random weights, calm designs first."""
 
-from recipes.mini.make.joint import Rules
+from recipes.mini.make import checkpoints, latents
 from recipes.mini.make.settings import Settings
-from recipes.mini.make.train import Stage, train
+from recipes.mini.make.train import Phase, progress, train
 
 
 def run(settings: Settings) -> None:
-    stage = Stage(name="unet", minutes=settings.unet_minutes, rate=settings.unet_lr, rules=Rules())
-    train(settings, stage)
+    """Train until the budget is spent; encodes a phase's designs before it begins. Resumes."""
+    phases = [Phase(parts=("calm", "full"), until=1.0)]
+    if settings.calm_share:
+        phases.insert(0, Phase(parts=("calm",), until=settings.calm_share))
+    for phase in phases:
+        if progress(settings) < phase.until:
+            checkpoints.prepare(settings)
+            latents.encode(settings, phase.parts)
+            train(settings, phase)

@@ -1,7 +1,7 @@
-"""Stage warm: a work folder begun from the weights in the package, to go on where no checkpoint is left.
+"""Stage warm, not in `all`: a work folder begun from the weights in the package, where no checkpoint is left.
 
-The autoencoder, the encoders, base and adapters are taken as shipped; the optimizers begin anew, and so do clocks and
-steps. What follows is `data`, `latents` and `unet`; with `refine` before `latents` the autoencoder goes on too.
+The autoencoder, the encoders, base and adapters are taken as shipped; optimizers, clocks and steps begin anew.
+`data`, `latents` and `unet` follow; `--stage refine` before `latents` trains the autoencoder further.
 """
 
 import shutil
@@ -30,10 +30,16 @@ def run(settings: Settings) -> None:
     vae = settings.folder("vae") / "vae.pt"
     if not vae.exists():
         model = AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32)
+        if model.config.latent_channels != settings.latent_channels:
+            raise ValueError(
+                f"{settings.work}: latent_channels is {settings.latent_channels}, but the shipped autoencoder has "
+                f"{model.config.latent_channels}; begin another work folder with --latent-channels "
+                f"{model.config.latent_channels}"
+            )
         checkpoints.write(vae, {"vae": model.state_dict()})
     unet = settings.folder("unet") / "last.pt"
     if not unet.exists():
-        models = Models()
+        models = Models(settings.latent_channels)
         base = UNet2DConditionModel.from_pretrained(shipped / "unet", torch_dtype=torch.float32)
         models.unet.load_state_dict(base.state_dict())
         info = describe_adapter(str(shipped / "adapter"), describe_base(MINI))

@@ -1,6 +1,6 @@
 """Command line of the measurements: python -m recipes.mini.measure WHAT --work DIR.
 
-Exit codes: 0 done, 1 error, 4 stopped by --minutes: the same command goes on.
+Exit codes: 0 done, 1 error, 4 stopped by --minutes: the same command resumes.
 """
 
 import argparse
@@ -12,18 +12,23 @@ from pathlib import Path
 import torch
 
 from dreamcache.core.errors import DreamCacheError
-from recipes.mini.measure.drawing import OutOfTimeError
+from recipes.mini.measure.generate import OutOfTimeError
 
 STOPPED = 4
 
 
 def main() -> int:
+    """Run one measurement; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m recipes.mini.measure", description=__doc__)
-    parser.add_argument("what", choices=("benchmark", "grid", "strength", "ablation", "curve"))
+    parser.add_argument("what", choices=("benchmark", "tools", "grid", "strength", "ablation", "curve"))
     parser.add_argument("--work", type=Path, default=Path(".mini/measure"))
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop drawing after so many")
+    parser.add_argument("--weights", default="mini", help="benchmark: 'mini' or an exported folder")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop generating after so many")
     parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of drawing: benchmark, ablation"
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of generation: benchmark, ablation",
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--subjects", type=int, default=100, help="benchmark: designs of all classes")
@@ -33,15 +38,15 @@ def main() -> int:
     parser.add_argument("--job", type=Path, help="grid: output folder of a job run by dreamcache run")
     parser.add_argument("--points", type=Path, help="curve: curve.jsonl of the recipe's U-Net stage")
     parser.add_argument("--batch", type=int, default=48, help="curve: pictures of one step")
-    parser.add_argument("--to", type=Path, help="grid, strength, curve: the picture's file")
-    given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(given.threads)
+    parser.add_argument("--to", type=Path, help="grid, strength: the picture's file; curve: a folder")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
-        _run(parser, given, time.monotonic() + given.minutes * 60)
-    except OutOfTimeError as rest:
-        print(f"stopped after {given.minutes:g} minutes: {rest}; the same command goes on", flush=True)
+        _run(parser, options, time.monotonic() + options.minutes * 60)
+    except OutOfTimeError as remaining:
+        print(f"stopped after {options.minutes:g} minutes: {remaining}; the same command resumes", flush=True)
         return STOPPED
     except DreamCacheError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,35 +54,38 @@ def main() -> int:
     return 0
 
 
-def _run(parser: argparse.ArgumentParser, given: argparse.Namespace, until: float) -> None:
-    if given.what == "benchmark":
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, until: float) -> None:
+    if options.what in ("benchmark", "tools"):
         from recipes.mini.measure import benchmark
 
+        if options.what == "tools":
+            benchmark.Tools.load(options.work / "tools")
+            return
         sizes = benchmark.Sizes(
-            subjects=given.subjects, class_subjects=given.class_subjects, scenes=given.scenes
+            subjects=options.subjects, class_subjects=options.class_subjects, scenes=options.scenes
         )
-        benchmark.run(given.work, sizes, dtype=given.dtype, until=until)
-        print((given.work / "benchmark.md").read_text("utf-8"), flush=True)
-    elif given.what == "ablation":
+        benchmark.run(options.work, sizes, weights=options.weights, dtype=options.dtype, until=until)
+        print((options.work / "benchmark.md").read_text("utf-8"), flush=True)
+    elif options.what == "ablation":
         from recipes.mini.measure import ablation
 
-        ablation.run(given.work, steps=given.steps, dtype=given.dtype, until=until)
-        print((given.work / "ablation.md").read_text("utf-8"), flush=True)
-    elif given.what == "curve":
+        ablation.run(options.work, steps=options.steps, dtype=options.dtype, until=until)
+        print((options.work / "ablation.md").read_text("utf-8"), flush=True)
+    elif options.what == "curve":
         from recipes.mini.measure import curve
 
-        if given.points is None:
+        if options.points is None:
             parser.error("curve: --points is needed: the curve.jsonl of the recipe's U-Net stage")
-        curve.run(given.points, given.to or given.work / "curve.svg", given.batch)
+        curve.run(options.points, options.to or options.work, options.batch)
     else:
         from recipes.mini.measure import sheets
 
-        if given.what == "grid" and given.job is None:
+        if options.what == "grid" and options.job is None:
             parser.error("grid: --job is needed: the output folder of a job run by dreamcache run")
-        if given.what == "grid":
-            sheets.grid(given.job, given.to or given.work / "grid.jpg")
+        if options.what == "grid":
+            sheets.grid(options.job, options.to or options.work / "grid.jpg")
         else:
-            sheets.strength(given.to or given.work / "strength.jpg", given.work)
+            sheets.strength(options.to or options.work / "strength.jpg", options.work)
 
 
 if __name__ == "__main__":

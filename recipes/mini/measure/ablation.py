@@ -1,9 +1,8 @@
-"""The encoding-timestep ablation (docs/method.md section 7, Supp S3): one adapter for each t, all else the same.
+"""The encoding-timestep ablation (docs/method.md section 7, Supp S3): one adapter for each t, else the same in everything.
 
     parquet samples -> dreamcache train, once for each t -> pictures of held-out designs -> similarity to image and text
 
-Training is the product's command, called as a user would; it goes on from its checkpoints, as pictures do from their
-files. Knows the command's name and its YAML; must not import jobs.
+The product trains; a stopped training resumes from its checkpoints, generation from the pictures on disk.
 """
 
 import json
@@ -16,12 +15,14 @@ from PIL import Image
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.mini.world import HELD_OUT_FROM
-from recipes.mini.command import dreamcache
+from jobs.train.runner import run_training
+from jobs.train.spec import load_train_spec
 from recipes.mini.dataset import write_training_data
-from recipes.mini.measure.drawing import Artist
 from recipes.mini.measure.features import ClipFeatures, ImageNetFeatures
-from recipes.mini.measure.objects import cut_out, find_objects
-from recipes.mini.measure.questions import SIDE, Group, all_classes, photo
+from recipes.mini.measure.generate import Generator
+from recipes.mini.measure.objects import FINDERS, Masks, cut_out, finder
+from recipes.mini.measure.queries import SIDE, Group, all_classes, photo
+from recipes.mini.measure.report import cell
 from recipes.mini.measure.scenes import scene_hits, text_similarity
 from recipes.mini.measure.statistics import interval, ranks
 
@@ -33,9 +34,9 @@ _BATCH = 48
 def run(
     work: Path, *, steps: int, subjects: int = 50, dtype: str = "float32", until: float = float("inf")
 ) -> dict[str, object]:
-    """Trains what is missing, draws what is missing, writes ablation.json and ablation.md; returns the report.
+    """Train and generate what is missing, write ablation.json and ablation.md; returns the report.
 
-    dtype: of drawing. Raises OutOfTimeError.
+    dtype: of generation. Raises OutOfTimeError.
     """
     write_training_data(work / "samples", _DESIGNS)
     # One scene of each: the wrong reference of a validation sample is then another design's.
@@ -78,7 +79,7 @@ def _train(work: Path, timestep: int, steps: int) -> None:
         return
     file = work / f"{output}.yaml"
     file.write_text(yaml.safe_dump(training(timestep, steps, output), sort_keys=False), "utf-8")
-    dreamcache("train", str(file))
+    run_training(load_train_spec(file))
 
 
 def _measure(work: Path, steps: int, group: Group, dtype: str, until: float) -> dict[str, object]:
@@ -87,23 +88,23 @@ def _measure(work: Path, steps: int, group: Group, dtype: str, until: float) -> 
     shots = [cut_out(*photo(seed, SIDE)) for seed in group.seeds]
     gallery = imagenet(shots), clip.images(shots)
     rows: dict[str, dict[str, object]] = {}
-    kept: dict[str, dict[str, np.ndarray]] = {}
+    measured: dict[str, dict[str, np.ndarray]] = {}
+    find = finder(FINDERS[0], work / "tools")
     for timestep in TIMESTEPS:
         adapter = str(work / f"t{timestep:03d}-{steps}" / "adapter")
         encode = EncodeSettings(timestep=timestep)
-        artist = Artist(work, adapter=adapter, encode=encode, dtype=dtype, until=until)
-        arms = {f"t = {timestep}": artist.with_reference(group.questions)}
+        generator = Generator(work, adapter=adapter, encode=encode, dtype=dtype, until=until)
+        arms = {f"t = {timestep}": generator.with_reference(group.queries)}
         if timestep == TIMESTEPS[0]:
-            arms["no reference"] = artist.text_only(group.questions)
+            arms["no reference"] = generator.text_only(group.queries)
         for name, pictures in arms.items():
-            kept[name] = _similarities(group, pictures, gallery, imagenet, clip)
+            measured[name] = _similarities(group, pictures, find(pictures), gallery, imagenet, clip)
     first = f"t = {TIMESTEPS[0]}"
-    for name, values in kept.items():
+    for name, values in measured.items():
         each = {key: value.reshape(len(group.seeds), -1) for key, value in values.items()}
-        rows[name] = {key: interval(value).as_list() for key, value in each.items()}
+        rows[name] = {key: interval(value) for key, value in each.items()}
         rows[name]["difference to t = 1"] = {
-            key: interval(value - kept[first][key].reshape(value.shape)).as_list()
-            for key, value in each.items()
+            key: interval(value - measured[first][key].reshape(value.shape)) for key, value in each.items()
         }
     return {
         "steps": steps,
@@ -118,20 +119,21 @@ def _measure(work: Path, steps: int, group: Group, dtype: str, until: float) -> 
 def _similarities(
     group: Group,
     pictures: list[Image.Image],
+    masks: Masks,
     gallery: tuple[torch.Tensor, torch.Tensor],
     imagenet: ImageNetFeatures,
     clip: ClipFeatures,
 ) -> dict[str, np.ndarray]:
-    """One number per question and measure."""
+    """One number per query and measure."""
     owners = group.owners
-    objects = [cut_out(picture, mask) for picture, mask in zip(pictures, find_objects(pictures), strict=True)]
+    objects = [cut_out(picture, mask) for picture, mask in zip(pictures, masks, strict=True)]
     scores = (imagenet(objects) @ gallery[0].T).numpy()
     return {
         "EfficientNet-I": scores[np.arange(len(owners)), owners],
         "CLIP-I": (clip.images(objects) * gallery[1][owners]).sum(dim=1).numpy(),
         "retrieval@1": (ranks(scores, owners) == 1).astype(float),
-        "CLIP-T": text_similarity(clip, group.questions, pictures),
-        "scene accuracy": scene_hits(clip, group.questions, pictures),
+        "CLIP-T": text_similarity(clip, group.queries, pictures),
+        "scene accuracy": scene_hits(clip, group.queries, pictures),
     }
 
 
@@ -142,12 +144,8 @@ def markdown(report: dict[str, object]) -> str:
     names = [name for name in next(iter(rows.values())) if not name.startswith("difference")]
     lines = ["| encoding | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for name, row in rows.items():
-        lines.append(f"| {name} | " + " | ".join(_cell(row[key]) for key in names) + " |")
+        lines.append(f"| {name} | " + " | ".join(cell(row[key]) for key in names) + " |")
         if name != f"t = {TIMESTEPS[0]}":
             gaps = row["difference to t = 1"]
-            lines.append("| difference to t = 1 | " + " | ".join(_cell(gaps[key]) for key in names) + " |")
+            lines.append("| difference to t = 1 | " + " | ".join(cell(gaps[key]) for key in names) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(values: list[float]) -> str:
-    return f"{values[0]:.3f} ({values[1]:.3f} to {values[2]:.3f})"

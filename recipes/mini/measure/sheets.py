@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from dreamcache.core.errors import CatalogError
 from dreamcache.evaluation.sheet import sheet
 from dreamcache.storage.open_store import store_for
-from recipes.mini.measure.questions import Group, Question, Scales, photo
+from recipes.mini.measure.queries import Group, Query, Scales, photo
 
 STRENGTHS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
 STRENGTH_SEEDS = (1_000_000, 1_000_006, 1_000_007)
@@ -52,14 +52,14 @@ def grid(job: Path, to: Path) -> None:
 
 def strength(to: Path, work: Path) -> None:
     """Three held-out designs, one scene, the same noise, the reference's weight rising from left to right."""
-    from recipes.mini.measure.drawing import Artist
+    from recipes.mini.measure.generate import Generator
 
-    # Through the pipeline and not as jobs: an item's noise hangs on its settings, and only the weight should differ.
+    # Through the pipeline and not as jobs: an item's noise depends on its settings, and only the weight should differ.
     columns = []
     for image_scale in STRENGTHS:
-        artist = Artist(work, scales=Scales(image_scale=image_scale))
-        asked = [Question(seed=seed, number=0, scene="grass") for seed in STRENGTH_SEEDS]
-        columns.append(artist.with_reference(asked))
+        generator = Generator(work, scales=Scales(image_scale=image_scale))
+        queries = [Query(seed=seed, number=0, scene="grass") for seed in STRENGTH_SEEDS]
+        columns.append(generator.with_reference(queries))
     cells = [
         [photo(seed, _CELL)[0], *(column[row] for column in columns)]
         for row, seed in enumerate(STRENGTH_SEEDS)
@@ -74,7 +74,7 @@ def queries_sheet(
     best: np.ndarray,
     shown: np.ndarray,
 ) -> Image.Image:
-    """Of the chosen questions: the own reference, the picture, its found object, the reference it is nearest to."""
+    """Of the chosen queries: the own reference, the picture, its found object, the reference it is nearest to."""
     owners, cells = group.owners, []
     for number in shown:
         own, first = group.seeds[owners[number]], group.seeds[best[number]]
@@ -101,5 +101,5 @@ def write_jpeg(picture: Image.Image, to: Path) -> None:
 
 
 def _read(uri: str) -> Image.Image:
-    place = unquote(urlparse(uri).path) if uri.startswith("file://") else uri
-    return Image.open(io.BytesIO(store_for(place).read(place))).convert("RGB")
+    path = unquote(urlparse(uri).path) if uri.startswith("file://") else uri
+    return Image.open(io.BytesIO(store_for(path).read(path))).convert("RGB")

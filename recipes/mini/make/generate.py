@@ -1,6 +1,6 @@
-"""Drawing with the newest checkpoint, through the product's own denoiser and sampler.
+"""Pictures from the newest checkpoint, through the product's own denoiser and sampler.
 
-Knows the recipe's checkpoints and the product's model code; what is drawn, grid and evaluate decide.
+Knows the recipe's checkpoints and the product's model code; which pictures, grid and evaluate decide.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from dreamcache.model.sampler import sample
 from recipes.mini.make import checkpoints
 from recipes.mini.make.clip import load_clip, tokenize
 from recipes.mini.make.joint import read_memory
-from recipes.mini.make.modules import make_scheduler
+from recipes.mini.make.modules import new_scheduler
 from recipes.mini.make.settings import LATENT, Settings
 from recipes.mini.make.train import Models, load_average
 from recipes.mini.make.vae import load_vae
 
 
-class Artist:
-    """The newest averaged weights, ready to draw."""
+class Generator:
+    """The newest averaged weights, ready to generate."""
 
     def __init__(self, settings: Settings) -> None:
         self.device = checkpoints.prepare(settings)
-        weights, self.step, self.stage = load_average(settings)
-        self.models = Models()
+        weights, self.step = load_average(settings)
+        self.models = Models(settings.latent_channels)
         self.models.load_state_dict(weights)
         self.models.to(self.device).eval().requires_grad_(False)
         self.vae = load_vae(settings)
@@ -45,7 +45,7 @@ class Artist:
         latents = self.vae.encode(batch).latent_dist.mode()
         torch.manual_seed(0)
         stacked = read_memory(
-            self.models.unet, self.models.adapter, make_scheduler(), latents, self.embed([""]), torch.bfloat16
+            self.models.unet, self.models.adapter, new_scheduler(), latents, self.embed([""])
         )
         return [
             {place: KeysValues(keys=kv.keys[i : i + 1].float(), values=kv.values[i : i + 1].float())
@@ -54,7 +54,7 @@ class Artist:
         ]  # fmt: skip
 
     @torch.no_grad()
-    def draw(
+    def generate(
         self,
         prompts: Sequence[str],
         subjects: Sequence[dict[str, KeysValues] | None],
@@ -67,7 +67,9 @@ class Artist:
     ) -> np.ndarray:
         """Pictures uint8 [n, 64, 64, 3], one per prompt; prompt i starts from the noise of seed + i."""
         count = len(prompts)
-        noise = torch.stack([_noise(seed + i) for i in range(count)]).to(self.device)
+        noise = torch.stack([_noise(seed + i, self.vae.config.latent_channels) for i in range(count)]).to(
+            self.device
+        )
         conditions = Conditions(
             mode=guidance,
             text=self.embed(prompts),
@@ -78,10 +80,10 @@ class Artist:
             strength=torch.ones(count, device=self.device),
         )
         denoiser = GuidedDenoiser(self.models.unet, self.models.adapter, conditions)
-        latents = sample(denoiser, make_scheduler(), noise, num_inference_steps=steps)
+        latents = sample(denoiser, new_scheduler(), noise, num_inference_steps=steps)
         pictures = self.vae.decode(latents).sample.clamp(-1, 1)
         return ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _noise(seed: int) -> Tensor:
-    return torch.randn((4, LATENT, LATENT), generator=torch.Generator().manual_seed(seed))
+def _noise(seed: int, channels: int) -> Tensor:
+    return torch.randn((channels, LATENT, LATENT), generator=torch.Generator().manual_seed(seed))

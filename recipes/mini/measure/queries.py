@@ -1,4 +1,4 @@
-"""What is asked of the model: which designs, in which scenes, with which words, noise and scales.
+"""The queries of the benchmark: which designs, in which scenes, with which words, noise and scales.
 
 Knows the world and numbers. Must not know models.
 """
@@ -15,13 +15,13 @@ from dreamcache.mini.world.captions import scene_phrases
 
 SIDE = 64
 CLASS = CLASSES[0]
-"""The class whose designs are told apart from each other: the first, so that nobody chose it."""
+"""The class of the test within one class: the first, so nobody chose it."""
 _REAL = 8  # renders that are compared take poses after those of a design's training pictures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scales:
-    """How pictures are drawn: as in the job file of `dreamcache init`."""
+    """The settings of generation: those in the job file of `dreamcache init`."""
 
     guidance: str = "combined"
     text_scale: float = 3.0
@@ -34,8 +34,8 @@ class Scales:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """One picture to draw: a design in a scene, from noise of its own."""
+class Query:
+    """One picture: a design in a scene, from noise of its own."""
 
     seed: int
     number: int  # of the design's scenes
@@ -55,39 +55,39 @@ class Question:
 
     @property
     def name(self) -> str:
-        """Names all that is asked: two questions of one name would share a kept picture."""
+        """Names all that decides the picture: two queries of one name would share a file."""
         return f"{self.seed}-{self.number}-{self.scene.replace(' ', '_')}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Designs that are told apart from each other, `scenes` pictures of each."""
+    """Designs to be distinguished from each other, `scenes` pictures of each."""
 
     name: str
     seeds: tuple[int, ...]
     scenes: int = 4
-    questions: tuple[Question, ...] = field(init=False)
+    queries: tuple[Query, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        made = [question for seed in self.seeds for question in _asked(seed, self.scenes)]
-        object.__setattr__(self, "questions", tuple(made))
+        queries = [query for seed in self.seeds for query in _queries_of(seed, self.scenes)]
+        object.__setattr__(self, "queries", tuple(queries))
 
     @property
     def owners(self) -> np.ndarray:
-        """The place in `seeds` of each question's design, [questions]."""
+        """The index in `seeds` of each query's design, [queries]."""
         return np.repeat(np.arange(len(self.seeds)), self.scenes)
 
     @property
     def others(self) -> np.ndarray:
-        """For each design, the place of the next one of its class: whose reference it is given when shuffled.
+        """For each design, the index of the next one of its class, whose reference it receives when shuffled.
 
         A design that is alone in its class gets the next of all.
         """
         classes = np.array([design_from_seed(seed).class_name for seed in self.seeds])
         chosen = np.empty(len(self.seeds), int)
         for name in set(classes):
-            places = np.flatnonzero(classes == name)
-            chosen[places] = np.roll(places, -1) if len(places) > 1 else (places + 1) % len(classes)
+            members = np.flatnonzero(classes == name)
+            chosen[members] = np.roll(members, -1) if len(members) > 1 else (members + 1) % len(classes)
         return chosen
 
 
@@ -114,19 +114,19 @@ def photo(seed: int, size: int) -> tuple[Image.Image, np.ndarray]:
     return Image.fromarray(picture), mask > 127
 
 
-def real(question: Question) -> tuple[Image.Image, np.ndarray]:
-    """A true picture of what is asked, in a pose of its own, and the object's exact mask [SIDE, SIDE] bool."""
-    item = question.seed * 16 + _REAL + question.number
+def real(query: Query) -> tuple[Image.Image, np.ndarray]:
+    """A true picture of the query, in a pose of its own, and the object's exact mask [SIDE, SIDE] bool."""
+    item = query.seed * 16 + _REAL + query.number
     picture, mask = render(
-        design_from_seed(question.seed),
+        design_from_seed(query.seed),
         pose=pose_from_seed(item),
-        scene=question.scene,
+        scene=query.scene,
         scene_seed=item,
         size=SIDE,
     )
     return Image.fromarray(picture), mask > 127
 
 
-def _asked(seed: int, scenes: int) -> Sequence[Question]:
-    places = np.random.default_rng((seed, 0x45C)).choice(len(SCENES), size=scenes, replace=False)
-    return [Question(seed=seed, number=k, scene=SCENES[int(place)]) for k, place in enumerate(places)]
+def _queries_of(seed: int, scenes: int) -> Sequence[Query]:
+    chosen = np.random.default_rng((seed, 0x45C)).choice(len(SCENES), size=scenes, replace=False)
+    return [Query(seed=seed, number=k, scene=SCENES[int(index)]) for k, index in enumerate(chosen)]
