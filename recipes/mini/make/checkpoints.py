@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 
-from dreamcache.training.optimizer import Average
+from dreamcache.training.optimizer import EMA
 from recipes.mini.make.compute import device_of
 from recipes.mini.make.settings import Settings
 
-EMA = Average
 __all__ = ["EMA", "Clock", "prepare", "read", "set_rate", "trapezoid", "write"]
 
 COOL_FROM = 0.75

@@ -1,4 +1,4 @@
-"""The encoding-timestep ablation (docs/method.md section 7, Supp S3): one adapter for each t, else the same in everything.
+"""The encoding-timestep ablation (docs/method.md section 7, Supp S3): one adapter for each t, all else the same.
 
     parquet samples -> dreamcache train, once for each t -> pictures of held-out designs -> similarity to image and text
 
