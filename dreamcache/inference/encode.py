@@ -117,7 +117,8 @@ class Encoder:
         else:
             draw = torch.randn(posterior.mean.shape, generator=_generator(self.settings.noise_seed, 1))
             latent = posterior.mean + posterior.std * draw.to(posterior.mean)
-        return latent * vae.config.scaling_factor
+        scaled: Tensor = latent * vae.config.scaling_factor
+        return scaled
 
 
 def reference_noise(shape: Sequence[int], seed: int) -> Tensor:

@@ -12,7 +12,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -41,7 +41,7 @@ OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 MOST_STEPS = 999
 
 T = TypeVar("T")
-OneOrMany = T | Sequence[T]
+OneOrMany: TypeAlias = T | Sequence[T]
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
@@ -128,7 +128,8 @@ def check_inputs(pipe: DreamCachePipeline, call: Arguments) -> Inputs:
         generator=generators(call.generator, spread),
         output_type=call.output_type,
         callback_tensors=callback_tensors(call.callback_on_step_end, call.callback_on_step_end_tensor_inputs),
-        **scales,
+        text_scale=scales["text_scale"],
+        image_scale=scales["image_scale"],
         **texts,
     )
 
@@ -141,7 +142,7 @@ def _count_prompts(call: Arguments) -> int:
         embeds = call.prompt_embeds
         check_embeds(embeds, "prompt_embeds")
         return len(embeds)
-    prompts = [call.prompt] if isinstance(call.prompt, str) else call.prompt
+    prompts: object = [call.prompt] if isinstance(call.prompt, str) else call.prompt
     if not isinstance(prompts, Sequence) or not all(isinstance(prompt, str) for prompt in prompts):
         refuse("prompt", "a text or a list of texts", repr(call.prompt)[:60], "write it as text")
     if not prompts:

@@ -114,7 +114,8 @@ class PipelineParts:
         where = {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
         with base_lock(self.base.unet):
             self.base.to(**where)
-            for module in (self.adapter, self.reader):
+            modules: tuple[Any, ...] = (self.adapter, self.reader)
+            for module in modules:
                 if module is not None:
                     module.to(**where)
             self._forget()

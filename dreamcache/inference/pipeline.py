@@ -34,7 +34,7 @@ OnStepEnd = Callable[["DreamCachePipeline", int, Tensor, dict[str, Tensor]], dic
 
 
 @dataclass
-class PipelineOutput(BaseOutput):
+class PipelineOutput(BaseOutput):  # type: ignore[misc]
     """images: a list of PIL images, an array [B, H, W, 3] in 0..1 ("np"), a tensor [B, 3, H, W] in 0..1 ("pt"), or
     latents [B, 4, h, w] ("latent")."""
 
@@ -220,9 +220,10 @@ class DreamCachePipeline(PipelineParts):
             return inputs.latents
         shape = (inputs.num_images, self.base.unet.config.in_channels, *inputs.latent_size)
         # In float32 on the CPU, and sample by sample where a list of generators is given: the same for every device.
-        return randn_tensor(
+        noise: Tensor = randn_tensor(
             shape, generator=inputs.generator, device=torch.device("cpu"), dtype=torch.float32
         )
+        return noise
 
     def _on_step(self, callback: OnStepEnd, inputs: Inputs) -> OnStep:
         def on_step(index: int, timestep: Tensor, latents: Tensor) -> Tensor:

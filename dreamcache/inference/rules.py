@@ -56,7 +56,7 @@ class Spread:
         for one in values:
             if isinstance(one, bool) or not isinstance(one, Real) or not math.isfinite(one):
                 refuse(name, f"a finite number{bounds}", repr(one), "give a number, or one per prompt")
-            if not least <= one <= most:
+            if not least <= float(one) <= most:
                 refuse(name, f"a finite number{bounds}", repr(one), f"use {most:g} for the full effect")
         return values
 

@@ -45,11 +45,11 @@ WRONG: dict[str, dict[str, Any]] = {
 """One input of the independent computation at a time, changed to another."""
 
 
-def plain_latents(pipe: DreamCachePipeline, prediction: str, guidance: str, **changes: Any) -> torch.Tensor:
+def plain_latents(pipe: DreamCachePipeline, base_name: str, guidance: str, **changes: Any) -> torch.Tensor:
     """The whole sampling by the formulas; `changes`: of one of the inputs, see WRONG."""
     wrong = {
         "photo": 0, "prompts": PROMPTS, "negative": "", "text_scale": TEXT_SCALE, "image_scale": IMAGE_SCALE,
-        "noise": 3, "offset": 1, "change": "", "prediction": prediction, **changes,
+        "noise": 3, "offset": 1, "change": "", "prediction": base_name, **changes,
     }  # fmt: skip
     weights = dict(named_tensors(pipe.adapter))
     if wrong["change"] == "swap":
