@@ -142,13 +142,14 @@ class Generator(Generic[S]):
         started = time.perf_counter()
         filled = batch + [batch[0]] * (self.micro_batch - len(batch))
         settings = self.settings
+        text_scale, image_scale = settings.scales
         images = self.pipe(
             prompt=[request.prompt for request, _ in filled],
             subject=[features for _, features in filled],
             negative_prompt=settings.negative_prompt,
             guidance=settings.guidance,
-            text_scale=settings.text_scale,
-            image_scale=settings.image_scale,
+            text_scale=text_scale,
+            image_scale=image_scale,
             strength=settings.strength,
             num_inference_steps=steps,
             scheduler=settings.scheduler,

@@ -112,11 +112,18 @@ class GenerationSettings(Settings):
         chosen = {name: value for name, value in scales.items() if getattr(self, name) is None}
         return replace(self, **chosen)  # type: ignore[arg-type]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Of resolved settings, as they enter the item id. Raises ValueError for others."""
+    @property
+    def scales(self) -> tuple[float, float]:
+        """(text_scale, image_scale) of resolved settings. Raises ValueError for others."""
         for name in DEFAULT_SCALES:
             require(getattr(self, name) is not None, name, "resolved before it enters an id", None)
-        return asdict(self)
+        assert self.text_scale is not None and self.image_scale is not None
+        return self.text_scale, self.image_scale
+
+    def as_dict(self) -> dict[str, Any]:
+        """Of resolved settings, as they enter the item id. Raises ValueError for others."""
+        text_scale, image_scale = self.scales
+        return {**asdict(self), "text_scale": text_scale, "image_scale": image_scale}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

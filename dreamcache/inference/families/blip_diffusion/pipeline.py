@@ -102,7 +102,8 @@ class BlipDiffusion:
         text = torch.cat([self._null_text(negative_prompt, len(prompt)), self._text(prompt, subject)])
 
         def predict(x: Tensor, timestep: Tensor) -> Tensor:
-            return self.base.unet(x, timestep, text).sample
+            prediction: Tensor = self.base.unet(x, timestep, text).sample
+            return prediction
 
         return generate_batch(
             self.base, predict, generator, native_size=self.info.native_size, settings=settings
@@ -114,7 +115,9 @@ class BlipDiffusion:
         for text, name in zip(texts, classes, strict=True):
             self.prompts.check(f"a {name} {text}")
         written = self.base._build_prompt(texts, classes)  # repeated many times, then cut: the first is whole
-        return self.base.encode_prompt(torch.stack([subject.tokens for subject in subjects]), written)
+        tokens = torch.stack([subject.tokens for subject in subjects])
+        embedding: Tensor = self.base.encode_prompt(tokens, written)
+        return embedding
 
     def _null_text(self, negative_prompt: str, count: int) -> Tensor:
         self.prompts.check(negative_prompt)
@@ -122,7 +125,7 @@ class BlipDiffusion:
         inputs = self.base.tokenizer(
             negative_prompt, padding="max_length", max_length=length, return_tensors="pt"
         )
-        embedding = self.base.text_encoder(input_ids=inputs.input_ids.to(self.base.device))[0]
+        embedding: Tensor = self.base.text_encoder(input_ids=inputs.input_ids.to(self.base.device))[0]
         return embedding.expand(count, -1, -1)
 
 

@@ -97,7 +97,8 @@ class IpAdapter:
         seen = {"image_embeds": [torch.stack(list(subject), dim=1).flatten(0, 1)]}
 
         def predict(x: Tensor, timestep: Tensor) -> Tensor:
-            return self.base.unet(x, timestep, text, added_cond_kwargs=seen).sample
+            prediction: Tensor = self.base.unet(x, timestep, text, added_cond_kwargs=seen).sample
+            return prediction
 
         return generate_batch(
             self.base, predict, generator, native_size=self.info.native_size, settings=settings
