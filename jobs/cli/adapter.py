@@ -89,15 +89,17 @@ def show(
         typer.echo(f"place: {place}")
 
 
-@app.command()
+@add_verb(app, "recommend", ("dreamcache adapter recommend my-adapter --text-scale 5 --image-scale 1.5",))
 def recommend(
     adapter: Annotated[str, typer.Argument(help="An adapter folder or s3:// URI.")],
     text_scale: Annotated[float | None, typer.Option(help="The text_scale that suits it.")] = None,
     image_scale: Annotated[float | None, typer.Option(help="The image_scale that suits it.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Write scales into an adapter's config.json: the defaults of jobs that use it and set none.
+    """Write scales into an adapter, as the defaults of its jobs.
 
-    'dreamcache evaluate' with a sweep finds them. Images of jobs that set their scales stay as they are.
+    A job that uses the adapter and sets no scales takes these; images of jobs that set theirs stay as they are.
+    'dreamcache evaluate' with a sweep finds them.
     """
     from dreamcache.core.errors import SpecError
     from dreamcache.model.adapter_io import recommend as write
@@ -108,5 +110,9 @@ def recommend(
         raise SpecError(
             "adapter recommend: must have --text-scale, --image-scale or both, finite numbers; give one"
         )
-    written = ", ".join(f"{name} {value:g}" for name, value in write(adapter, scales).items())
+    recommended = write(adapter, scales)
+    if as_json:
+        print_json({"adapter": adapter, "recommended": dict(recommended)})
+        return
+    written = ", ".join(f"{name} {value:g}" for name, value in recommended.items())
     typer.echo(f"{adapter}: recommended {written}")

@@ -12,7 +12,6 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.storage.ledger import Ledger
 from jobs.planning.planner import plan
 from jobs.reconcile.remaining import find_work
-from jobs.running.engine import _context
 from jobs.spec import parse_spec
 from tests.end_to_end.photos import write_catalog
 from workers.context import JobContext
@@ -40,4 +39,4 @@ def small_job(folder: Path, model: dict[str, str], catalog: list[dict[str, str]]
     spec = parse_spec({**values, **changes})
     planned = plan(spec)
     rows = pa.concat_tables(list(find_work(planned, Ledger(spec.output)).windows()))
-    return SmallJob(spec=spec, context=_context(spec, planned), rows=rows)
+    return SmallJob(spec=spec, context=JobContext(spec=planned.spec, facts=planned.facts), rows=rows)
