@@ -96,7 +96,9 @@ def test_every_error_code_is_explained() -> None:
 def test_pages_that_the_code_names() -> None:
     sections = {anchor.split("-")[0] for anchor in page("docs/method.md").anchors}
     wrong = []
-    for path in (*_sources(), *(REPOSITORY / "tests").rglob("*.py"), *(REPOSITORY / "recipes").rglob("*.py")):
+    # tests/house names a page that is missing on purpose.
+    tests = (path for path in (REPOSITORY / "tests").rglob("*.py") if "house" not in path.parts)
+    for path in (*_sources(), *tests, *(REPOSITORY / "recipes").rglob("*.py")):
         text = path.read_text("utf-8")
         for name in re.findall(r"\b(?:docs|deploy)/[\w/-]+\.md\b|\b(?!LICENSE)[A-Z]{4,}\.md\b", text):
             if not (REPOSITORY / name).exists() and REPOSITORY / name != GENERATED:
