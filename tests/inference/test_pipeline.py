@@ -193,9 +193,11 @@ def test_clear_errors(epsilon_pipe: DreamCachePipeline, v_prediction_pipe: Dream
 
 def test_keys_and_values_belong_to_a_cache_key_and_not_to_a_photo(epsilon_pipe: DreamCachePipeline) -> None:
     """One photo under two margins: other features, so other images, in one pipeline and one after the other."""
+    mask = Image.new("L", (64, 48))
+    mask.paste(255, (8, 8, 40, 40))
     subjects = [
-        epsilon_pipe.encoder(EncodeSettings(segmenter="none", margin=margin))
-        .encode(colour(250, 20, 20), reference_id="the photo")
+        epsilon_pipe.encoder(EncodeSettings(segmenter="file", margin=margin))
+        .encode(colour(250, 20, 20), mask, reference_id="the photo")
         .features
         for margin in (0.05, 0.3)
     ]

@@ -23,7 +23,7 @@ def photo(number: int = 0) -> Image.Image:
     return Image.fromarray(values).resize((160, 160), Image.Resampling.BICUBIC)
 
 
-TOLERANCE = 1e-4
+TOLERANCE = 5e-5
 """Of the largest latent."""
 
 WRONG: dict[str, dict[str, Any]] = {
