@@ -188,7 +188,7 @@ def _measure(settings: Settings, out: Path, log: Log, *, toy: bool) -> None:
     from recipes.mini.measure.queries import Scales
 
     try:
-        grid.run(settings)
+        grid.run(settings, **({"designs": 1, "steps": 2} if toy else {}))
         newest = max((settings.work / "grids").glob("*.png"), key=lambda path: path.stat().st_mtime)
         (out / "grid.png").write_bytes(newest.read_bytes())
         tools = benchmark.Tools.load(settings.work / "tools", toy=toy)
