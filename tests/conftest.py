@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +32,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         terminal.write_sep("_", f"{report.nodeid} ({report.when}) failed, after {report.duration:.0f} s")
         terminal.write_line(report.longreprtext)
     return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_ray_is_left() -> Iterator[None]:
+    """A Ray that a module's tests have started in this process ends with them: modules share processes."""
+    yield
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
 
 
 @pytest.fixture(scope="session")

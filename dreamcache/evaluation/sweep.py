@@ -21,7 +21,7 @@ from dreamcache.evaluation.summary import MethodMean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
+class ChoiceRule:
     """image, text: metrics; within: how much of the text metric may be lost for a better image metric."""
 
     image: str
@@ -45,7 +45,7 @@ class Point:
         return self.mean.values.get(metric)
 
 
-def choose(points: Sequence[Point], rule: Rule) -> Point | None:
+def choose(points: Sequence[Point], rule: ChoiceRule) -> Point | None:
     """By the rule above; the first of equals, None where no setting has both metrics."""
     known = [(p, i, t) for p in points if (i := p.value(rule.image)) and (t := p.value(rule.text))]
     if not known:
@@ -56,7 +56,7 @@ def choose(points: Sequence[Point], rule: Rule) -> Point | None:
     return max(fit, key=lambda pair: pair[1].mean)[0]
 
 
-def sweep_charts(points: Sequence[Point], rule: Rule, chosen: Point | None) -> dict[str, str]:
+def sweep_charts(points: Sequence[Point], rule: ChoiceRule, chosen: Point | None) -> dict[str, str]:
     """SVG by file name: each metric over the scale with its intervals, and one metric over the other."""
     files: dict[str, str] = {}
     for metric in (rule.image, rule.text):
@@ -107,7 +107,7 @@ def sweep_table(points: Sequence[Point], metrics: tuple[str, ...], chosen: Point
     )
 
 
-def sweep_note(rule: Rule, chosen: Point | None) -> str:
+def sweep_note(rule: ChoiceRule, chosen: Point | None) -> str:
     """The rule and its choice, for the report."""
     stated = (
         f"of the settings whose {TITLES[rule.text]} is at most {rule.within:g} below the grid's best, the one with "

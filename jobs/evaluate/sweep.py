@@ -20,7 +20,7 @@ from dreamcache.core.errors import ImageError
 from dreamcache.core.images import decode_image
 from dreamcache.evaluation.sheet import sheet
 from dreamcache.evaluation.summary import Summary
-from dreamcache.evaluation.sweep import Point, Rule, choose, sweep_charts, sweep_note, sweep_table
+from dreamcache.evaluation.sweep import ChoiceRule, Point, choose, sweep_charts, sweep_note, sweep_table
 from dreamcache.storage.photos import read_photo
 from jobs.evaluate.spec import EvalSpec, SweepSpec
 from jobs.output.reader import outputs
@@ -35,7 +35,7 @@ class SweepReport:
     def __init__(self, spec: EvalSpec, sweep: SweepSpec, summary: Summary) -> None:
         means = {mean.method: mean for mean in summary.methods}
         self._spec, self._sweep, self._metrics = spec, sweep, summary.metrics
-        self._rule = Rule(image=sweep.image_metric, text=sweep.text_metric, within=sweep.within)
+        self._rule = ChoiceRule(image=sweep.image_metric, text=sweep.text_metric, within=sweep.within)
         self.points = [
             Point(guidance=setting.guidance, scale=setting.scale, mean=means[setting.name])
             for setting in sweep.settings()

@@ -13,10 +13,10 @@ from dreamcache.core.errors import SpecError
 from dreamcache.evaluation.bootstrap import Interval
 from dreamcache.evaluation.sheet import sheet
 from dreamcache.evaluation.summary import MethodMean
-from dreamcache.evaluation.sweep import Point, Rule, choose, sweep_charts, sweep_note, sweep_table
+from dreamcache.evaluation.sweep import ChoiceRule, Point, choose, sweep_charts, sweep_note, sweep_table
 from jobs.evaluate.spec import EvalSpec, parse_eval_spec
 
-RULE = Rule(image="clip_i", text="clip_t", within=0.02)
+RULE = ChoiceRule(image="clip_i", text="clip_t", within=0.02)
 
 
 def point(guidance: str, scale: float, image: float | None, text: float | None) -> Point:
@@ -43,8 +43,8 @@ POINTS = [
 def test_the_highest_image_similarity_that_keeps_the_text() -> None:
     chosen = choose(POINTS, RULE)
     assert chosen is POINTS[2]
-    assert choose(POINTS, Rule(image="clip_i", text="clip_t", within=0.0)) is POINTS[0]
-    assert choose(POINTS, Rule(image="clip_i", text="clip_t", within=1.0)) is POINTS[3]
+    assert choose(POINTS, ChoiceRule(image="clip_i", text="clip_t", within=0.0)) is POINTS[0]
+    assert choose(POINTS, ChoiceRule(image="clip_i", text="clip_t", within=1.0)) is POINTS[3]
     assert choose([point("joint", 1, None, 0.3)], RULE) is None
     assert (
         choose([*POINTS, point("joint", 9, None, 0.9)], RULE) is POINTS[2]
@@ -90,7 +90,7 @@ def test_the_grid_is_one_job_per_setting_with_the_same_noise() -> None:
     made = spec(sweep={"combined": [0, 2], "joint": [5]})
     specs = [made.job_of(line) for line in made.lines()]
     told = [(s.generation.guidance, s.generation.image_scale, s.generation.text_scale) for s in specs]
-    assert told == [("combined", 0, 3), ("combined", 2, 3), ("joint", 0.4, 5)]
+    assert told == [("combined", 0, 3), ("combined", 2, 3), ("joint", None, 5)]
     assert {s.noise for s in specs} == {"scene"}
     assert len({s.output for s in specs}) == 3 and len({s.cache for s in specs}) == 1
 

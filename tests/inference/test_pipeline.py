@@ -137,7 +137,7 @@ def test_projection_cache_is_bounded(
     cache = type(epsilon_pipe.projections)(epsilon_pipe.adapter, max_bytes=1)
     for subject in [*subjects, subjects[0]]:
         assert set(cache.get(subject)) == set(epsilon_pipe.places)
-        assert len(cache._kept) == 1
+        assert len(cache._recent) == 1
 
 
 def test_callback_sees_and_changes_latents(epsilon_pipe: DreamCachePipeline) -> None:

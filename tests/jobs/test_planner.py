@@ -97,7 +97,7 @@ def test_ids_made_by_column_are_the_records_own(subject_id: str, prompt: str, sa
     job = {
         "seed": 3,
         "adapter_fingerprint": "ef" * 32,
-        "settings": GenerationSettings(),
+        "settings": GenerationSettings().resolved({}),
         "image_format": ImageFormat(),
     }
     rows = PlanRows(item_template(**job), samples)

@@ -163,10 +163,10 @@ def test_its_features_are_its_own(place: Path, bases: dict[str, Path], tmp_path:
     }
     planned = jobs.plan(parse_spec(values))
     pipe = DreamCachePipeline.from_pretrained(str(bases["epsilon"]), adapter=remote)
-    assert planned.reference.reader == pipe.reader_name == planned.adapter.reference_unet != ""
+    assert planned.facts.reference.reader == pipe.reader_name == planned.facts.adapter.reference_unet != ""
     request = request_of(next(planned.files.tables()).to_pylist()[0])
-    cache = FeatureCache(str(tmp_path / "cache"), planned.base.fingerprint)
-    features = ReferenceFeatures(pipe.encoder(planned.reference), cache, ImageLimits())
+    cache = FeatureCache(str(tmp_path / "cache"), planned.facts.base.fingerprint)
+    features = ReferenceFeatures(pipe.encoder(planned.facts.reference), cache, ImageLimits())
     settings = GenerationSettings(num_inference_steps=2, height=64, width=64)
     made = Generator(pipe, settings, features.get, batch_size=1).generate([request])
     assert isinstance(made[0], Generated), made[0]

@@ -17,7 +17,7 @@ from dreamcache.storage.ledger import Ledger
 from tests.end_to_end.photos import write_photos
 from tests.workers.small_job import SmallJob, small_job
 from workers.publish import publish
-from workers.tables import DRAWN, NO_PIXELS
+from workers.tables import GENERATED, NO_PIXELS
 
 GREY = np.full((8, 16, 3), 90, np.uint8)
 
@@ -32,7 +32,7 @@ def rows_of(job: SmallJob, *changes: dict[str, Any]) -> pa.Table:
     pixels = {"rgb": GREY.tobytes(), "height": 8, "width": 16, "seconds": 0.5, "device": "cpu"}
     planned = job.rows.to_pylist()
     rows = [{**row, **NO_PIXELS, **pixels, **change} for row, change in zip(planned, changes, strict=False)]
-    return pa.Table.from_pylist(rows, schema=DRAWN)
+    return pa.Table.from_pylist(rows, schema=GENERATED)
 
 
 def records(job: SmallJob) -> dict[str, Any]:
