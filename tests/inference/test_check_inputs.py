@@ -18,8 +18,7 @@ from dreamcache.inference.rules import InputError
 from dreamcache.model.text import PromptError
 from tests.tiny import TEXT_WIDTH
 
-NAN = math.nan
-FOUR = torch.zeros(1, 4, 16, 16)
+NAN, FOUR = math.nan, torch.zeros(1, 4, 16, 16)
 
 BAD_CALLS: list[tuple[dict[str, Any], str]] = [
     ({"guidance": "text"}, "guidance: must be one of combined, joint, got 'text'; 'combined' weighs"),
