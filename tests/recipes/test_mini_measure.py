@@ -90,6 +90,8 @@ def test_the_object_of_a_true_render_is_found_and_cut_out(tmp_path: Path):
     assert view.getpixel((0, 0)) == (255, 255, 255)
 
 
+@pytest.mark.slow
+@pytest.mark.turns(3)
 def test_the_segmenter_of_the_world_learns_from_training_designs_and_is_kept(tmp_path: Path):
     pairs = [real(query) for query in all_classes(24, 1).queries]
     pictures = np.stack([np.asarray(picture) for picture, _ in pairs])
@@ -99,6 +101,8 @@ def test_the_segmenter_of_the_world_learns_from_training_designs_and_is_kept(tmp
     assert all(np.array_equal(a, b) for a, b in zip(trained, again, strict=True))
 
 
+@pytest.mark.slow
+@pytest.mark.turns(3)
 def test_attributes_are_read_from_cut_outs_of_held_out_designs(tmp_path: Path):
     queries = all_classes(48, 1).queries
     objects = [cut_out(*real(query)) for query in queries]
