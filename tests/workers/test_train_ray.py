@@ -16,11 +16,12 @@ from jobs.train.spec import load_train_spec
 from tests.tiny import save_base
 from tests.train_samples import write_tars
 
+# Four groups of workers start, each imports torch.
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
     pytest.mark.timeout(1500),
-]  # four groups of workers start, each imports torch
+]
 
 
 @pytest.fixture(scope="module")
