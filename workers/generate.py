@@ -17,7 +17,7 @@ from workers.tables import GENERATED, NO_PIXELS
 from workers.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from dreamcache.inference.gate import Outcome
+    from dreamcache.inference.outcome import GenerationOutcome
 
 
 class GenerateWorker:
@@ -53,7 +53,7 @@ class GenerateWorker:
         next(iter(rows.values()))["note"] = self.generator.take_note()
         return pa.Table.from_pylist(list(rows.values()), schema=GENERATED)
 
-    def _columns(self, outcome: Outcome) -> dict[str, Any]:
+    def _columns(self, outcome: GenerationOutcome) -> dict[str, Any]:
         if isinstance(outcome, Failed):
             return {"code": outcome.code, "message": outcome.message}
         quality = {"quality": asdict(outcome.quality) if outcome.quality else None}

@@ -23,13 +23,11 @@ from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.records import Blocked, Failed, Quality, Request
 from dreamcache.evaluation.score import Scorer
 from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
-from dreamcache.inference.generate import Generated
+from dreamcache.inference.outcome import Generated, GenerationOutcome
 from dreamcache.inference.protocols import BatchGenerator
 
 LOW_QUALITY = "low_quality"
 NO_REFERENCE_SEGMENT = "no_reference_segment"
-
-Outcome = Generated | Blocked | Failed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,7 +35,7 @@ class Try:
     """An image of an item, or the reason why this seed gave none, and its scores."""
 
     seed: int
-    outcome: Outcome
+    outcome: GenerationOutcome
     score: Score | None = None
 
 
@@ -50,9 +48,9 @@ class Gate:
         self.scorer = scorer
         self.settings = settings
 
-    def generate(self, requests: Sequence[Request]) -> list[Outcome]:
+    def generate(self, requests: Sequence[Request]) -> list[GenerationOutcome]:
         tries: dict[str, list[Try]] = {request.item_id: [] for request in requests}
-        decided: dict[str, Outcome] = {}
+        decided: dict[str, GenerationOutcome] = {}
         while pending := [request for request in requests if request.item_id not in decided]:
             self._next_tries(pending, tries)
             for request in pending:
@@ -89,7 +87,7 @@ class Gate:
         )
         return self.scorer.score_one(score_request, Image.fromarray(generated.rgb))
 
-    def _decide(self, request: Request, tries: Sequence[Try]) -> Outcome | None:
+    def _decide(self, request: Request, tries: Sequence[Try]) -> GenerationOutcome | None:
         """The item's end, as soon as its tries, judged one after the other, decide it."""
         for number, candidate in enumerate(tries, start=1):
             unfit = self._unjudgeable(request, candidate)

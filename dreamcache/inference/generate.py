@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic
 
 import numpy as np
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 
 from dreamcache.core.config import GenerationSettings
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError
-from dreamcache.core.records import Blocked, Failed, Quality, Request
+from dreamcache.core.records import Blocked, Failed, Request
+from dreamcache.inference.outcome import Generated
 from dreamcache.inference.protocols import Pipeline, S
 from dreamcache.model.device_errors import is_device_lost, is_out_of_memory
 
@@ -26,16 +26,6 @@ logger = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 2
 OUT_OF_MEMORY = "out_of_memory"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Generated:
-    """An image not yet committed: rgb uint8 [H, W, 3]; seconds: its share of its batch's time; quality: of a gate."""
-
-    item_id: str
-    rgb: NDArray[np.uint8]
-    seconds: float
-    quality: Quality | None = None
 
 
 class Generator(Generic[S]):

@@ -34,7 +34,7 @@ from dreamcache.model.features import SubjectFeatures
 from dreamcache.model.sampler import SCHEDULERS, make_scheduler
 
 if TYPE_CHECKING:
-    from dreamcache.inference.pipeline import DreamCachePipeline
+    from dreamcache.inference.parts import PipelineParts
 
 GUIDANCES = ("combined", "joint")
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
@@ -98,7 +98,7 @@ class Inputs:
     callback_tensors: tuple[str, ...]
 
 
-def check_inputs(pipe: DreamCachePipeline, call: Arguments) -> Inputs:
+def check_inputs(pipe: PipelineParts, call: Arguments) -> Inputs:
     """The call with its defaults filled in. Raises InputError, or PromptError for a prompt over the token limit."""
     per_prompt = whole(call.num_images_per_prompt, "num_images_per_prompt", 1)
     num_prompts = _count_prompts(call)
@@ -150,7 +150,7 @@ def _count_prompts(call: Arguments) -> int:
     return len(prompts)
 
 
-def _texts(pipe: DreamCachePipeline, call: Arguments, spread: Spread) -> dict[str, Any]:
+def _texts(pipe: PipelineParts, call: Arguments, spread: Spread) -> dict[str, Any]:
     """Prompts and embeddings by the names of `Inputs`."""
     if call.negative_prompt is not None and call.negative_prompt_embeds is not None:
         refuse(
@@ -181,9 +181,7 @@ def _texts(pipe: DreamCachePipeline, call: Arguments, spread: Spread) -> dict[st
     return texts
 
 
-def _spread_embeds(
-    pipe: DreamCachePipeline, embeds: Tensor | None, name: str, spread: Spread
-) -> Tensor | None:
+def _spread_embeds(pipe: PipelineParts, embeds: Tensor | None, name: str, spread: Spread) -> Tensor | None:
     if embeds is None:
         return None
     check_embeds(embeds, name)
@@ -212,7 +210,7 @@ def _either(call: Arguments, name: str, alias: str, recommended: float | None) -
     return other if value is None else value
 
 
-def _latent_size(pipe: DreamCachePipeline, call: Arguments, images: int) -> tuple[int, int]:
+def _latent_size(pipe: PipelineParts, call: Arguments, images: int) -> tuple[int, int]:
     """(h, w) of the latents. Latents that are given decide it, and must agree with height and width."""
     scale, channels = pipe.vae_scale, pipe.base.unet.config.in_channels
     sides = {}
@@ -245,7 +243,7 @@ def _latent_size(pipe: DreamCachePipeline, call: Arguments, images: int) -> tupl
     return size
 
 
-def _check_subject(pipe: DreamCachePipeline, subject: object) -> None:
+def _check_subject(pipe: PipelineParts, subject: object) -> None:
     if subject is None:
         return
     if not isinstance(subject, SubjectFeatures):
@@ -276,7 +274,7 @@ def _check_subject(pipe: DreamCachePipeline, subject: object) -> None:
         )
 
 
-def _scheduler(pipe: DreamCachePipeline, scheduler: object) -> Any:
+def _scheduler(pipe: PipelineParts, scheduler: object) -> Any:
     """A fresh scheduler: by name, of the caller's own, or the base's."""
     if scheduler is None:
         return copy.deepcopy(pipe.base.scheduler)

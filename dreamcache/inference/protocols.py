@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dreamcache.core.config import EncodeSettings
     from dreamcache.core.records import Request
-    from dreamcache.inference.gate import Outcome
+    from dreamcache.inference.outcome import GenerationOutcome
     from dreamcache.storage.feature_cache import FeatureCache
     from dreamcache.storage.models.adapter import AdapterInfo
     from dreamcache.storage.models.base import BaseInfo
@@ -122,7 +122,7 @@ class References(Protocol[S_co]):
 class ImageGenerator(Protocol):
     """Requests become images: the generator, or the quality gate around it."""
 
-    def generate(self, requests: Sequence[Request]) -> list[Outcome]:
+    def generate(self, requests: Sequence[Request]) -> list[GenerationOutcome]:
         """One outcome per request, in order."""
 
 

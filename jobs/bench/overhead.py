@@ -135,7 +135,7 @@ def _bare(spec: JobSpec, part: int, parts: int) -> float:
     """What anyone would write without Ray: draw a batch, save its images, next batch; of every parts-th batch."""
     import torch
 
-    from dreamcache.inference.generate import Generated
+    from dreamcache.inference.outcome import Generated
     from dreamcache.inference.session import JobSession
     from dreamcache.storage.image_store import encode_image
 

@@ -224,7 +224,7 @@ def _read_reference(session: JobSession, request: Request) -> str:
 
 
 def _generate(session: JobSession, request: Request) -> Pixels:
-    from dreamcache.inference.generate import Generated
+    from dreamcache.inference.outcome import Generated
 
     # The job's batch size, filled up as a worker fills it: a kernel's last bits depend on the batch's shape.
     [outcome] = session.generator().generate([request])

@@ -215,7 +215,7 @@ def _generate(
     spec: JobSpec, generator: BatchGenerator, requests: Sequence[Request]
 ) -> tuple[list[float], list[int], Blocked | Failed | None]:
     """(seconds an image of each batch, bytes of each image's file, the last item without an image)."""
-    from dreamcache.inference.generate import Generated
+    from dreamcache.inference.outcome import Generated
     from dreamcache.storage.image_store import encode_image
 
     seconds: list[float] = []

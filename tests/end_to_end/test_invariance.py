@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from dreamcache import DreamCachePipeline
 from dreamcache.core.records import Request
-from dreamcache.inference.generate import Generated, Generator
+from dreamcache.inference.generate import Generator
+from dreamcache.inference.outcome import Generated
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import decode_image

@@ -16,7 +16,8 @@ from dreamcache.core.errors import ModelError
 from dreamcache.core.records import Failed, Reference, Request
 from dreamcache.inference.families.blip_diffusion.pipeline import BlipDiffusion, without_subject
 from dreamcache.inference.families.photo import PhotoConditions
-from dreamcache.inference.generate import Generated, Generator
+from dreamcache.inference.generate import Generator
+from dreamcache.inference.outcome import Generated
 from dreamcache.storage.models.base import describe_base
 from tests.end_to_end.photos import picture
 from tests.families.models import describe_adapter, open_method, save_blip

@@ -13,7 +13,8 @@ from dreamcache.core.config import GenerationSettings, ImageLimits
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.core.records import Reference, Request
 from dreamcache.inference.families.photo import PhotoConditions
-from dreamcache.inference.generate import Generated, Generator
+from dreamcache.inference.generate import Generator
+from dreamcache.inference.outcome import Generated
 from dreamcache.storage.models.base import describe_base
 from tests.end_to_end.photos import picture
 from tests.families.models import describe_adapter, open_method, save_ip_adapter

@@ -21,7 +21,8 @@ from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.evaluation.score import Scorer
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest
 from dreamcache.inference.gate import Gate
-from dreamcache.inference.generate import Generated, Generator
+from dreamcache.inference.generate import Generator
+from dreamcache.inference.outcome import Generated
 from dreamcache.storage.models.encoders import gate_identity
 from tests.end_to_end.photos import picture
 from tests.evaluation.encoders import save_clip

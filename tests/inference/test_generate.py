@@ -14,8 +14,9 @@ from transformers import CLIPConfig, CLIPImageProcessor
 
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config import GenerationSettings
-from dreamcache.core.records import Blocked, Request
-from dreamcache.inference.generate import Failed, Generated, Generator
+from dreamcache.core.records import Blocked, Failed, Request
+from dreamcache.inference.generate import Generator
+from dreamcache.inference.outcome import Generated
 from dreamcache.model.features import SubjectFeatures
 from tests.tiny import save_base, save_random_adapter
 

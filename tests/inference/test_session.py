@@ -13,7 +13,8 @@ import torch
 from dreamcache.core.errors import ImageError, ModelError
 from dreamcache.inference.facts import plan_facts
 from dreamcache.inference.gate import Gate
-from dreamcache.inference.generate import Generated, Generator
+from dreamcache.inference.generate import Generator
+from dreamcache.inference.outcome import Generated
 from dreamcache.inference.session import JobSession, local_session, pinned_threads
 from dreamcache.storage.feature_cache import FeatureCache
 from jobs.planning.planner import Plan, plan

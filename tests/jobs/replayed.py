@@ -11,7 +11,8 @@ import torch
 
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config.job import JobSpec
-from dreamcache.inference.generate import Generated, Generator
+from dreamcache.inference.generate import Generator
+from dreamcache.inference.outcome import Generated
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, encode_image

@@ -20,7 +20,8 @@ from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageLimi
 from dreamcache.core.config.train import DataSettings, OptimizerSettings, ReferenceSettings, TrainSettings
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families.sd_sizes import count_parameters
-from dreamcache.inference.generate import Generated, Generator
+from dreamcache.inference.generate import Generator
+from dreamcache.inference.outcome import Generated
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.model.reference_unet import load_reference_unet, read_names
 from dreamcache.model.tap import tap_features
