@@ -162,7 +162,7 @@ def test_the_token_is_asked_for(user: User, head: RayHead, s3_server: S3Server, 
     for mode in ("", "token"):
         none = user("submit", job.path, RAY_AUTH_TOKEN="", RAY_AUTH_MODE=mode)
         assert (none.returncode, len(none.stderr.splitlines())) == (1, 1), none.stderr
-        assert "asks for a token and none was found" in none.stderr
+        assert "asks for a token and none is set" in none.stderr
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text(str(head.token))
     assert user("list", RAY_AUTH_TOKEN="", RAY_AUTH_MODE="").returncode == 0
