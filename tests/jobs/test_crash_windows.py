@@ -72,6 +72,17 @@ def test_a_prune_that_dies_while_deleting_is_finished_by_the_next(
     assert find_work(plan(make_spec()), ledger).num_pending == len(items)
 
 
+def test_a_prune_takes_images_only_and_leaves_failed_and_blocked_orphans(make_spec: MakeSpec) -> None:
+    spec, ledger, items = orphans_of(make_spec)
+    ledger.append([Failed(item_id="gone-1", code="bad_image", message="m", attempts=2)])
+    ledger.append([Blocked(item_id="gone-2", code="low_quality", message="m")])
+    assert prune_orphans(plan(spec), ledger) == len(items)
+    assert not any(image(spec, item).exists() for item in items)
+    outcomes = ledger.outcomes()
+    assert (outcomes["gone-1"].status, outcomes["gone-2"].status) == ("failed", "blocked")
+    assert ledger.pruned.limits().keys() == set(items), "only an item with an image is announced"
+
+
 def test_of_two_announcements_the_larger_limit_counts_whatever_is_listed_last(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     done = Done(item_id="a", key="k", width=1, height=1, num_bytes=1, pixel_sha256="f", attempts=150)
