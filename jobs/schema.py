@@ -35,7 +35,7 @@ def json_schema(kind: FileKind) -> dict[str, Any]:
 
 
 def _describe(group: dict[str, Any]) -> None:
-    """Moves what the docstring tells about each key to the key."""
+    """Moves the docstring's meaning of each key to the key."""
     properties: dict[str, Any] = group.get("properties", {})
     text = " ".join(str(group.get("description", "")).split())
     intro, meanings = read_docstring(text, properties)
@@ -49,7 +49,7 @@ def _describe(group: dict[str, Any]) -> None:
 
 
 def read_docstring(text: str, names: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """(what a docstring tells about the whole, {key: what it tells about the key}).
+    """(a docstring's text about the whole, {key: its meaning}).
 
     Keys are described as "key: meaning", "key, other: meaning", or by a sentence that begins with the key.
     """

@@ -1,4 +1,4 @@
-"""One node of a Ray cluster, started as users do with `ray start --block`; its processes can be told from all others.
+"""One node of a Ray cluster, started as users do with `ray start --block`; its processes can be identified.
 
 Its ports are its own, so that clusters and nodes of one machine do not meet.
 """

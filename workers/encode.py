@@ -26,10 +26,10 @@ class EncodeWorker:
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()
         with self.watch.shutdown.batch():
-            condemned = self.watch.sort(sorted({row["cache_key"] for row in rows})).quarantined
+            quarantined = self.watch.sort(sorted({row["cache_key"] for row in rows})).quarantined
             errors: dict[tuple[str, str], DreamCacheError | None] = {}
             for row in rows:
-                verdict = condemned.get(row["cache_key"])
+                verdict = quarantined.get(row["cache_key"])
                 # Subjects with the same photo share a cache key, but each error names its own subject.
                 key = row["subject_id"], row["cache_key"]
                 if verdict is not None:

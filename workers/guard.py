@@ -79,7 +79,7 @@ class Watch:
             )
         # An unreachable storage must be reported before an item is blamed for the wait.
         retry_s = min(self.policy.storage_patience_s, self.policy.item_timeout_s / 2)
-        s3_client.be_patient(retry_s, self.policy.storage_timeout_s)
+        s3_client.set_retry_budget(retry_s, self.policy.storage_timeout_s)
         if self.memory_bytes or not self.gpus:
             limit_memory(self.memory_bytes or int(MEMORY_SHARE * machine_memory()))
         self.shutdown = GracefulShutdown()

@@ -22,7 +22,7 @@ from workers.telemetry import Telemetry
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
     spec, facts = context.spec, context.facts
-    s3_client.be_patient(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
+    s3_client.set_retry_budget(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
     telemetry = Telemetry(spec.output, "publisher")
     rows = batch.to_pylist()
     fingerprint = settings_fingerprint(

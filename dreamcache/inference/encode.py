@@ -127,5 +127,5 @@ def reference_noise(shape: Sequence[int], seed: int) -> Tensor:
 
 
 def _generator(seed: int, stream: int) -> torch.Generator:
-    """CPU generators, so that every device draws the same noise; a stream for each purpose."""
+    """CPU generators, so that every device gets the same noise; a stream for each purpose."""
     return torch.Generator("cpu").manual_seed(seed * 2 + stream)

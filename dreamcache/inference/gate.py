@@ -178,5 +178,5 @@ class Gate:
 
 
 def _try_of(request: Request, number: int) -> Request:
-    # An id of its own, by which the generator tells outcomes apart; its beginning is still the item's.
+    # An id of its own, by which the generator distinguishes outcomes; its beginning is still the item's.
     return replace(request, item_id=f"{request.item_id}/{number}", seed=ids.seed_of_try(request.seed, number))

@@ -46,21 +46,21 @@ _retry_budget_s = 0.0
 _answer_s: float = READ_SECONDS
 
 
-def be_patient(seconds: float, answer_s: float = READ_SECONDS) -> None:
+def set_retry_budget(seconds: float, answer_s: float = READ_SECONDS) -> None:
     """From now on this process retries a request for so long, and waits `answer_s` for each answer."""
     global _retry_budget_s, _answer_s
     _retry_budget_s, _answer_s = seconds, answer_s
 
 
 @contextmanager
-def patience(seconds: float, answer_s: float = READ_SECONDS) -> Iterator[None]:
-    """As `be_patient`, within the block only."""
+def retrying(seconds: float, answer_s: float = READ_SECONDS) -> Iterator[None]:
+    """As `set_retry_budget`, within the block only."""
     before = _retry_budget_s, _answer_s
-    be_patient(seconds, answer_s)
+    set_retry_budget(seconds, answer_s)
     try:
         yield
     finally:
-        be_patient(*before)
+        set_retry_budget(*before)
 
 
 def tries(least: int = LEAST_TRIES) -> Iterator[int]:

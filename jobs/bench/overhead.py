@@ -151,10 +151,10 @@ def _bare(spec: JobSpec, part: int, parts: int) -> float:
         session.references.get(request)  # the jobs find them in the cache
     moments = []
     for batch in batches:
-        for drawn in generator.generate(batch):
-            if not isinstance(drawn, Generated):
-                raise DreamCacheError(f"{drawn}", code="bench_failed")
-            (folder / f"{drawn.item_id}.png").write_bytes(encode_image(drawn.rgb, spec.images, {}))
+        for outcome in generator.generate(batch):
+            if not isinstance(outcome, Generated):
+                raise DreamCacheError(f"{outcome}", code="bench_failed")
+            (folder / f"{outcome.item_id}.png").write_bytes(encode_image(outcome.rgb, spec.images, {}))
         moments.append(time.time())
     return warm_rate(moments, sum(len(batch) for batch in batches))
 

@@ -54,7 +54,7 @@ def write_report(
             write(pictures.setdefault(name.removesuffix(".svg"), f"plots/{name}"), svg.encode())
         for name, jpeg in sweep.sheets():
             write(pictures.setdefault(name.removesuffix(".jpg"), name), jpeg)
-    told = ReportContext(
+    context = ReportContext(
         name=spec.name,
         metrics=spec.metrics,
         level=spec.bootstrap.level,
@@ -63,7 +63,7 @@ def write_report(
         links=_links(spec),
         pictures=pictures,
     )
-    write("report.md", markdown(summary, told).encode())
+    write("report.md", markdown(summary, context).encode())
     rows = [method_row(mean, summary.metrics) for mean in summary.methods]
     write("report.json", json_bytes({"name": spec.name, "methods": rows, "chosen": chosen}))
     return rows, chosen

@@ -37,7 +37,7 @@ class ExportProgress:
         self._display.show(self.ended, self.total, self.detail(time.monotonic() - self._started))
 
     def detail(self, seconds: float) -> str:
-        """E.g. "3.1 MB/s  ETA 0:12"; images that were there before tell nothing about the speed."""
+        """E.g. "3.1 MB/s  ETA 0:12"; images that were there before do not count."""
         written = self.ended - self.kept
         eta_s = (self.total - self.ended) * seconds / written if written else None
         speed = format_bytes(self.num_bytes / max(seconds, 1e-9))

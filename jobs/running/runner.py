@@ -20,7 +20,7 @@ from dreamcache.inference.facts import trained_otherwise
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
-from dreamcache.storage.s3_client import patience
+from dreamcache.storage.s3_client import retrying
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
@@ -104,10 +104,10 @@ def run(
     """
     started, policy = time.monotonic(), spec.failures
     with ExitStack() as stack:
-        with patience(0, policy.storage_timeout_s):
+        with retrying(0, policy.storage_timeout_s):
             this = _prepare(spec, stack, retry=retry, quiet=quiet, address=address, prune=prune)
         # The storage has answered: from now on it is worth waiting for.
-        with patience(policy.storage_patience_s, policy.storage_timeout_s):
+        with retrying(policy.storage_patience_s, policy.storage_timeout_s):
             progress = RunProgress(this.status, this.work.num_pending)
             stopped, num_pruned = _work_off(this, progress, prune=prune)
             # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.

@@ -32,7 +32,7 @@ QUICK = {
     "OMP_NUM_THREADS": "1",
     # Ray's workers would give way to everything else on a busy machine.
     "RAY_worker_niceness": "0",
-    # A node that is gone is told within seconds; one that is only slow has as long as ever to answer.
+    # A lost node is reported within seconds; one that is only slow has as long as ever to answer.
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
 }
@@ -68,7 +68,7 @@ class Cluster:
         self.head = Node(self.folder, self.env, options, is_head=True)
         if not has_started(self.head):
             raise RuntimeError(f"Ray's head did not start; it said:\n{self.head.log.read_text()[-3000:]}")
-        self.mend()
+        self.restore()
         return self
 
     def add_node(self) -> None:
@@ -76,7 +76,7 @@ class Cluster:
         options = {"address": self.address, "num-cpus": NODE_CPUS}
         self.nodes.append(Node(self.folder, self.env, options, is_head=False))
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """As many nodes as ever, after a test that failed or lost one, or a start on a machine that was too busy."""
         if self.head is None or self.head.process.poll() is not None:
             self.close_nodes()

@@ -46,12 +46,12 @@ def shop(
 
 
 @pytest.fixture(autouse=True)
-def mended(request: pytest.FixtureRequest) -> None:
+def restored(request: pytest.FixtureRequest) -> None:
     """A test begins with a whole shop, whatever the one before has done to it."""
     if "shop" in request.fixturenames:
         shop: Shop = request.getfixturevalue("shop")
         shop.server.start()
-        shop.cluster.mend()
+        shop.cluster.restore()
 
 
 @pytest.fixture(scope="session")

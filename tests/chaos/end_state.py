@@ -16,7 +16,7 @@ BOUND = 1  # of 255: what an image may differ by where the batch's shape was ano
 SAME = ("item_id", "subject_id", "prompt", "seed", "key", "cache_key")
 
 Images = dict[str, Any]
-"""(ETag, LastModified, size) by key, as `S3Job.objects("images/")` tells."""
+"""(ETag, LastModified, size) by key, as `S3Job.objects("images/")` lists them."""
 
 
 def assert_same_end(
@@ -41,7 +41,7 @@ def assert_same_end(
 
 
 def assert_whole(job: S3Job, server: S3Server) -> None:
-    """Manifest, ledger and images tell of the same items, each once; records of one item agree."""
+    """Manifest, ledger and images hold the same items, each once; records of one item agree."""
     rows = job.manifest().to_pylist()
     done = [row for row in rows if row["status"] == "done"]
     assert len({row["item_id"] for row in rows}) == len(rows)
@@ -53,8 +53,10 @@ def assert_whole(job: S3Job, server: S3Server) -> None:
     assert {item: outcome.status for item, outcome in outcomes.items()} == {
         row["item_id"]: row["status"] for row in rows if row["status"] != "pending"
     }
-    told = {(row["item_id"], row["key"], row["pixel_sha256"]) for row in records if row["status"] == "done"}
-    assert told == {(row["item_id"], row["key"], row["pixel_sha256"]) for row in done}
+    recorded = {
+        (row["item_id"], row["key"], row["pixel_sha256"]) for row in records if row["status"] == "done"
+    }
+    assert recorded == {(row["item_id"], row["key"], row["pixel_sha256"]) for row in done}
 
 
 def assert_not_rewritten(job: S3Job, committed: Sequence[Images]) -> None:

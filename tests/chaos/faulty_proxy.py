@@ -172,7 +172,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def faulty_proxy(server: S3Server) -> Iterator[FaultyProxy]:
-    """Yields the proxy, which passes everything on until it is told otherwise."""
+    """Yields the proxy, which forwards everything until a fault is set."""
     handler = type("BoundHandler", (Handler,), {})
     listening = _Server(("127.0.0.1", 0), handler)
     proxy = handler.proxy = FaultyProxy(server, f"http://127.0.0.1:{listening.server_port}")  # type: ignore[attr-defined]

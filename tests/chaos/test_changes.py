@@ -58,8 +58,8 @@ def test_a_catalog_with_rows_changed_removed_and_added(shop: Shop, calm: S3Job, 
     made, pruned = len(PROMPTS) + 1 + len(PROMPTS), 2 * len(PROMPTS)
 
     def plan() -> dict[str, object]:
-        told = json.loads(dreamcache("plan", job.path, "--json", extra=shop.environment()).stdout)
-        return {name: told[name] for name in ("new", "changed", "unchanged", "orphans")}
+        report = json.loads(dreamcache("plan", job.path, "--json", extra=shop.environment()).stdout)
+        return {name: report[name] for name in ("new", "changed", "unchanged", "orphans")}
 
     orphans = {"replaced": len(PROMPTS), "dropped": 0, "removed": len(PROMPTS)}
     kept = ITEMS - pruned
@@ -75,7 +75,7 @@ def test_a_catalog_with_rows_changed_removed_and_added(shop: Shop, calm: S3Job, 
     answer = shop.run(job, "--prune")
     assert (answer["generated"], answer["pruned"], answer["total"]) == (made, pruned, kept + made)
     assert not doomed & set(job.objects("images/"))
-    assert_not_rewritten(job, [{key: told for key, told in before.items() if key not in doomed}])
+    assert_not_rewritten(job, [{key: state for key, state in before.items() if key not in doomed}])
     assert plan() == {
         "new": 0,
         "changed": 0,

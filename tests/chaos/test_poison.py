@@ -137,8 +137,8 @@ def test_seven_are_done_and_the_eighth_has_its_reason(kind: str, poisoned: Rows,
 
 
 def test_a_photo_that_kills_its_encoder_costs_its_own_subject(poisoned: Rows) -> None:
-    told = {(row["status"], row["code"], row["attempts"]) for row in poisoned[ENCODER]}
-    assert told == {("failed", "worker_died", ATTEMPTS)}
+    outcomes = {(row["status"], row["code"], row["attempts"]) for row in poisoned[ENCODER]}
+    assert outcomes == {("failed", "worker_died", ATTEMPTS)}
     assert all("encoding its photo" in row["message"] for row in poisoned[ENCODER])
 
 

@@ -57,7 +57,7 @@ def state(job: str) -> dict[str, Any]:
     return found
 
 
-def test_sigterm_leaves_a_valid_manifest_and_the_same_command_goes_on(job: str, tmp_path: Path) -> None:
+def test_sigterm_leaves_a_valid_manifest_and_the_same_command_resumes(job: str, tmp_path: Path) -> None:
     with running("run", job, extra={}, log=tmp_path / "log") as command:
         assert command.wait_until(lambda: bool(images(job))), command.log.read_text()
         assert command.end(signal.SIGTERM) == 130, command.log.read_text()
@@ -74,7 +74,7 @@ def test_sigterm_leaves_a_valid_manifest_and_the_same_command_goes_on(job: str, 
     assert {row["status"] for row in manifest(job)[1]} == {"done"}
 
 
-def test_a_budget_stops_cleanly_and_a_higher_one_goes_on(job: str) -> None:
+def test_a_budget_stops_cleanly_and_a_higher_one_resumes(job: str) -> None:
     first = dreamcache("run", job, "--json", "--set", "limits.max_items=4")
     assert first.returncode == 4, first.stderr
     assert json.loads(first.stdout)["generated"] == 4

@@ -234,15 +234,15 @@ def test_masks_of_many_makes_mean_the_same() -> None:
     grey = Image.fromarray(truth)
     palette = Image.fromarray(truth // 255, "L").convert("P")
     palette.putpalette([0, 0, 0, 128, 0, 0])
-    drawn = Image.new("RGBA", (40, 30), (200, 30, 30, 0))
-    drawn.putalpha(grey)
+    with_alpha = Image.new("RGBA", (40, 30), (200, 30, 30, 0))
+    with_alpha.putalpha(grey)
     makes = {
         "grey": grey,
         "one bit": grey.convert("1"),
         "colour": grey.convert("RGB"),
         "labels": Image.fromarray(truth // 255),
         "palette": palette,
-        "alpha": drawn,
+        "alpha": with_alpha,
         "opaque alpha": grey.convert("RGBA"),
         "16 bit": Image.fromarray(truth.astype(np.uint16) * 257),
         "16 bit labels": Image.fromarray(truth.astype(np.uint16) // 255),

@@ -59,7 +59,7 @@ def test_refusals_name_the_remedy(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.turns(3, unit="module")
 @pytest.mark.ray
-def test_a_job_runs_on_it_and_tells_its_metrics(folder: Path, tmp_path: Path) -> None:
+def test_a_job_runs_on_it_and_exports_its_metrics(folder: Path, tmp_path: Path) -> None:
     up = cluster("up", "--workers", "1", "--cpus", "2", "--folder", str(folder))
     assert up.returncode == 0, up.stderr
     variables = exports(up.stdout)
@@ -81,23 +81,23 @@ def test_a_job_runs_on_it_and_tells_its_metrics(folder: Path, tmp_path: Path) ->
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(variables)) as running:
         wanted = {f"ray_{name}" for name in set(METRICS) - NO_OCCASION}
         seen = watch(state["metrics"], wanted, running)
-        told = json.loads(running.communicate(timeout=100)[0])
-    assert (told["exit_code"], told["done"]) == (0, NUM_IMAGES)
+        report = json.loads(running.communicate(timeout=100)[0])
+    assert (report["exit_code"], report["done"]) == (0, NUM_IMAGES)
     assert wanted - set(seen) == set()
     images = [value for series, value in seen["ray_dreamcache_images"].items() if 'status="done"' in series]
     assert sum(images) == NUM_IMAGES
     assert all('job_name="tried"' in series for series in seen["ray_dreamcache_images"])
 
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # ray start raylet"])
+    unrelated = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # ray start raylet"])
     try:
         assert cluster("down", "--folder", str(folder)).returncode == 0
         assert not [
             one for one in psutil.process_iter(["cmdline"]) if str(folder) in str(one.info["cmdline"])
         ]
-        assert stranger.poll() is None
+        assert unrelated.poll() is None
     finally:
-        stranger.kill()
-        stranger.wait()
+        unrelated.kill()
+        unrelated.wait()
     assert cluster("status", "--folder", str(folder)).returncode == 1
 
 

@@ -56,9 +56,9 @@ def test_podmonitor_finds_the_pods_port() -> None:
 def test_telemetry_outside_ray_does_nothing_and_imports_nothing() -> None:
     program = (
         "import sys, json; from workers.telemetry import Telemetry\n"
-        "told = Telemetry('s3://bucket/jobs/one', 'driver')\n"
-        "told.warmed(); told.remaining(3); told.oom_halving(); told.features('cache', 0.1)\n"
-        "told.published([]); told.generated([])\n"
+        "t = Telemetry('s3://bucket/jobs/one', 'driver')\n"
+        "t.warmed(); t.remaining(3); t.oom_halving(); t.features('cache', 0.1)\n"
+        "t.published([]); t.generated([])\n"
         "print(json.dumps([name for name in ('ray', 'torch') if name in sys.modules]))"
     )
     done = subprocess.run(

@@ -12,7 +12,7 @@ import pytest
 
 from dreamcache.evaluation.report import PUBLISHED, PUBLISHED_MASKED
 from dreamcache.segment import REASONS
-from tests.docs.pages import GENERATED, REPOSITORY, Page, page, pages
+from tests.docs.pages import FOLDERS, REPOSITORY, Page, page, pages
 
 CODE = ("dreamcache", "jobs", "workers")
 MAX_WORDS = 30
@@ -29,8 +29,6 @@ def test_links_and_anchors(one: Page) -> None:
             continue
         target, _, anchor = link.partition("#")
         path = (one.path.parent / target).resolve() if target else one.path
-        if path == GENERATED and not path.exists():
-            continue
         if not path.exists():
             broken.append(link)
         elif anchor and anchor not in page(path.relative_to(REPOSITORY).as_posix()).anchors:
@@ -43,7 +41,11 @@ def test_files_and_functions_that_are_named(one: Page) -> None:
     missing = []
     for span in one.spans:
         name, _, symbol = span.partition("::")
-        if not re.fullmatch(r"\.?[\w.-]+(/[\w.-]+)*/?", name) or "/" not in name:
+        if not re.fullmatch(r"\.?[\w.-]+(/[\w.-]+)*/?", name):
+            continue
+        if "/" not in name:
+            if name.endswith(".py") and name not in _file_names():
+                missing.append(span)
             continue
         roots = [root for root in (REPOSITORY, one.path.parent) if (root / name.split("/")[0]).exists()]
         matches = [root / name for root in roots if (root / name).exists()]
@@ -101,7 +103,7 @@ def test_pages_that_the_code_names() -> None:
     for path in (*_sources(), *tests, *(REPOSITORY / "recipes").rglob("*.py")):
         text = path.read_text("utf-8")
         for name in re.findall(r"\b(?:docs|deploy)/[\w/-]+\.md\b|\b(?!LICENSE)[A-Z]{4,}\.md\b", text):
-            if not (REPOSITORY / name).exists() and REPOSITORY / name != GENERATED:
+            if not (REPOSITORY / name).exists():
                 wrong.append(f"{path}: {name}")
         for section in re.findall(r"method\.md,? sections? ([\d.]*\d)", text):
             if section.replace(".", "") not in sections:
@@ -111,6 +113,12 @@ def test_pages_that_the_code_names() -> None:
 
 def _sources() -> list[Path]:
     return [path for folder in CODE for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+
+
+@cache
+def _file_names() -> frozenset[str]:
+    """Names of all Python files of the repository, tests and recipes included."""
+    return frozenset(path.name for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.py"))
 
 
 @cache

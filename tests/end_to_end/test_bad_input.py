@@ -110,7 +110,7 @@ def test_a_photo_that_cannot_be_used(ran: Ran, photo: str) -> None:
     assert failure["attempts"] == "1"
 
 
-def test_two_subjects_with_the_same_broken_file_are_each_told_of(ran: Ran) -> None:
+def test_two_subjects_with_the_same_broken_file_are_each_reported(ran: Ran) -> None:
     assert ran.failure("zero again")["message"].startswith("subject 'zero again': ")
 
 
@@ -170,5 +170,5 @@ def test_a_prompt_over_77_tokens_is_said_not_cut(ran: Ran) -> None:
 def test_the_same_command_again_makes_nothing_and_says_the_same(ran: Ran) -> None:
     again = dreamcache("run", ran.job, "--json")
     assert again.returncode == 3
-    told = json.loads(again.stdout)
-    assert (told["generated"], told["failed"], told["pending"]) == (0, len(ran.failed), 0)
+    report = json.loads(again.stdout)
+    assert (report["generated"], report["failed"], report["pending"]) == (0, len(ran.failed), 0)

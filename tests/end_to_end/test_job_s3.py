@@ -30,9 +30,9 @@ def job(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory, tiny_mode
     made = make_s3_job(s3_server, tmp_path_factory.mktemp("job-s3"), folder, tiny_model, subjects=SUBJECTS)
     done = dreamcache("run", made.path, "--json", extra=s3_server.environment())
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["done"], told["generated"], told["output"]) == (ITEMS, ITEMS, made.output)
-    assert told["gallery"] == f"{made.output}/gallery/index.html"
+    report = json.loads(done.stdout)
+    assert (report["done"], report["generated"], report["output"]) == (ITEMS, ITEMS, made.output)
+    assert report["gallery"] == f"{made.output}/gallery/index.html"
     return made
 
 

@@ -80,9 +80,9 @@ def test_a_gated_job_killed_in_the_middle(tmp_path: Path) -> None:
     assert len(before) < num_items and not (output / "manifest.json").exists()
 
     done = dreamcache("run", job, "--json")
-    told = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     rows = jobs.outputs(str(output)).to_pylist()
-    assert (told["total"], told["failed"], told["pending"]) == (num_items, 0, 0), done.stderr
+    assert (report["total"], report["failed"], report["pending"]) == (num_items, 0, 0), done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
     _check(job, rows, output)
 

@@ -96,10 +96,10 @@ def test_a_job_is_submitted_watched_and_done(user: User, s3_server: S3Server, tm
     again = user.json("submit", job.path)
     assert (again["state"], again["submission_id"]) == ("running", made["submission_id"])
 
-    told = user("logs", "-f", made["job_id"])
-    assert told.returncode == 0, told.stderr
-    assert f"images {ITEMS}/{ITEMS}" in told.stdout and "manifest: " in told.stdout
-    assert user("logs", job.path).stdout == told.stdout
+    followed = user("logs", "-f", made["job_id"])
+    assert followed.returncode == 0, followed.stderr
+    assert f"images {ITEMS}/{ITEMS}" in followed.stdout and "manifest: " in followed.stdout
+    assert user("logs", job.path).stdout == followed.stdout
     status = user.json("status", made["job_id"])
     assert (status["state"], status["cluster"]["state"], status["cluster"]["exit_code"]) == (
         "finished",
@@ -119,8 +119,8 @@ def test_a_job_is_submitted_watched_and_done(user: User, s3_server: S3Server, tm
     assert (row["output"], row["state"], row["done"]) == (job.output, "finished", ITEMS)
 
 
-def test_a_stopped_job_is_valid_and_goes_on(user: User, s3_server: S3Server, tmp_path: Path) -> None:
-    """After SIGTERM the folder tells that it was stopped; the next attempt makes the rest and nothing again."""
+def test_a_stopped_job_is_valid_and_resumes(user: User, s3_server: S3Server, tmp_path: Path) -> None:
+    """After SIGTERM the folder records that it was stopped; the next attempt generates the rest only."""
     job = make_job(s3_server, tmp_path, generation={"num_inference_steps": 60}, workers={"batch_size": 1})
     made = user.json("submit", job.path)
     wait_until(lambda: job.objects("images/"))

@@ -32,7 +32,7 @@ def test_kill_9_among_the_images_then_train_on_what_was_made(tmp_path: Path) -> 
     output = tmp_path / "out"
     synth = tmp_path / "synth.yaml"
     values = {
-        "name": "drawn",
+        "name": "killed",
         "output": str(output),
         "captions": {"count": CAPTIONS},
         "images": {"num_inference_steps": 4, "part_size": PART, "batch_size": PART},
@@ -51,22 +51,22 @@ def test_kill_9_among_the_images_then_train_on_what_was_made(tmp_path: Path) -> 
 
     done = dreamcache("synthesize", str(synth), "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["captions"] == told["kept"] + sum(told["dropped"].values()) == CAPTIONS
-    assert told["images"] == told["kept"] and told["images_failed"] == 0
-    assert told["masks"] + sum(told["no_mask"].values()) == told["images"]
-    assert told["train"] + told["validation"] == told["masks"]
-    total = -(-told["kept"] // PART)
-    assert 3 <= left < total and told["parts"]["images"] == total - left, "killed too late to show anything"
+    report = json.loads(done.stdout)
+    assert report["captions"] == report["kept"] + sum(report["dropped"].values()) == CAPTIONS
+    assert report["images"] == report["kept"] and report["images_failed"] == 0
+    assert report["masks"] + sum(report["no_mask"].values()) == report["images"]
+    assert report["train"] + report["validation"] == report["masks"]
+    total = -(-report["kept"] // PART)
+    assert 3 <= left < total and report["parts"]["images"] == total - left, "killed too late to show anything"
 
     after = parts(output)
     assert {name: after[name] for name in before} == before
     for split in ("train", "validation"):
         rows = pq.read_table(output / "dataset" / split).to_pylist()
-        assert len(rows) == len({row["item_id"] for row in rows}) == told[split] > 0
-    drawn = Counter(row for name in after if name.startswith("images/")
+        assert len(rows) == len({row["item_id"] for row in rows}) == report[split] > 0
+    generated = Counter(row for name in after if name.startswith("images/")
                     for row in pq.read_table(output / name)["item_id"].to_pylist())  # fmt: skip
-    assert len(drawn) == drawn.total() == told["images"]
+    assert len(generated) == generated.total() == report["images"]
 
     train = tmp_path / "train.yaml"
     steps = {"data": {"path": str(output / "dataset/train"), "validation": str(output / "dataset/validation")},

@@ -1,4 +1,4 @@
-"""A training whose output is on S3, and whose driver is killed: the same command goes on to what it would have been."""
+"""A training whose output is on S3, and whose driver is killed: the same command resumes to an equal result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A benchmark in DreamBench's layout, drawn: products of the embedded model's world in scenes, and a cat's folder."""
+"""A rendered benchmark in DreamBench's layout: products of the embedded model's world in scenes, and a cat's folder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_text(folder: Path, classes: dict[str, str]) -> Path:
 
 
 def write_bench(folder: Path, subjects: int, *, photos: int = 2) -> Path:
-    """`subjects` drawn products with `photos` each; the first photo is a packshot, the others in scenes."""
+    """`subjects` rendered products with `photos` each; the first photo is a packshot, the others in scenes."""
     classes = {}
     for number in range(subjects):
         design = design_from_seed(HELD_OUT_FROM + number)

@@ -27,7 +27,7 @@ def test_a_benchmark_in_the_published_layout(tmp_path: Path) -> None:
         "mug_1/00.jpg",
         "mug_1/notes.txt",
         "cat2/00.jpg",
-        "stranger/00.jpg",
+        "unlisted/00.jpg",
         "LICENSE.md",
     ):
         write(folder / name)
@@ -73,9 +73,9 @@ def test_the_published_files() -> None:
     assert by_id["can"].prompts[12] == "a {class_name} with the Eiffel Tower in the background"
 
 
-def test_prompts_that_file_names_tell() -> None:
+def test_prompts_of_file_names() -> None:
     prompts = ("first", "second")
-    told = {
+    expected = {
         "1.png": "second",
         "01_3.png": "second",
         "7.png": None,
@@ -83,7 +83,7 @@ def test_prompts_that_file_names_tell() -> None:
         "a dog in the snow-2.png": "a dog in the snow",
         "image.png": None,
     }
-    assert {name: prompt_of([name], prompts) for name in told} == told
+    assert {name: prompt_of([name], prompts) for name in expected} == expected
     assert prompt_of(["0", "3.png"], prompts) == "first"
     assert prompt_of([], prompts) is None
 
@@ -92,8 +92,8 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     for name in ("mug/0.png", "mug/0.mask.png", "mug/a_mug_on_sand.png", "cat/1_2.jpg", "readme.txt"):
         write(tmp_path / name)
     found = read_folder(str(tmp_path), {"mug": ["a mug"], "cat": ["a cat", "a red cat"]})
-    told = {(image.subject_id, image.prompt, image.mask is not None) for image in found}
-    assert told == {("mug", "a mug", True), ("mug", "a mug on sand", False), ("cat", "a red cat", False)}
+    described = {(image.subject_id, image.prompt, image.mask is not None) for image in found}
+    assert described == {("mug", "a mug", True), ("mug", "a mug on sand", False), ("cat", "a red cat", False)}
 
 
 def test_a_table_says_more_than_names(tmp_path: Path) -> None:

@@ -89,8 +89,8 @@ def spec(**values: Any) -> EvalSpec:
 def test_the_grid_is_one_job_per_setting_with_the_same_noise() -> None:
     made = spec(sweep={"combined": [0, 2], "joint": [5]})
     specs = [made.job_of(line) for line in made.lines()]
-    told = [(s.generation.guidance, s.generation.image_scale, s.generation.text_scale) for s in specs]
-    assert told == [("combined", 0, 3), ("combined", 2, 3), ("joint", None, 5)]
+    generations = [(s.generation.guidance, s.generation.image_scale, s.generation.text_scale) for s in specs]
+    assert generations == [("combined", 0, 3), ("combined", 2, 3), ("joint", None, 5)]
     assert {s.noise for s in specs} == {"scene"}
     assert len({s.output for s in specs}) == 3 and len({s.cache for s in specs}) == 1
 

@@ -135,38 +135,46 @@ def test_each_item_has_its_own_photo_in_any_batch(
     conditions = PhotoConditions(pipe, ImageLimits())
     items = requests(tmp_path)
     generator = Generator(pipe, settings, conditions.get, batch_size=2)
-    drawn = generator.generate(items)
-    assert all(isinstance(one, Generated) for one in drawn), drawn
-    assert len({one.rgb.tobytes() for one in drawn}) == len(items)  # same prompt and seed: the photo makes it
+    outcomes = generator.generate(items)
+    assert all(isinstance(one, Generated) for one in outcomes), outcomes
+    assert len({one.rgb.tobytes() for one in outcomes}) == len(
+        items
+    )  # same prompt and seed: the photo makes it
     [alone] = generator.generate(items[1:2])
-    assert np.array_equal(alone.rgb, drawn[1].rgb)
+    assert np.array_equal(alone.rgb, outcomes[1].rgb)
 
 
 def test_a_prompt_that_leaves_the_photo_no_room_fails_alone(pipe: BlipDiffusion, tmp_path: Path) -> None:
     settings = GenerationSettings(num_inference_steps=1)
     items = [*requests(tmp_path)[:1], *requests(tmp_path, "x" * 66)[1:2]]
     generator = Generator(pipe, settings, PhotoConditions(pipe, ImageLimits()).get, batch_size=2)
-    drawn, failed = generator.generate(items)
-    assert isinstance(drawn, Generated) and isinstance(failed, Failed) and failed.code == "prompt_too_long"
+    generated, failed = generator.generate(items)
+    assert (
+        isinstance(generated, Generated) and isinstance(failed, Failed) and failed.code == "prompt_too_long"
+    )
 
 
-def test_the_subject_is_said_once() -> None:
-    told = {"a dog in snow": "in snow", "A Dog in snow": "in snow", "a photo of a dog": "a photo of a dog"}
-    assert {prompt: without_subject(prompt, "dog") for prompt in told} == told
+def test_the_subject_is_named_once() -> None:
+    remainders = {
+        "a dog in snow": "in snow",
+        "A Dog in snow": "in snow",
+        "a photo of a dog": "a photo of a dog",
+    }
+    assert {prompt: without_subject(prompt, "dog") for prompt in remainders} == remainders
     assert without_subject("an apple on sand", "apple") == "on sand"
     assert without_subject("a dogsled", "dog") == "a dogsled"
 
 
 def test_all_that_decides_pixels_is_in_the_fingerprint(folder: str, tmp_path: Path) -> None:
     info = describe_base(folder)
-    told = describe_adapter("blip-diffusion", None, info).fingerprint
-    assert told != describe_adapter("text-only", None, info).fingerprint
+    fingerprint = describe_adapter("blip-diffusion", None, info).fingerprint
+    assert fingerprint != describe_adapter("text-only", None, info).fingerprint
     config = Path(folder) / "qformer/config.json"
     before = config.read_text()
     try:
         config.write_text(json.dumps({**json.loads(before), "initializer_factor": 2.0}))
         assert describe_base(folder).fingerprint == info.fingerprint
-        assert describe_adapter("blip-diffusion", None, info).fingerprint != told
+        assert describe_adapter("blip-diffusion", None, info).fingerprint != fingerprint
     finally:
         config.write_text(before)
     plain = describe_base(str(save_base(tmp_path / "base")))

@@ -91,7 +91,7 @@ def test_a_new_family_is_a_folder(add_family, tmp_path: Path) -> None:
     assert models.fingerprints[1] != describe_models("text-only", type(spec.model)(base=base)).fingerprints[1]
 
 
-def test_families_that_share_a_method_are_told_apart_by_the_base(add_family, tmp_path: Path) -> None:
+def test_families_that_share_a_method_are_distinguished_by_the_base(add_family, tmp_path: Path) -> None:
     add_family("wide", method="dreamcache", recognizes="base.endswith('wide')")
     for name, pipeline in (("wide", "WidePipeline"), ("xl", "StableDiffusionXLPipeline"), ("sd", None)):
         (tmp_path / name).mkdir()

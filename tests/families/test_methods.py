@@ -97,7 +97,7 @@ def test_ip_adapter_reads_each_photo(base: str, ip_adapter: str, requests: list[
     )
 
 
-def test_ip_adapter_as_diffusers_alone_draws_it(base: str, ip_adapter: str, requests: list[Request]) -> None:
+def test_ip_adapter_equals_diffusers_alone(base: str, ip_adapter: str, requests: list[Request]) -> None:
     made = draw(open_method("ip-adapter", base, adapter=ip_adapter), requests[:1])
     pipe = StableDiffusionPipeline.from_pretrained(base)
     folder = Path(ip_adapter)
@@ -125,7 +125,7 @@ def test_methods_have_fingerprints_of_their_own(base: str, ip_adapter: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("method", "adapter", "told"),
+    ("method", "adapter", "message"),
     [
         ("text-only", "/some/adapter", "takes no adapter"),
         ("ip-adapter", None, "got none"),
@@ -133,8 +133,8 @@ def test_methods_have_fingerprints_of_their_own(base: str, ip_adapter: str) -> N
         ("ip-adapter", "hub://owner/name/x.safetensors@main", "40 hex digits"),
     ],
 )
-def test_what_does_not_fit_is_refused(base: str, method: str, adapter: str | None, told: str) -> None:
-    with pytest.raises(ModelError, match=told):
+def test_what_does_not_fit_is_refused(base: str, method: str, adapter: str | None, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
         open_method(method, base, adapter=adapter)
 
 

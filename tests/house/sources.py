@@ -39,7 +39,6 @@ BANNED = {
 """Private words of this project, each with a pattern; CONTRIBUTING names the field's terms."""
 
 FILE = re.compile(r"(?<![\w/.*-])((?:[\w-]+/)*[\w-]+\.py|docs/[\w/-]+\.(?:md|svg|png|jpg))(?![\w/*])")
-LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 SEE = re.compile(r"\b[Ss]ee\s+`([A-Za-z_][\w.]*)`")
 DOTTED = re.compile(r"(?<!`)`([a-z_]\w*(?:\.[A-Za-z_]\w*)+)`(?!`)")
 
@@ -88,20 +87,12 @@ def banned_words() -> dict[str, int]:
 
 
 def dead_references() -> dict[str, int]:
-    """Occurrences by `<file>: <reference>` of files and names that do not exist."""
+    """Occurrences by `<file>: <reference>` of files and names that do not exist. Documents: tests/docs."""
     counts: Counter[str] = Counter()
-    for path in texts():
-        counts.update(f"{name_of(path)}: {reference}" for reference in _dead_in_text(path))
     for package in PRODUCT:
         for path in files(package):
             counts.update(f"{name_of(path)}: {reference}" for reference in _dead_in_code(path))
     return dict(counts)
-
-
-def _dead_in_text(path: Path) -> Iterator[str]:
-    text = read(path)
-    yield from (file for file in FILE.findall(text) if not _is_file(file))
-    yield from (link for link in LINK.findall(text) if not (path.parent / link).exists())
 
 
 def _dead_in_code(path: Path) -> Iterator[str]:

@@ -48,11 +48,11 @@ def test_maps_are_the_softmax_by_hand(epsilon_pipe: DreamCachePipeline, guidance
     for place in epsilon_pipe.places:
         block: Any = epsilon_pipe.adapter.block(place)
         feature = features[place].float().flatten(1).T
-        drawn = inputs[place][-DRAWING["num_inference_steps"] :]  # the first passes were the encoding's
+        steps = inputs[place][-DRAWING["num_inference_steps"] :]  # the first passes were the encoding's
         found = []
         with torch.no_grad():
             keys = feature @ block.to_k.weight.T
-            for x in (row for step in drawn for row in step[-image_rows:]):
+            for x in (row for step in steps for row in step[-image_rows:]):
                 queries = block.norm(x) @ block.to_q.weight.T
                 size = queries.shape[1] // block.heads
                 for head in range(block.heads):

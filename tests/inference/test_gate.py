@@ -52,7 +52,7 @@ class Shapes:
 
 
 class Studio:
-    """A tiny model, its CLIP, one photo, and every score of every try, drawn and measured without a gate."""
+    """A tiny model, its CLIP, one photo, and every score of every try, generated and measured without a gate."""
 
     def __init__(self, folder: Path) -> None:
         base = save_base(folder / "base")
@@ -90,8 +90,8 @@ class Studio:
         table = []
         for number in range(TRIES):
             seeded = [replace(r, seed=ids.seed_of_try(r.seed, number)) for r in requests]
-            for request, drawn in zip(requests, self.generator().generate(seeded), strict=True):
-                assert isinstance(drawn, Generated)
+            for request, outcome in zip(requests, self.generator().generate(seeded), strict=True):
+                assert isinstance(outcome, Generated)
                 asked = ScoreRequest(
                     score_id="x",
                     subject_id="s",
@@ -100,14 +100,14 @@ class Studio:
                     prompt=request.prompt,
                     real=real,
                 )
-                table.append(scorer.score_one(asked, normalize_rgb(drawn)).values["clip_i"])
+                table.append(scorer.score_one(asked, normalize_rgb(outcome)).values["clip_i"])
         return np.array(table, dtype=float).reshape(TRIES, len(requests)).T
 
 
-def normalize_rgb(drawn: Generated) -> Any:
+def normalize_rgb(outcome: Generated) -> Any:
     from PIL import Image
 
-    return Image.fromarray(drawn.rgb)
+    return Image.fromarray(outcome.rgb)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_text_alone_and_both(studio: Studio) -> None:
     assert "clip_i at least -1 and clip_t at least 1" in outcome.message
 
 
-def test_what_no_seed_can_mend_ends_at_once(studio: Studio, tmp_path: Path) -> None:
+def test_what_no_seed_can_fix_ends_at_once(studio: Studio, tmp_path: Path) -> None:
     gone = studio.request(7, image=str(tmp_path / "gone.png"))
     lost = studio.request(8, prompt="nan")
     unread, without, good = studio.gate(min_image=-1.0).generate([gone, lost, studio.requests[0]])

@@ -1,4 +1,4 @@
-"""The generator when a batch does not go well: who fails, what its neighbours get, what is told."""
+"""The generator when a batch does not go well: who fails, what its neighbours get, what is reported."""
 
 from __future__ import annotations
 

@@ -33,11 +33,11 @@ def make_job(spec: JobSpec) -> list[str]:
         cache = FeatureCache(spec.cache_uri, made.facts.base.fingerprint)
         references = ReferenceFeatures(pipe.encoder(made.facts.reference), cache, spec.limits)
         generator = Generator(pipe, spec.generation, references.get, batch_size=spec.workers.batch_size)
-        drawn = generator.generate([request_of(row) for row in made.table.to_pylist()])
+        outcomes = generator.generate([request_of(row) for row in made.table.to_pylist()])
     finally:
         torch.set_num_threads(threads)
     images = ImageStore(spec.output, spec.images)
-    for outcome in drawn:
+    for outcome in outcomes:
         assert isinstance(outcome, Generated), outcome
         images.commit(outcome.item_id, encode_image(outcome.rgb, spec.images, {"item_id": outcome.item_id}))
     sink = pa.BufferOutputStream()

@@ -1,4 +1,4 @@
-"""What the command line tells about itself: summaries that fit, examples that parse, completion, a version."""
+"""What the command line's help states: summaries that fit, examples that parse, completion, a version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""doctor: a sound job passes, whatever is wrong is told with its remedy, and never hides the other checks."""
+"""doctor: a sound job passes; each problem is reported with its remedy and never hides the other checks."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_a_sound_job_is_healthy_and_nothing_stays_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_the_command_tells_scripts(tmp_path: Path, weights: dict[str, str]) -> None:
+def test_scripts_read_the_report(tmp_path: Path, weights: dict[str, str]) -> None:
     (tmp_path / "catalog.csv").write_text("subject_id,image\na,none.png\n")
     job = write_job(tmp_path, catalog="catalog.csv", output="output", prompts=["x"], model=weights)
     done = dreamcache("doctor", job, "--json")
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["healthy"]) == (0, True), done.stdout
-    assert set(told["checks"][0]) == {"name", "state", "finding", "remedy", "seconds"}
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["healthy"]) == (0, True), done.stdout
+    assert set(report["checks"][0]) == {"name", "state", "finding", "remedy", "seconds"}
     broken = dreamcache("doctor", job, "--set", "output=/sys/dreamcache", "--set", "catalog=none.csv")
     assert broken.returncode == 1
     assert "fail  catalog: read: catalog '" in broken.stdout
@@ -60,7 +60,7 @@ def test_the_command_tells_scripts(tmp_path: Path, weights: dict[str, str]) -> N
     assert "ok    model: base and adapter match" in broken.stdout
 
 
-def test_storage_without_conditional_writes_is_told(
+def test_storage_without_conditional_writes_is_reported(
     make_spec: MakeSpec, s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_spec(output=f"{bucket}/output", cache=f"{bucket}/cache")

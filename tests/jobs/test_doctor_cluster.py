@@ -91,7 +91,9 @@ def test_every_node_is_asked(cluster: dict[str, str], job: str) -> None:
 @pytest.mark.parametrize(
     "extra", [{"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "f" * 32}, {"RAY_AUTH_MODE": "disabled"}]
 )
-def test_a_refused_token_is_told_at_once(cluster: dict[str, str], job: str, extra: dict[str, str]) -> None:
+def test_a_refused_token_is_reported_at_once(
+    cluster: dict[str, str], job: str, extra: dict[str, str]
+) -> None:
     started = time.monotonic()
     done = dreamcache("doctor", job, "--address", cluster["address"], "--json", extra=extra)
     found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}

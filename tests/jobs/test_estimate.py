@@ -1,4 +1,4 @@
-"""Estimates: counts and bytes are exact, times are measured here or not told, and nothing of the job is written."""
+"""Estimates: counts and bytes are exact, times are measured here or left out, and nothing of the job is written."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_sampled_items_are_spread_over_the_plan(wanted: int, rows_per_table: int
     assert wanted == 1 or found[-1] >= 50
 
 
-def test_the_plan_tells_it(values: dict[str, Any], tmp_path: Path) -> None:
+def test_the_plan_reports_it(values: dict[str, Any], tmp_path: Path) -> None:
     job = write_job(tmp_path, **values)
-    told = json.loads(dreamcache("plan", job, "--json").stdout)["estimate"]
-    assert (told["items"], told["calibration"]) == (4, None)
+    counts = json.loads(dreamcache("plan", job, "--json").stdout)["estimate"]
+    assert (counts["items"], counts["calibration"]) == (4, None)
     shown = dreamcache("plan", job, "--calibrate", "2")
     assert shown.returncode == 0, shown.stderr
     assert "4 items, 22 U-Net evaluations (16 encoder and 24 decoder halves" in shown.stdout

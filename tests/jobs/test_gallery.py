@@ -96,8 +96,8 @@ def test_pending_items_and_renamed_columns() -> None:
     page = files["gallery/index.html"].decode()
     assert 'aria-pressed="false" >Pending <b>1</b>' in page
     assert "hidden>Pending <b>0</b>" in build([row(0)])["gallery/index.html"].decode()
-    told = payload(files)["subjects"][0][4]
-    assert told == [["color", "red"], ["status", "in stock"], ["catalog_no", "7"]]
+    details = payload(files)["subjects"][0][4]
+    assert details == [["color", "red"], ["status", "in stock"], ["catalog_no", "7"]]
 
 
 def test_links_are_relative_and_quoted() -> None:

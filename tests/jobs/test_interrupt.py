@@ -19,7 +19,7 @@ def _library_call(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_swallowed_interrupt_is_told(number: signal.Signals) -> None:
+def test_a_swallowed_interrupt_is_reported(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with interruptible() as check:
         check()

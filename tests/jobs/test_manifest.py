@@ -232,8 +232,8 @@ def test_a_manifest_never_knows_less_than_the_one_before(make_spec: MakeSpec) ->
 
     counts, _ = publish_manifest(made, Slow(spec.output), gallery=False)
     assert counts.pending == 1
-    told = json.loads(Path(spec.output, "manifest.json").read_text())["counts"]
-    assert told["pending"] == 1
+    published = json.loads(Path(spec.output, "manifest.json").read_text())["counts"]
+    assert published["pending"] == 1
     assert outputs(spec.output)["status"].to_pylist().count("pending") == 1
 
     class Contended(Slow):

@@ -27,12 +27,12 @@ from jobs.cluster.observe import _attempt, list_jobs
 def test_states(status: str, code: int | None, state: str) -> None:
     from ray.job_submission import JobDetails
 
-    told = {"dreamcache_output": "s3://b/o", "dreamcache_job": "a"}
+    labels = {"dreamcache_output": "s3://b/o", "dreamcache_job": "a"}
     details = JobDetails(
         type="SUBMISSION",
         entrypoint="x",
         submission_id="dreamcache-a-0123456789ab-2",
-        metadata=told,
+        metadata=labels,
         status=status,
         driver_exit_code=code,
         start_time=1_000_000,

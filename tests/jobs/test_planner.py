@@ -264,13 +264,15 @@ print(sorted({{"torch", "ray", "diffusers", "transformers"}} & set(sys.modules))
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_a_job_that_reads_references_otherwise_than_its_adapter_learned_is_told(make_spec: MakeSpec) -> None:
+def test_a_warning_when_a_job_reads_references_otherwise_than_its_adapter_learned(
+    make_spec: MakeSpec,
+) -> None:
     spec = make_spec()
-    assert trained_otherwise(spec, plan(spec).facts.adapter) is None, "an adapter that does not tell"
+    assert trained_otherwise(spec, plan(spec).facts.adapter) is None, "an adapter that does not record it"
     config = Path(str(spec.model.adapter), "config.json")
     training = {"reference": {"timestep": 150, "text": ""}}
     config.write_text(json.dumps({**json.loads(config.read_text()), "training": training}))
-    told = trained_otherwise(spec, plan(spec).facts.adapter)
-    assert told is not None and '"timestep": 150' in told and '"timestep": 1,' in told
+    warning = trained_otherwise(spec, plan(spec).facts.adapter)
+    assert warning is not None and '"timestep": 150' in warning and '"timestep": 1,' in warning
     alike = make_spec(reference={"timestep": 150})
     assert trained_otherwise(alike, plan(alike).facts.adapter) is None

@@ -1,4 +1,4 @@
-"""replay: an image comes again from its record alone; whatever has changed since is told, never passed over."""
+"""replay: an image is generated again from its record alone, and whatever has changed since is reported."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def test_the_same_pixels_come_again(made: tuple[Path, list[str]], tmp_path: Path
         done = dreamcache(
             "replay", item[:10], "--output", str(folder / "output"), "--json", "--save", str(tmp_path)
         )
-        told = json.loads(done.stdout)
-        assert (done.returncode, told["item_id"], told["max_difference"]) == (0, item, 0), done.stdout
-        assert (told["differing"], told["features"], told["within_bound"]) == (0.0, "photo", True)
-        replayed, sheet = (Path(uri) for uri in told["saved"])
-        assert replayed.read_bytes() == Path(told["stored"]).read_bytes()
+        report = json.loads(done.stdout)
+        assert (done.returncode, report["item_id"], report["max_difference"]) == (0, item, 0), done.stdout
+        assert (report["differing"], report["features"], report["within_bound"]) == (0.0, "photo", True)
+        replayed, sheet = (Path(uri) for uri in report["saved"])
+        assert replayed.read_bytes() == Path(report["stored"]).read_bytes()
         with Image.open(sheet) as image:
             assert image.size == (3 * 128, 128)
 
@@ -81,7 +81,7 @@ def test_where_the_places_looked_is_a_picture(made: tuple[Path, list[str]], tmp_
         )  # image, reference, places and their mean
 
 
-def test_an_image_that_was_changed_is_told(job: tuple[Path, list[str]]) -> None:
+def test_an_image_that_was_changed_is_reported(job: tuple[Path, list[str]]) -> None:
     folder, items = job
     path = next((folder / "output" / "images").rglob(f"{items[1]}.png"))
     pixels = decode_image(path.read_bytes()).copy()

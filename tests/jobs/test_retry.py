@@ -1,4 +1,4 @@
-"""retry: failed and blocked items by reason and by status, and what it would try, told before it is run."""
+"""retry: failed and blocked items by reason and by status, and a dry run that states what it would try."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def test_the_reasons_are_counted_and_only_they_are_tried(tmp_path: Path, model: 
     refused = dreamcache("retry", job, "--dry-run")
     assert (refused.returncode, "has no manifest.parquet" in error_of(refused)) == (1, True)
     assert dreamcache("run", job, "--no-gallery").returncode == 3
-    told = json.loads(dreamcache("retry", job, "--dry-run", "--json").stdout)
-    assert {row["code"]: row["items"] for row in told} == {"missing_image": 1, "unknown_placeholder": 1}
-    told = json.loads(dreamcache("retry", job, "--dry-run", "--json", "--reason", "missing_image").stdout)
-    assert [(row["status"], row["code"]) for row in told] == [("failed", "missing_image")]
+    reasons = json.loads(dreamcache("retry", job, "--dry-run", "--json").stdout)
+    assert {row["code"]: row["items"] for row in reasons} == {"missing_image": 1, "unknown_placeholder": 1}
+    reasons = json.loads(dreamcache("retry", job, "--dry-run", "--json", "--reason", "missing_image").stdout)
+    assert [(row["status"], row["code"]) for row in reasons] == [("failed", "missing_image")]
     assert json.loads(dreamcache("retry", job, "--dry-run", "--json", "--status", "blocked").stdout) == []
     assert dreamcache("retry", job, "--reason", "missing_image").returncode == 3
     rows = json.loads(dreamcache("outputs", job, "--json").stdout)

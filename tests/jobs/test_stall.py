@@ -1,4 +1,4 @@
-"""A run whose workers cannot start says so, and goes on waiting until it is stopped."""
+"""A run whose workers cannot start reports it, and waits until it is stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_notes_come_further_and_further_apart_and_progress_begins_anew() -> None
 @pytest.mark.ray
 @pytest.mark.slow
 def test_workers_that_cannot_start(tmp_path: Path) -> None:
-    """No node has the resource that generators ask for; the note tells who waits for what."""
+    """No node has the resource that generators ask for; the note states who waits for what."""
     job = write_job(
         tmp_path,
         catalog=write_catalog(tmp_path, write_photos(tmp_path, 1)),

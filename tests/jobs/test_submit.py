@@ -71,7 +71,7 @@ def test_the_same_work_into_the_same_output_has_the_same_id() -> None:
         ("dreamcache-a-0123456789ab-12", "dreamcache-a-0123456789ab", "12"),
     ],
 )
-def test_an_attempt_tells_its_job(text: str, job_id: str, number: str | None) -> None:
+def test_the_job_of_an_attempt(text: str, job_id: str, number: str | None) -> None:
     found = JOB_ID.fullmatch(text)
     assert found and found.groups() == (job_id, number)
 
@@ -260,8 +260,8 @@ def test_the_verbs_without_a_cluster(
         monkeypatch.setattr(sys, "argv", ["dreamcache", *args])
         with pytest.raises(SystemExit) as ended:
             main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
 
     [port] = free_ports(1)
     away = f"http://127.0.0.1:{port}"

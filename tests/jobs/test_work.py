@@ -172,15 +172,15 @@ def test_a_prune_that_broke_off_is_finished_first(make_spec: MakeSpec) -> None:
     assert find_work(plan(make_spec()), ledger).num_pending == 2
 
 
-def test_the_command_tells_of_changes_and_orphans(make_spec: MakeSpec, tmp_path: Path) -> None:
+def test_the_command_reports_changes_and_orphans(make_spec: MakeSpec, tmp_path: Path) -> None:
     finish(make_spec())
     job = tmp_path / "job.yaml"
     job.write_text(dump_spec(make_spec("subject_id,image\na,a.png\n")))
-    told = json.loads(dreamcache("plan", str(job), "--json").stdout)
-    assert {name: told[name] for name in ("new", "unchanged", "changed", "orphaned", "done")} == {
+    planned = json.loads(dreamcache("plan", str(job), "--json").stdout)
+    assert {name: planned[name] for name in ("new", "unchanged", "changed", "orphaned", "done")} == {
         "new": 0, "unchanged": 2, "changed": 0, "orphaned": 2, "done": 2
     }  # fmt: skip
-    assert told["orphans"] == {"replaced": 0, "dropped": 0, "removed": 2}
+    assert planned["orphans"] == {"replaced": 0, "dropped": 0, "removed": 2}
     text = dreamcache("plan", str(job)).stdout
     assert "new 0  unchanged 2  changed 0  orphaned 2" in text
     listed = json.loads(dreamcache("run", str(job), "--prune", "--dry-run", "--json").stdout)["would_delete"]

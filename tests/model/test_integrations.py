@@ -112,15 +112,15 @@ def test_a_new_adapter_is_the_base_and_strength_blends(
     maps = tap_features(unet, x, 1, text, adapter.feature_places)
     plain = unet(x, 401, text).sample
 
-    def drawn(strength: float) -> torch.Tensor:
+    def injected(strength: float) -> torch.Tensor:
         memory = Memory(keys_values=adapter.project(maps), strength=torch.full((1, 1, 1), strength))
         with injecting(unet, adapter, memory):
             return unet(x, 401, text).sample
 
-    assert (drawn(1.0) - plain).abs().max() < 1e-5 * plain.abs().max()
+    assert (injected(1.0) - plain).abs().max() < 1e-5 * plain.abs().max()
     randomized(adapter)
-    assert torch.equal(drawn(0.0), plain)
-    assert (drawn(1.0) - plain).abs().max() > (drawn(0.3) - plain).abs().max() > 1e-3
+    assert torch.equal(injected(0.0), plain)
+    assert (injected(1.0) - plain).abs().max() > (injected(0.3) - plain).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("text_width", [768, 1024], ids=["SD 1.5", "SD 2.1"])
@@ -154,7 +154,7 @@ def test_numbers_of_parameters(text_width: int) -> None:
 def test_variants_go_to_disk_and_draw(
     epsilon_pipe: DreamCachePipeline, tmp_path: Path, integration: IntegrationName, features: str
 ) -> None:
-    """Saved, described, loaded and drawn with; encoder places too. What no release knows is refused by name."""
+    """An adapter is saved, described, loaded and used; encoder places too. What no release knows is refused by name."""
     base, info = epsilon_pipe.base, epsilon_pipe.info
     shapes = place_shapes(base.unet, chosen_places(base.unet, ALL, 2), features)  # type: ignore[arg-type]
     adapter = randomized(DreamCacheAdapter(shapes, integration=integration, features=features))  # type: ignore[arg-type]
@@ -169,11 +169,11 @@ def test_variants_go_to_disk_and_draw(
     subject = pipe.encode_reference(photo(), settings=EncodeSettings(segmenter="none"))
     assert set(subject.maps) == set(found.feature_places)
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-    drawn, plain = (
+    injected, plain = (
         pipe("a mug", who, latents=noise, num_inference_steps=1, output_type="latent").images
         for who in (subject, None)
     )
-    assert torch.isfinite(drawn).all() and (drawn - plain).abs().max() > 1e-3
+    assert torch.isfinite(injected).all() and (injected - plain).abs().max() > 1e-3
 
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "integration": "telepathy"}))

@@ -23,8 +23,8 @@ def test_subject_fills_the_frame_but_the_margin() -> None:
     image, mask = photo()
     pixels = np.asarray(packshot(image, mask, size=100, margin=0.1)).astype(int)
     assert pixels.shape == (100, 100, 3)
-    drawn = np.abs(pixels - 255).sum(axis=2) > 60
-    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    is_subject = np.abs(pixels - 255).sum(axis=2) > 60
+    rows, columns = np.flatnonzero(is_subject.any(axis=1)), np.flatnonzero(is_subject.any(axis=0))
     assert abs(columns[0] - 10) <= 1
     assert abs(columns[-1] - 89) <= 1
     assert abs(rows[0] - 30) <= 1

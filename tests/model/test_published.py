@@ -28,7 +28,7 @@ MODULES = {
 
 
 def checkpoint() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(as published, as our adapter must hold it). Q, K, V have one shape, so only their numbers tell them apart."""
+    """(as published, as our adapter must hold it). Q, K, V have one shape, so only their numbers distinguish them."""
     unet = make_unet()
     places = {"middle_block.1": "mid_block.attentions.0"}
     places |= {f"output_blocks.{n}.1": f"up_blocks.{n // 3}.attentions.{n % 3}" for n in OUTPUT_BLOCKS}

@@ -1,4 +1,4 @@
-"""The mutants fit the code and the tests of today, and the runner tells a test that notices from one that does not."""
+"""The mutants fit the code and tests of today; the runner distinguishes tests that notice from those that do not."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_attributes_are_read_from_cut_outs_of_held_out_designs(tmp_path: Path):
     assert wrong["colour"].mean() < hits["colour"].mean() - 0.1
 
 
-def test_the_embedded_clip_tells_scenes_of_true_renders():
+def test_the_embedded_clip_recognizes_scenes_of_true_renders():
     queries = all_classes(24, 1).queries
     assert scene_hits(ClipFeatures(), queries, [real(query)[0] for query in queries]).mean() > 0.9
 

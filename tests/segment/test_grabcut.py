@@ -1,4 +1,4 @@
-"""GrabCut against known outlines: shapes drawn on plain, shaded and textured grounds."""
+"""GrabCut against known outlines: shapes rendered on plain, shaded and textured grounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmenters where the truth is known: drawn products with exact masks, and the command that measures them."""
+"""Segmenters where the truth is known: rendered products with exact masks, and the command that measures them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_iou_by_hand() -> None:
     truth[:2] = True
     half = np.zeros_like(truth)
     half[1:3] = True
-    told = {1.0: truth, 0.0: ~truth, 1 / 3: half}
-    for wanted, mask in told.items():
+    masks = {1.0: truth, 0.0: ~truth, 1 / 3: half}
+    for wanted, mask in masks.items():
         assert intersection_over_union(Segment.of_mask(mask), truth) == pytest.approx(wanted)
     assert intersection_over_union(Segment.without_mask("opaque"), truth) == 0.0
 
@@ -62,9 +62,9 @@ def test_the_command_needs_no_torch() -> None:
         "bench", "segment", "--images", "2", "--size", "64", "--segmenters", "alpha,none", "--json"
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert [(cut["segmenter"], cut["photos"]) for cut in told] == [("alpha", 2)] * 5 + [("none", 2)] * 5
-    assert set(told[0]["iou"]) == {"mean", "low", "high"}
+    cuts = json.loads(done.stdout)
+    assert [(cut["segmenter"], cut["photos"]) for cut in cuts] == [("alpha", 2)] * 5 + [("none", 2)] * 5
+    assert set(cuts[0]["iou"]) == {"mean", "low", "high"}
     code = "import sys, dreamcache.evaluation.segmentation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -59,7 +59,7 @@ def test_local_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pyarrow_filesystem("gs://b")
 
 
-def test_bad_profile_is_told(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_profile_is_reported(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(StorageError) as caught:
         pyarrow_filesystem("s3://b/k")

@@ -102,7 +102,7 @@ def test_compactors_and_writers_at_once(place: str) -> None:
         try:
             for n in range(4):
                 action(n)
-        except BaseException as error:  # noqa: BLE001 - told by the test
+        except BaseException as error:  # noqa: BLE001 - reported by the test
             errors.append(error)
 
     actions = [

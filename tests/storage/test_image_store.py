@@ -72,7 +72,7 @@ def test_only_rgb_arrays_are_images(shape: tuple[int, ...]) -> None:
         decode_image(b"no image")
 
 
-def test_pixel_hash_tells_shapes_apart() -> None:
+def test_pixel_hash_distinguishes_shapes() -> None:
     flat = np.zeros((4, 6, 3), np.uint8)
     assert pixel_sha256(flat) != pixel_sha256(flat.reshape(6, 4, 3))
     assert pixel_sha256(flat) == pixel_sha256(np.zeros((8, 6, 3), np.uint8)[::2])

@@ -28,10 +28,10 @@ NUM_DRIVERS = 2
 
 @dataclass
 class Driver:
-    """planned attempts of the items to make, as its last look at the ledger told; images not recorded yet."""
+    """pending: attempts by item, as of its last look at the ledger. unrecorded: outcomes without a record."""
 
     pending: dict[str, int] = field(default_factory=dict)
-    drawn: dict[str, Outcome] = field(default_factory=dict)
+    unrecorded: dict[str, Outcome] = field(default_factory=dict)
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Protocol(RuleBasedStateMachine):
         self.drivers = [Driver() for _ in range(NUM_DRIVERS)]
         self.compactors: list[Compaction] = []
         self.prunes: list[tuple[str, list[str]]] = []
-        self.draws = 0
+        self.num_generated = 0
         self.committed: dict[str, bytes] = {}
         self.appended: set[tuple[str, int, str, str | None]] = set()
         self.ended: dict[str, str] = {}
@@ -60,7 +60,7 @@ class Protocol(RuleBasedStateMachine):
     def teardown(self) -> None:
         shutil.rmtree(self.place)
 
-    # A driver: look, draw and commit, record. A crash of it is a new look with nothing in hand.
+    # A driver: look, generate and commit, record. A crash of it is a new look with nothing in flight.
 
     @rule(driver=st.integers(0, NUM_DRIVERS - 1), retry=st.booleans())
     def look(self, driver: int, retry: bool) -> None:
@@ -75,33 +75,33 @@ class Protocol(RuleBasedStateMachine):
 
     @precondition(lambda self: any(driver.pending for driver in self.drivers))
     @rule(data=st.data(), fails=st.booleans())
-    def draw(self, data: st.DataObject, fails: bool) -> None:
+    def generate(self, data: st.DataObject, fails: bool) -> None:
         mine = data.draw(st.sampled_from([driver for driver in self.drivers if driver.pending]))
         item = data.draw(st.sampled_from(sorted(mine.pending)))
         attempts = mine.pending[item] + 1
         if fails:
-            mine.drawn[item] = Failed(item_id=item, code="bad_image", message="m", attempts=attempts)
+            mine.unrecorded[item] = Failed(item_id=item, code="bad_image", message="m", attempts=attempts)
             return
-        self.draws += 1
-        pixels = f"pixels of draw {self.draws}".encode()
+        self.num_generated += 1
+        pixels = f"pixels of image {self.num_generated}".encode()
         if self.images.commit(item, pixels):
             assert item not in self.committed, "a second object under one key"
             self.committed[item] = pixels
         else:
             pixels = self.images.read(self.images.key_of(item))
-        mine.drawn[item] = done(item, pixels, attempts)
+        mine.unrecorded[item] = done(item, pixels, attempts)
 
-    @precondition(lambda self: any(driver.drawn for driver in self.drivers))
+    @precondition(lambda self: any(driver.unrecorded for driver in self.drivers))
     @rule(data=st.data(), repeated=st.booleans())
     def record(self, data: st.DataObject, repeated: bool) -> None:
-        mine = data.draw(st.sampled_from([driver for driver in self.drivers if driver.drawn]))
-        outcomes = list(mine.drawn.values())
+        mine = data.draw(st.sampled_from([driver for driver in self.drivers if driver.unrecorded]))
+        outcomes = list(mine.unrecorded.values())
         for _ in range(1 + repeated):  # a task that is run again appends again
             self.ledger.append(outcomes)
         self.appended |= {(o.item_id, o.attempts, o.status, getattr(o, "code", None)) for o in outcomes}
-        for item in mine.drawn:
+        for item in mine.unrecorded:
             mine.pending.pop(item, None)
-        mine.drawn = {}
+        mine.unrecorded = {}
 
     # Compactors: whole ones, and slow ones whose steps are apart.
 
@@ -119,7 +119,7 @@ class Protocol(RuleBasedStateMachine):
 
     @precondition(lambda self: self.compactors)
     @rule(data=st.data())
-    def compactor_goes_on(self, data: st.DataObject) -> None:
+    def compactor_continues(self, data: st.DataObject) -> None:
         one = data.draw(st.sampled_from(self.compactors))
         if not one.tables:
             read = {uri: self.ledger.read_part(uri) for uri in one.sources}
@@ -142,7 +142,7 @@ class Protocol(RuleBasedStateMachine):
     def compactor_crashes(self, which: int) -> None:
         del self.compactors[which : which + 1]
 
-    # Pruning: announce, delete one by one, finish. A crash leaves it to be gone on with.
+    # Pruning: announce, delete one by one, finish. After a crash another continues it.
 
     @precondition(lambda self: not self.prunes and "done" in self.ended.values())
     @rule(data=st.data())
@@ -156,7 +156,7 @@ class Protocol(RuleBasedStateMachine):
 
     @precondition(lambda self: self.prunes)
     @rule()
-    def prune_goes_on(self) -> None:
+    def prune_continues(self) -> None:
         uri, items = self.prunes[-1]
         if items:
             item = items.pop()

@@ -42,7 +42,7 @@ def test_another_photo_or_mask_than_planned_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", ["ExpiredToken", "RequestExpired"])
 def test_expired_credentials_are_no_photos_fault(code: str) -> None:
     """They would meet every photo; a photo in a bucket of someone else is its own."""
-    told = ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "GetObject")
-    assert storage_error("s3://b/a.png", "read", told).code not in PHOTOS_OWN
+    refusal = ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "GetObject")
+    assert storage_error("s3://b/a.png", "read", refusal).code not in PHOTOS_OWN
     denied = ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
     assert storage_error("s3://b/a.png", "read", denied).code in PHOTOS_OWN

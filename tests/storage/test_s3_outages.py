@@ -26,7 +26,7 @@ def test_objects_survive_a_killed_server() -> None:
         back = threading.Timer(0.5, server.start)
         back.start()
         try:
-            with s3_client.patience(60):  # on a busy machine it takes long to come back
+            with s3_client.retrying(60):  # on a busy machine it takes long to come back
                 assert store.read(uri) == b"kept"
         finally:
             back.join()
@@ -45,14 +45,14 @@ def test_a_worker_waits_for_a_storage_that_did_answer(
         server.kill()
         began = time.monotonic()
         with pytest.raises(StorageError):
-            store.read(join(folder, "x"))  # a driver that begins is told at once
+            store.read(join(folder, "x"))  # a driver that begins fails at once
         assert time.monotonic() - began < 5
         file = tmp_path / "file"
         file.write_bytes(b"large")
         back = threading.Timer(4, server.start)
         back.start()
         try:
-            with s3_client.patience(60), ThreadPoolExecutor(5) as pool:
+            with s3_client.retrying(60), ThreadPoolExecutor(5) as pool:
                 read = pool.submit(store.read, join(folder, "x"))
                 created = pool.submit(store.create, join(folder, "new"), b"new")
                 listed = pool.submit(lambda: [info.uri for info in store.list(folder)])
@@ -72,7 +72,7 @@ def test_an_answer_is_waited_for_no_longer_than_said(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
         began = time.monotonic()
-        with s3_client.patience(0, answer_s=0.2), pytest.raises(StorageError, match="must answer"):
+        with s3_client.retrying(0, answer_s=0.2), pytest.raises(StorageError, match="must answer"):
             store_for("s3://bucket").read("s3://bucket/x")
         assert time.monotonic() - began < 10
         assert (s3_client._retry_budget_s, s3_client._answer_s) == (0, s3_client.READ_SECONDS)

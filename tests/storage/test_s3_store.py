@@ -103,7 +103,7 @@ def test_endpoint_of_s3_wins_and_profiles_are_honoured(
     assert store_for(bucket).read(join(bucket, "x")) == b"x"
 
 
-def test_browsers_are_told_what_things_are(s3: S3Server, bucket: str) -> None:
+def test_objects_have_content_types(s3: S3Server, bucket: str) -> None:
     name, key = join(bucket, "x").removeprefix("s3://").split("/", 1)
     for extension, kind in [("html", "text/html; charset=utf-8"), ("webp", "image/webp")]:
         uri = f"{join(bucket, 'x')}.{extension}"

@@ -45,11 +45,13 @@ def test_similar_captions_below_the_limit_stay() -> None:
 def test_the_report_says_all_counts() -> None:
     made = captions.TemplateCaptioner(CaptionSettings(vocabulary="general"))(0, 400, 0)
     kept, counts = filter.keep(made.captions, FilterSettings())
-    told = counts.as_dict()
-    assert told["captions"] == 400 and told["kept"] == len(kept) == 400 - sum(told["dropped"].values())
+    summary = counts.as_dict()
+    assert summary["captions"] == 400 and summary["kept"] == len(kept) == 400 - sum(
+        summary["dropped"].values()
+    )
     assert (
-        sum(row["kept"] for row in told["by_object"])
-        == sum(row["kept"] for row in told["by_category"])
+        sum(row["kept"] for row in summary["by_object"])
+        == sum(row["kept"] for row in summary["by_category"])
         == len(kept)
     )
     text = filter.report(counts)

@@ -1,4 +1,4 @@
-"""The paper's stages on tiny models of the real classes: Llama writes captions, SDXL draws them."""
+"""The paper's stages on tiny models of the real classes: Llama writes captions, SDXL generates their images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_defaults_are_the_papers() -> None:
         describe_llm(CaptionSettings(backend="llm"))
 
 
-def test_sdxl_draws_with_guidance_and_steps_of_the_paper(sdxl: str) -> None:
+def test_sdxl_generates_with_guidance_and_steps_of_the_paper(sdxl: str) -> None:
     settings = PictureSettings(backend="sdxl", model=sdxl, batch_size=2)
     painter = render.create_painter(settings)
     prompts, seeds = ["a mug", "a cap"], [5, 6]
@@ -73,7 +73,7 @@ def test_an_item_has_the_same_pixels_in_any_part(sdxl: str) -> None:
     ]
     painter = render.create_painter(settings)
 
-    def drawn(kept: list[dict[str, str]]) -> dict[str, bytes]:
+    def generated(kept: list[dict[str, str]]) -> dict[str, bytes]:
         (part,) = render.plan(kept, settings, seed=0, fingerprint="f")
         data = render.make_part(painter, part, settings)
         import pyarrow as pa
@@ -81,14 +81,14 @@ def test_an_item_has_the_same_pixels_in_any_part(sdxl: str) -> None:
 
         return {row["item_id"]: row["image"] for row in pq.read_table(pa.BufferReader(data)).to_pylist()}
 
-    together = drawn(rows)
-    alone = drawn(rows[1:2])
+    together = generated(rows)
+    alone = generated(rows[1:2])
     assert len(set(together.values())) == 3
     assert all(together[item] == image for item, image in alone.items())
 
 
 def test_a_lost_device_is_no_drawings_fault() -> None:
-    """A part that holds nothing but errors would be committed, and never be drawn."""
+    """A part that holds nothing but errors would be committed, and its images never generated."""
 
     def lost(prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         raise torch.AcceleratorError("CUDA error: unspecified launch failure")

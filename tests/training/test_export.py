@@ -21,7 +21,7 @@ from jobs.cli.main import app
 from tests.training.trainers import MakeTrainer
 
 
-def test_the_exported_adapter_is_the_average_and_draws(make: MakeTrainer, tmp_path: Path) -> None:
+def test_the_exported_adapter_is_the_average_and_generates(make: MakeTrainer, tmp_path: Path) -> None:
     every = IntervalSettings(
         log=2, checkpoint=2, validate=2, samples=2, sample_count=2, sample_steps=2, levels=(500,)
     )

@@ -47,7 +47,7 @@ def test_a_batch_without_any_reference_has_zero_gradients(make: MakeTrainer) -> 
 
 
 def test_the_caption_as_encoding_text(make: MakeTrainer) -> None:
-    """{caption} is each sample's own; what a job is told to set has the class name in its place."""
+    """{caption} is each sample's own; the text that a job is advised to set has the class name in its place."""
     own, fixed = (
         make(reference=ReferenceSettings(text=text)) for text in ("see {caption}", "see a box number 0")
     )

@@ -124,7 +124,7 @@ def test_exported_beside_the_adapter_and_read_back(trainer: Trainer, place: Path
         assert not torch.allclose(maps[0][place_], maps[2][place_], rtol=1e-3)
 
 
-def test_a_training_goes_on_from_checkpoint_and_adapter(
+def test_a_training_resumes_from_checkpoint_and_adapter(
     make: MakeTrainer, trainer: Trainer, place: Path, folder: Path
 ) -> None:
     again = TrainLoop(
@@ -148,7 +148,7 @@ def test_a_training_goes_on_from_checkpoint_and_adapter(
 
 
 def test_its_features_are_its_own(place: Path, bases: dict[str, Path], tmp_path: Path, bucket: str) -> None:
-    """A job plans, encodes and draws with it; features read by the base are neither found nor taken."""
+    """A job plans, encodes and generates with it; features read by the base are neither found nor taken."""
     remote = f"{bucket}/adapter"
     for file in place.iterdir():
         store_for(remote).write(f"{remote}/{file.name}", file.read_bytes())

@@ -19,29 +19,29 @@ class Recorded(Telemetry):
 
     def __init__(self, output: str) -> None:
         super().__init__(output, "publisher")
-        self.told: list[tuple[str, float]] = []
+        self.recorded: list[tuple[str, float]] = []
         self._watch_storage()
         self._watch_storage()  # every publish task registers anew
 
     def _record(self, name: str, value: float, **tags: Any) -> None:
-        self.told.append((name, value))
+        self.recorded.append((name, value))
 
 
 def test_requests_sent_again_are_counted_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     with S3Server() as server, server.use():
         bucket = server.make_bucket("telemetry")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
-        told = Recorded(f"{bucket}/job")
+        telemetry = Recorded(f"{bucket}/job")
         store = store_for(bucket)
         assert store.create(f"{bucket}/job/a", b"1")
         assert not store.create(f"{bucket}/job/a", b"2")
         assert store.stat(f"{bucket}/job/none") is None
-        assert told.told == []
+        assert telemetry.recorded == []
         server.kill()
         with pytest.raises(StorageError):
             store.read(f"{bucket}/job/a")
-        assert told.told
-        assert {name for name, _ in told.told} == {"dreamcache_storage_retries"}
+        assert telemetry.recorded
+        assert {name for name, _ in telemetry.recorded} == {"dreamcache_storage_retries"}
 
 
 def test_nothing_is_recorded_while_another_thread_imports_ray(monkeypatch: pytest.MonkeyPatch) -> None:

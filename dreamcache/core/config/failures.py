@@ -19,7 +19,7 @@
 | storage: 5xx, SlowDown, time-outs,       | the request is sent again; pauses are jittered and  | storage_patience_s |
 | resets, cut bodies                       | grow                                                |                    |
 | nothing is committed for long: workers   | a note says so, with what Ray reports; the run      | stall_notice_s     |
-| that cannot start, machines that do not  | goes on waiting, since machines may take long       |                    |
+| that cannot start, machines that do not  | waits, since machines may take long                 |                    |
 | come                                     |                                                     |                    |
 | storage: denied, expired, no bucket; a   | the run ends with exit code 1: every item would     | none               |
 | model that does not load; a lost device  | meet it; the same command resumes once it is fixed  |                    |

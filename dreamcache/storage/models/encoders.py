@@ -63,6 +63,6 @@ def gate_identity(gate: QualitySettings) -> str:
 def _identity(name: str) -> str:
     model = locate(name)
     if model.folder is None:
-        # Unpinned, the hub may change it under the same name; the report names it so that a reader can tell.
+        # Unpinned, the hub may change it under the same name; the report names it so that a reader can see it.
         return f"{model.hub}@{model.revision or 'unpinned'}"
     return ids.of_values("encoder", files=hash_files(model.folder, sorted(model.folder.iterdir())))

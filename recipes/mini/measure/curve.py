@@ -1,7 +1,7 @@
 """Charts over training: errors with the right, no and a wrong reference, and retrieval of snapshots; one SVG each.
 
 The gap between right and none says that the adapters help, that between right and wrong that they read identity.
-Knows numbers only; the product draws the charts.
+Knows numbers only; the product renders the charts.
 """
 
 import json

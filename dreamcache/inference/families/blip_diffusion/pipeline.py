@@ -98,7 +98,7 @@ class BlipDiffusion:
         **settings: Unpack[SamplingSettings],
     ) -> PipelineOutput:
         """One image per prompt, each with its own subject and generator. settings: see `sampling.generate_batch`."""
-        # The pipeline's own loop knows schedulers without scaled input only, and draws their noise from no generator.
+        # The pipeline's own loop knows only schedulers without scaled input, and samples their noise without a seed.
         text = torch.cat([self._null_text(negative_prompt, len(prompt)), self._text(prompt, subject)])
 
         def predict(x: Tensor, timestep: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from dreamcache.training.trainer import Trainer
 from tests.training.trainers import MakeTrainer, copied
 
 
-def test_going_on_equals_never_having_stopped(make: MakeTrainer, tmp_path: Path) -> None:
+def test_resuming_equals_never_having_stopped(make: MakeTrainer, tmp_path: Path) -> None:
     options: dict[str, Any] = {"loss": LossSettings(drop_text=0.2, drop_image=0.2, drop_both=0.1)}
     whole, halves = TrainFolder(str(tmp_path / "whole")), TrainFolder(str(tmp_path / "halves"))
     straight = make(**options)
@@ -52,7 +52,7 @@ def test_going_on_equals_never_having_stopped(make: MakeTrainer, tmp_path: Path)
     assert other.value.code == "other_training"
 
 
-def test_checkpoints_of_an_older_release_are_gone_on_from(tmp_path: Path) -> None:
+def test_checkpoints_of_an_older_release_are_resumed(tmp_path: Path) -> None:
     """A setting that did not exist then counts as its default."""
     folder, course = TrainFolder(str(tmp_path)), TrainSettings(data=DataSettings(path="")).course()
     old = {name: value for name, value in course.items() if name != "reference.integration"}
@@ -76,7 +76,7 @@ def test_checkpoints_on_s3(bucket: str) -> None:
         folder.newest({"seed": 0})
 
 
-def test_what_is_asked_for_must_be_what_is_gone_on_from(make: MakeTrainer, tmp_path: Path) -> None:
+def test_what_is_requested_must_match_what_is_resumed(make: MakeTrainer, tmp_path: Path) -> None:
     trainer = make()
     save_adapter(trainer.adapter, str(tmp_path), base=trainer.info, step=5)
     start = describe_adapter(str(tmp_path), trainer.info)
