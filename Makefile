@@ -11,9 +11,11 @@ COMMIT ?=
 TURN := $(if $(COMMIT),--commit $(COMMIT))
 # Processes of `make test`. Each file's tests run in one of them.
 PROCESSES ?= 2
+# Of each target of `make fuzz`.
+SECONDS ?= 600
 SLOW := --timeout-method=thread --verbose
 
-.PHONY: demo settings test test-slow test-again test-all chaos mutants lint format install install-dev mini clean
+.PHONY: demo settings test test-slow test-again test-all chaos mutants fuzz lint format install install-dev mini clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -58,6 +60,10 @@ chaos: install-dev
 mutants: install-dev
 	$(BIN)/python -m tests.mutants.run $(or $(TURN),--report docs/mutants.md)
 
+# Ten minutes for each thing that reads files of others; SECONDS=5 is what CI runs. Finds are in fuzz-finds/.
+fuzz: install-dev
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --jobs $(PROCESSES)
+
 test-all: test test-slow mutants
 
 settings: install
@@ -74,4 +80,4 @@ mini: install-dev
 	$(BIN)/python -m recipes.mini.make --stage all --work .mini
 
 clean:
-	rm -rf demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis fuzz-finds
