@@ -6,6 +6,7 @@ processes; knows nothing of mutants.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -22,9 +23,9 @@ import pytest
 LIBRARIES = (
     "torch", "torch.utils.data", "diffusers.schedulers", "diffusers.models.unets.unet_2d_condition",
     "diffusers.models.autoencoders.autoencoder_kl",
-    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "transformers.models.clip.modeling_clip",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "ray.data", "transformers.models.clip.modeling_clip",
     "transformers.models.clip.tokenization_clip", "pyarrow.compute", "pyarrow.parquet", "PIL.Image", "cv2", "boto3",
-    "pydantic", "hypothesis", "yaml", "safetensors.torch", "numpy", "typer", "rich",
+    "pydantic", "pandas", "hypothesis", "yaml", "safetensors.torch", "numpy", "typer", "rich",
 )  # fmt: skip
 """None of them imports the project."""
 
@@ -36,6 +37,8 @@ OPTIONS = (
     "no:cacheprovider",
     "-p",
     "no:xdist",
+    "-p",
+    "no:anyio",  # imports event loops that nothing here uses
     "-m",
     "not ray and not slow and not browser",
 )
@@ -103,6 +106,8 @@ def preload() -> None:
     for name in LIBRARIES:
         import_module(name)
     import_module("torch").set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # pytest collects garbage when it ends: not among the libraries, which takes as long as the tests
 
 
 def _run(root: Path, tests: Sequence[str], log: Path, answer: Path) -> int:
@@ -125,8 +130,9 @@ def _use_tree(root: Path) -> None:
     """From here on, this process and those it starts import the project from `root`."""
     os.chdir(root)
     os.environ["PYTHONPATH"] = str(root)
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    sys.dont_write_bytecode = True
+    # Bytecode is written: that of the product is compared by hash, and the tests of a tree never change.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     for name in [name for name in sys.modules if name.partition(".")[0] in PROJECT]:
         del sys.modules[name]
     # The editable installation points to the repository.
