@@ -23,9 +23,10 @@ import pytest
 LIBRARIES = (
     "torch", "torch.utils.data", "diffusers.schedulers", "diffusers.models.unets.unet_2d_condition",
     "diffusers.models.autoencoders.autoencoder_kl",
-    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "ray.data", "transformers.models.clip.modeling_clip",
-    "transformers.models.clip.tokenization_clip", "pyarrow.compute", "pyarrow.parquet", "PIL.Image", "cv2", "boto3",
-    "pydantic", "pandas", "hypothesis", "yaml", "safetensors.torch", "numpy", "typer", "rich",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
+    "transformers.models.clip.modeling_clip", "transformers.models.clip.tokenization_clip", "ray.data",
+    "pyarrow.compute", "pyarrow.parquet", "PIL.Image", "cv2", "boto3", "pydantic", "pandas", "hypothesis", "yaml",
+    "safetensors.torch", "numpy", "typer", "rich",
 )  # fmt: skip
 """None of them imports the project."""
 
