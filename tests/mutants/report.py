@@ -67,7 +67,7 @@ def numbers(verdicts: Sequence[Verdict]) -> str:
     return (
         f"{len(verdicts)} mutants: {states['killed']} killed, {states['timed out']} timed out, "
         f"{states['lived']} lived, {states['error']} not usable; "
-        f"{seconds:.0f} s of tests"
+        f"{seconds:.0f} s of CPU"
     )
 
 

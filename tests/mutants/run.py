@@ -30,7 +30,8 @@ from tests.mutants.report import Verdict, print_summary, write_report
 from tests.mutants.verdicts import VerdictFile
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 180.0
+LIMIT_S = 90.0
+"""Of CPU, for the tests of one mutant."""
 MOST_WITHOUT_A_BUG_S = LIMIT_S / 3
 """Of a mutant's tests together: what takes longer with the bug than LIMIT_S hangs, and is not only slow."""
 SUITE = (
@@ -73,7 +74,7 @@ def main() -> int:
             for mutant in usable
             if mutant.name not in verdicts
         ]
-        for task, result in run_all(tasks, roots, limit_s=1800 if options.find else LIMIT_S):
+        for task, result in run_all(tasks, roots, limit_s=900 if options.find else LIMIT_S):
             assert task.mutant is not None
             verdicts[task.mutant.name] = verdict = Verdict.of(task.mutant, result)
             print(verdict.line(), flush=True)
@@ -117,7 +118,7 @@ def _without_any_bug(mutants: Sequence[Mutant], roots: Sequence[Path]) -> dict[s
     verdicts: dict[str, Verdict] = {}
     seconds = dict.fromkeys([mutant.name for mutant in mutants], 0.0)
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    for task, result in run_all([Task(tests=(test,)) for test in tests], roots, limit_s=3 * LIMIT_S):
+    for task, result in run_all([Task(tests=(test,)) for test in tests], roots, limit_s=2 * LIMIT_S):
         test = task.tests[0]
         concerned = [mutant for mutant in mutants if test in mutant.tests and mutant.name not in verdicts]
         for mutant in concerned:
