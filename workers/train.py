@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dreamcache.core.config.train import TrainSettings
+from workers.bootstrap import start_torch
 
 if TYPE_CHECKING:
     from dreamcache.training.trainer import Trainer
@@ -80,19 +81,15 @@ def load_trainer(context: TrainContext) -> Trainer:
     """This worker's trainer: base on its device, the adapter wrapped for the group."""
     import ray.train
     import torch
-    from diffusers.utils import logging as diffusers_logging
     from ray.train.torch import get_device
     from torch.nn.parallel import DistributedDataParallel
-    from transformers.utils import logging as transformers_logging
 
     from dreamcache.model.base import load_base
     from dreamcache.storage.models.adapter import describe_adapter
     from dreamcache.storage.models.base import describe_base
     from dreamcache.training.trainer import Team, Trainer
 
-    torch.set_num_threads(context.num_threads)
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()
+    start_torch(context.num_threads)
     group = ray.train.get_context()
     team = Team(rank=group.get_world_rank(), size=group.get_world_size())
     info = describe_base(context.base, context.revision)

@@ -7,7 +7,6 @@ pixels within it, and on nothing else. Knows encoders and segmenters; knows noth
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.evaluate import IMAGE_METRICS, TEXT_METRIC, MetricSettings
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, ImageError
 from dreamcache.core.images import decode_image, decode_mask, on_white
+from dreamcache.core.lru import LRU
 from dreamcache.evaluation.encoders import ClipEncoder, load_encoders
 from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
 from dreamcache.model.device_errors import is_device_lost
@@ -69,7 +69,7 @@ class Scorer:
         self.encoders = load_encoders(settings.encoders, device)
         self.segmenters = SegmenterSet(settings.segmenter_models, device=device)
         self._texts: dict[str, Floats] = {}
-        self._real: OrderedDict[tuple[str, str], Embedding] = OrderedDict()
+        self._real: LRU[tuple[str, str], Embedding] = LRU(KEPT_PHOTOS)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """One score per request, in order."""
@@ -136,14 +136,11 @@ class Scorer:
         return readable, len(request.real) - len(readable)
 
     def _real_photo(self, photo: RealPhoto, request: ScoreRequest) -> Embedding:
-        key = photo.photo_id, request.class_name
-        if key not in self._real:
-            where = f"subject '{request.subject_id}': real photo '{photo.uri}'"
-            self._real[key] = self._read(photo.uri, photo.mask, request.class_name, where)
-            if len(self._real) > KEPT_PHOTOS:
-                self._real.popitem(last=False)
-        self._real.move_to_end(key)
-        return self._real[key]
+        where = f"subject '{request.subject_id}': real photo '{photo.uri}'"
+        return self._real.get_or(
+            (photo.photo_id, request.class_name),
+            lambda: self._read(photo.uri, photo.mask, request.class_name, where),
+        )
 
     def _read(self, uri: str, mask_uri: str | None, class_name: str, where: str) -> Embedding:
         picture = decode_image(read_photo(uri, where, self.limits), where=where, limits=self.limits)

@@ -7,7 +7,6 @@ Knows sources and transforms; torch and models come later (see `training.loss`).
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
 from dreamcache.core.errors import CatalogError, ImageError
 from dreamcache.core.images import decode_image, decode_mask
+from dreamcache.core.lru import LRU
 from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
 from dreamcache.training.sources import Source, StoredSample, open_source
@@ -86,7 +86,7 @@ class Samples:
         self.source: Source = open_source(path, settings.format)
         self.ends = np.cumsum(self.source.sizes)
         self.bad = 0
-        self._open: OrderedDict[int, Sequence[StoredSample]] = OrderedDict()
+        self._open: LRU[int, Sequence[StoredSample]] = LRU(settings.shuffle_shards + 1)
         if len(self) == 0:
             raise CatalogError(f"data '{path}': must hold at least one sample, got none")
 
@@ -113,12 +113,8 @@ class Samples:
 
     def _decode(self, number: int) -> DecodedSample:
         shard = int(np.searchsorted(self.ends, number, side="right"))
-        if shard not in self._open:
-            self._open[shard] = self.source.open(shard)
-            if len(self._open) > self.settings.shuffle_shards + 1:
-                self._open.popitem(last=False)
-        self._open.move_to_end(shard)
-        sample = self._open[shard][number - int(self.ends[shard]) + self.source.sizes[shard]]
+        samples = self._open.get_or(shard, lambda: self.source.open(shard))
+        sample = samples[number - int(self.ends[shard]) + self.source.sizes[shard]]
         # A mask is needed where the reference is cut out by it.
         if sample.mask is None and sample.reference is None and self.settings.on_no_mask == "fail":
             raise ImageError(

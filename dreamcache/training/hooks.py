@@ -17,7 +17,7 @@ from PIL import Image
 
 from dreamcache.core.errors import SpecError
 from dreamcache.storage.local import local_path
-from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.open_store import join, open_store
 from dreamcache.storage.store import S3_SCHEME
 
 
@@ -57,7 +57,7 @@ class TensorBoardHook:
         self.writer.flush()
         if self.remote:
             for file in self.folder.iterdir():
-                store_for(self.target).write(join(self.target, file.name), file.read_bytes())
+                open_store(self.target).upload(file.name, file)
 
 
 def load_hooks(names: Iterable[str], output: str) -> list[Hook]:

@@ -9,7 +9,7 @@ the other. Knows the feature cache; the caller knows how references are encoded 
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +20,7 @@ from torch import Tensor
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.errors import CacheError
+from dreamcache.core.lru import LRU
 from dreamcache.core.records import cache_key
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.storage.feature_cache import FeatureCache, mark_cache
@@ -42,10 +43,9 @@ class StoredReferences:
         self, cache: FeatureCache, settings: EncodeSettings, *, memory_bytes: int = MEMORY_BYTES
     ) -> None:
         """settings: resolved, without the text, which may differ by sample."""
-        self.cache, self.settings, self.memory_bytes = cache, settings, memory_bytes
+        self.cache, self.settings = cache, settings
         self.counts: Counter[str] = Counter(memory=0, cache=0, encoded=0, changing=0)
-        self._recent: OrderedDict[str, Maps] = OrderedDict()
-        self._recent_bytes = 0
+        self._recent: LRU[str, Maps] = LRU(memory_bytes, size=_bytes)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="features")
 
     @classmethod
@@ -98,9 +98,7 @@ class StoredReferences:
         return cache_key(name, self.cache.base_fingerprint, replace(self.settings, text=text), "")
 
     def _available(self, keys: Sequence[str]) -> dict[str, Maps]:
-        available = {key: self._recent[key] for key in keys if key in self._recent}
-        for key in available:
-            self._recent.move_to_end(key)
+        available = {key: maps for key in keys if (maps := self._recent.get(key)) is not None}
         absent = [key for key in keys if key not in available]
         self.counts["memory"] += len(available)
         for key, maps in zip(absent, self._pool.map(self._fetch, absent), strict=True):
@@ -130,12 +128,7 @@ class StoredReferences:
 
     def _remember(self, key: str, maps: Maps) -> Maps:
         # A row of a batch would hold the memory of the whole batch.
-        copied = {place: value.detach().cpu().clone() for place, value in maps.items()}
-        self._recent[key] = copied
-        self._recent_bytes += _bytes(copied)
-        while self._recent_bytes > self.memory_bytes and len(self._recent) > 1:
-            self._recent_bytes -= _bytes(self._recent.popitem(last=False)[1])
-        return copied
+        return self._recent.put(key, {place: value.detach().cpu().clone() for place, value in maps.items()})
 
 
 def _bytes(maps: Maps) -> int:

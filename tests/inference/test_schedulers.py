@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -56,40 +55,6 @@ def test_these_are_all_schedulers() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
-@pytest.mark.parametrize("base_name", ["epsilon", "v_prediction"])
-def test_plain_images_are_those_of_diffusers(
-    request: pytest.FixtureRequest, base_name: str, name: str
-) -> None:
-    pipe: DreamCachePipeline = request.getfixturevalue(f"{base_name}_pipe")
-    wanted = of_diffusers(pipe, name)
-    plain = pipe(PROMPTS, scheduler=name, text_scale=5.0, generator=generators(), **OPTIONS).images
-    assert np.abs(plain - wanted).max() <= SAME_KERNELS
-    subject = pipe.encode_reference(picture(0))
-    unread = pipe(
-        PROMPTS, subject, scheduler=name, text_scale=5.0, strength=0.0, generator=generators(), **OPTIONS
-    ).images
-    assert np.abs(unread - wanted).max() <= THREE_BRANCHES
-    read = pipe(PROMPTS, subject, scheduler=name, text_scale=5.0, generator=generators(), **OPTIONS).images
-    assert np.abs(read - wanted).max() > 100 * THREE_BRANCHES
-
-
-@pytest.mark.parametrize("name", sorted(CLASSES))
-def test_an_old_folder_that_names_no_steps_offset(tmp_path: Path, name: str) -> None:
-    """Stable Diffusion means an offset of 1 also where its folder is silent."""
-    base = save_base(tmp_path / "base")
-    file = base / "scheduler" / "scheduler_config.json"
-    config = json.loads(file.read_text())
-    del config["steps_offset"]
-    file.write_text(json.dumps(config))
-    adapter = save_random_adapter(tmp_path / "adapter", base)
-    pipe = DreamCachePipeline.from_pretrained(str(base), adapter=str(adapter))
-    pipe.set_progress_bar_config(disable=True)
-    wanted = of_diffusers(pipe, name, steps_offset=1)
-    plain = pipe(PROMPTS, scheduler=name, text_scale=5.0, generator=generators(), **OPTIONS).images
-    assert np.abs(plain - wanted).max() <= SAME_KERNELS
-
-
-@pytest.mark.parametrize("name", sorted(CLASSES))
 def test_a_config_that_names_neither_offset_nor_last_alpha(name: str) -> None:
     """Of a scheduler class without these settings: Stable Diffusion means an offset of 1, and no alpha of one."""
     config = {
@@ -102,3 +67,47 @@ def test_a_config_that_names_neither_offset_nor_last_alpha(name: str) -> None:
     assert scheduler.config.steps_offset == 1
     assert scheduler.config.get("set_alpha_to_one", False) is False
     assert dict(make_scheduler(name, {**config, "steps_offset": 0}).config)["steps_offset"] == 0
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+@pytest.mark.parametrize("base_name", ["epsilon", "v_prediction"])
+def test_plain_images_are_those_of_diffusers(
+    request: pytest.FixtureRequest, base_name: str, name: str
+) -> None:
+    pipe: DreamCachePipeline = request.getfixturevalue(f"{base_name}_pipe")
+    plain = pipe(PROMPTS, scheduler=name, text_scale=5.0, generator=generators(), **OPTIONS).images
+    assert np.abs(plain - of_diffusers(pipe, name)).max() <= SAME_KERNELS
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_a_subject_of_strength_0_changes_nothing(epsilon_pipe: DreamCachePipeline, name: str) -> None:
+    pipe, subject = epsilon_pipe, epsilon_pipe.encode_reference(picture(0))
+    wanted = of_diffusers(pipe, name)
+    for strength, changes in ((0.0, False), (1.0, True)):
+        sampling: dict[str, Any] = {"scheduler": name, "text_scale": 5.0, "strength": strength}
+        images = pipe(PROMPTS, subject, generator=generators(), **sampling, **OPTIONS).images
+        distance = np.abs(images - wanted).max()
+        assert distance > 100 * THREE_BRANCHES if changes else distance <= THREE_BRANCHES
+
+
+@pytest.fixture(scope="module")
+def old_pipe(tmp_path_factory: pytest.TempPathFactory) -> DreamCachePipeline:
+    """Of a folder whose scheduler names no `steps_offset`."""
+    folder = tmp_path_factory.mktemp("old")
+    base = save_base(folder / "base")
+    file = base / "scheduler" / "scheduler_config.json"
+    config = json.loads(file.read_text())
+    del config["steps_offset"]
+    file.write_text(json.dumps(config))
+    adapter = save_random_adapter(folder / "adapter", base)
+    pipe = DreamCachePipeline.from_pretrained(str(base), adapter=str(adapter))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_an_old_folder_that_names_no_steps_offset(old_pipe: DreamCachePipeline, name: str) -> None:
+    """Stable Diffusion means an offset of 1 also where its folder is silent."""
+    wanted = of_diffusers(old_pipe, name, steps_offset=1)
+    plain = old_pipe(PROMPTS, scheduler=name, text_scale=5.0, generator=generators(), **OPTIONS).images
+    assert np.abs(plain - wanted).max() <= SAME_KERNELS

@@ -11,7 +11,8 @@ from typing import Literal, Self
 from tests.mutants.children import NO_TESTS, Result
 from tests.mutants.patches import Mutant
 
-State = Literal["killed", "lived", "error"]
+State = Literal["killed", "timed out", "lived", "error"]
+NOTICED = ("killed", "timed out")
 UNNOTICED = "no test noticed it"
 MOST_THAT_LIVE = 0.05
 """Share of the mutants, each with a reason, none of which may harm data, records or images."""
@@ -28,6 +29,8 @@ class Verdict:
 
     @classmethod
     def of(cls, mutant: Mutant, result: Result) -> Self:
+        if result.code is None:
+            return cls(mutant=mutant, state="timed out", reason=result.failed, seconds=result.seconds)
         if result.code == 0:
             return cls(mutant=mutant, state="lived", reason=mutant.lives, seconds=result.seconds)
         if result.code == NO_TESTS:
@@ -36,13 +39,13 @@ class Verdict:
 
     @property
     def is_accepted(self) -> bool:
-        return self.state == "killed" or (
+        return self.state in NOTICED or (
             self.state == "lived" and bool(self.mutant.lives) and self.mutant.harm == "report"
         )
 
     def line(self) -> str:
         reason = self.reason.partition("\n")[0][:120]
-        return f"{self.state:6} {self.mutant.name:44} {self.seconds:5.1f} s  {reason}"
+        return f"{self.state:9} {self.mutant.name:44} {self.seconds:5.1f} s  {reason}"
 
 
 def print_summary(verdicts: Sequence[Verdict]) -> int:
@@ -62,8 +65,9 @@ def numbers(verdicts: Sequence[Verdict]) -> str:
     states = Counter(verdict.state for verdict in verdicts)
     seconds = sum(verdict.seconds for verdict in verdicts)
     return (
-        f"{len(verdicts)} mutants: {states['killed']} killed, {states['lived']} lived, {states['error']} not usable; "
-        f"{seconds:.0f} s of tests"
+        f"{len(verdicts)} mutants: {states['killed']} killed, {states['timed out']} timed out, "
+        f"{states['lived']} lived, {states['error']} not usable; "
+        f"{seconds:.0f} s of CPU"
     )
 
 
@@ -76,13 +80,16 @@ def write_report(path: Path, verdicts: Sequence[Verdict]) -> None:
         "",
         f"{numbers(verdicts)}.",
         "",
-        "| area | mutants | killed | lived | not usable |",
-        "|---|---|---|---|---|",
+        "Timed out: the tests hang with the bug, and end in a third of the limit without it.",
+        "",
+        "| area | mutants | killed | timed out | lived | not usable |",
+        "|---|---|---|---|---|---|",
     ]
     for area in sorted({verdict.mutant.name.partition("/")[0] for verdict in verdicts}):
         mine = [verdict for verdict in verdicts if verdict.mutant.name.startswith(f"{area}/")]
         states = Counter(verdict.state for verdict in mine)
-        lines.append(f"| {area} | {len(mine)} | {states['killed']} | {states['lived']} | {states['error']} |")
+        counts = (states[state] for state in ("killed", "timed out", "lived", "error"))
+        lines.append(f"| {area} | {len(mine)} | {' | '.join(map(str, counts))} |")
     for verdict in verdicts:
         if verdict.state != "killed":
             reason = verdict.reason.partition("\n")[0] or UNNOTICED

@@ -2,8 +2,9 @@
 
     copy of the tree -> bug in one file -> its tests in a forked child -> killed or lived -> the file as it was
 
-First the tests run without any bug, since tests that fail anyway notice nothing. Exit code 1: a mutant lived that
-must not, does not apply any more, or has tests that fail or do not run without it.
+First the tests run without any bug, since tests that fail anyway notice nothing, and the time that they need says
+whether a mutant that exceeds the limit hangs. Exit code 1: a mutant lived that must not, does not apply any more, or
+has tests that fail, do not run or take long without it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ from pathlib import Path
 from tests.mutants.children import Child, Result, preload
 from tests.mutants.patches import Mutant, MutantError, missing_tests, read_mutants, tenth_of
 from tests.mutants.report import Verdict, print_summary, write_report
+from tests.mutants.verdicts import VerdictFile
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 180.0
+LIMIT_S = 90.0
+"""Of CPU, for the tests of one mutant."""
+MOST_WITHOUT_A_BUG_S = LIMIT_S / 3
+"""Of a mutant's tests together: what takes longer with the bug than LIMIT_S hangs, and is not only slow."""
 SUITE = (
     "tests",
     "-m",
@@ -55,6 +60,10 @@ def main() -> int:
         mutants = tenth_of(mutants, options.commit)
         print(f"{len(mutants)} mutants, chosen by commit {options.commit[:12]}", flush=True)
     verdicts = {mutant.name: verdict for mutant in mutants if (verdict := unusable(mutant, ROOT)) is not None}
+    log = VerdictFile(Path(options.resume), ROOT) if options.resume else None
+    if log is not None:
+        verdicts |= log.read([mutant for mutant in mutants if mutant.name not in verdicts])
+        print(f"{len(verdicts)} of {len(mutants)} verdicts are known", flush=True)
     preload()
     with trees(options.jobs) as roots:
         usable = [mutant for mutant in mutants if mutant.name not in verdicts]
@@ -65,10 +74,12 @@ def main() -> int:
             for mutant in usable
             if mutant.name not in verdicts
         ]
-        for task, result in run_all(tasks, roots, limit_s=1800 if options.find else LIMIT_S):
+        for task, result in run_all(tasks, roots, limit_s=900 if options.find else LIMIT_S):
             assert task.mutant is not None
             verdicts[task.mutant.name] = verdict = Verdict.of(task.mutant, result)
             print(verdict.line(), flush=True)
+            if log is not None:
+                log.add(verdict)
     ordered = [verdicts[mutant.name] for mutant in mutants]
     if options.report:
         write_report(Path(options.report), ordered)
@@ -83,6 +94,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--commit", help="run a tenth, chosen by this text")
     parser.add_argument("--jobs", type=int, default=2, help="test runs at the same time")
     parser.add_argument("--report", help="write a Markdown report to this file")
+    parser.add_argument(
+        "--resume", help="verdicts are added to this file, and those in it are not found anew"
+    )
     parser.add_argument("--trust", action="store_true", help="do not run the tests without any bug first")
     parser.add_argument("--find", action="store_true", help="run the whole fast suite: which test kills it?")
     return parser.parse_args()
@@ -100,19 +114,24 @@ def unusable(mutant: Mutant, root: Path) -> Verdict | None:
 
 
 def _without_any_bug(mutants: Sequence[Mutant], roots: Sequence[Path]) -> dict[str, Verdict]:
-    """Verdicts on mutants whose tests do not pass in the tree as it is."""
-    verdicts = {}
+    """Verdicts on mutants whose tests do not pass, or not in good time, in the tree as it is."""
+    verdicts: dict[str, Verdict] = {}
+    seconds = dict.fromkeys([mutant.name for mutant in mutants], 0.0)
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    for task, result in run_all([Task(tests=(test,)) for test in tests], roots, limit_s=3 * LIMIT_S):
-        if result.code == 0 and result.num_passed:
-            continue
-        got = f"{result.failed} fails" if result.failed else f"no test of {task.tests[0]} runs"
-        for mutant in mutants:
-            if task.tests[0] in mutant.tests:
-                verdicts[mutant.name] = Verdict(
-                    mutant=mutant, state="error", reason=f"without the bug, {got}"
-                )
-                print(verdicts[mutant.name].line(), flush=True)
+    for task, result in run_all([Task(tests=(test,)) for test in tests], roots, limit_s=2 * LIMIT_S):
+        test = task.tests[0]
+        concerned = [mutant for mutant in mutants if test in mutant.tests and mutant.name not in verdicts]
+        for mutant in concerned:
+            seconds[mutant.name] += result.seconds
+            if result.code != 0 or not result.num_passed:
+                got = f"{result.failed} fails" if result.failed else f"no test of {test} runs"
+            elif seconds[mutant.name] > MOST_WITHOUT_A_BUG_S:
+                got = f"its tests take {seconds[mutant.name]:.0f} s: name faster ones"
+            else:
+                continue
+            reason = f"without the bug, {got}"
+            verdicts[mutant.name] = verdict = Verdict(mutant=mutant, state="error", reason=reason)
+            print(verdict.line(), flush=True)
     return verdicts
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.mutants.children import Result
 from tests.mutants.patches import FOLDER, TENTHS, Mutant, MutantError, missing_tests, read_mutants, tenth_of
 from tests.mutants.report import MOST_THAT_LIVE, Verdict, print_summary
+from tests.mutants.verdicts import VerdictFile
 
 ROOT = Path(__file__).parents[2]
 MUTANTS = read_mutants()
@@ -58,5 +59,27 @@ def test_what_lives_without_a_reason_or_harms_data_is_refused(capsys: pytest.Cap
     assert print_summary([killed] * 19 + [lived]) == 1
     assert print_summary([killed] * 19 + [harmful]) == 1
     assert print_summary([killed] * 18 + [excused] * 2) == 1
-    assert verdict(None).state == "killed" and verdict(5).state == "error"
-    assert "20 mutants: 19 killed, 1 lived, 0 not usable" in capsys.readouterr().out
+    assert verdict(5).state == "error"
+    assert "20 mutants: 19 killed, 0 timed out, 1 lived, 0 not usable" in capsys.readouterr().out
+    assert print_summary([killed] * 19 + [verdict(None)]) == 0
+    assert "20 mutants: 19 killed, 1 timed out, 0 lived" in capsys.readouterr().out
+
+
+def test_a_verdict_is_kept_until_the_mutant_its_file_or_its_tests_change(tmp_path: Path) -> None:
+    values = {"name": "x/y", "file": "f.py", "old": "a", "new": "b", "harm": "data"}
+    mutant, other = (
+        Mutant(tests=(f"{name}.py::test",), **values)  # type: ignore[arg-type]
+        for name in ("t", "u")
+    )
+    for name in ("f.py", "t.py", "u.py"):
+        tmp_path.joinpath(name).write_text("a")
+    log = VerdictFile(tmp_path / "log", tmp_path)
+    assert log.read([mutant]) == {}
+    lived = Verdict(mutant=mutant, state="lived", reason="", seconds=1.5)
+    killed = Verdict(mutant=mutant, state="killed", reason="t", seconds=2.0)
+    log.add(lived)
+    log.add(killed)
+    assert log.read([mutant]) == {"x/y": killed}, "the latest counts"
+    assert log.read([other]) == {}
+    tmp_path.joinpath("t.py").write_text("b")
+    assert log.read([mutant]) == {}

@@ -96,7 +96,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
 
     assert read("1", "", "2", "1") == [1, -1, 2, 1]
     assert read("3", "4", "5") == [3, 4, 5]
-    assert stored._recent_bytes == 3 * 16 and len(stored._recent) == 3
+    assert stored._recent.total == 3 * 16 and len(stored._recent) == 3
     assert read("5", "1") == [5, 1]
     assert dict(stored.counts) == {"memory": 1, "cache": 1, "encoded": 5, "changing": 1}
 
