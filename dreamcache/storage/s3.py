@@ -60,7 +60,7 @@ class S3Store:
         def get() -> bytes:
             response = s3_client.client().get_object(Bucket=bucket, Key=key)
             with contextlib.closing(response["Body"]) as body:
-                declared = response["ContentLength"]
+                declared = response.get("ContentLength") or 0
                 if limit is not None and declared > limit:
                     raise too_large(uri, limit, declared)
                 return read_stream(body.read, limit, uri)

@@ -6,7 +6,7 @@ Knows Pillow and numpy; must not know torch, catalogs, storage or segmenters. Th
 at: the content decides the format. Every refusal is an ImageError, so that only its subject is lost.
 """
 
-from dreamcache.core.images.decode import decode_image
+from dreamcache.core.images.decode import decode_image, decode_small
 from dreamcache.core.images.formats import ALLOWED_FORMATS, PILLOW_FORMATS
 from dreamcache.core.images.masks import decode_mask
 from dreamcache.core.images.pixels import WHITE, normalize, on_white
@@ -17,6 +17,7 @@ __all__ = [
     "WHITE",
     "decode_image",
     "decode_mask",
+    "decode_small",
     "normalize",
     "on_white",
 ]

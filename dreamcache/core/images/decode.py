@@ -6,6 +6,8 @@ Knows limits and the order of checks; what a format hides from its reader is in 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from PIL import Image
@@ -25,6 +27,21 @@ from dreamcache.core.images.strip import Stripped, strip
 LEAST_ALPHA = 8
 """Of 255: a photo whose every pixel is more transparent than that shows nothing."""
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A photo whose header is read and whose size is allowed; no pixel is decoded yet. data: the whole file."""
+
+    image: Image.Image
+    stripped: Stripped
+    kind: str
+    data: bytes
+    where: str
+
+    @property
+    def num_pixels(self) -> int:
+        return self.image.width * self.image.height
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +74,36 @@ def decode_image(data: bytes, *, where: str, limits: ImageLimits) -> Image.Image
     return picture
 
 
+def decode_small(
+    data: bytes,
+    *,
+    where: str,
+    limits: ImageLimits,
+    side: int,
+    admit: Callable[[int], AbstractContextManager[object]],
+) -> Image.Image:
+    """The photo as `decode_image` gives it, scaled down to at most `side` x `side` pixels.
+
+    JPEGs are scaled while they are decoded. admit(pixels): entered while so many pixels are decoded and held.
+    Raises ImageError as `decode_image` does, but for photos that show nothing.
+    """
+    opened = open_photo(data, where, limits)
+    with admit(opened.num_pixels):
+        if opened.kind == "jpeg":
+            opened.image.draft(None, (2 * side, 2 * side))
+        loaded = finish(opened, limits)
+        picture = guard(lambda: to_rgb(loaded.image, loaded.profile), data, where)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return picture
+
+
 def load(data: bytes, where: str, limits: ImageLimits) -> Loaded:
     """The decoded first frame. Raises ImageError as `decode_image` does."""
+    return finish(open_photo(data, where, limits), limits)
+
+
+def open_photo(data: bytes, where: str, limits: ImageLimits) -> Opened:
+    """The header, checked. Raises ImageError."""
     if not data:
         refuse(where, "an image file cannot be empty, got 0 bytes", "upload it again", "empty_file")
     if len(data) > limits.max_bytes:
@@ -71,14 +116,23 @@ def load(data: bytes, where: str, limits: ImageLimits) -> Loaded:
         refuse(where, rule, "export it as PNG or JPEG", code)
     stripped = guard(lambda: strip(data, kind), data, where)
     image = _open(stripped, kind, data, where, limits)
-    _check_size(image, where, limits)
+    _check_most(image, where, limits)
+    if min(image.size) < limits.min_side:
+        rule = f"each side must have at least {limits.min_side} pixels, got {by(image.size)}"
+        refuse(where, rule, "use a larger photo", "too_small")
+    return Opened(image=image, stripped=stripped, kind=kind, data=data, where=where)
+
+
+def finish(opened: Opened, limits: ImageLimits) -> Loaded:
+    """Decodes the first frame. Raises ImageError."""
+    image, stripped, data, where = opened.image, opened.stripped, opened.data, opened.where
     guard(image.load, data, where)
-    _check_size(image, where, limits)  # a frame may be larger than its file's header states
+    _check_most(image, where, limits)  # a frame may be larger than its file's header states
     turn = stripped.orientation
     if turn is None:
-        turn = guard(lambda: orientation(image.info.get("exif"), image.info.get("xmp")), data, where)
+        turn = orientation(image.info.get("exif"), image.info.get("xmp"))
     profile = stripped.profile if stripped.profile is not None else image.info.get("icc_profile")
-    return Loaded(image=guard(lambda: turned(image, turn), data, where), profile=profile, kind=kind)
+    return Loaded(image=guard(lambda: turned(image, turn), data, where), profile=profile, kind=opened.kind)
 
 
 def _open(stripped: Stripped, kind: str, data: bytes, where: str, limits: ImageLimits) -> Image.Image:
@@ -92,10 +146,7 @@ def _open(stripped: Stripped, kind: str, data: bytes, where: str, limits: ImageL
         refuse_broken(data, where, error)
 
 
-def _check_size(image: Image.Image, where: str, limits: ImageLimits) -> None:
+def _check_most(image: Image.Image, where: str, limits: ImageLimits) -> None:
     if image.width * image.height > limits.max_pixels:
         rule = f"at most {limits.max_pixels:,} pixels are allowed, got {by(image.size)}"
         refuse(where, rule, "scale it down, or raise max_pixels", "too_large")
-    if min(image.size) < limits.min_side:
-        rule = f"each side must have at least {limits.min_side} pixels, got {by(image.size)}"
-        refuse(where, rule, "use a larger photo", "too_small")
