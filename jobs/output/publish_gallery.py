@@ -16,7 +16,7 @@ from dreamcache.core.errors import DreamCacheError
 from dreamcache.core.locations import is_uri
 from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.photos import read_photo
-from jobs.gallery import PixelBudget, make_thumbnail, write_gallery
+from jobs.gallery import Scaler, make_thumbnail, write_gallery
 from jobs.output.folder import OutputFolder
 
 READERS = 8
@@ -64,14 +64,14 @@ def _readable(rows: pa.Table) -> dict[str, str]:
 
 
 def _thumbnails(photos: Mapping[str, str], limits: ImageLimits) -> dict[str, bytes]:
-    budget = PixelBudget()
+    with Scaler() as scaler:
 
-    def thumbnail(uri: str) -> bytes | None:
-        try:
-            data = read_photo(uri, "gallery", limits)
-        except (OSError, DreamCacheError):
-            return None
-        return make_thumbnail(data, limits=limits, admit=budget.admit)
+        def thumbnail(uri: str) -> bytes | None:
+            try:
+                data = read_photo(uri, "gallery", limits)
+            except (OSError, DreamCacheError):
+                return None
+            return make_thumbnail(data, limits=limits, run=scaler.run)
 
-    scaled = map_ordered(thumbnail, photos.values(), threads=READERS)
-    return {subject: data for subject, data in zip(photos, scaled, strict=True) if data is not None}
+        scaled = map_ordered(thumbnail, photos.values(), threads=READERS)
+        return {subject: data for subject, data in zip(photos, scaled, strict=True) if data is not None}

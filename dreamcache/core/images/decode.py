@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from PIL import Image
@@ -26,6 +25,7 @@ from dreamcache.core.images.strip import Stripped, strip
 
 LEAST_ALPHA = 8
 """Of 255: a photo whose every pixel is more transparent than that shows nothing."""
+Run = Callable[[int, Callable[[], Image.Image]], Image.Image]
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -38,10 +38,7 @@ class Opened:
     kind: str
     data: bytes
     where: str
-
-    @property
-    def num_pixels(self) -> int:
-        return self.image.width * self.image.height
+    num_pixels: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,26 +72,28 @@ def decode_image(data: bytes, *, where: str, limits: ImageLimits) -> Image.Image
 
 
 def decode_small(
-    data: bytes,
-    *,
-    where: str,
-    limits: ImageLimits,
-    side: int,
-    admit: Callable[[int], AbstractContextManager[object]],
+    data: bytes, *, where: str, limits: ImageLimits, side: int, run: Run = lambda pixels, step: step()
 ) -> Image.Image:
     """The photo as `decode_image` gives it, scaled down to at most `side` x `side` pixels.
 
-    JPEGs are scaled while they are decoded. admit(pixels): entered while so many pixels are decoded and held.
-    Raises ImageError as `decode_image` does, but for photos that show nothing.
+    JPEGs are scaled while they are decoded. run(pixels, step): calls step(), which decodes so many pixels, where and
+    when there is room for them. Raises ImageError as `decode_image` does, but for photos that show nothing.
     """
     opened = open_photo(data, where, limits)
-    with admit(opened.num_pixels):
-        if opened.kind == "jpeg":
-            opened.image.draft(None, (2 * side, 2 * side))
+    if opened.kind == "jpeg":
+        opened.image.draft(None, (2 * side, 2 * side))
+
+    def step() -> Image.Image:
         loaded = finish(opened, limits)
         picture = guard(lambda: to_rgb(loaded.image, loaded.profile), data, where)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return picture
+        return picture
+
+    # A progressive file is held whole, as coefficients, however small its picture becomes.
+    pixels = opened.num_pixels
+    if "progressive" not in opened.image.info:
+        pixels = opened.image.width * opened.image.height
+    return run(pixels, step)
 
 
 def load(data: bytes, where: str, limits: ImageLimits) -> Loaded:
@@ -120,7 +119,8 @@ def open_photo(data: bytes, where: str, limits: ImageLimits) -> Opened:
     if min(image.size) < limits.min_side:
         rule = f"each side must have at least {limits.min_side} pixels, got {by(image.size)}"
         refuse(where, rule, "use a larger photo", "too_small")
-    return Opened(image=image, stripped=stripped, kind=kind, data=data, where=where)
+    pixels = image.width * image.height
+    return Opened(image=image, stripped=stripped, kind=kind, data=data, where=where, num_pixels=pixels)
 
 
 def finish(opened: Opened, limits: ImageLimits) -> Loaded:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 
 WHITE = (255, 255, 255)
 DEEP_MODES = ("I", "F")
-STRIP_PIXELS = 1 << 20
+STRIP_PIXELS = 1 << 18
 
 
 def normalize(image: Image.Image) -> Image.Image:
@@ -67,14 +68,15 @@ def to_8_bit(image: Image.Image) -> Image.Image:
     if not image.mode.startswith(DEEP_MODES):
         return image
     low, high = _value_range(image)
+    # 16 bits have few values: each is scaled once, then looked up.
+    table = _scaled(np.arange(65536), low, high) if image.mode.startswith("I;16") else None
     scaled = np.empty((image.height, image.width), dtype=np.uint8)
     for start, strip in strips(image):
-        values = (_finite(strip) - low) * (255.0 / (high - low))
-        scaled[start : start + len(strip)] = np.clip(np.rint(values), 0, 255)
+        scaled[start : start + len(strip)] = _scaled(strip, low, high) if table is None else table[strip]
     return Image.fromarray(scaled)
 
 
-def strips(image: Image.Image) -> Iterator[tuple[int, NDArray[np.generic]]]:
+def strips(image: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:
     """(first row, values [rows, width]) over the picture, about STRIP_PIXELS at a time."""
     rows = max(1, STRIP_PIXELS // max(image.width, 1))
     for start in range(0, image.height, rows):
@@ -82,18 +84,32 @@ def strips(image: Image.Image) -> Iterator[tuple[int, NDArray[np.generic]]]:
         yield start, np.asarray(image.crop((0, start, image.width, end)))
 
 
+def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    numbers = _finite(values).astype(np.float64)
+    numbers -= low
+    numbers *= 255.0 / (high - low)
+    np.clip(np.rint(numbers, out=numbers), 0, 255, out=numbers)
+    return numbers.astype(np.uint8)
+
+
 def _value_range(image: Image.Image) -> tuple[float, float]:
     """Black and white of a deep image: the type's range where the values fit one, else their own extremes."""
+    usual = 1.0 if image.mode == "F" else 65535.0
+    if image.mode.startswith("I;16"):
+        return 0.0, usual
     ends = [(values.min(), values.max()) for values in (_finite(strip) for _, strip in strips(image))]
     low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
-    usual = 1.0 if image.mode == "F" else 65535.0
     if low >= 0.0 and high <= usual:
         return 0.0, usual
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _finite(strip: NDArray[np.generic]) -> NDArray[np.float64]:
-    return np.nan_to_num(strip.astype(np.float64), posinf=0.0, neginf=0.0)
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    """NaN and infinities as 0."""
+    if values.dtype.kind != "f" or bool(np.isfinite(values).all()):
+        return values
+    finite: NDArray[Any] = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+    return finite
 
 
 def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
