@@ -63,6 +63,7 @@ class AttemptBook:
         self._starts: dict[str, int] = {}
         self._joined: dict[str, tuple[float, float]] = {}
         self._spent = 0.0
+        self._refused: dict[str, str] = {}
 
     def join(self, worker: str, gpus: float = 0.0) -> int:
         """Records the start of a worker's process. Returns how often it died since it last finished an attempt."""
@@ -107,6 +108,14 @@ class AttemptBook:
         """Declared GPUs times the time since each worker first joined."""
         now = self.clock()
         return self._spent + sum((now - since) * gpus for since, gpus in self._joined.values())
+
+    def refuse(self, cache_key: str, message: str) -> None:
+        """Records cached features that a worker did not use; several workers may meet the same."""
+        self._refused.setdefault(cache_key, message)
+
+    def refused(self) -> dict[str, str]:
+        """What was wrong with cached features that were not used, by their cache key."""
+        return dict(self._refused)
 
     def _settle(self, worker: str) -> None:
         if worker not in self._in_flight:

@@ -21,6 +21,7 @@ class EncodeWorker:
         self.watch.join()
         self.references = context.open_session().references
         self.references.on_features = telemetry.features
+        self.references.on_refused = watch.refuse
         telemetry.warmed()
 
     def __call__(self, batch: pa.Table) -> pa.Table:

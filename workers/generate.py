@@ -28,6 +28,7 @@ class GenerateWorker:
         self.watch = watch
         self.watch.join()
         session = context.open_session()
+        session.references.on_refused = watch.refuse
         self.generator = session.generator()
         self.gated = session.gate(self.generator)
         self.num_tries = context.spec.quality.tries if context.spec.quality else 1

@@ -50,6 +50,8 @@ class AttemptBookActor(Protocol):
     def begin(self) -> RemoteMethod: ...
     @property
     def end(self) -> RemoteMethod: ...
+    @property
+    def refuse(self) -> RemoteMethod: ...
 
 
 class Watch:
@@ -90,6 +92,10 @@ class Watch:
 
         plan: AttemptPlan = ray.get(self.book.sort.remote(list(units)))
         return plan
+
+    def refuse(self, cache_key: str, message: str) -> None:
+        """See `AttemptBook.refuse`."""
+        self.book.refuse.remote(cache_key, message)
 
     @contextmanager
     def attempt(self, units: Sequence[str], *, batches: int = 1) -> Iterator[None]:

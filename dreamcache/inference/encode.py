@@ -22,10 +22,12 @@ from dreamcache.core.errors import ImageError
 from dreamcache.core.records import cache_key
 from dreamcache.inference.placement import on_device
 from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.places import feature_shapes
 from dreamcache.model.preprocess import packshot, to_tensor
 from dreamcache.model.tap import tap_features
 from dreamcache.model.text import PromptEncoder
 from dreamcache.segment import SegmenterSet
+from dreamcache.storage.feature_check import Expected
 from dreamcache.storage.models.base import BaseInfo
 
 
@@ -59,6 +61,8 @@ class Encoder:
         self.reader = reader if reader is not None else base.unet
         self.segmenters = segmenters or SegmenterSet(settings.segmenter_models, device=str(base.device))
         # Only the noise schedule is read from it: q(x_t | x_0) is the same for every sampler.
+        side = settings.size // int(base.vae_scale_factor)
+        self._shapes = feature_shapes(self.reader, settings.places, (side, side))
         self.noise_schedule = DDPMScheduler.from_config(base.scheduler.config)
 
     def encode(
@@ -92,6 +96,10 @@ class Encoder:
         return Encoded(
             features=features, packshot=picture, note=segment.reason if segment.mask is None else None
         )
+
+    def expected(self, reference_id: str) -> Expected:
+        """What features of that reference must be, wherever they were stored."""
+        return Expected(reference_id=reference_id, settings=self.settings, shapes=self._shapes)
 
     @torch.no_grad()
     def _features(self, picture: Image.Image, text: str) -> dict[str, Tensor]:

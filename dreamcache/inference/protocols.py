@@ -38,6 +38,9 @@ Source = Literal["cache", "encoded"]
 OnFeatures = Callable[[Source, float], None]
 """Reports features that were not in memory: their source, and how many seconds they took."""
 
+OnRefused = Callable[[str, str], None]
+"""Reports stored features that were not used and are encoded again: their cache key, and what is wrong with them."""
+
 
 class SamplingSettings(TypedDict, total=False):
     """How a batch is generated; see `core.config.GenerationSettings`. A family reads those that it knows."""
@@ -108,6 +111,7 @@ class References(Protocol[S_co]):
     """What a family reads of the subject of a planned item."""
 
     on_features: OnFeatures
+    on_refused: OnRefused
 
     def get(self, request: Request) -> S_co:
         """From memory, the feature cache or the photo. Raises ImageError or StorageError when none can be used."""

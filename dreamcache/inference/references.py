@@ -1,7 +1,7 @@
 """Features of a planned item: from the feature cache, or encoded from the photo and stored there.
 
-Where photos, encoder and cache meet. A damaged or missing cache object is encoded again, never used.
-Knows nothing of Ray; every error it raises is about one subject only.
+Where photos, encoder and cache meet. A cache object that is damaged or not what is asked for is never used: its
+reference is encoded again. Knows nothing of Ray; every error it raises is about one subject only.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import time
 from collections import OrderedDict
 
 from dreamcache.core.config import ImageLimits
-from dreamcache.core.errors import CacheError, ModelError
+from dreamcache.core.errors import CacheError, ImageError, ModelError
 from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.records import Request
 from dreamcache.inference.encode import Encoder
-from dreamcache.inference.protocols import OnFeatures
+from dreamcache.inference.protocols import OnFeatures, OnRefused
 from dreamcache.model.features import SubjectFeatures
-from dreamcache.storage.feature_cache import FeatureCache
+from dreamcache.storage.feature_cache import FeatureCache, StoredFeatures
+from dreamcache.storage.feature_check import check
 from dreamcache.storage.photos import read_reference
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class ReferenceFeatures:
         self.limits = limits
         self.capacity = capacity
         self.on_features: OnFeatures = lambda source, seconds: None
+        self.on_refused: OnRefused = lambda cache_key, message: None
         self._recent: OrderedDict[str, SubjectFeatures] = OrderedDict()
 
     def get(self, request: Request) -> SubjectFeatures:
@@ -48,7 +50,7 @@ class ReferenceFeatures:
 
     def recall(self, request: Request, cache: FeatureCache) -> bool:
         """Takes the features from another cache into memory, without a look at the photo. Raises CacheError."""
-        stored = cache.get(request.cache_key)
+        stored = cache.get(request.cache_key, self.encoder.expected(request.reference_id))
         if stored is None:
             return False
         self._remember(SubjectFeatures.from_stored(stored), request)
@@ -62,16 +64,17 @@ class ReferenceFeatures:
 
     def _fetch(self, request: Request) -> SubjectFeatures:
         started = time.perf_counter()
-        stored = self._stored(request.cache_key)
+        stored = self._stored(request)
         features = stored or self._encode(request)
         self.on_features("encoded" if stored is None else "cache", time.perf_counter() - started)
         return features
 
-    def _stored(self, cache_key: str) -> SubjectFeatures | None:
+    def _stored(self, request: Request) -> SubjectFeatures | None:
         try:
-            stored = self.cache.get(cache_key)
+            stored = self.cache.get(request.cache_key, self.encoder.expected(request.reference_id))
         except CacheError as error:
-            logger.warning("%s; encoding the reference again", error)
+            logger.warning("%s", error)
+            self.on_refused(request.cache_key, str(error))
             return None
         return SubjectFeatures.from_stored(stored) if stored is not None else None
 
@@ -92,5 +95,17 @@ class ReferenceFeatures:
                 f"{features.cache_key[:12]}: base model or settings differ from the planner's; "
                 "use one version everywhere"
             )
-        self.cache.put(features.to_stored())
+        stored = features.to_stored()
+        self._check_own(stored, request, where)
+        self.cache.put(stored)
         return features
+
+    def _check_own(self, stored: StoredFeatures, request: Request, where: str) -> None:
+        """Features that every later job would refuse must not be stored."""
+        try:
+            check(stored, self.encoder.expected(request.reference_id), where)
+        except CacheError as error:
+            raise ImageError(
+                f"{where}: the encoded features cannot be used: {error}; try another dtype (bfloat16, float32)",
+                code="nan_features",
+            ) from error

@@ -60,6 +60,29 @@ def place_shapes(
     return shapes
 
 
+def feature_shapes(
+    unet: UNet2DConditionModel, places: Iterable[str], latent: tuple[int, int]
+) -> dict[str, tuple[int, ...]]:
+    """[C, h, w] of the features tapped at each place. latent: (h, w) of the reference's latent."""
+    sizes, level = [latent], 0
+    at: dict[str, tuple[int, int]] = {}
+    for number, block in enumerate(unet.down_blocks):
+        at[f"down_blocks.{number}"] = sizes[level]
+        if getattr(block, "downsamplers", None):
+            height, width = sizes[level]
+            sizes.append(((height + 1) // 2, (width + 1) // 2))
+            level += 1
+    at["mid_block"] = sizes[level]
+    for number, block in enumerate(unet.up_blocks):
+        at[f"up_blocks.{number}"] = sizes[level]
+        if getattr(block, "upsamplers", None):
+            level -= 1
+    return {
+        place: (transformer_at(unet, place).in_channels, *at[place.partition(".attentions")[0]])
+        for place in places
+    }
+
+
 def reach_the_encoder(places: Iterable[str]) -> bool:
     """Whether an image enters the encoder half, so that branches of guidance with the same text cannot share it."""
     return any(place.startswith("down_blocks") for place in places)

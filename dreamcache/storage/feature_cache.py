@@ -14,12 +14,15 @@ from datetime import datetime
 
 from dreamcache.core import ids
 from dreamcache.core.errors import CacheError
-from dreamcache.storage.feature_file import RawTensor, StoredFeatures, from_parquet, to_parquet
+from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge
+from dreamcache.storage.feature_check import Expected, check, check_finite, secret
+from dreamcache.storage.feature_file import MOST_BYTES, RawTensor, StoredFeatures, from_parquet, to_parquet
 from dreamcache.storage.open_store import open_store, store_for
 from dreamcache.storage.store import join
 
 __all__ = [
     "CacheEntry",
+    "Expected",
     "FeatureCache",
     "RawTensor",
     "StoredFeatures",
@@ -68,19 +71,26 @@ class FeatureCache:
     def _name_of(self, cache_key: str) -> str:
         return join(self.base_fingerprint[:BASE_DIGITS], ids.shard_of(cache_key), f"{cache_key}.parquet")
 
-    def get(self, cache_key: str) -> StoredFeatures | None:
-        """The features, None when there are none; CacheError when the file is damaged or foreign."""
+    def get(self, cache_key: str, expected: Expected | None = None) -> StoredFeatures | None:
+        """The features, None when there are none.
+
+        expected: what they are compared with. CacheError when the file is damaged, foreign, or not what is expected.
+        """
         uri = self.uri_of(cache_key)
         try:
-            data = self._store.read(self._name_of(cache_key))
+            data = self._store.read(self._name_of(cache_key), MOST_BYTES)
         except FileNotFoundError:
             return None
+        except (TooLarge, NotRegular, IsFolder) as error:
+            raise CacheError(f"{error}; the reference must be encoded again") from error
         features = from_parquet(data, cache_key, where=uri)
         if features.base_fingerprint != self.base_fingerprint:
             raise CacheError(
                 f"{uri}: base model must be {self.base_fingerprint}, got {features.base_fingerprint}; "
                 "the reference must be encoded again"
             )
+        if expected is not None:
+            check(features, expected, uri)
         return features
 
     def put(self, features: StoredFeatures) -> None:
@@ -109,8 +119,9 @@ class FeatureCache:
 def mark_cache(root_uri: str) -> None:
     """Marks the folder as a cache, which backup programs pass over (bford.info/cachedir).
 
-    Raises StorageError, so that a location that cannot be written is known before any model is loaded.
+    Raises StorageError, so that a location that cannot be written, or a bad secret, is known before models are loaded.
     """
+    secret()
     open_store(root_uri).create("CACHEDIR.TAG", CACHE_TAG)
 
 
@@ -130,10 +141,16 @@ def list_entries(root_uri: str) -> Iterator[CacheEntry]:
 
 
 def read_entry(entry: CacheEntry) -> StoredFeatures:
-    """Read and check one listed entry. CacheError when damaged or foreign, FileNotFoundError when gone."""
-    features = from_parquet(store_for(entry.uri).read(entry.uri), entry.cache_key, where=entry.uri)
+    """Read and check one listed entry. CacheError when damaged, foreign or without the seal of this process's secret,
+    FileNotFoundError when gone."""
+    try:
+        data = store_for(entry.uri).read(entry.uri, MOST_BYTES)
+    except (TooLarge, NotRegular, IsFolder) as error:
+        raise CacheError(str(error)) from error
+    features = from_parquet(data, entry.cache_key, where=entry.uri)
     if features.base_fingerprint[:BASE_DIGITS] != entry.base:
         raise CacheError(f"{entry.uri}: base model must be {entry.base}..., got {features.base_fingerprint}")
+    check_finite(features, entry.uri)
     return features
 
 

@@ -1,7 +1,8 @@
 """The features of one reference as one file: sealed Parquet, readable by any Parquet reader.
 
     row per place: place, dtype, shape, data (raw, row-major, little endian), sha256 of data
-    metadata: schema version, cache key, reference id, base fingerprint, encoding settings (JSON)
+    metadata: schema version, cache key, reference id, base fingerprint, encoding settings (JSON), a seal if the
+              process that wrote it has a secret (see `feature_check`)
 
 Holds bytes, not tensors: needs no torch. Knows nothing of where the file lies (see `feature_cache`).
 """
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from dreamcache.core import ids
 from dreamcache.core.errors import CacheError, StorageError
+from dreamcache.storage.feature_check import check_signature, secret, signature
 from dreamcache.storage.part_log import NewerFormatError, PartFormat
 
 BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float32": 4}
@@ -31,6 +33,9 @@ ROWS = pa.schema(
     ]
 )
 
+MOST_BYTES = 1 << 29
+"""What the features of one reference may have, packed and unpacked: those of all places of SDXL have 400 MB."""
+SIGNATURE = "dreamcache.signature"
 FEATURES = PartFormat(family="dreamcache.features/", number=1, schema=ROWS)
 
 
@@ -45,6 +50,8 @@ class RawTensor:
     def __post_init__(self) -> None:
         if self.dtype not in BYTES_PER_NUMBER:
             raise ValueError(f"dtype must be one of {', '.join(BYTES_PER_NUMBER)}, got {self.dtype!r}")
+        if any(side < 0 for side in self.shape):
+            raise ValueError(f"shape must have no negative side, got {self.shape}")
         wanted = prod(self.shape) * BYTES_PER_NUMBER[self.dtype]
         if len(self.data) != wanted:
             raise ValueError(
@@ -84,6 +91,8 @@ def to_parquet(features: StoredFeatures) -> bytes:
         "dreamcache.base_fingerprint": features.base_fingerprint,
         "dreamcache.settings": ids.canonical_json(features.settings),
     }
+    if (key := secret()) is not None:
+        metadata[SIGNATURE] = signature(features, key)
     return FEATURES.seal(pa.Table.from_pylist(rows, schema=ROWS), **metadata)
 
 
@@ -93,15 +102,16 @@ def from_parquet(
     """Read back what `to_parquet` wrote.
 
     Raises CacheError (`bad_cache`) that begins with `where` and names what differs: a single changed or missing
-    byte, an older format, or another cache key than `expected_key`. StorageError `newer_format` for the file of a
+    byte, an older format, or another cache key than `expected_key`; `unsealed_cache` where this process has a secret
+    and they do not carry its seal. StorageError `newer_format` for the file of a
     later release, which must not be overwritten.
     """
     try:
-        table, metadata = FEATURES.unseal(data)
+        table, metadata = FEATURES.unseal(data, MOST_BYTES)
         cache_key = metadata["dreamcache.cache_key"]
         if expected_key is not None and cache_key != expected_key:
             raise ValueError(f"has cache key {cache_key}, needed is {expected_key}")
-        return StoredFeatures(
+        features = StoredFeatures(
             cache_key=cache_key,
             reference_id=metadata["dreamcache.reference_id"],
             base_fingerprint=metadata["dreamcache.base_fingerprint"],
@@ -114,8 +124,11 @@ def from_parquet(
             "update dreamcache to the release that wrote it, or choose another cache",
             code="newer_format",
         ) from error
-    except (ValueError, KeyError) as error:
-        raise CacheError(f"{where}: {error}; the reference must be encoded again") from error
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise CacheError(f"{where}: {text}; the reference must be encoded again") from error
+    check_signature(features, metadata.get(SIGNATURE), where)
+    return features
 
 
 def _raw_tensor(row: dict[str, Any]) -> RawTensor:

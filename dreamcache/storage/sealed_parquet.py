@@ -12,11 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dreamcache.core import ids
+from dreamcache.storage.parquet_pages import unpacked_bytes
 
 SEAL_KEY = "dreamcache.seal"
 SEAL = b"sha256-of-file-with-zeros-here:"
 DIGITS = 64
 ZEROS = b"0" * DIGITS
+UNPACKED_BYTES = 1 << 30
+MOST_ROWS = 20_000_000
 
 
 def seal(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
@@ -39,8 +42,11 @@ def seal(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     return data[:start] + ids.of_bytes(data).encode() + data[start + DIGITS :]
 
 
-def unseal(data: bytes) -> tuple[pa.Table, dict[str, str]]:
-    """(table, metadata). ValueError with the difference when the bytes are not those that were sealed."""
+def unseal(data: bytes, limit: int = UNPACKED_BYTES) -> tuple[pa.Table, dict[str, str]]:
+    """(table, metadata). ValueError with the difference when the bytes are not those that were sealed.
+
+    Anyone can compute the checksum, so it proves no origin: limit is what the table may unpack to, in bytes.
+    """
     start = data.rfind(SEAL) + len(SEAL)
     if start < len(SEAL) or start + DIGITS > len(data):
         raise ValueError("has no checksum of ours (cut short, or written by another program)")
@@ -52,9 +58,21 @@ def unseal(data: bytes) -> tuple[pa.Table, dict[str, str]]:
         )
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
+        unpacked_bytes(file, data, limit)
+        if file.metadata.num_rows > MOST_ROWS or _has_dictionaries(file.metadata):
+            raise ValueError("has rows or dictionaries that dreamcache does not write")
         table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"is not readable as Parquet: {error}") from error
     metadata = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
     metadata.pop(SEAL_KEY, None)
     return table.replace_schema_metadata(None), metadata
+
+
+def _has_dictionaries(metadata: pq.FileMetaData) -> bool:
+    """`seal` writes none; with them, a few bytes may stand for any number of rows."""
+    return any(
+        metadata.row_group(group).column(column).has_dictionary_page
+        for group in range(metadata.num_row_groups)
+        for column in range(metadata.num_columns)
+    )

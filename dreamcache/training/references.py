@@ -23,7 +23,7 @@ from dreamcache.core.errors import CacheError
 from dreamcache.core.lru import LRU
 from dreamcache.core.records import cache_key
 from dreamcache.model.features import SubjectFeatures
-from dreamcache.storage.feature_cache import FeatureCache, mark_cache
+from dreamcache.storage.feature_cache import Expected, FeatureCache, mark_cache
 from dreamcache.storage.models.base import BaseInfo
 
 MEMORY_BYTES = 2**30
@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 class StoredReferences:
     """The features of one worker's references, in front of the feature cache.
 
-    counts: how many were in "memory", in the "cache", "encoded" and stored, and "changing" ones that cannot be.
+    counts: how many were in "memory", in the "cache", "encoded" and stored, and "changing" ones that cannot be;
+    "refused": how many of the cache were damaged or not what was asked for, and so were encoded.
     """
 
     def __init__(
@@ -75,7 +76,8 @@ class StoredReferences:
         encode: rows -> features [n, C, h, w] of these rows, in one pass.
         """
         keys = [self._key(name, text) if name else "" for name, text in zip(names, texts, strict=True)]
-        available = self._available(list(dict.fromkeys(key for key in keys if key)))
+        sources = zip(keys, names, texts, strict=True)
+        available = self._available({key: (name, text) for key, name, text in sources if key})
         first = {key: row for row, key in reversed(list(enumerate(keys))) if key}
         new = [row for row, key in enumerate(keys) if not key or (key not in available and first[key] == row)]
         encoded: dict[int, Maps] = {}
@@ -97,21 +99,27 @@ class StoredReferences:
     def _key(self, name: str, text: str) -> str:
         return cache_key(name, self.cache.base_fingerprint, replace(self.settings, text=text), "")
 
-    def _available(self, keys: Sequence[str]) -> dict[str, Maps]:
+    def _available(self, keys: Mapping[str, tuple[str, str]]) -> dict[str, Maps]:
+        """keys: with the reference id and the encoding pass's text of each."""
         available = {key: maps for key in keys if (maps := self._recent.get(key)) is not None}
         absent = [key for key in keys if key not in available]
         self.counts["memory"] += len(available)
-        for key, maps in zip(absent, self._pool.map(self._fetch, absent), strict=True):
+        for key, maps in zip(
+            absent, self._pool.map(self._fetch, absent, [keys[key] for key in absent]), strict=True
+        ):
             if maps is not None:
                 available[key] = self._remember(key, maps)
                 self.counts["cache"] += 1
         return available
 
-    def _fetch(self, key: str) -> Maps | None:
+    def _fetch(self, key: str, source: tuple[str, str]) -> Maps | None:
+        name, text = source
+        expected = Expected(reference_id=name, settings=replace(self.settings, text=text))
         try:
-            stored = self.cache.get(key)
+            stored = self.cache.get(key, expected)
         except CacheError as error:
-            logger.warning("%s; encoding the reference again", error)
+            logger.warning("%s", error)
+            self.counts["refused"] += 1
             return None
         return SubjectFeatures.from_stored(stored).maps if stored is not None else None
 

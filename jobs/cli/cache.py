@@ -82,25 +82,30 @@ def show(
 
 @add_verb(app, "verify", ("dreamcache cache verify s3://bucket/features",))
 def verify(root: Root, as_json: Json = False) -> None:
-    """Check every object's checksum.
+    """Check every object: its checksum, its numbers, and the seal where DREAMCACHE_CACHE_KEY_SECRET is set.
 
-    Exit code 3 when some are damaged.
+    Exit code 3 when some are damaged, or do not carry the seal of this secret.
     """
     from dreamcache.storage.feature_cache import verify_entries
+    from dreamcache.storage.feature_check import UNSEALED
 
-    results = list(verify_entries(cache_of(root)))
-    checked = len(results)
-    damaged = [{"uri": entry.uri, "message": str(error)} for entry, error in results if error is not None]
+    checked = 0
+    faults: dict[str, list[dict[str, str]]] = {"damaged": [], "unsealed": []}
+    for entry, error in verify_entries(cache_of(root)):
+        checked += 1
+        if error is not None:
+            kind = "unsealed" if error.code == UNSEALED else "damaged"
+            faults[kind].append({"uri": entry.uri, "message": str(error)})
     if as_json:
-        print_json({"checked": checked, "damaged": damaged})
+        print_json({"checked": checked, **faults})
     else:
-        for item in damaged:
-            typer.echo(f"damaged: {item['uri']}: {item['message']}")
-        typer.echo(
-            f"{checked} checked, {len(damaged)} damaged"
-            + ("; they are encoded again when needed" if damaged else "")
-        )
-    raise typer.Exit(3 if damaged else 0)
+        for kind, items in faults.items():
+            for item in items:
+                typer.echo(f"{kind}: {item['uri']}: {item['message']}")
+        counts = ", ".join(f"{len(items)} {kind}" for kind, items in faults.items())
+        outlook = "; they are encoded again when needed" if any(faults.values()) else ""
+        typer.echo(f"{checked} checked, {counts}{outlook}")
+    raise typer.Exit(3 if any(faults.values()) else 0)
 
 
 @add_verb(

@@ -32,6 +32,11 @@ def report_lines(report: Report) -> list[str]:
     ]
     if report.pruned:
         lines.append(f"pruned {report.pruned} images that are planned no more")
+    if report.encoded_again:
+        lines.append(
+            f"{report.encoded_again} references were encoded again, their cached features could not be used: "
+            f"'dreamcache cache verify' looks at all of the cache"
+        )
     if report.stopped:
         lines.append(f"stopped: {report.stopped}; the same command with a higher limit resumes from here")
     if report.exit_code == 3:

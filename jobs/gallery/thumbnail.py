@@ -1,44 +1,65 @@
-"""Small copies of reference photos for the gallery. Knows image bytes only; never raises for a bad photo."""
+"""Small copies of reference photos for the gallery. Knows image bytes only; never raises for a bad photo.
+
+Photos pass the same checks as in a job. Threads that scale photos at the same time share a `Scaler`.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from dreamcache.core.config import ImageLimits
-from dreamcache.core.images import PILLOW_FORMATS
+from dreamcache.core.images import decode_small, on_white
+
+LARGE_PIXELS = 4_000_000
+"""Decoded pixels, about 12 bytes each while they are converted, from which on a photo waits for the others."""
+
+Step = Callable[[], Image.Image]
 
 
-def make_thumbnail(data: bytes, side: int = 256) -> bytes | None:
-    """WebP of at most `side` x `side` pixels, upright and on white; None if the photo cannot be read.
+class Scaler:
+    """Decodes small photos in the thread that asks, and large ones one after the other in a thread of its own.
 
-    JPEGs are scaled down while they are decoded, so a large photo costs little memory.
+    One thread, not a lock: what a thread has freed stays in its own part of the heap, so that 16 threads would keep
+    the memory of 16 large photos.
+    """
+
+    def __init__(self) -> None:
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="large-photos")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._large.shutdown(cancel_futures=True)
+
+    def run(self, num_pixels: int, step: Step) -> Image.Image:
+        """step(), which decodes so many pixels."""
+        return step() if num_pixels < LARGE_PIXELS else self._large.submit(step).result()
+
+
+def make_thumbnail(
+    data: bytes,
+    side: int = 256,
+    *,
+    limits: ImageLimits | None = None,
+    run: Callable[[int, Step], Image.Image] = lambda num_pixels, step: step(),
+) -> bytes | None:
+    """WebP of at most `side` x `side` pixels, upright and on white; None if a job could not read the photo either.
+
+    run: where the pixels are decoded, e.g. `Scaler.run`.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as photo:
-            photo.draft(None, (2 * side, 2 * side))
-            if photo.width * photo.height > ImageLimits().max_pixels:
-                return None
-            small = _rgba(photo)
-            small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            small.info = {}
-            turned = _upright(small, photo)
-        canvas = Image.new("RGB", turned.size, "white")
-        canvas.paste(turned, mask=turned.getchannel("A"))
+        small = decode_small(data, where="photo", limits=limits or ImageLimits(), side=side, run=run)
         out = io.BytesIO()
-        canvas.save(out, "WEBP", quality=82, method=4)
+        on_white(small).save(out, "WEBP", quality=82, method=4)
         return out.getvalue()
     except Exception:  # noqa: BLE001 - decoders raise many kinds; a gallery without one photo is better than none
         return None
-
-
-def _rgba(photo: Image.Image) -> Image.Image:
-    if photo.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling
-        photo = photo.convert("I").point(lambda value: value / 256).convert("L")
-    return photo.convert("RGBA")
-
-
-def _upright(small: Image.Image, photo: Image.Image) -> Image.Image:
-    small.getexif()[0x0112] = photo.getexif().get(0x0112, 1)
-    return ImageOps.exif_transpose(small)

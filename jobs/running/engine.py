@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -37,13 +37,15 @@ def generate_images(
     address: str | None = None,
     on_note: Callable[[str], None] = lambda text: None,
     on_gpu_seconds: Callable[[float], None] = lambda seconds: None,
+    on_refused: Callable[[Mapping[str, str]], None] = lambda refused: None,
 ) -> Generator[str]:
     """Generates the images of rows (PLANNED) and yields each item's status as its record is committed.
 
     unrecorded: those of the rows that have no terminal record now; called only when a pipeline was lost, and items
     recorded since its last batch are then not yielded. on_note: called with what the user should know of a worker,
     each thing once. on_gpu_seconds: called with what the workers have cost since its last call. Both may raise, which
-    stops the workers, as closing the iterator does. Raises DreamCacheError when the run as a whole cannot go on.
+    stops the workers, as closing the iterator does. on_refused: called with what was wrong with cached features that
+    were not used, by their cache key. Raises DreamCacheError when the run as a whole cannot go on.
     """
     import ray
 
@@ -80,6 +82,8 @@ def generate_images(
     with closing(batches):
         for batch in batches:
             yield from batch["status"].to_pylist()
+    if refused := ray.get(book.refused.remote()):
+        on_refused(refused)
 
 
 def _as_ours(error: Exception) -> DreamCacheError:

@@ -8,7 +8,7 @@ Running again is the same command: it resumes where the ledger ends. Never impor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,6 +47,8 @@ class Report:
     seconds: float
     gallery: str | None
     pruned: int = 0
+    encoded_again: int = 0
+    """References whose cached features were damaged, or not what was asked for."""
     stopped: str | None = None
     """Which budget has stopped it, if any."""
 
@@ -63,6 +65,7 @@ class Report:
             "gallery": self.gallery,
             "generated": self.generated,
             "pruned": self.pruned,
+            "encoded_again": self.encoded_again,
             "seconds": round(self.seconds, 1),
             "exit_code": self.exit_code,
             "stopped": self.stopped,
@@ -73,7 +76,10 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Run:
-    """What one run works on. num_finished_prunes: images of an earlier prune that was interrupted."""
+    """What one run works on. num_finished_prunes: images of an earlier prune that was interrupted.
+
+    refused: what was wrong with cached features that were not used, by their cache key; filled while it runs.
+    """
 
     folder: OutputFolder
     work: Work
@@ -82,6 +88,13 @@ class _Run:
     status: RunStatus
     address: str | None
     num_finished_prunes: int
+    refused: dict[str, str]
+
+    def on_refused(self, refused: Mapping[str, str]) -> None:
+        """Cached features that workers did not use: the first is reported, all are counted."""
+        if not self.refused:
+            self.status.note(f"cached features were not used: {next(iter(refused.values()))}")
+        self.refused.update(refused)
 
     @property
     def spec(self) -> JobSpec:
@@ -111,13 +124,18 @@ def run(
             progress = RunProgress(this.status, this.work.num_pending)
             stopped, num_pruned = _work_off(this, progress, prune=prune)
             # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
-            counts, page = publish_manifest(this.work.plan, this.folder, gallery=gallery and stopped is None)
+            counts, page = publish_manifest(
+                this.work.plan,
+                this.folder,
+                gallery=gallery and stopped is None,
+                on_note=this.status.note,
+            )
             # Items under retry have a record already.
             is_cut_short = stopped is not None and bool(counts.pending or progress.remaining)
             this.status.end(
                 "stopped" if is_cut_short else "finished",
                 (str(stopped) or INTERRUPTED) if is_cut_short else None,
-                details={"plan_counts": asdict(counts)},
+                details={"plan_counts": asdict(counts), "encoded_again": len(this.refused)},
             )
         if isinstance(stopped, KeyboardInterrupt):
             raise stopped
@@ -128,6 +146,7 @@ def run(
         seconds=time.monotonic() - started,
         gallery=page,
         pruned=num_pruned,
+        encoded_again=len(this.refused),
         stopped=str(stopped) if is_cut_short else None,
     )
 
@@ -171,6 +190,7 @@ def _prepare(
         status=status,
         address=address,
         num_finished_prunes=num_finished_prunes,
+        refused={},
     )
 
 
@@ -224,6 +244,7 @@ def _generate_missing(this: _Run) -> Generator[str]:
                 address=this.address,
                 on_note=this.status.note,
                 on_gpu_seconds=budget.on_gpu_seconds,
+                on_refused=this.on_refused,
             )
             with closing(statuses):
                 yield from statuses

@@ -144,7 +144,11 @@ def test_the_cache_and_adapters_in_json(cache: str, model: dict[str, str]) -> No
     assert (entry["cache_key"], entry["base"]) == ("ab" * 32, "ef" * 8)
     shown = json.loads(dreamcache("cache", "show", cache, "abab", "--json").stdout)
     assert shown["places"]["up_blocks.1"] == {"shape": [4], "dtype": "float16", "num_bytes": 8}
-    assert json.loads(dreamcache("cache", "verify", cache, "--json").stdout) == {"checked": 1, "damaged": []}
+    assert json.loads(dreamcache("cache", "verify", cache, "--json").stdout) == {
+        "checked": 1,
+        "damaged": [],
+        "unsealed": [],
+    }
     kept = json.loads(dreamcache("cache", "gc", cache, "--older-than-days", "0", "--json").stdout)
     assert kept["deleted"] is False and len(kept["objects"]) == 1
     [file] = Path(cache).rglob("*.parquet")

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.images import decode_image
 from dreamcache.core.records import Request
-from dreamcache.inference.protocols import OnFeatures, Pipeline
+from dreamcache.inference.protocols import OnFeatures, OnRefused, Pipeline
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.photos import read_reference
 
@@ -26,6 +26,7 @@ class PhotoConditions(Generic[S]):
         self.limits = limits
         self.capacity = capacity
         self.on_features: OnFeatures = lambda source, seconds: None
+        self.on_refused: OnRefused = lambda cache_key, message: None
         self._recent: OrderedDict[tuple[str, str], S] = OrderedDict()
 
     def get(self, request: Request) -> S:
