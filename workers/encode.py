@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pyarrow as pa
 
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError
 from dreamcache.core.records import Request
+from dreamcache.storage.photo_faults import PhotoFaults
 from workers.context import JobContext, request_of
 from workers.guard import Watch
 from workers.tables import PLANNED
@@ -21,6 +24,7 @@ class EncodeWorker:
         self.watch.join()
         self.references = context.open_session().references
         self.references.on_features = telemetry.features
+        self.faults = PhotoFaults()
         telemetry.warmed()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -43,8 +47,15 @@ class EncodeWorker:
         return pa.Table.from_pylist(rows, schema=PLANNED)
 
     def _error_of(self, request: Request) -> DreamCacheError | None:
+        """Raises StorageError once so many photos in a row cannot be read that the storage is at fault."""
         if self.references.has(request):
             return None
+        started = time.monotonic()
+        error = self._encoding_error(request)
+        self.faults.observe(error, f"subject '{request.subject_id}'", started=started)
+        return error
+
+    def _encoding_error(self, request: Request) -> DreamCacheError | None:
         try:
             with self.watch.attempt([request.cache_key]):
                 self.references.get(request)

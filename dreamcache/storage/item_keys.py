@@ -56,4 +56,6 @@ def wrong_key(table: pa.Table) -> str | None:
     if not wrong.num_rows:
         return None
     item_id, key = (wrong[name][0].as_py() for name in ("item_id", "key"))
-    return f"names {ascii(key)[:200]} as the image of item {ascii(item_id)[:80]}, which is not that item's key"
+    return (
+        f"names {ascii(key)[:200]} as the image of item {ascii(item_id)[:80]}, which is not that item's key"
+    )

@@ -10,30 +10,24 @@ from dreamcache.core.errors import ImageError, StorageError
 from dreamcache.core.records import Reference, Request
 from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import store_for
-
-SCHEMES = ("s3://", "file://")
-PHOTOS_OWN = ("access_denied", "no_such_bucket", "bad_uri")
-"""Storage errors that may be about this photo alone; others would meet every one."""
+from dreamcache.storage.photo_uri import uri_problem
 
 
 def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
     """The bytes at a path or s3:// URI.
 
-    Raises ImageError when it is this photo that cannot be had, StorageError when storage fails altogether. Web
-    addresses are refused: a catalog could have workers send any request into their network.
+    Raises ImageError, with the storage's code where it was the storage that refused: what is about one photo costs its
+    own row, and `photo_faults` decides when the storage as a whole fails. Web addresses are refused: a catalog could
+    have workers send any request into their network.
     """
-    if "://" in uri and not uri.startswith(SCHEMES):
-        raise ImageError(
-            f"{where}: must be a path or an s3:// URI; copy the file there", code="bad_image_uri"
-        )
+    if problem := uri_problem(uri):
+        raise ImageError(f"{where}: {problem}", code="bad_image_uri")
     try:
         if not uri.startswith("s3://"):
             _check_local(uri, where, limits)
         return store_for(uri).read(uri)
     except StorageError as error:
-        if error.code in PHOTOS_OWN:
-            raise ImageError(f"{where}: {error}", code=error.code) from error
-        raise
+        raise ImageError(f"{where}: {error}", code=error.code) from error
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         message = f"{where}: must be an existing file, got none; check the path"
         raise ImageError(message, code="missing_image") from error

@@ -25,7 +25,12 @@ def publish_gallery(summary: Mapping[str, Any] | None, first_rows: pa.Table, fol
     first_rows: of the manifest, those to be shown.
     """
     first = first_rows.group_by("subject_id", use_threads=False).aggregate([("image", "first")])
-    photos = {row["subject_id"]: row["image_first"] for row in first.to_pylist() if row["image_first"]}
+    roots = folder.photo_roots()  # of job.yaml: a manifest's column may name any file
+    photos = {
+        row["subject_id"]: row["image_first"]
+        for row in first.to_pylist()
+        if row["image_first"] and roots.allows(row["image_first"])
+    }
     thumbnails = zip(photos, map_ordered(_thumbnail, photos.values()), strict=True)
     references = {subject: data for subject, data in thumbnails if data is not None}
     # A local path is meaningful on one machine only, and the page may be copied elsewhere.
