@@ -97,22 +97,10 @@ def _storable(entry: Entry, number: int) -> Entry:
     """The entry, or a bad row where a text of it cannot be stored: names of files may hold bytes that are no UTF-8."""
     if isinstance(entry, BadRow):
         texts = {"subject_id": entry.subject_id, "message": entry.message}
-        return (
-            entry
-            if all(map(_is_text, texts.values()))
-            else replace(entry, **{n: _escaped(t) for n, t in texts.items()})
-        )
-    texts = {
-        "subject_id": entry.subject_id,
-        "image": entry.image,
-        "mask": entry.mask or "",
-        **entry.attributes,
-    }
-    texts |= {
-        "class_name": entry.class_name,
-        "prompts": "".join(entry.prompts),
-        "columns": "".join(entry.attributes),
-    }
+        return replace(entry, **{name: _escaped(text) for name, text in texts.items()})
+    texts = {"subject_id": entry.subject_id, "class_name": entry.class_name, "image": entry.image}
+    texts |= {"mask": entry.mask or "", "prompts": "".join(entry.prompts), **entry.attributes}
+    texts["name of a column"] = "".join(entry.attributes)
     wrong = next((name for name, text in texts.items() if not _is_text(text)), None)
     if wrong is None:
         return entry
