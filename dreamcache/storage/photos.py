@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError, StorageError
 from dreamcache.core.records import Reference, Request
-from dreamcache.storage.local import local_path
-from dreamcache.storage.open_store import store_for
+from dreamcache.storage.bounded import NotRegular, TooLarge, read_bounded
 from dreamcache.storage.photo_uri import uri_problem
 
 
@@ -23,14 +19,15 @@ def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
     if problem := uri_problem(uri):
         raise ImageError(f"{where}: {problem}", code="bad_image_uri")
     try:
-        if not uri.startswith("s3://"):
-            _check_local(uri, where, limits)
-        return store_for(uri).read(uri)
-    except StorageError as error:
-        raise ImageError(f"{where}: {error}", code=error.code) from error
+        return read_bounded(uri, limits.max_bytes)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         message = f"{where}: must be an existing file, got none; check the path"
         raise ImageError(message, code="missing_image") from error
+    except (TooLarge, NotRegular) as error:
+        hint = " (limits.max_bytes)" if isinstance(error, TooLarge) else ""
+        raise ImageError(f"{where}: {error}{hint}", code=error.code) from error
+    except StorageError as error:
+        raise ImageError(f"{where}: {error}", code=error.code) from error
 
 
 def read_reference(request: Request, limits: ImageLimits) -> tuple[bytes, bytes | None]:
@@ -48,20 +45,3 @@ def read_reference(request: Request, limits: ImageLimits) -> tuple[bytes, bytes 
         )
         raise ImageError(message, code="changed_photo")
     return image, mask
-
-
-def _check_local(uri: str, where: str, limits: ImageLimits) -> None:
-    """A device or a pipe has no end, and a huge file would be read whole before its header is looked at."""
-    try:
-        status = os.stat(local_path(uri))
-    except (OSError, ValueError):
-        return  # the store says what is wrong with it
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(uri)
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError(f"{where}: must be a regular file, got a device or pipe", code="not_an_image")
-    if status.st_size > limits.max_bytes:
-        raise ImageError(
-            f"{where}: at most {limits.max_bytes} bytes (limits.max_bytes), got {status.st_size}; scale it down",
-            code="too_large",
-        )

@@ -8,6 +8,6 @@ Knows the manifest's columns; knows nothing of storage (a `write` function is ha
 """
 
 from jobs.gallery.build import ITEM_LIMIT, shown_subjects, write_gallery
-from jobs.gallery.thumbnail import make_thumbnail
+from jobs.gallery.thumbnail import PixelBudget, make_thumbnail
 
-__all__ = ["ITEM_LIMIT", "make_thumbnail", "shown_subjects", "write_gallery"]
+__all__ = ["ITEM_LIMIT", "PixelBudget", "make_thumbnail", "shown_subjects", "write_gallery"]

@@ -1,4 +1,4 @@
-"""The end of a run: from plan and ledger to manifest.parquet, failed.csv and the gallery, the manifest last.
+"""The end of a run: from plan and ledger to failed.csv and manifest.parquet; the gallery after them.
 
     Join.windows --> row groups of manifest.parquet, lines of failed.csv, the gallery's first rows, counts
 
@@ -8,6 +8,7 @@ Everything is written to files of this machine, a window at a time, and uploaded
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import dreamcache
-from dreamcache.core.errors import StorageError
+from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.storage.ledger import Ledger
 from jobs.gallery import ITEM_LIMIT
 from jobs.output.csv_file import CsvFile
@@ -33,14 +34,22 @@ ROUNDS = 10
 FAILED_COLUMNS = ("subject_id", "prompt", "sample", "code", "message", "attempts", "item_id", "image")
 
 
-def publish_manifest(made_plan: Plan, folder: OutputFolder, *, gallery: bool) -> tuple[Counts, str | None]:
+def publish_manifest(
+    made_plan: Plan,
+    folder: OutputFolder,
+    *,
+    gallery: bool,
+    on_note: Callable[[str], None] = lambda text: None,
+) -> tuple[Counts, str | None]:
     """(counts of the whole plan, the gallery's address), from what the ledger holds now.
 
-    Raises StorageError when other runs rewrite the manifest all the time.
+    A gallery that cannot be written is None, and `on_note` says why. Raises StorageError when other runs rewrite the
+    manifest all the time.
     """
     for _ in range(ROUNDS):
-        if made := _publish_once(made_plan, folder, gallery):
-            return made
+        if published := _publish_once(made_plan, folder):
+            counts, summary, first_rows = published
+            return counts, _gallery(made_plan, folder, summary, first_rows, on_note) if gallery else None
     raise StorageError(
         f"output '{folder.uri}': manifest.json must keep still, other runs rewrote it {ROUNDS} times; wait for them, "
         f"then run the same command again",
@@ -48,8 +57,9 @@ def publish_manifest(made_plan: Plan, folder: OutputFolder, *, gallery: bool) ->
     )
 
 
-def _publish_once(made_plan: Plan, folder: OutputFolder, gallery: bool) -> tuple[Counts, str | None] | None:
-    """None when another run has written a manifest since this one looked into the ledger: it may know more."""
+def _publish_once(made_plan: Plan, folder: OutputFolder) -> tuple[Counts, dict[str, Any], pa.Table] | None:
+    """(counts, manifest.json, the gallery's rows). None when another run has written a manifest since this one looked
+    into the ledger: it may know more."""
     before = folder.manifest_version()
     with tempfile.TemporaryDirectory(prefix="dreamcache-manifest-") as place:
         written = ManifestFiles(made_plan, folder.uri, Path(place))
@@ -58,9 +68,27 @@ def _publish_once(made_plan: Plan, folder: OutputFolder, gallery: bool) -> tuple
                 written.add(window)
         folder.write_failed(written.failed)
         summary = _summary(made_plan, written.counts)
-        page = publish_gallery(summary, written.first_rows, folder) if gallery else None
         is_written = folder.write_manifest(written.manifest, summary, before)
-    return (written.counts, page) if is_written else None
+    return (written.counts, summary, written.first_rows) if is_written else None
+
+
+def _gallery(
+    made_plan: Plan,
+    folder: OutputFolder,
+    summary: dict[str, Any],
+    first_rows: pa.Table,
+    on_note: Callable[[str], None],
+) -> str | None:
+    """The page's address. The manifest is there by now: whatever is wrong with the page costs the page alone."""
+    try:
+        return publish_gallery(summary, first_rows, folder, limits=made_plan.spec.limits)
+    except Exception as error:  # noqa: BLE001 - photos and browsers' files are not worth a job that is done
+        text = str(error) if isinstance(error, DreamCacheError) else f"{type(error).__name__}: {error}"
+        on_note(
+            f"the gallery was not written: {' '.join(text.split())[:300]}; the job is complete, "
+            f"'dreamcache gallery {folder.uri}' writes the page again"
+        )
+        return None
 
 
 class ManifestFiles:

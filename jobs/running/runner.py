@@ -111,7 +111,12 @@ def run(
             progress = RunProgress(this.status, this.work.num_pending)
             stopped, num_pruned = _work_off(this, progress, prune=prune)
             # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
-            counts, page = publish_manifest(this.work.plan, this.folder, gallery=gallery and stopped is None)
+            counts, page = publish_manifest(
+                this.work.plan,
+                this.folder,
+                gallery=gallery and stopped is None,
+                on_note=this.status.note,
+            )
             # Items under retry have a record already.
             is_cut_short = stopped is not None and bool(counts.pending or progress.remaining)
             this.status.end(

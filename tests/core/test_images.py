@@ -80,7 +80,7 @@ def test_zero_bytes() -> None:
         (b"<!DOCTYPE html><html><body>404</body></html>", "not_an_image", "got html"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "unsupported_format", "got svg"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "not_an_image", "got pdf"),
-        (b"\0\0\0\x20ftypheic\0\0\0\0mif1heic", "unsupported_format", "got heic or avif"),
+        (b"\0\0\0\x20ftypheic\0\0\0\0mif1heic", "unsupported_format", "got heic"),
         (bytes(range(128, 256)) * 8, "not_an_image", "got unknown data"),
     ],
 )

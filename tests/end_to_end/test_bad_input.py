@@ -31,7 +31,7 @@ BROKEN = {
     "missing.png": ("missing_image", "must be an existing file, got none; check the path"),
     "zero.png": ("empty_file", "an image file cannot be empty, got 0 bytes; upload it again"),
     "truncated.jpg": ("truncated_image", "the file must be complete, got one that ends early"),
-    "text.png": ("not_an_image", "not an allowed format (png, jpeg, webp, gif, tiff, bmp), got text"),
+    "text.png": ("not_an_image", "not an allowed format (png, jpeg, webp, gif, tiff, bmp, avif), got text"),
     "1x1.png": ("too_small", "each side must have at least 8 pixels, got 1x1"),
     "20000x20000.png": ("too_large", "at most 50,000,000 pixels are allowed, got"),
     "http://shop.example/a.png": ("bad_image_uri", "must be a path or an s3:// URI; copy the file there"),

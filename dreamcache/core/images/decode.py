@@ -1,0 +1,152 @@
+"""From the bytes of a photo to its pixels: sizes first, metadata aside, then Pillow.
+
+Knows limits and the order of checks; what a format hides from its reader is in `strip`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from PIL import Image
+
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.images.exif import orientation, turned
+from dreamcache.core.images.formats import (
+    ALLOWED_FORMATS,
+    IMAGES_NOT_ALLOWED,
+    readable_formats,
+    sniff,
+)
+from dreamcache.core.images.pixels import to_rgb
+from dreamcache.core.images.refusal import by, guard, one_line, refuse, refuse_broken
+from dreamcache.core.images.strip import Stripped, strip
+
+LEAST_ALPHA = 8
+"""Of 255: a photo whose every pixel is more transparent than that shows nothing."""
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A photo whose header is read and whose size is allowed; no pixel is decoded yet. data: the whole file."""
+
+    image: Image.Image
+    stripped: Stripped
+    kind: str
+    data: bytes
+    where: str
+
+    @property
+    def num_pixels(self) -> int:
+        return self.image.width * self.image.height
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A decoded first frame, turned upright, in whatever mode the file has. kind: its format."""
+
+    image: Image.Image
+    profile: object
+    kind: str
+
+
+def decode_image(data: bytes, *, where: str, limits: ImageLimits) -> Image.Image:
+    """The photo as an upright 8-bit RGB picture, or RGBA if any pixel is not opaque.
+
+    Handled, not refused: EXIF orientation, CMYK, 16- and 32-bit grey (scaled to 8 bit), 1-bit, palettes with
+    or without transparency, grey with alpha, animations and multi-page files (first frame), embedded colour
+    profiles (converted to sRGB; a broken profile is ignored), side chunks that are damaged or of any size.
+
+    `where` names the photo in messages: "catalog.csv row 17: image 'img/17.png'". Sizes are checked in the
+    header. Raises ImageError with code empty_file, too_large, too_small, too_complex, not_an_image,
+    unsupported_format, truncated_image, damaged_image or transparent_image.
+    """
+    loaded = load(data, where, limits)
+    picture = guard(lambda: to_rgb(loaded.image, loaded.profile), data, where)
+    if picture.mode == "RGBA":
+        _, most = picture.getchannel("A").getextrema()
+        if isinstance(most, (int, float)) and most < LEAST_ALPHA:
+            rule = f"a photo must show something, got one whose every pixel is transparent (alpha at most {most:g})"
+            refuse(where, rule, "export it without transparency, or use another photo", "transparent_image")
+    return picture
+
+
+def decode_small(
+    data: bytes,
+    *,
+    where: str,
+    limits: ImageLimits,
+    side: int,
+    admit: Callable[[int], AbstractContextManager[object]],
+) -> Image.Image:
+    """The photo as `decode_image` gives it, scaled down to at most `side` x `side` pixels.
+
+    JPEGs are scaled while they are decoded. admit(pixels): entered while so many pixels are decoded and held.
+    Raises ImageError as `decode_image` does, but for photos that show nothing.
+    """
+    opened = open_photo(data, where, limits)
+    with admit(opened.num_pixels):
+        if opened.kind == "jpeg":
+            opened.image.draft(None, (2 * side, 2 * side))
+        loaded = finish(opened, limits)
+        picture = guard(lambda: to_rgb(loaded.image, loaded.profile), data, where)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return picture
+
+
+def load(data: bytes, where: str, limits: ImageLimits) -> Loaded:
+    """The decoded first frame. Raises ImageError as `decode_image` does."""
+    return finish(open_photo(data, where, limits), limits)
+
+
+def open_photo(data: bytes, where: str, limits: ImageLimits) -> Opened:
+    """The header, checked. Raises ImageError."""
+    if not data:
+        refuse(where, "an image file cannot be empty, got 0 bytes", "upload it again", "empty_file")
+    if len(data) > limits.max_bytes:
+        rule = f"a file may have at most {limits.max_bytes:,} bytes, got {len(data):,}"
+        refuse(where, rule, "compress it, or raise max_bytes", "too_large")
+    kind = sniff(data)
+    if kind not in readable_formats():
+        code = "unsupported_format" if kind in IMAGES_NOT_ALLOWED else "not_an_image"
+        rule = f"not an allowed format ({', '.join(ALLOWED_FORMATS)}), got {kind}"
+        refuse(where, rule, "export it as PNG or JPEG", code)
+    stripped = guard(lambda: strip(data, kind), data, where)
+    image = _open(stripped, kind, data, where, limits)
+    _check_most(image, where, limits)
+    if min(image.size) < limits.min_side:
+        rule = f"each side must have at least {limits.min_side} pixels, got {by(image.size)}"
+        refuse(where, rule, "use a larger photo", "too_small")
+    return Opened(image=image, stripped=stripped, kind=kind, data=data, where=where)
+
+
+def finish(opened: Opened, limits: ImageLimits) -> Loaded:
+    """Decodes the first frame. Raises ImageError."""
+    image, stripped, data, where = opened.image, opened.stripped, opened.data, opened.where
+    guard(image.load, data, where)
+    _check_most(image, where, limits)  # a frame may be larger than its file's header states
+    turn = stripped.orientation
+    if turn is None:
+        turn = orientation(image.info.get("exif"), image.info.get("xmp"))
+    profile = stripped.profile if stripped.profile is not None else image.info.get("icc_profile")
+    return Loaded(image=guard(lambda: turned(image, turn), data, where), profile=profile, kind=opened.kind)
+
+
+def _open(stripped: Stripped, kind: str, data: bytes, where: str, limits: ImageLimits) -> Image.Image:
+    """Reads the header only. Pillow's own limit, about 179 million pixels, holds beside `max_pixels`."""
+    try:
+        return Image.open(io.BytesIO(stripped.data), formats=(kind.upper(),))
+    except _BOMB as error:
+        rule = f"at most {limits.max_pixels:,} pixels are allowed, got more ({one_line(str(error))})"
+        refuse(where, rule, "scale it down", "too_large")
+    except Exception as error:  # noqa: BLE001 - Pillow's readers raise nearly anything on hostile headers.
+        refuse_broken(data, where, error)
+
+
+def _check_most(image: Image.Image, where: str, limits: ImageLimits) -> None:
+    if image.width * image.height > limits.max_pixels:
+        rule = f"at most {limits.max_pixels:,} pixels are allowed, got {by(image.size)}"
+        refuse(where, rule, "scale it down, or raise max_pixels", "too_large")
