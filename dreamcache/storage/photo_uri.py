@@ -1,7 +1,7 @@
 """What a catalog may write as the location of a photo or mask: its form, and what a relative one means.
 
     resolve("../img/a.png", "s3://shop/cat") -> "s3://shop/img/a.png"
-    uri_problem("s3://shop")                 -> "must name an object, s3://bucket/key, got no key"
+    check_uri("s3://shop", "row 2")          -> ImageError: must name an object, s3://bucket/key, got no key
 
 A cell of a catalog is written by anyone. What no file or object can be called is refused here, before any storage is
 asked, so that it costs its own row. Knows texts; opens nothing (where photos may lie: `roots`).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from dreamcache.core.errors import ImageError
 from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
 from dreamcache.storage.local import local_path
 from dreamcache.storage.store import join
@@ -27,7 +28,7 @@ def resolve(path: str, folder: str) -> str:
     """A catalog's path as a location. folder: the catalog's own, "" for the working folder.
 
     Beside a catalog in S3, "." and ".." mean what they mean on a disk; a path that leaves the bucket stays as it is,
-    and `uri_problem` refuses it.
+    and `check_uri` refuses it.
     """
     if is_uri(path) or path.startswith("/") or not folder:
         return path
@@ -45,17 +46,37 @@ def resolve(path: str, folder: str) -> str:
     return f"{S3_SCHEME}{bucket}/{'/'.join(parts)}"
 
 
-def uri_problem(uri: str) -> str | None:
-    """What is wrong with a photo's location, as "must ..., got ...; remedy"; None for one that may be opened."""
-    try:
-        uri.encode()
-    except UnicodeEncodeError:
-        return (
-            "must be text that a file can be called by, got half a surrogate pair; save the catalog as UTF-8"
-        )
+def check_uri(uri: str, where: str) -> None:
+    """Raises ImageError `bad_image_uri` for what is no location of a photo, `missing_image` for a name that none has.
+
+    where: names the photo in messages.
+    """
     if is_uri(uri) and not uri.startswith(SCHEMES):
-        return "must be a path or an s3:// URI; copy the file there"
-    return _s3_problem(uri) if uri.startswith(S3_SCHEME) else _local_problem(uri)
+        raise ImageError(
+            f"{where}: must be a path or an s3:// URI; copy the file there", code="bad_image_uri"
+        )
+    is_local = not uri.startswith(S3_SCHEME)
+    path = str(local_path(uri)) if is_local else uri
+    if (character := _impossible(path)) is not None:
+        shown = where.encode("utf-8", "backslashreplace").decode()
+        raise ImageError(
+            f"{shown}: must be an existing file, got a name with {character}, which none has; correct it",
+            code="missing_image",
+        )
+    problem = _local_problem(uri, path) if is_local else _s3_problem(uri)
+    if problem is not None:
+        raise ImageError(f"{where}: {problem}", code="bad_image_uri")
+
+
+def _impossible(path: str) -> str | None:
+    """A character that no file's or object's name holds."""
+    if "\0" in path:
+        return "a NUL character"
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "half a surrogate pair"
+    return None
 
 
 def _s3_problem(uri: str) -> str | None:
@@ -66,28 +87,18 @@ def _s3_problem(uri: str) -> str | None:
     if not key or key.endswith("/"):
         return "must name an object, s3://bucket/key, got no key; name the photo itself"
     if size > MAX_KEY_BYTES:
-        return (
-            f"must have a key of at most {MAX_KEY_BYTES} bytes, got {size}; copy the photo to a shorter key"
-        )
-    if "\0" in key:
-        return "must be a key without a NUL character; correct the URI"
+        return f"must have a key of at most {MAX_KEY_BYTES} bytes, got {size}; copy it to a shorter key"
     if {".", ".."} & set(key.split("/")):
         return "must have a key without '.' and '..', and stay in its bucket; correct the path"
     return None
 
 
-def _local_problem(uri: str) -> str | None:
+def _local_problem(uri: str, path: str) -> str | None:
     if uri.startswith(FILE_SCHEME):
         host = uri.removeprefix(FILE_SCHEME).partition("/")[0]
         if host.lower() not in THIS_MACHINE:
             return f"must be a file of this machine, file:///path, got host {ascii(host)[:80]}; copy it here"
-    path = str(local_path(uri))
-    if "\0" in path:
-        return "must be a path without a NUL character; correct the path"
-    try:
-        encoded = path.encode()
-    except UnicodeEncodeError:  # from %XX of a file:// URI
-        return "must be a path in UTF-8; correct the path"
+    encoded = path.encode()
     longest = max(len(part) for part in encoded.split(b"/"))
     if longest > MAX_NAME_BYTES or len(encoded) > MAX_PATH_BYTES:
         return (

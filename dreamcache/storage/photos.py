@@ -6,7 +6,7 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError, StorageError
 from dreamcache.core.records import Reference, Request
 from dreamcache.storage.bounded import NotRegular, TooLarge, read_bounded
-from dreamcache.storage.photo_uri import uri_problem
+from dreamcache.storage.photo_uri import check_uri
 
 
 def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
@@ -16,8 +16,7 @@ def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
     own row, and `photo_faults` decides when the storage as a whole fails. Web addresses are refused: a catalog could
     have workers send any request into their network.
     """
-    if problem := uri_problem(uri):
-        raise ImageError(f"{where}: {problem}", code="bad_image_uri")
+    check_uri(uri, where)
     try:
         return read_bounded(uri, limits.max_bytes)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dreamcache.core.errors import ImageError, SpecError
 from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
 from dreamcache.storage.local import local_path
-from dreamcache.storage.photo_uri import THIS_MACHINE, uri_problem
+from dreamcache.storage.photo_uri import THIS_MACHINE, check_uri
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,9 +26,8 @@ class Roots:
     prefixes: tuple[str, ...] = ()
 
     def check(self, uri: str, where: str) -> None:
-        """Raises ImageError `bad_image_uri` or `outside_roots`. where: names the photo in messages."""
-        if problem := uri_problem(uri):
-            raise ImageError(f"{where}: {problem}", code="bad_image_uri")
+        """Raises ImageError `outside_roots`, or as `check_uri`. where: names the photo in messages."""
+        check_uri(uri, where)
         if not self._holds(uri):
             raise ImageError(
                 f"{where}: must lie below the catalog's folder or bucket or below catalog_roots, got one in "
@@ -39,7 +38,11 @@ class Roots:
 
     def allows(self, uri: str) -> bool:
         """Whether a photo at `uri` may be read."""
-        return uri_problem(uri) is None and self._holds(uri)
+        try:
+            check_uri(uri, "photo")
+        except ImageError:
+            return False
+        return self._holds(uri)
 
     def _holds(self, uri: str) -> bool:
         if uri.startswith(S3_SCHEME):

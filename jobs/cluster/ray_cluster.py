@@ -111,8 +111,8 @@ def _check_own_packages() -> None:
     file = own_packages.in_the_way()
     if file is not None and not _prefers_own_packages:
         raise DreamCacheError(
-            f"{file}: is in the way of a package of dreamcache, which Ray's workers would import from there, and Ray was "
-            "started before dreamcache; rename it, start in another folder, or leave ray.init to dreamcache",
+            f"{file}: is in the way of a package of dreamcache, which Ray's workers would import from there, and Ray "
+            "was started before dreamcache; rename it, start in another folder, or leave ray.init to dreamcache",
             code="module_in_the_way",
         )
 

@@ -223,7 +223,7 @@ def test_a_row_that_cannot_run_carries_its_reason(make_spec: MakeSpec) -> None:
         ("c", "missing_image"),
         ("d", "bad_image_uri"),
         ("e", "missing_image"),
-        ("f", "bad_image_uri"),
+        ("f", "missing_image"),
     }
 
 
