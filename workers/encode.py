@@ -52,7 +52,7 @@ class EncodeWorker:
             return None
         started = time.monotonic()
         error = self._encoding_error(request)
-        self.faults.observe(error, f"subject '{request.subject_id}'", started=started)
+        self.faults.observe(error, started=started)
         return error
 
     def _encoding_error(self, request: Request) -> DreamCacheError | None:

@@ -30,7 +30,6 @@ class _First:
     """The first photo of a row of failures. number: its place in the catalog, 0 where it is not known."""
 
     number: int
-    where: str
     error: DreamCacheError
     started: float
 
@@ -50,12 +49,13 @@ class PhotoFaults:
         if self._verdict is not None:
             raise self._verdict
 
-    def observe(self, error: DreamCacheError | None, where: str, *, started: float, number: int = 0) -> None:
-        """One photo has ended: error: None where it was read. started: `time.monotonic()` when its reading began.
+    def observe(self, error: DreamCacheError | None, *, started: float, number: int = 0) -> None:
+        """One photo has ended. error: None where it was read. started: `time.monotonic()` when its reading began.
 
         Raises StorageError, with the failures' own code, once there are too many of them in a row.
         """
         with self._lock:
+            self.check()
             if error is None or error.code not in STORAGE_WIDE:
                 self._first, self._count = None, 0
                 return
@@ -64,7 +64,7 @@ class PhotoFaults:
                 first, self._count = None, 0
             if first is None or number < first.number:
                 began = started if first is None else min(started, first.started)
-                first = _First(number=number, where=where, error=error, started=began)
+                first = _First(number=number, error=error, started=began)
             self._first = first
             self._count += 1
             lasted = time.monotonic() - first.started
@@ -73,9 +73,9 @@ class PhotoFaults:
                 raise self._verdict
 
     def _error(self, first: _First) -> StorageError:
-        place = f"product {first.number} of the catalog, " if first.number else ""
+        place = f"product {first.number} of the catalog: " if first.number else ""
         return StorageError(
             f"{self._count} photos in a row could not be read for the same reason ({first.error.code}), beginning with "
-            f"{place}{first.where}: {first.error}",
+            f"{place}{first.error}",
             code=first.error.code,
         )

@@ -55,7 +55,7 @@ def roots_of(catalog: str, extra: Sequence[str] = ()) -> Roots:
     """The roots of a job. extra: `catalog_roots`. Raises SpecError for a root that is no location."""
     for root in extra:
         host = root.removeprefix(FILE_SCHEME).partition("/")[0] if root.startswith(FILE_SCHEME) else ""
-        bad_s3 = root.startswith(S3_SCHEME) and not _prefix(root).removeprefix(S3_SCHEME).strip("/")
+        bad_s3 = root.startswith(S3_SCHEME) and not root.removeprefix(S3_SCHEME).partition("/")[0]
         known = not is_uri(root) or root.startswith((S3_SCHEME, FILE_SCHEME))
         if not root.strip() or "\0" in root or bad_s3 or not known or host.lower() not in THIS_MACHINE:
             raise SpecError(

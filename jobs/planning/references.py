@@ -83,11 +83,11 @@ class PhotoReader:
                         raise
                     data[kind] = read_photo(uri, f"{where}: {kind} '{uri}'", self._limits)
         except ImageError as error:
-            self._faults.observe(error, where, started=started, number=number)
+            self._faults.observe(error, started=started, number=number)
             reference_id = Reference.id_of_unreadable(subject.image, error.code)
             reference = Reference(reference_id=reference_id, code=error.code, message=str(error))
             return PlannedPhoto(reference=reference, outside=outside)
-        self._faults.observe(None, where, started=started)
+        self._faults.observe(None, started=started)
         image = data["image"]
         assert image is not None  # a subject always names a photo
         return PlannedPhoto(reference=Reference(reference_id=Reference.id_of(image, data["mask"])))
