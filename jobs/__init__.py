@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobs.own_packages import use_own_packages
+
 if TYPE_CHECKING:
     from dreamcache.core.config.job import JobSpec
     from jobs.cluster.submitter import submit
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from jobs.spec import load_spec, parse_spec
 
 __all__ = ["JobSpec", "Plan", "Report", "load_spec", "outputs", "parse_spec", "plan", "run", "submit"]
+
+use_own_packages()  # a user's folder may hold a `workers.py` or a `dreamcache.py` of its own
 
 _HOMES = {
     "JobSpec": "dreamcache.core.config.job",

@@ -13,7 +13,7 @@ import sysconfig
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
-PARTS = ("dreamcache", "workers", "jobs", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("dreamcache", "workers", "jobs", "dreamcache_start.py", "pyproject.toml", "README.md", "LICENSE")
 
 
 def build_wheel(folder: Path) -> Path:

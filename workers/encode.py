@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pyarrow as pa
 
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError
 from dreamcache.core.records import Request
+from dreamcache.storage.photo_faults import PhotoFaults
 from workers.context import JobContext, request_of
 from workers.guard import Watch
 from workers.tables import PLANNED
@@ -22,6 +25,7 @@ class EncodeWorker:
         self.references = context.open_session().references
         self.references.on_features = telemetry.features
         self.references.on_refused = watch.refuse
+        self.faults = PhotoFaults()
         telemetry.warmed()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -44,8 +48,15 @@ class EncodeWorker:
         return pa.Table.from_pylist(rows, schema=PLANNED)
 
     def _error_of(self, request: Request) -> DreamCacheError | None:
+        """Raises StorageError once so many photos in a row cannot be read that the storage is at fault."""
         if self.references.has(request):
             return None
+        started = time.monotonic()
+        error = self._encoding_error(request)
+        self.faults.observe(error, started=started)
+        return error
+
+    def _encoding_error(self, request: Request) -> DreamCacheError | None:
         try:
             with self.watch.attempt([request.cache_key]):
                 self.references.get(request)

@@ -85,12 +85,20 @@ def is_model_path(name: str) -> bool:
 
 def anchor(location: str, folder: Path) -> str:
     """A local path made absolute against `folder`; URIs as they are."""
-    return location if is_uri(location) else str((folder / Path(location).expanduser()).absolute())
+    return location if is_uri(location) else str((folder / expanded(location)).absolute())
 
 
 def anchor_model(name: str, folder: Path) -> str:
     """A model's name; made absolute where it is a folder beside the settings file."""
-    return anchor(name, folder) if (folder / Path(name).expanduser()).is_dir() else name
+    return anchor(name, folder) if (folder / expanded(name)).is_dir() else name
+
+
+def expanded(path: str) -> Path:
+    """A local path with ~ and ~user replaced by that home; as it is where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def as_folder(location: str) -> str:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from dreamcache.core import ids
 from dreamcache.core.config import ImageFormat
 from dreamcache.core.errors import ImageError
+from dreamcache.storage.item_keys import image_key_of
 from dreamcache.storage.open_store import open_store
 from dreamcache.storage.store import ObjectInfo
 
@@ -98,7 +98,7 @@ def stored_pixel_sha256(data: bytes) -> str:
 
 def image_key(item_id: str, image_format: ImageFormat) -> str:
     """Where an item's image lies, relative to the job's output: a pure function of the item."""
-    return f"images/{ids.shard_of(item_id)}/{item_id}.{image_format.extension}"
+    return image_key_of(item_id, image_format.extension)
 
 
 class ImageStore:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from dreamcache.core import ids
 from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
+from dreamcache.storage.item_keys import wrong_key
 from dreamcache.storage.part_log import LogSettings, PartFormat, PartLog
 from dreamcache.storage.pruned import Pruned
 from dreamcache.storage.schema import union_of
@@ -33,6 +34,7 @@ LEDGER_LOG = LogSettings(
     what="a ledger part",
     code="bad_ledger",
     remedy="delete it to generate its items again, or restore it from a copy",
+    problem=wrong_key,
 )
 STATUS_ORDER = ("failed", "blocked", "done")
 KINDS: dict[str, type[Outcome]] = {"failed": Failed, "blocked": Blocked, "done": Done}

@@ -15,9 +15,10 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from dreamcache.core.errors import StorageError
+from dreamcache.core.locations import expanded
 from dreamcache.storage.bounded import IsFolder, read_regular
 from dreamcache.storage.store import FILE_SCHEME, ObjectInfo, join
 
@@ -27,13 +28,15 @@ READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST
 NO_FILE = (errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 COPY_BYTES = 1 << 20
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+FAULTY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO)
 
 
 def local_path(uri: str) -> Path:
     """The path of a local URI: `file://` decoded, `~` expanded, relative paths as of the working folder."""
     if uri.startswith(FILE_SCHEME):
-        return Path(unquote(urlsplit(uri).path))
-    return Path(uri).expanduser()
+        # Not by urlsplit: # and ? are characters of a file's name, here as in any path.
+        return Path(unquote("/" + uri.removeprefix(FILE_SCHEME).partition("/")[2]))
+    return expanded(uri)
 
 
 class LocalStore:
@@ -114,16 +117,25 @@ class LocalStore:
             raise _error(uri, "delete", error) from error
 
 
-def _walk(uri: str, folder: Path) -> Iterator[ObjectInfo]:
+def _walk(uri: str, folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[ObjectInfo]:
+    """above: device and inode of the folders that lead here: a link to one of them would lead round in a circle."""
     try:
         # A folder's entries come in no order, so nothing is deleted while they are read (see `Store.list`).
         with _locked(folder, fcntl.LOCK_SH, needed=False), os.scandir(folder) as scanned:
             entries = sorted(scanned, key=lambda entry: entry.name)
+        status = folder.stat()
     except (FileNotFoundError, NotADirectoryError):
         return
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
     for entry in entries:
-        if entry.is_dir():
-            yield from _walk(join(uri, entry.name), Path(entry.path))
+        try:
+            is_folder = entry.is_dir()
+        except OSError:  # a link that leads to itself
+            continue
+        if is_folder:
+            yield from _walk(join(uri, entry.name), Path(entry.path), (*above, here))
         elif not entry.name.endswith(TEMPORARY_SUFFIX):
             with contextlib.suppress(FileNotFoundError):  # deleted while being listed
                 yield _info(join(uri, entry.name), entry.stat())
@@ -208,6 +220,8 @@ def _error(uri: str, action: str, error: OSError) -> StorageError:
         code, rule, remedy = "read_only", "a writable folder is needed", "change its rights or choose another"
     elif error.errno in NO_FILE:
         code, rule, remedy = "bad_uri", "the path of a file is needed", "correct the path"
+    elif error.errno in FAULTY:
+        code, rule = "io_error", "a disk or mount that answers is needed"
     elif error.errno in (errno.EACCES, errno.EPERM):
         code, rule, remedy = "access_denied", "the right to read is needed", "change the rights of the path"
     return StorageError(f"{uri}: cannot {action}: {rule}, got '{got}'; {remedy}", code=code)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamcache.core.errors import StorageError
+from dreamcache.storage.below import below
 from dreamcache.storage.store import FILE_SCHEME, S3_SCHEME, ObjectInfo, Store, join, relative_to
 
 __all__ = ["BoundStore", "join", "open_store", "store_for"]
@@ -19,7 +20,8 @@ __all__ = ["BoundStore", "join", "open_store", "store_for"]
 class BoundStore:
     """The objects below `root`, a local folder or an s3:// prefix, by key relative to it.
 
-    Methods and errors are those of `Store`. Holds no state: thread-safe, and picklable to other processes.
+    Methods and errors are those of `Store`, and StorageError `unsafe_name` for a key that leads out of the root (see
+    `below`). Holds no state: thread-safe, and picklable to other processes.
     """
 
     root: str
@@ -27,7 +29,7 @@ class BoundStore:
 
     def at(self, *parts: str) -> str:
         """The URI of the object or folder of that key, for messages and for other libraries."""
-        return join(self.root, *parts)
+        return below(self.root, *parts)
 
     def key_of(self, uri: str) -> str:
         """The key of a URI that `list` returned. ValueError for one that is not below the root."""
@@ -53,7 +55,7 @@ class BoundStore:
 
     def list(self, folder: str = "") -> Iterator[ObjectInfo]:
         """All objects below a folder of the root; `key_of` gives their keys."""
-        return self.backend.list(self.at(folder))
+        return self.backend.list(self.at(folder) if folder else self.root)
 
     def delete(self, key: str) -> None:
         self.backend.delete(self.at(key))

@@ -72,15 +72,25 @@ class PartFormat:
         raise ValueError(f"has format {label}, this release reads {self.label}")
 
 
+def no_problem(table: pa.Table) -> str | None:
+    """Rows of which nothing is known."""
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogSettings:
-    """A log's format and its words. what: a part, in messages; code: of its errors; remedy: for a damaged part."""
+    """A log's format and its words. what: a part, in messages; code: of its errors; remedy: for a damaged part.
+
+    problem: what is wrong with a part's rows though its checksum is right, after "one that ..."; None for nothing. A
+    checksum shows damage, not who wrote the part.
+    """
 
     format: PartFormat
     what: str
     code: str
     remedy: str
     prefix: str = "part-"
+    problem: Callable[[pa.Table], str | None] = no_problem
 
 
 class PartLog:
@@ -106,11 +116,12 @@ class PartLog:
 
     def parts_among(self, listed: Iterable[ObjectInfo]) -> list[ObjectInfo]:
         """`parts` of a listing of the folder that the caller has."""
-        parts = [info for info in listed if self._is_part(name_of(info.uri))]
+        parts = [info for info in listed if self._is_part(self.store.key_of(info.uri))]
         return sorted(parts, key=lambda info: info.uri)
 
     def _is_part(self, name: str) -> bool:
-        return name.startswith(self.settings.prefix) and name.endswith(SUFFIX)
+        # A log's folder is flat: what lies deeper is not a part, and could not be read by its name.
+        return name.startswith(self.settings.prefix) and name.endswith(SUFFIX) and "/" not in name
 
     def read(self, uri: str) -> pa.Table | None:
         """The part's rows; None when it is there no more. StorageError with the log's code when it is damaged."""
@@ -122,7 +133,10 @@ class PartLog:
     def read_with_metadata(self, uri: str) -> tuple[pa.Table, dict[str, str]]:
         """(rows, metadata) of a part. FileNotFoundError when it is gone, StorageError when it is damaged."""
         try:
-            return self.settings.format.unseal(self.store.read(name_of(uri)))
+            table, metadata = self.settings.format.unseal(self.store.read(name_of(uri)))
+            if problem := self.settings.problem(table):
+                raise ValueError(problem)
+            return table, metadata
         except NewerFormatError as error:
             raise StorageError(
                 f"{uri}: {self.settings.what} of this release's format is needed, got one that {error}; "

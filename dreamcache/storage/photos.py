@@ -6,22 +6,17 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError, StorageError
 from dreamcache.core.records import Reference, Request
 from dreamcache.storage.bounded import NotRegular, TooLarge, read_bounded
-
-SCHEMES = ("s3://", "file://")
-PHOTOS_OWN = ("access_denied", "no_such_bucket", "bad_uri")
-"""Storage errors that may be about this photo alone; others would meet every one."""
+from dreamcache.storage.photo_uri import check_uri
 
 
 def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
     """The bytes at a path or s3:// URI.
 
-    Raises ImageError when it is this photo that cannot be had, StorageError when storage fails altogether. Web
-    addresses are refused: a catalog could have workers send any request into their network.
+    Raises ImageError, with the storage's code where it was the storage that refused: what is about one photo costs its
+    own row, and `photo_faults` decides when the storage as a whole fails. Web addresses are refused: a catalog could
+    have workers send any request into their network.
     """
-    if "://" in uri and not uri.startswith(SCHEMES):
-        raise ImageError(
-            f"{where}: must be a path or an s3:// URI; copy the file there", code="bad_image_uri"
-        )
+    check_uri(uri, where)
     try:
         return read_bounded(uri, limits.max_bytes)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
@@ -31,9 +26,7 @@ def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
         hint = " (limits.max_bytes)" if isinstance(error, TooLarge) else ""
         raise ImageError(f"{where}: {error}{hint}", code=error.code) from error
     except StorageError as error:
-        if error.code in PHOTOS_OWN:
-            raise ImageError(f"{where}: {error}", code=error.code) from error
-        raise
+        raise ImageError(f"{where}: {error}", code=error.code) from error
 
 
 def read_reference(request: Request, limits: ImageLimits) -> tuple[bytes, bytes | None]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from dreamcache.core import ids
 from dreamcache.core.errors import StorageError
+from dreamcache.storage.item_keys import wrong_key
 from dreamcache.storage.part_log import SUFFIX, LogSettings, PartFormat, PartLog, name_of
 from dreamcache.storage.store import join
 
@@ -33,6 +34,7 @@ PRUNED_LOG = LogSettings(
     code="bad_ledger",
     remedy="restore it from a copy",
     prefix="pruned-",
+    problem=wrong_key,
 )
 MARGIN = 100
 """More attempts than running drivers can have spent on an item since the announcement was prepared."""

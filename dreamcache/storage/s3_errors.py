@@ -36,6 +36,9 @@ BUSY = (
     "Throttling",
 )
 
+BAD_NAMES = ("KeyTooLongError", "InvalidBucketName", "InvalidURI", "XMinioInvalidObjectName")
+"""Names that no bucket or object can have, by the server's own words."""
+
 ROLE = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
 
 
@@ -84,6 +87,8 @@ def _explain(uri: str, error: aws.BotoCoreError | aws.ClientError) -> tuple[str,
     if isinstance(error, (aws.HTTPClientError, aws.ConnectionError, aws.IncompleteReadError)):
         remedy = "check AWS_ENDPOINT_URL, AWS_REGION and the network, then run the same command again"
         return "storage_unreachable", "the storage must answer", remedy
+    if isinstance(error, aws.ParamValidationError):
+        return "bad_uri", "the names of a bucket and of a key are needed", "correct the URI"
     if not isinstance(error, aws.ClientError):
         return "storage", "valid AWS settings are needed", "check the AWS_* variables and the profile"
     code = error_code(error)
@@ -93,6 +98,17 @@ def _explain(uri: str, error: aws.BotoCoreError | aws.ClientError) -> tuple[str,
             "no_such_bucket",
             f"bucket '{bucket}' must exist",
             "create it, or correct the name or the endpoint",
+        )
+    if code in BAD_NAMES:
+        return "bad_uri", "the names of a bucket and of a key are needed", "correct the URI"
+    if code == "InvalidObjectState":
+        remedy = "restore it (aws s3api restore-object), or copy it to a storage class that is read at once"
+        return "archived_object", "an object that is not archived is needed", remedy
+    if code.startswith("KMS."):
+        return (
+            "encrypted_object",
+            "the object's KMS key must be in force",
+            "enable the key, or copy the object",
         )
     if code in EXPIRED:
         return "expired_credentials", "credentials must be in force", f"renew them ({ROLE})"

@@ -10,6 +10,7 @@ Knows names and the order of writing; knows nothing of what the tensors are.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
@@ -22,6 +23,7 @@ from dreamcache.core.errors import ModelError
 from dreamcache.storage.open_store import join, store_for
 
 LATEST = "latest.json"
+STEP_FILE = re.compile(r"step-\d{7,}\.safetensors")
 
 Json = Mapping[str, object]
 
@@ -103,7 +105,17 @@ class TrainFolder:
         return Checkpoint(step=int(latest["step"]), tensors=load(data))
 
     def _latest(self) -> _Latest | None:
-        return cast(_Latest | None, self.read_json(f"checkpoints/{LATEST}"))
+        latest = cast(_Latest | None, self.read_json(f"checkpoints/{LATEST}"))
+        names = [] if latest is None else [latest["file"], *latest["files"]]
+        wrong = next((name for name in names if not STEP_FILE.fullmatch(str(name))), None)
+        if wrong is not None:
+            # These files are read and deleted, and whoever can write to the folder can name others.
+            raise ModelError(
+                f"{self.at('checkpoints', LATEST)}: must name files step-<number>.safetensors, got "
+                f"{ascii(wrong)[:200]}; dreamcache did not write it: restore it, or choose another output",
+                code="unsafe_name",
+            )
+        return latest
 
     def _check_course(self, stored: Json, ours: Json) -> None:
         changed = sorted(name for name in {*stored, *ours} if stored.get(name) != ours.get(name))

@@ -23,6 +23,7 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol, overload
 
 from dreamcache.core.errors import CatalogError
+from dreamcache.storage.below import RULE, is_name
 from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.store import S3_SCHEME, relative_to
@@ -198,6 +199,11 @@ def _captions(data: bytes, name: str, path: str) -> Iterable[tuple[str, str]]:
         if not row.get("file_name") or not set(row) & set(CAPTION_NAMES):
             raise CatalogError(
                 f"data '{path}': {name} row {number}: needs file_name and caption, got {sorted(row)}"
+            )
+        if not is_name(row["file_name"]):
+            raise CatalogError(
+                f"data '{path}': {name} row {number}: file_name must be {RULE}, got "
+                f"{ascii(row['file_name'])[:200]}; move the picture into images/"
             )
         yield str(row["file_name"]), _caption(row)
 

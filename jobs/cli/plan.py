@@ -29,7 +29,8 @@ def plan(
 ) -> None:
     """Show what a job would do; run and write nothing.
 
-    Items are new, unchanged, changed or orphaned; the estimate states passes and bytes.
+    Items are new, unchanged, changed or orphaned; the estimate states passes and bytes. Photos outside the catalog's
+    roots are counted by root, with the catalog_roots line that lets the job read them.
     """
     from dreamcache.inference.facts import trained_otherwise
     from dreamcache.storage.ledger import Ledger
@@ -63,8 +64,32 @@ def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | N
         **{name: getattr(changes, name) for name in ("new", "unchanged", "changed")},
         "orphans": {name: getattr(changes, name) for name in ("replaced", "dropped", "removed")},
         "note": note,
+        **_outside(job_plan),
         "cannot_run": [row for table in job_plan.unrunnable() for row in table.select(columns).to_pylist()],
     }
+
+
+def _outside(job_plan: Plan) -> dict[str, Any]:
+    """Roots that the catalog names and the job file does not, and the line that would name them."""
+    from jobs.planning.outside import setting_line
+
+    roots = [{"root": root, "photos": photos} for root, photos in job_plan.outside_roots]
+    named = [root for root, _ in job_plan.outside_roots]
+    line = setting_line(job_plan.spec.catalog_roots, named) if roots else None
+    return {"outside_roots": roots, "catalog_roots_line": line}
+
+
+def _outside_lines(job_plan: Plan) -> list[str]:
+    outside = _outside(job_plan)
+    if not outside["outside_roots"]:
+        return []
+    lines = ["photos outside the catalog's folder or bucket and outside catalog_roots, which are not read:"]
+    lines += [f"  {one['root']}  {one['photos']}" for one in outside["outside_roots"]]
+    return [
+        *lines,
+        "if these locations are yours, put this line into the job file:",
+        outside["catalog_roots_line"],
+    ]
 
 
 def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | None) -> list[str]:
@@ -83,7 +108,7 @@ def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | Non
             f"orphans since the last manifest: replaced {changes.replaced}  dropped {changes.dropped}  "
             f"removed with their subject {changes.removed}; 'dreamcache run --prune' deletes their images"
         )
-    lines += estimate.lines()
+    lines += [*estimate.lines(), *_outside_lines(job_plan)]
     if note:
         lines.append(f"note: {note}")
     if job_plan.num_repeated_prompts:

@@ -10,9 +10,15 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from dreamcache.core.errors import DreamCacheError
+from jobs import own_packages
+
+_prefers_own_packages = False
+"""Whether the Ray that this process has started gives its workers our packages first."""
 
 
 def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
@@ -41,6 +47,7 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
     import ray
 
     if ray.is_initialized():
+        _check_own_packages()
         return
     # "local", since without it Ray would join any cluster that someone has started on this machine; and here,
     # unlike on a cluster, the work must find room however few cores there are.
@@ -63,12 +70,16 @@ def _init(options: dict[str, Any]) -> None:
     """
     import ray
 
+    global _prefers_own_packages
     ours = signal.getsignal(signal.SIGTERM)
+    # Only where it is needed: Ray then starts every worker anew instead of taking one that waits.
+    _prefers_own_packages = own_packages.in_the_way() is not None
     is_new = options["address"] == "local"
     hint = "" if is_new else "; where it asks for a token, it must be in RAY_AUTH_TOKEN"
     for remaining_tries in (1, 0) if is_new else (0,):
         try:
-            ray.init(**options)
+            with _own_packages_first() if _prefers_own_packages else nullcontext({}) as more:
+                ray.init(**options, **more)
             if callable(ours) and threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, ours)  # Ray has put its own in its place
             return
@@ -80,6 +91,30 @@ def _init(options: dict[str, Any]) -> None:
                     f"{' '.join(str(error).split())[:300]}{hint}; the same command resumes from here",
                     code="no_cluster",
                 ) from error
+
+
+@contextmanager
+def _own_packages_first() -> Iterator[dict[str, Any]]:
+    """Options of ray.init with which workers import our packages, whatever the current folder holds."""
+    from ray import cloudpickle
+
+    # By value: to import the hook by its name is just what may go wrong on the worker.
+    cloudpickle.register_pickle_by_value(own_packages)
+    try:
+        yield {"runtime_env": {"worker_process_setup_hook": own_packages.setup_hook()}}
+    finally:
+        cloudpickle.unregister_pickle_by_value(own_packages)
+
+
+def _check_own_packages() -> None:
+    """For a Ray that was started without us. Raises DreamCacheError `module_in_the_way`."""
+    file = own_packages.in_the_way()
+    if file is not None and not _prefers_own_packages:
+        raise DreamCacheError(
+            f"{file}: is in the way of a package of dreamcache, which Ray's workers would import from there, and Ray "
+            "was started before dreamcache; rename it, start in another folder, or leave ray.init to dreamcache",
+            code="module_in_the_way",
+        )
 
 
 def worker_message(error: Exception) -> str | None:

@@ -19,8 +19,10 @@ from dreamcache.evaluation.folder import read_folder
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, score_id
 from dreamcache.storage.models.encoders import fingerprint
 from dreamcache.storage.open_store import store_for
+from dreamcache.storage.roots import Roots
 from dreamcache.storage.store import relative_to
 from jobs.evaluate.spec import EvalSpec, MethodSpec
+from jobs.output.folder import OutputFolder
 from jobs.output.reader import outputs
 
 RealPhotos = Mapping[str, tuple[RealPhoto, ...]]
@@ -79,18 +81,25 @@ def plan_method(
     if method.images is not None:
         return _of_folder(spec, method, real, bench), 0
     output = method.job or spec.job_of(method).output
-    rows = outputs(output).to_pylist()
-    done = [row for row in rows if row["status"] == "done"]
+    rows, folder = outputs(output).to_pylist(), OutputFolder(output)
+    # Keys and roots, not the columns `uri` and `image` alone: a manifest may name any file.
+    done = [row for row in rows if row["status"] == "done" and folder.image_uri(row)]
+    roots = folder.photo_roots()
     if not done:
         raise CatalogError(f"method '{method.name}': job '{output}' has no image; see its failed.csv")
     settings = fingerprint(spec.metrics)
-    return [_planned(method, row, real, settings) for row in done], len(rows) - len(done)
+    planned = [_planned(method, {**row, "uri": folder.image_uri(row)}, real, settings, roots) for row in done]
+    return planned, len(rows) - len(done)
 
 
-def _planned(method: MethodSpec, row: dict[str, Any], real: RealPhotos | None, settings: str) -> PlannedImage:
-    if real is None:
+def _planned(
+    method: MethodSpec, row: dict[str, Any], real: RealPhotos | None, settings: str, roots: Roots
+) -> PlannedImage:
+    if real is None and not all(roots.allows(row[name]) for name in ("image", "mask") if row[name]):
+        photos: tuple[RealPhoto, ...] = ()
+    elif real is None:
         own = RealPhoto(photo_id=row["reference_id"], uri=row["image"], mask=row["mask"])
-        photos: tuple[RealPhoto, ...] = (own,)
+        photos = (own,)
     else:
         photos = real.get(row["subject_id"], ())
     request = _request(

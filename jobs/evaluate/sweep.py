@@ -23,6 +23,7 @@ from dreamcache.evaluation.summary import Summary
 from dreamcache.evaluation.sweep import ChoiceRule, Point, choose, sweep_charts, sweep_note, sweep_table
 from dreamcache.storage.photos import read_photo
 from jobs.evaluate.spec import EvalSpec, SweepSpec
+from jobs.output.folder import OutputFolder
 from jobs.output.reader import outputs
 
 CELL = 128
@@ -75,9 +76,14 @@ class SweepReport:
 def _shown(output: str, subjects: int) -> list[dict[str, Any]]:
     """A row of the manifest for each of the first subjects; the prompts go round."""
     by_subject: dict[str, list[dict[str, Any]]] = {}
+    folder = OutputFolder(output)
+    roots = folder.photo_roots()
     for row in outputs(output).to_pylist():
         if row["sample"] == 0:
-            by_subject.setdefault(row["subject_id"], []).append(row)
+            # By key and roots: the manifest's columns may name any file.
+            photo = row["image"] if row["image"] and roots.allows(row["image"]) else None
+            shown = {**row, "uri": folder.image_uri(row), "image": photo}
+            by_subject.setdefault(row["subject_id"], []).append(shown)
     first = list(by_subject.values())[:subjects]
     return [rows[number % len(rows)] for number, rows in enumerate(first)]
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dreamcache.core.errors import SpecError, did_you_mean
+from dreamcache.storage.item_keys import EXTENSIONS
 
 DEFAULT_LAYOUT = "{subject_id}/{sample}-{item_id}.{ext}"
 RESERVED = set('/\\:*?"<>|%')
@@ -74,7 +75,7 @@ class Layout:
         for literal, name, spec in part:
             text += literal
             if name == "ext":
-                ending = "." + str(row["key"]).rsplit(".", 1)[-1]
+                ending = "." + _extension(row["key"])
                 text = text.removesuffix(".")
             elif name is not None:
                 text += self._value(name, row[name], spec)
@@ -118,7 +119,7 @@ class Names:
             name = self.layout.name_of(row)
             if self.shared and _hash(name) in self.shared:
                 stem, dot, ending = name.rpartition(".")
-                name = f"{stem}~{row['item_id'][:12]}{dot}{ending}"
+                name = f"{stem}~{_safe(row['item_id'][:12])}{dot}{ending}"
             yield name, row
 
     def _collision(self) -> SpecError:
@@ -138,6 +139,11 @@ class Names:
             if digest in self.shared:
                 first[digest] = row
         raise AssertionError("unreachable")
+
+
+def _extension(key: object) -> str:
+    ending = str(key).rpartition(".")[2]
+    return ending if ending in EXTENSIONS else "bin"  # such a key is no item's, and its image is not read
 
 
 def _hash(name: str) -> int:

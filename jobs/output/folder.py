@@ -8,15 +8,22 @@ Knows names and order of writing: the manifest comes last. Knows nothing of how 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dreamcache.core.config.job import JobSpec
+from dreamcache.storage.item_keys import is_key_of
 from dreamcache.storage.open_store import open_store
+from dreamcache.storage.roots import Roots, roots_of
 from jobs.output.claim import check_format, claim
 from jobs.planning.plan_files import PlanFiles
 from jobs.spec import dump_spec
 
+PLAN_PART = re.compile(r"plan/part-\d{5,}\.parquet")
 JOB_MARK = "# Written by 'dreamcache run': the job whose output this folder is.\n"
 
 
@@ -43,13 +50,35 @@ class OutputFolder:
             return  # a copy of the results alone
 
     def write_plan(self, files: PlanFiles) -> None:
-        """plan/part-*.parquet, sorted as the catalog is."""
-        old = {self.files.key_of(info.uri) for info in self.files.list("plan")}
+        """plan/part-*.parquet, sorted as the catalog is. Parts of an earlier plan go, and nothing else does."""
+        old = set(self.plan_parts())
         new = {f"plan/{part.name}": part for part in files.paths}
         for key, part in new.items():
             self.files.upload(key, part)
         for key in old - set(new):
             self.files.delete(key)
+
+    def plan_parts(self) -> list[str]:
+        """Keys of the plan's parts, in order; other files there are passed over."""
+        keys = (self.files.key_of(info.uri) for info in self.files.list("plan"))
+        return sorted(key for key in keys if PLAN_PART.fullmatch(key))
+
+    def photo_roots(self) -> Roots:
+        """Where the job of this folder may read photos, by its job.yaml; nowhere when there is none."""
+        try:
+            values = yaml.safe_load(self.files.read("job.yaml"))
+        except (FileNotFoundError, ValueError, yaml.YAMLError):
+            return Roots()
+        catalog, roots = (
+            (values.get("catalog"), values.get("catalog_roots")) if isinstance(values, dict) else ("", ())
+        )
+        if not isinstance(catalog, str) or not catalog:
+            return Roots()
+        return roots_of(catalog, [root for root in roots or () if isinstance(root, str)])
+
+    def image_uri(self, row: Mapping[str, Any]) -> str | None:
+        """Where the image of a manifest's row lies; None where its key is not that of its item, or it has none."""
+        return self.at(row["key"]) if is_key_of(row["key"], row["item_id"]) else None
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The file's object, or None when there is none yet."""

@@ -37,7 +37,9 @@ def publish_gallery(
     first_rows: of the manifest, those to be shown. limits: of photos, the job's own.
     """
     first = first_rows.group_by("subject_id", use_threads=False).aggregate([("image", "first")])
-    references = _thumbnails(_readable(first_rows), limits or ImageLimits())
+    roots = folder.photo_roots()  # of job.yaml: a manifest's column may name any file
+    photos = {subject: uri for subject, uri in _readable(first_rows).items() if roots.allows(uri)}
+    references = _thumbnails(photos, limits or ImageLimits())
     # A local path is meaningful on one machine only, and the page may be copied elsewhere.
     source = folder.uri if is_uri(folder.uri) else ""
     key = write_gallery(

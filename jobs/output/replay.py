@@ -28,6 +28,7 @@ from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
 from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.roots import Roots, roots_of
 from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
 from jobs.spec import parse_spec
@@ -93,8 +94,11 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
     request, try_number = _chosen_try(spec, request_of(row), read_metadata(stored))
     from dreamcache.inference.session import local_session
 
+    roots = roots_of(spec.catalog, spec.catalog_roots)
+    if attention is not None:
+        _check_roots(roots, request)
     with local_session(spec, facts) as session:
-        source = _read_reference(session, request)
+        source = _read_reference(session, request, roots)
         rgb = _generate(session, request)
         device = str(session.device)
         if attention is not None:
@@ -127,10 +131,8 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
 def find_planned(folder: OutputFolder, item: str) -> dict[str, Any]:
     """The plan's row of an item. Raises StorageError when there is none, or more than one begins so."""
     matches: list[dict[str, Any]] = []
-    for info in sorted(folder.files.list("plan"), key=lambda info: info.uri):
-        if not info.uri.endswith(".parquet"):
-            continue
-        table = pq.read_table(pa.BufferReader(folder.files.read(folder.files.key_of(info.uri))))
+    for key in folder.plan_parts():
+        table = pq.read_table(pa.BufferReader(folder.files.read(key)))
         matches += table.filter(pc.starts_with(table["item_id"], item)).slice(0, 2).to_pylist()
     if len(matches) != 1:
         names = (
@@ -205,10 +207,18 @@ def _chosen_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tu
     )
 
 
-def _read_reference(session: JobSession, request: Request) -> str:
+def _check_roots(roots: Roots, request: Request) -> None:
+    """Raises ImageError for a photo or mask that job.yaml does not let this job read, whatever the plan's row names."""
+    for kind, uri in (("image", request.image), ("mask", request.mask)):
+        if uri:
+            roots.check(uri, f"subject '{request.subject_id}': {kind} '{uri}'")
+
+
+def _read_reference(session: JobSession, request: Request, roots: Roots) -> str:
     """Where the subject was read from: its photo, if it is still the record's; else the job's feature cache."""
     spec = session.spec
     try:
+        _check_roots(roots, request)
         session.references.get(request)
     except (ImageError, CacheError) as error:
         if not family_of_job(spec).caches_features:

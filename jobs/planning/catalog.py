@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dreamcache.core.errors import CatalogError, did_you_mean
-from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
+from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME
 from dreamcache.core.records import Subject
-from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.open_store import store_for
+from dreamcache.storage.photo_uri import resolve
 
 KNOWN_COLUMNS = ("subject_id", "class_name", "image", "mask", "prompts")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -121,8 +122,8 @@ def _subject(
     return Subject(
         subject_id=subject_id,
         class_name=_text(row.get("class_name")) or class_name,
-        image=_resolve(image, folder),
-        mask=_resolve(mask, folder) if mask else None,
+        image=resolve(image, folder),
+        mask=resolve(mask, folder) if mask else None,
         prompts=_prompts(row.get("prompts")),
         attributes={key: _text(value) for key, value in row.items() if key not in KNOWN_COLUMNS},
     )
@@ -148,10 +149,6 @@ def _prompts(value: Any) -> tuple[str, ...]:
 def _is_remote(path: str) -> bool:
     """Whether a path in a catalog that lies in S3 leads to S3."""
     return not path.startswith(("/", "~", FILE_SCHEME))
-
-
-def _resolve(uri: str, folder: str) -> str:
-    return uri if is_uri(uri) or uri.startswith("/") or not folder else join(folder, uri)
 
 
 def _text(value: Any) -> str:

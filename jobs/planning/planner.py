@@ -8,9 +8,7 @@ written to files as they come: of the catalog only its file and its subjects' na
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -20,9 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.core import ids
-from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.job import JobSpec
-from dreamcache.core.errors import ImageError, SpecError
+from dreamcache.core.errors import SpecError
 from dreamcache.core.records import (
     Reference,
     Subject,
@@ -32,24 +29,23 @@ from dreamcache.core.records import (
     scene_template,
 )
 from dreamcache.inference.facts import PlanFacts, plan_facts
-from dreamcache.storage.photos import read_photo
+from dreamcache.storage.roots import roots_of
 from jobs.planning.catalog import BadRow, read_catalog
+from jobs.planning.outside import OutsideRoots
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt
 from jobs.planning.prompts import TemplateError, fill
+from jobs.planning.references import Entry, PhotoReader, PlannedPhoto
 
-READERS = 16
-SUBJECTS_PER_READ = 8
 ROWS_PER_TABLE = 20_000
 IDS = 1 << 256
-
-Entry = Subject | BadRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """`files` hold the rows, in PLAN_SCHEMA; `code` is null for rows that can run. facts: of the models, as
-    they were when it was planned. spec: all its settings set. attributes: names of the catalog's further columns."""
+    they were when it was planned. spec: all its settings set. attributes: names of the catalog's further columns.
+    outside_roots: (root, number of photos) that the catalog names and `catalog_roots` does not, most photos first."""
 
     spec: JobSpec
     files: PlanFiles
@@ -58,6 +54,7 @@ class Plan:
     num_subjects: int
     num_repeated_prompts: int
     num_unrunnable: int
+    outside_roots: tuple[tuple[str, int], ...]
     fingerprint: str
     """Made of the set of item ids: the same work has the same name, in whatever order it is planned."""
 
@@ -87,7 +84,8 @@ def plan(spec: JobSpec) -> Plan:
     spec = replace(spec, generation=spec.generation.resolved(dict(facts.adapter.recommended)))
     written = _Writing(spec, facts)
     entries = read_catalog(spec.catalog, columns=spec.columns, class_name=spec.class_name)
-    for entry, photo in _with_references(entries, spec.limits):
+    reader = PhotoReader(spec.limits, roots_of(spec.catalog, spec.catalog_roots))
+    for entry, photo in reader.read_ahead(entries):
         written.add(entry, photo)
     return written.end()
 
@@ -115,15 +113,18 @@ class _Writing:
             lambda class_name: features_template(facts.base.fingerprint, facts.reference, class_name)
         )
         self.attributes: dict[str, None] = {}
+        self.outside = OutsideRoots()
         self.num_subjects = self.repeated = self.num_unrunnable = self.sum_of_ids = 0
         self.any_prompt = self.any_without = False
 
-    def add(self, entry: Entry, photo: Reference) -> None:
+    def add(self, entry: Entry, photo: PlannedPhoto) -> None:
         self.num_subjects += 1
         if isinstance(entry, BadRow):
             self.rows.add_bad(entry)
         else:
-            self._add_subject(entry, photo)
+            self._add_subject(entry, photo.reference)
+        if photo.outside is not None:
+            self.outside.add(photo.outside)
         if len(self.rows) >= ROWS_PER_TABLE:
             self._write()
 
@@ -171,38 +172,10 @@ class _Writing:
             num_subjects=self.num_subjects,
             num_repeated_prompts=self.repeated,
             num_unrunnable=self.num_unrunnable,
+            outside_roots=self.outside.most(),
             # A sum does not ask for an order, so ten million ids need no sorting to name their set.
             fingerprint=ids.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
         )
-
-
-def _with_references(entries: Iterator[Entry], limits: ImageLimits) -> Iterator[tuple[Entry, Reference]]:
-    """Reads photos ahead with a few threads, in catalog order, holding a bounded number of bytes."""
-    waiting: deque[tuple[list[Entry], Future[list[Reference]]]] = deque()
-    with ThreadPoolExecutor(READERS) as pool:
-        while some := list(islice(entries, SUBJECTS_PER_READ)):
-            waiting.append((some, pool.submit(_photos, some, limits)))
-            if len(waiting) >= 2 * READERS:
-                first, future = waiting.popleft()
-                yield from zip(first, future.result(), strict=True)
-        for first, future in waiting:
-            yield from zip(first, future.result(), strict=True)
-
-
-def _photos(entries: list[Entry], limits: ImageLimits) -> list[Reference]:
-    nothing = Reference(reference_id="")
-    return [_photo(entry, limits) if isinstance(entry, Subject) else nothing for entry in entries]
-
-
-def _photo(subject: Subject, limits: ImageLimits) -> Reference:
-    where = f"subject '{subject.subject_id}'"
-    try:
-        image = read_photo(subject.image, f"{where}: image '{subject.image}'", limits)
-        mask = read_photo(subject.mask, f"{where}: mask '{subject.mask}'", limits) if subject.mask else None
-    except ImageError as error:
-        reference_id = Reference.id_of_unreadable(subject.image, error.code)
-        return Reference(reference_id=reference_id, code=error.code, message=str(error))
-    return Reference(reference_id=Reference.id_of(image, mask))
 
 
 def _filled(template: str, subject: Subject, photo: Reference) -> tuple[str, str | None, str | None]:

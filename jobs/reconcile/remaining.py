@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dreamcache.core.errors import StorageError
 from dreamcache.core.records import Outcome
 from dreamcache.storage.ledger import Ledger, from_row
+from dreamcache.storage.photo_faults import STORAGE_WIDE
 from jobs.planning.planner import Plan
 from jobs.reconcile.join import Join, Window
 from workers.tables import PLANNED
@@ -71,7 +72,8 @@ class Work:
 
 
 def find_work(made_plan: Plan, ledger: Ledger, retry: Retry | None = None) -> Work:
-    """Rows without a record, and those whose failed or blocked record `retry` accepts.
+    """Rows without a record, those whose failed or blocked record `retry` accepts, and those that failed because a
+    storage did not answer (`STORAGE_WIDE`), which the same command tries again.
 
     Raises StorageError `prune_unfinished` when images of planned items are perhaps being deleted.
     """
@@ -97,12 +99,26 @@ def _mark(window: Window, attempts: NDArray[np.int32], retry: Retry | None, void
     if void:
         for row in np.flatnonzero(new):
             attempts[row] = void.get(window.planned["item_id"][int(row)].as_py(), 0)
+    for row in np.flatnonzero(_storage_failed(window)):
+        attempts[row] = window.records["attempts"][int(row)].as_py()
     if retry is not None:
         without_image = np.flatnonzero(pc.fill_null(pc.not_equal(status, "done"), False).to_numpy())
         records = window.records.take(pa.array(without_image)).to_pylist()
         for row, record in zip(without_image, records, strict=True):
             if retry(from_row(record)):
                 attempts[row] = record["attempts"]
+
+
+def _storage_failed(window: Window) -> NDArray[np.bool_]:
+    """Rows that can run and whose photo could not be fetched; those that a plan cannot read have another id then."""
+    failed = pc.and_(
+        pc.equal(window.records["status"], "failed"),
+        pc.is_in(window.records["code"], value_set=pa.array(STORAGE_WIDE)),
+    )
+    rows: NDArray[np.bool_] = pc.and_(
+        pc.fill_null(failed, False), pc.is_null(window.planned["code"])
+    ).to_numpy()
+    return rows
 
 
 def _check_prunes(ledger: Ledger, join: Join) -> None:

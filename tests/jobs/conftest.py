@@ -27,10 +27,9 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value))
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> dict[str, str]:
+def write_model(folder: Path) -> dict[str, str]:
     """`model:` of a job file: a base of JSON files, and an adapter that fits it."""
-    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    base, adapter = folder / "base", folder / "adapter"
     for name, config in CONFIGS.items():
         write_json(base / name, config)
     origin = {"name": "tiny", "fingerprint": describe_base(str(base)).fingerprint}
@@ -40,6 +39,12 @@ def model(tmp_path: Path) -> dict[str, str]:
     )
     (adapter / "adapter.safetensors").write_bytes(b"weights")
     return {"base": str(base), "adapter": str(adapter)}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> dict[str, str]:
+    """See `write_model`."""
+    return write_model(tmp_path)
 
 
 @pytest.fixture

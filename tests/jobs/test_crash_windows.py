@@ -85,12 +85,17 @@ def test_a_prune_takes_images_only_and_leaves_failed_and_blocked_orphans(make_sp
 
 def test_of_two_announcements_the_larger_limit_counts_whatever_is_listed_last(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
-    done = Done(item_id="a", key="k", width=1, height=1, num_bytes=1, pixel_sha256="f", attempts=150)
+    done = Done(
+        item_id="a", key="images/a/a.png", width=1, height=1, num_bytes=1, pixel_sha256="f", attempts=150
+    )
     ledger.append([done])
     schema = ledger.pruned.log.settings.format.schema
     log: PartLog = ledger.pruned.log
     for name, limits in (("1", (1, 200)), ("2", (1 + MARGIN, 2)), ("3", (3, 4))):
-        rows = [{"item_id": item, "key": "k", "attempts": n} for item, n in zip("ab", limits, strict=True)]
+        rows = [
+            {"item_id": item, "key": f"images/{item}/{item}.png", "attempts": n}
+            for item, n in zip("ab", limits, strict=True)
+        ]
         log.append(name, pa.Table.from_pylist(rows, schema=schema))
     assert [name_of(info.uri) for info in log.parts()] == [f"pruned-{n}.parquet" for n in "123"]
     assert ledger.pruned.limits() == {"a": 1 + MARGIN, "b": 200}

@@ -34,7 +34,14 @@ CATALOG = "subject_id,image,color,key\na,a.png,red,k1\nb,b.png,blue,k2\n"
 
 
 def outcomes_of(ids: list[str]) -> list[Outcome]:
-    done = Done(item_id=ids[0], key=f"images/{ids[0]}.png", width=8, height=9, num_bytes=10, pixel_sha256="f")
+    done = Done(
+        item_id=ids[0],
+        key=f"images/{ids[0][:2]}/{ids[0]}.png",
+        width=8,
+        height=9,
+        num_bytes=10,
+        pixel_sha256="f",
+    )
     return [
         done,
         Failed(item_id=ids[1], code="bad_image", message="broken", attempts=3),
@@ -60,7 +67,7 @@ def test_every_planned_item_has_one_row(make_spec: MakeSpec) -> None:
     assert [row["item_id"] for row in rows] == ids
     assert [row["status"] for row in rows] == ["done", "failed", "blocked", "pending"]
     assert [row["attempts"] for row in rows] == [1, 3, 1, 0]
-    assert rows[0]["uri"] == f"s3://b/out/images/{ids[0]}.png"
+    assert rows[0]["uri"] == f"s3://b/out/images/{ids[0][:2]}/{ids[0]}.png"
     assert (rows[0]["width"], rows[0]["num_bytes"], rows[0]["code"]) == (8, 10, None)
     assert (rows[1]["uri"], rows[1]["code"], rows[1]["message"]) == (None, "bad_image", "broken")
     assert [row["recorded_at"] for row in rows] == [RECORDED_AT] * 3 + [None]

@@ -20,7 +20,12 @@ from dreamcache.storage.store import ObjectInfo
 
 def _done(item_id: str) -> Done:
     return Done(
-        item_id=item_id, key=f"images/{item_id}.png", width=1, height=1, num_bytes=1, pixel_sha256="f"
+        item_id=item_id,
+        key=f"images/{item_id[:2]}/{item_id}.png",
+        width=1,
+        height=1,
+        num_bytes=1,
+        pixel_sha256="f",
     )
 
 

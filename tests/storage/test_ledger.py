@@ -26,7 +26,7 @@ RANK = {"failed": 0, "blocked": 1, "done": 2}
 def _done(item_id: str, attempts: int = 1, seconds: float = 1.5) -> Done:
     return Done(
         item_id=item_id,
-        key=f"images/{item_id}.png",
+        key=f"images/{item_id[:2]}/{item_id}.png",
         width=64,
         height=48,
         num_bytes=3_000_000_000,

@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError
 from dreamcache.core.records import Reference, Request
-from dreamcache.storage.photos import PHOTOS_OWN, read_reference
+from dreamcache.storage.photo_faults import STORAGE_WIDE
+from dreamcache.storage.photos import read_reference
 from dreamcache.storage.s3_errors import storage_error
 
 
@@ -43,6 +44,6 @@ def test_another_photo_or_mask_than_planned_is_refused(tmp_path: Path) -> None:
 def test_expired_credentials_are_no_photos_fault(code: str) -> None:
     """They would meet every photo; a photo in a bucket of someone else is its own."""
     refusal = ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "GetObject")
-    assert storage_error("s3://b/a.png", "read", refusal).code not in PHOTOS_OWN
+    assert storage_error("s3://b/a.png", "read", refusal).code in STORAGE_WIDE
     denied = ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
-    assert storage_error("s3://b/a.png", "read", denied).code in PHOTOS_OWN
+    assert storage_error("s3://b/a.png", "read", denied).code not in STORAGE_WIDE

@@ -94,10 +94,12 @@ class Limits(ImageLimits):
 class JobSpec(Settings):
     """A job: a catalog, prompts, a model, and where images go.
 
-    catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3:// URI. columns maps our names to
-    the catalog's own ({subject_id: sku}). class_name: for rows that have none. prompts: templates with
-    {class_name}, {subject_id} and any catalog column; a row's own prompts come first. samples: images of every
-    subject and prompt. seed: of the whole job. cache: shared by jobs; beside the output by default.
+    catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3:// URI. catalog_roots: folders and s3://
+    prefixes where its photos and masks may lie, besides the catalog's own folder or bucket; 'dreamcache plan' prints
+    the line for photos that lie elsewhere. columns maps our names to the catalog's own ({subject_id: sku}).
+    class_name: for rows that have none. prompts: templates with {class_name}, {subject_id} and any catalog column; a
+    row's own prompts come first. samples: images of every subject and prompt. seed: of the whole job. cache: shared by
+    jobs; beside the output by default.
     method: what generates the images (see `inference.families`). noise: every item's own, or the same for a subject,
     prompt and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
     """
@@ -109,6 +111,7 @@ class JobSpec(Settings):
     samples: AtLeastOne = 1
     seed: int = 0
     class_name: str = "product"
+    catalog_roots: tuple[Location, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     cache: Written | None = None
     method: Method = "dreamcache"

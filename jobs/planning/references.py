@@ -1,0 +1,125 @@
+"""A catalog's photos become references, by content: read ahead by a few threads, in catalog order, in bounded memory.
+
+    entries --(Roots, read_photo)--> (entry, PlannedPhoto), in the same order
+
+A photo that cannot be read is a value with its code. Knows photos' bytes and where they may lie; not what they show.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.errors import ImageError
+from dreamcache.core.records import Reference, Subject
+from dreamcache.storage.photo_faults import PhotoFaults
+from dreamcache.storage.photos import read_photo
+from dreamcache.storage.roots import Roots, root_for
+from jobs.planning.catalog import BadRow
+
+READERS = 16
+SUBJECTS_PER_READ = 8
+
+Entry = Subject | BadRow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedPhoto:
+    """An entry's photo. outside: the root that would have to be named for it to be read; None for one that may be."""
+
+    reference: Reference
+    outside: str | None = None
+
+
+class PhotoReader:
+    """Reads the photos of one plan. Raises StorageError once so many fail in a row that the storage is at fault."""
+
+    def __init__(self, limits: ImageLimits, roots: Roots) -> None:
+        self._limits, self._roots = limits, roots
+        self._faults = PhotoFaults()
+
+    def read_ahead(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, PlannedPhoto]]:
+        """Every entry with its photo, in order; a bounded number of photos is in memory."""
+        waiting: deque[tuple[list[Entry], Future[list[PlannedPhoto]]]] = deque()
+        pool = ThreadPoolExecutor(READERS)
+        number = 1
+        try:
+            while some := [
+                _storable(one, number + n) for n, one in enumerate(islice(entries, SUBJECTS_PER_READ))
+            ]:
+                waiting.append((some, pool.submit(self._photos, some, number)))
+                number += len(some)
+                if len(waiting) >= 2 * READERS:
+                    first, future = waiting.popleft()
+                    yield from zip(first, future.result(), strict=True)
+            for first, future in waiting:
+                yield from zip(first, future.result(), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _photos(self, entries: list[Entry], number: int) -> list[PlannedPhoto]:
+        nothing = PlannedPhoto(reference=Reference(reference_id=""))
+        return [
+            self._photo(entry, number + n) if isinstance(entry, Subject) else nothing
+            for n, entry in enumerate(entries)
+        ]
+
+    def _photo(self, subject: Subject, number: int) -> PlannedPhoto:
+        self._faults.check()
+        where, started, outside = f"subject '{subject.subject_id}'", time.monotonic(), None
+        try:
+            data: dict[str, bytes | None] = {"image": None, "mask": None}
+            for kind, uri in (("image", subject.image), ("mask", subject.mask)):
+                if uri:
+                    try:
+                        self._roots.check(uri, f"{where}: {kind} '{uri}'")
+                    except ImageError as error:
+                        outside = root_for(uri) if error.code == "outside_roots" else None
+                        raise
+                    data[kind] = read_photo(uri, f"{where}: {kind} '{uri}'", self._limits)
+        except ImageError as error:
+            self._faults.observe(error, started=started, number=number)
+            reference_id = Reference.id_of_unreadable(subject.image, error.code)
+            reference = Reference(reference_id=reference_id, code=error.code, message=str(error))
+            return PlannedPhoto(reference=reference, outside=outside)
+        self._faults.observe(None, started=started)
+        image = data["image"]
+        assert image is not None  # a subject always names a photo
+        return PlannedPhoto(reference=Reference(reference_id=Reference.id_of(image, data["mask"])))
+
+
+def _storable(entry: Entry, number: int) -> Entry:
+    """The entry, or a bad row where a text of it cannot be stored: names of files may hold bytes that are no UTF-8."""
+    if isinstance(entry, BadRow):
+        texts = {"subject_id": entry.subject_id, "message": entry.message}
+        return replace(entry, **{name: _escaped(text) for name, text in texts.items()})
+    texts = {"subject_id": entry.subject_id, "class_name": entry.class_name, "image": entry.image}
+    texts |= {"mask": entry.mask or "", "prompts": "".join(entry.prompts), **entry.attributes}
+    texts["name of a column"] = "".join(entry.attributes)
+    wrong = next((name for name, text in texts.items() if not _is_text(text)), None)
+    if wrong is None:
+        return entry
+    return BadRow(
+        row=number,
+        subject_id=_escaped(entry.subject_id)[:80],
+        code="bad_row",
+        message=f"product {number} of the catalog: {_escaped(wrong)} must be text in UTF-8, got "
+        f"'{_escaped(texts[wrong])[:200]}'; rename the file, or save the catalog as UTF-8",
+    )
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
