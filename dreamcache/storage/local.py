@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from dreamcache.core.errors import StorageError
+from dreamcache.storage.bounded import IsFolder, read_regular
 from dreamcache.storage.store import FILE_SCHEME, ObjectInfo, join
 
 TEMPORARY_SUFFIX = ".dctmp"
@@ -38,9 +39,11 @@ def local_path(uri: str) -> Path:
 class LocalStore:
     """See `store.Store`. Etags consist of time of change, inode and size."""
 
-    def read(self, uri: str) -> bytes:
+    def read(self, uri: str, limit: int | None = None) -> bytes:
         try:
-            return local_path(uri).read_bytes()
+            return read_regular(local_path(uri), limit, uri)
+        except IsFolder:
+            raise
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"{uri}: no such file") from None
         except ValueError as error:  # a NUL or half a surrogate pair, which no file's name can hold

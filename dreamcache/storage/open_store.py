@@ -33,8 +33,8 @@ class BoundStore:
         """The key of a URI that `list` returned. ValueError for one that is not below the root."""
         return relative_to(uri, self.root)
 
-    def read(self, key: str) -> bytes:
-        return self.backend.read(self.at(key))
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        return self.backend.read(self.at(key), limit)
 
     def write(self, key: str, data: bytes) -> None:
         self.backend.write(self.at(key), data)

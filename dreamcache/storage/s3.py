@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC
@@ -12,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from dreamcache.core.errors import StorageError
 from dreamcache.storage import s3_client
+from dreamcache.storage.bounded import read_stream, too_large
 from dreamcache.storage.s3_errors import (
     error_code,
     http_status,
@@ -52,13 +54,20 @@ def split_s3(uri: str) -> tuple[str, str]:
 class S3Store:
     """See `store.Store`. Etags are the server's, without quotes."""
 
-    def read(self, uri: str) -> bytes:
+    def read(self, uri: str, limit: int | None = None) -> bytes:
         bucket, key = split_s3(uri)
+
+        def get() -> bytes:
+            response = s3_client.client().get_object(Bucket=bucket, Key=key)
+            with contextlib.closing(response["Body"]) as body:
+                declared = response["ContentLength"]
+                if limit is not None and declared > limit:
+                    raise too_large(uri, limit, declared)
+                return read_stream(body.read, limit, uri)
+
         try:
             # A body that is cut short is requested again here: botocore's own retries end with the headers.
-            return _retried(
-                lambda: bytes(s3_client.client().get_object(Bucket=bucket, Key=key)["Body"].read())
-            )
+            return _retried(get)
         except (BotoCoreError, ClientError) as error:
             if isinstance(error, ClientError) and is_missing_key(error):
                 raise FileNotFoundError(f"{uri}: no such object") from None

@@ -32,8 +32,11 @@ class Store(Protocol):
     `expired_credentials`, `read_only`, `no_space`, `storage_unreachable`, or plain `storage`.
     """
 
-    def read(self, uri: str) -> bytes:
-        """The object's bytes; FileNotFoundError when there is none."""
+    def read(self, uri: str, limit: int | None = None) -> bytes:
+        """The object's bytes; FileNotFoundError when there is none.
+
+        limit: of bytes; `bounded.TooLarge` for an object of more, of which little more than the limit is read.
+        """
 
     def write(self, uri: str, data: bytes) -> None:
         """Store, or overwrite, in one step: a reader sees the old object or the new one."""

@@ -1,0 +1,106 @@
+"""The one reader of bytes that others wrote: photos, masks, catalogs, shards, cache objects; local and s3:// alike.
+
+    read_bounded(uri, limit)   whole file or object of at most `limit` bytes
+
+The size is checked before and while reading: what a header, a file system or a server declares is never believed.
+Only regular files are read: a device or a pipe has no end, and may block for ever. Knows bytes, not their content.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from dreamcache.core.errors import DreamCacheError, StorageError
+
+CHUNK_BYTES = 1 << 20
+# O_NONBLOCK: opening a pipe without a writer would wait for one. O_NOCTTY: a terminal must not become ours.
+OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class TooLarge(DreamCacheError):  # noqa: N818 - reads as what it states: `except TooLarge`
+    """A file or object has more bytes than its reader accepts. Only who named it is affected, not the storage."""
+
+    code = "too_large"
+
+
+class NotRegular(DreamCacheError):  # noqa: N818
+    """A location names a device, pipe, socket or pseudo file, whose bytes have no end or no size."""
+
+    code = "not_a_file"
+
+
+class IsFolder(StorageError, IsADirectoryError):  # noqa: N818
+    """A location names a folder where a file is needed. Caught as either of its bases."""
+
+    code = "bad_uri"
+
+
+def read_bounded(uri: str, limit: int) -> bytes:
+    """The bytes at a local path, file:// or s3:// URI, at most `limit` of them.
+
+    Raises FileNotFoundError, IsADirectoryError, TooLarge, NotRegular, or StorageError with its codes.
+    """
+    from dreamcache.storage.open_store import store_for  # the stores are built on this module
+
+    return store_for(uri).read(uri, limit)
+
+
+def read_regular(path: Path, limit: int | None, where: str) -> bytes:
+    """The bytes of a regular file of this machine; `limit` None reads any number. `where` names it in messages.
+
+    Raises OSError as `open` does, IsFolder, TooLarge, NotRegular.
+    """
+    _check_kind(os.stat(path), where)  # opening some devices has effects of its own, a rewound tape for one
+    descriptor = os.open(path, OPEN_FLAGS)
+    with open(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)  # the path may name another file since
+        _check_kind(status, where)
+        size = status.st_size
+        if limit is not None and size > limit:
+            raise too_large(where, limit, size)
+        first = file.read(size + 1) or b""
+        if not first or len(first) == size:
+            return first
+        if size == 0:
+            # The kernel's own files state 0 bytes and may go on for ever.
+            raise NotRegular(
+                f"{where}: must be a regular file, got one of 0 bytes that has content; copy it to a file"
+            )
+        return read_stream(file.read, limit, where, first)
+
+
+def read_stream(
+    read: Callable[[int], bytes | None], limit: int | None, where: str, first: bytes = b""
+) -> bytes:
+    """All that `read(count)` returns until its end, `first` in front; a byte above `limit` at most is asked for.
+
+    For bodies of answers, members of archives and decompressors, whose declared sizes are not believed.
+    Raises TooLarge.
+    """
+    data = io.BytesIO()  # hands its buffer out without a copy
+    data.write(first)
+    while limit is None or data.tell() <= limit:
+        chunk = read(CHUNK_BYTES if limit is None else min(CHUNK_BYTES, limit + 1 - data.tell()))
+        if not chunk:
+            return data.getvalue()
+        data.write(chunk)
+    raise too_large(where, limit)
+
+
+def too_large(where: str, limit: int, num_bytes: int | None = None) -> TooLarge:
+    """The error of a file over its limit; num_bytes: its size where that is known."""
+    got = "more" if num_bytes is None else f"{num_bytes:,}"
+    return TooLarge(f"{where}: at most {limit:,} bytes are read, got {got}; use a smaller file")
+
+
+def _check_kind(status: os.stat_result, where: str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsFolder(f"{where}: cannot read: must be a file, got a folder; correct the path")
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegular(
+            f"{where}: must be a regular file, got a device, pipe or socket; copy its content to a file"
+        )
