@@ -63,6 +63,7 @@ def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | N
         **{name: getattr(changes, name) for name in ("new", "unchanged", "changed")},
         "orphans": {name: getattr(changes, name) for name in ("replaced", "dropped", "removed")},
         "note": note,
+        "left_out": dict(job_plan.left_out.counts),
         "cannot_run": [row for table in job_plan.unrunnable() for row in table.select(columns).to_pylist()],
     }
 
@@ -83,6 +84,7 @@ def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | Non
             f"orphans since the last manifest: replaced {changes.replaced}  dropped {changes.dropped}  "
             f"removed with their subject {changes.removed}; 'dreamcache run --prune' deletes their images"
         )
+    lines += job_plan.left_out.lines()
     lines += estimate.lines()
     if note:
         lines.append(f"note: {note}")

@@ -33,7 +33,7 @@ from dreamcache.core.records import (
 )
 from dreamcache.inference.facts import PlanFacts, plan_facts
 from dreamcache.storage.photos import read_photo
-from jobs.planning.catalog import BadRow, read_catalog
+from jobs.planning.catalog import BadRow, LeftOut, read_catalog
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt
 from jobs.planning.prompts import TemplateError, fill
@@ -58,6 +58,7 @@ class Plan:
     num_subjects: int
     num_repeated_prompts: int
     num_unrunnable: int
+    left_out: LeftOut
     fingerprint: str
     """Made of the set of item ids: the same work has the same name, in whatever order it is planned."""
 
@@ -86,7 +87,9 @@ def plan(spec: JobSpec) -> Plan:
     facts = plan_facts(spec)
     spec = replace(spec, generation=spec.generation.resolved(dict(facts.adapter.recommended)))
     written = _Writing(spec, facts)
-    entries = read_catalog(spec.catalog, columns=spec.columns, class_name=spec.class_name)
+    entries = read_catalog(
+        spec.catalog, columns=spec.columns, class_name=spec.class_name, left_out=written.left_out
+    )
     for entry, photo in _with_references(entries, spec.limits):
         written.add(entry, photo)
     return written.end()
@@ -114,6 +117,7 @@ class _Writing:
         self.features = lru_cache(maxsize=256)(
             lambda class_name: features_template(facts.base.fingerprint, facts.reference, class_name)
         )
+        self.left_out = LeftOut()
         self.attributes: dict[str, None] = {}
         self.num_subjects = self.repeated = self.num_unrunnable = self.sum_of_ids = 0
         self.any_prompt = self.any_without = False
@@ -171,6 +175,7 @@ class _Writing:
             num_subjects=self.num_subjects,
             num_repeated_prompts=self.repeated,
             num_unrunnable=self.num_unrunnable,
+            left_out=self.left_out,
             # A sum does not ask for an order, so ten million ids need no sorting to name their set.
             fingerprint=ids.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
         )
