@@ -1,12 +1,15 @@
 """Errors a user can act on: what, where, rule, got, remedy, in one line and with a stable reason code.
 
-Knows nothing of models, storage or Ray. Every layer raises these; the job records `code` and the text.
+Knows nothing of models, storage or Ray. Every layer raises these; the job records `code` and the text. Every text
+passes `one_line`, so a value from a catalog or file can neither steer a terminal nor fill a log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from dreamcache.core.texts import one_line
 
 
 class DreamCacheError(Exception):
@@ -15,7 +18,7 @@ class DreamCacheError(Exception):
     code = "error"
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         if code is not None:
             self.code = code
 
@@ -67,7 +70,12 @@ NO_ITEMS_FAULT = (StorageError, ModelError)
 """Errors that every item would meet: they end a run, which the same command resumes once they are fixed."""
 
 
+MAX_WORD = 100
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """ " (did you mean 'x'?)" for the closest known word, or an empty string."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    if len(word) > MAX_WORD:
+        return ""  # the comparison takes time that grows with the square of the length
+    close = get_close_matches(word, [name for name in known if len(name) <= MAX_WORD], n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""

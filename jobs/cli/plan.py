@@ -65,6 +65,7 @@ def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | N
         "orphans": {name: getattr(changes, name) for name in ("replaced", "dropped", "removed")},
         "note": note,
         **_outside(job_plan),
+        "left_out": dict(job_plan.left_out.counts),
         "cannot_run": [row for table in job_plan.unrunnable() for row in table.select(columns).to_pylist()],
     }
 
@@ -108,7 +109,7 @@ def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | Non
             f"orphans since the last manifest: replaced {changes.replaced}  dropped {changes.dropped}  "
             f"removed with their subject {changes.removed}; 'dreamcache run --prune' deletes their images"
         )
-    lines += [*estimate.lines(), *_outside_lines(job_plan)]
+    lines += [*job_plan.left_out.lines(), *estimate.lines(), *_outside_lines(job_plan)]
     if note:
         lines.append(f"note: {note}")
     if job_plan.num_repeated_prompts:

@@ -30,7 +30,7 @@ from dreamcache.core.records import (
 )
 from dreamcache.inference.facts import PlanFacts, plan_facts
 from dreamcache.storage.roots import roots_of
-from jobs.planning.catalog import BadRow, read_catalog
+from jobs.planning.catalog import BadRow, LeftOut, read_catalog
 from jobs.planning.outside import OutsideRoots
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt
@@ -55,6 +55,7 @@ class Plan:
     num_repeated_prompts: int
     num_unrunnable: int
     outside_roots: tuple[tuple[str, int], ...]
+    left_out: LeftOut
     fingerprint: str
     """Made of the set of item ids: the same work has the same name, in whatever order it is planned."""
 
@@ -83,7 +84,9 @@ def plan(spec: JobSpec) -> Plan:
     facts = plan_facts(spec)
     spec = replace(spec, generation=spec.generation.resolved(dict(facts.adapter.recommended)))
     written = _Writing(spec, facts)
-    entries = read_catalog(spec.catalog, columns=spec.columns, class_name=spec.class_name)
+    entries = read_catalog(
+        spec.catalog, columns=spec.columns, class_name=spec.class_name, left_out=written.left_out
+    )
     reader = PhotoReader(spec.limits, roots_of(spec.catalog, spec.catalog_roots))
     for entry, photo in reader.read_ahead(entries):
         written.add(entry, photo)
@@ -112,6 +115,7 @@ class _Writing:
         self.features = lru_cache(maxsize=256)(
             lambda class_name: features_template(facts.base.fingerprint, facts.reference, class_name)
         )
+        self.left_out = LeftOut()
         self.attributes: dict[str, None] = {}
         self.outside = OutsideRoots()
         self.num_subjects = self.repeated = self.num_unrunnable = self.sum_of_ids = 0
@@ -173,6 +177,7 @@ class _Writing:
             num_repeated_prompts=self.repeated,
             num_unrunnable=self.num_unrunnable,
             outside_roots=self.outside.most(),
+            left_out=self.left_out,
             # A sum does not ask for an order, so ten million ids need no sorting to name their set.
             fingerprint=ids.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
         )
