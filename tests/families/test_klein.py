@@ -17,7 +17,7 @@ from dreamcache.core.errors import ImageError, ModelError, SpecError
 from dreamcache.inference.facts import plan_facts
 from dreamcache.inference.families import family_of
 from dreamcache.inference.families.flux2_klein.describe import FAMILY, LATENTS
-from dreamcache.inference.families.flux2_klein.keys_values import KeysValues
+from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV
 from dreamcache.inference.families.flux2_klein.pipeline import KleinPipeline
 from dreamcache.model.features import SubjectFeatures
 from tests.families.klein import SIDE, photo, save_klein
@@ -108,7 +108,7 @@ def test_keys_and_values_are_computed_once_a_subject_and_again_after_they_were_d
     before = pipe.keys_values.extractions
     wanted = [ours(pipe, subject, prompt) for prompt in ("a", "b", "c") for subject in subjects]
     assert pipe.keys_values.extractions == before + 2
-    small = KeysValues(pipe.base, capacity_bytes=1)  # only the newest stays
+    small = ReferenceKV(pipe.base, capacity_bytes=1)  # only the newest stays
     whole, pipe.keys_values = pipe.keys_values, small
     try:
         again = [ours(pipe, subject, prompt) for prompt in ("a", "b", "c") for subject in subjects]

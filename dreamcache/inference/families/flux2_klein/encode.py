@@ -6,9 +6,8 @@ photo (cut out on white, or as it is) -> area of at most size x size, sides a mu
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from diffusers import Flux2KleinKVPipeline
 from PIL import Image
 from torch import Tensor
 
@@ -31,8 +30,7 @@ MAX_RATIO = 8
 class KleinEncoder:
     """Encodes references with one base and one group of resolved settings."""
 
-    def __init__(self, base: Any, info: BaseInfo, settings: EncodeSettings) -> None:
-        """base: a Flux2KleinKVPipeline."""
+    def __init__(self, base: Flux2KleinKVPipeline, info: BaseInfo, settings: EncodeSettings) -> None:
         self.base, self.info, self.settings = base, info, settings
         self.segmenters = SegmenterSet(settings.segmenter_models, device=str(base.device))
 

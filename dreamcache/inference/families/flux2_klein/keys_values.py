@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from diffusers import Flux2KleinKVPipeline
 from diffusers.models.transformers.transformer_flux2 import Flux2KVCache
 from torch import Tensor
 
@@ -25,14 +26,14 @@ DEVICE_SHARE = 0.3
 CPU_BYTES = 2 << 30
 
 
-class KeysValues:
+class ReferenceKV:
     """The keys and values of the last subjects, on the transformer's device.
 
     extractions: how many were computed so far.
     """
 
-    def __init__(self, base: Any, capacity_bytes: int | None = None) -> None:
-        """base: a Flux2KleinKVPipeline. capacity_bytes: of all that are kept; by default a share of free memory."""
+    def __init__(self, base: Flux2KleinKVPipeline, capacity_bytes: int | None = None) -> None:
+        """capacity_bytes: of all that are kept; by default a share of free memory."""
         self.base = base
         self.extractions = 0
         self._recent: LRU[str, Flux2KVCache] = LRU(capacity_bytes or _free_bytes(base), size=_num_bytes)
@@ -99,6 +100,6 @@ def _num_bytes(cache: Flux2KVCache) -> int:
     return sum(part.numel() * part.element_size() for layer in _layers(cache) for part in layer.get())
 
 
-def _free_bytes(base: Any) -> int:
+def _free_bytes(base: Flux2KleinKVPipeline) -> int:
     device = base.transformer.device
     return int(DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else CPU_BYTES

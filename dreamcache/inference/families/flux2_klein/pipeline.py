@@ -25,7 +25,7 @@ from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.flux2_klein.describe import FAMILY, STEPS
 from dreamcache.inference.families.flux2_klein.encode import KleinEncoder
-from dreamcache.inference.families.flux2_klein.keys_values import KeysValues, num_tokens
+from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV, num_tokens
 from dreamcache.inference.families.flux2_klein.prompts import KleinPrompts
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.inference.protocols import SamplingSettings
@@ -44,7 +44,7 @@ class KleinPipeline:
         self.info, self.adapter_info = info, adapter_info
         self.base = _load(info, dtype, device)
         self.prompts = KleinPrompts(self.base)
-        self.keys_values = KeysValues(self.base)
+        self.keys_values = ReferenceKV(self.base)
 
     def encoder(self, settings: EncodeSettings) -> KleinEncoder:
         """For settings as the plan resolved them."""
@@ -99,7 +99,10 @@ class KleinPipeline:
         sides = (settings.get("height"), settings.get("width"))
         height, width = ((side or self.info.native_size) // multiple for side in sides)
         shape = (1, self.base.transformer.config.in_channels, height, width)
-        return randn_tensor(shape, generator=generator, device=torch.device("cpu"), dtype=torch.float32)
+        noise: Tensor = randn_tensor(
+            shape, generator=generator, device=torch.device("cpu"), dtype=torch.float32
+        )
+        return noise
 
     def _generate(
         self,
@@ -155,7 +158,7 @@ def _by_tokens(subjects: Sequence[SubjectFeatures]) -> list[list[int]]:
     return list(rows.values())
 
 
-def _load(info: BaseInfo, dtype: torch.dtype, device: str) -> Any:
+def _load(info: BaseInfo, dtype: torch.dtype, device: str) -> Flux2KleinKVPipeline:
     def download() -> str:
         return str(Flux2KleinKVPipeline.download(info.location, revision=info.revision, use_safetensors=True))
 

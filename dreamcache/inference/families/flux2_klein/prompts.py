@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
+from diffusers import Flux2KleinKVPipeline
 from torch import Tensor
 
 from dreamcache.core.lru import LRU
@@ -18,8 +18,7 @@ KEPT_BYTES = 1 << 30
 class KleinPrompts:
     """Embeddings by text, the last `capacity_bytes` of them."""
 
-    def __init__(self, base: Any, capacity_bytes: int = KEPT_BYTES) -> None:
-        """base: a Flux2KleinKVPipeline."""
+    def __init__(self, base: Flux2KleinKVPipeline, capacity_bytes: int = KEPT_BYTES) -> None:
         self.base = base
         self.limit = int(base.tokenizer_max_length)
         self._recent: LRU[str, Tensor] = LRU(
