@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config import EncodeSettings, GenerationSettings
 from dreamcache.core.config.job import JobSpec, ModelSpec
-from dreamcache.core.errors import ModelError
+from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families import Family, family_of
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
@@ -56,12 +56,30 @@ def plan_facts(spec: JobSpec) -> PlanFacts:
     """All facts of a job. Raises SpecError for settings that do not fit the adapter, ModelError for the models."""
     family = family_of_job(spec)
     models = describe_models(spec.method, spec.model)
+    _refuse_settings(spec, family, models)
+    family.check_generation(spec.generation, models.base)
     return PlanFacts(
         base=models.base,
         adapter=models.adapter,
         reference=family.encoding(spec.reference, models.base, models.adapter, spec.model.dtype),
         gate=gate_identity(spec.quality) if spec.quality else None,
     )
+
+
+def _refuse_settings(spec: JobSpec, family: Family, models: ModelFacts) -> None:
+    """Raises SpecError for a setting that the family does not have, unless it is the default."""
+    recommended = dict(models.adapter.recommended)
+    for key, reason in family.refused.items():
+        group, name = key.split(".")
+        value = getattr(getattr(spec, group), name)
+        usual = [getattr(type(getattr(spec, group))(), name)]
+        if group == "generation":  # a job file that a run kept has them filled in
+            usual.append(getattr(GenerationSettings().resolved(recommended), name))
+        if value not in usual:
+            raise SpecError(
+                f"{key}: has no meaning for model '{models.base.name}', since {reason}; got {value!r}; "
+                "leave the key out"
+            )
 
 
 def check_models(spec: JobSpec, facts: ModelFacts) -> None:

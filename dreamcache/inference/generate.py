@@ -56,7 +56,7 @@ class Generator(Generic[S]):
             item_id="warm-up", subject_id="", class_name="", reference_id="", cache_key="", image="", mask=None,
             prompt="", sample=0, seed=0,
         )  # fmt: skip
-        steps = min(self.settings.num_inference_steps, WARM_UP_STEPS)
+        steps = min(self.settings.steps, WARM_UP_STEPS)
         for outcome in self._generate_fitting([(request, subject)], steps):
             if isinstance(outcome, Failed):
                 logger.warning("warming up: %s", outcome.message)
@@ -82,7 +82,7 @@ class Generator(Generic[S]):
                 outcomes[request.item_id] = _failed(request, error)
         for start in range(0, len(ready), self.batch_size):
             batch = ready[start : start + self.batch_size]
-            for outcome in self._generate_fitting(batch, self.settings.num_inference_steps):
+            for outcome in self._generate_fitting(batch, self.settings.steps):
                 outcomes[outcome.item_id] = outcome
         return [outcomes[request.item_id] for request in requests]
 

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from dreamcache.core.config import EncodeSettings
     from dreamcache.core.records import Request
+    from dreamcache.inference.encode import Encoded
     from dreamcache.inference.outcome import GenerationOutcome
     from dreamcache.storage.feature_cache import FeatureCache
+    from dreamcache.storage.feature_check import Expected
     from dreamcache.storage.models.adapter import AdapterInfo
     from dreamcache.storage.models.base import BaseInfo
 
@@ -105,6 +107,24 @@ class Pipeline(Protocol[S]):
         **settings: Unpack[SamplingSettings],
     ) -> ImageBatch:
         """One image per prompt, each with its own subject and generator."""
+
+
+class ReferenceEncoder(Protocol):
+    """Features of a photo, for the feature cache."""
+
+    def encode(
+        self,
+        image: Image.Image,
+        mask: Image.Image | None = None,
+        *,
+        class_name: str = "",
+        reference_id: str | None = None,
+        where: str = "reference",
+    ) -> Encoded:
+        """Of one upright RGB(A) photo. Raises ImageError for a photo that cannot be used."""
+
+    def expected(self, reference_id: str) -> Expected:
+        """What features of that reference must be, wherever they were stored."""
 
 
 class References(Protocol[S_co]):

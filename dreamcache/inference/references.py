@@ -14,8 +14,7 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import CacheError, ImageError, ModelError
 from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.records import Request
-from dreamcache.inference.encode import Encoder
-from dreamcache.inference.protocols import OnFeatures, OnRefused
+from dreamcache.inference.protocols import OnFeatures, OnRefused, ReferenceEncoder
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.storage.feature_cache import FeatureCache, StoredFeatures
 from dreamcache.storage.feature_check import check
@@ -28,7 +27,7 @@ class ReferenceFeatures:
     """request -> SubjectFeatures. Keeps the last `capacity` subjects in memory: plans are sorted by subject."""
 
     def __init__(
-        self, encoder: Encoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64
+        self, encoder: ReferenceEncoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64
     ) -> None:
         self.encoder = encoder
         self.cache = cache

@@ -24,6 +24,9 @@ from dreamcache.inference.generate import Generator
 from dreamcache.inference.protocols import ImageGenerator, Pipeline, References, Subject
 from dreamcache.storage.feature_cache import FeatureCache
 
+WARM_UP_SIDE = 64
+"""Pixels; no family refuses a photo of this size."""
+
 
 class JobSession:
     """A job's models, loaded. pipe: the family's pipeline; references: what it reads of subjects."""
@@ -61,7 +64,8 @@ class JobSession:
         After `gate`, whose encoders take memory too.
         """
         settings = replace(self.facts.reference, segmenter="none", on_no_mask="whole_image")
-        white = Image.new("RGB", (settings.size, settings.size), "white")
+        side = max(settings.size, WARM_UP_SIDE)
+        white = Image.new("RGB", (side, side), "white")
         generator.warm_up(self.pipe.encode_reference(white, settings=settings))
 
     def gate(self, generator: Generator[Subject]) -> ImageGenerator:

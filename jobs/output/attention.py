@@ -54,7 +54,7 @@ def attention_png(session: JobSession, request: Request) -> bytes:
         text_scale=settings.text_scale,
         image_scale=settings.image_scale,
         strength=settings.strength,
-        num_inference_steps=settings.num_inference_steps,
+        num_inference_steps=settings.steps,
         scheduler=settings.scheduler,
         height=settings.height or None,
         width=settings.width or None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageFormat
@@ -36,13 +38,14 @@ def ident(settings: GenerationSettings) -> str:
     )  # fmt: skip
 
 
-def test_scales_that_are_not_set_have_the_id_of_what_they_resolve_to() -> None:
+def test_steps_and_scales_that_are_not_set_have_the_id_of_what_they_resolve_to() -> None:
     unset = GenerationSettings()
-    paper = GenerationSettings(text_scale=7.5, image_scale=0.4)
+    paper = GenerationSettings(num_inference_steps=50, text_scale=7.5, image_scale=0.4)
     assert unset.resolved({}) == paper and ident(unset.resolved({})) == ident(paper)
-    assert unset.resolved({"text_scale": 3.0}) == GenerationSettings(text_scale=3.0, image_scale=0.4)
+    assert unset.resolved({"text_scale": 3.0}) == replace(paper, text_scale=3.0)
     assert GenerationSettings(text_scale=2.0).resolved({"text_scale": 3.0, "image_scale": 3.5}) == (
-        GenerationSettings(text_scale=2.0, image_scale=3.5)
+        replace(paper, text_scale=2.0, image_scale=3.5)
     )
-    with pytest.raises(ValueError, match="text_scale must be resolved before it enters an id"):
+    assert unset.resolved({"num_inference_steps": 4}) == replace(paper, num_inference_steps=4)
+    with pytest.raises(ValueError, match="num_inference_steps must be resolved before it is used"):
         ident(unset)

@@ -39,7 +39,7 @@ def targets() -> dict[str, Target]:
 
 @contextlib.contextmanager
 def only_our_errors() -> Iterator[None]:
-    """An error for the user is an outcome; it must fit a line. Anything else goes on to the fuzzer."""
+    """An error for the user is an outcome; it must fit a line. Anything else is for the fuzzer to report."""
     try:
         yield
     except DreamCacheError as error:

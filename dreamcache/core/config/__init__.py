@@ -24,6 +24,9 @@ FeatureSource = Literal["own", "middle"]
 
 SEGMENTER_MODELS = ("grounding-dino", "sam", "lang-sam")
 Margin = Annotated[float, Ge(0), Lt(0.5), RuleText("from 0 to less than 0.5 of the side")]
+DEFAULT_STEPS = 50
+"""Of a family that recommends no number."""
+
 DEFAULT_SCALES: Mapping[str, float] = {"text_scale": 7.5, "image_scale": 0.4}
 """The paper's, for an adapter that recommends none. These are the settings that an adapter may recommend."""
 
@@ -91,7 +94,8 @@ class GenerationSettings(Settings):
     """How images are generated. Every field is part of the item id.
 
     text_scale: weight of the text; in joint guidance the weight of both conditions.
-    image_scale: weight of the reference in combined guidance (docs/method.md section 3). None for both: see `resolved`.
+    image_scale: weight of the reference in combined guidance (docs/method.md section 3).
+    num_inference_steps: of the scheduler. None for steps and scales: see `resolved`.
     strength: 1 is the paper's injection, 0 the base model's block, between them a blend.
     height, width: pixels, multiples of 8; 0 takes the base model's own.
     """
@@ -100,17 +104,28 @@ class GenerationSettings(Settings):
     text_scale: float | None = None
     image_scale: float | None = None
     strength: Share = 1.0
-    num_inference_steps: Annotated[int, Interval(ge=1, le=999)] = 50
+    num_inference_steps: Annotated[int, Interval(ge=1, le=999)] | None = None
     scheduler: Scheduler = "ddim"
     height: Side = 0
     width: Side = 0
     negative_prompt: str = ""
 
     def resolved(self, recommended: Mapping[str, float]) -> GenerationSettings:
-        """With scales that are not set filled in: the adapter's recommendation, else `DEFAULT_SCALES`."""
-        scales = {**DEFAULT_SCALES, **recommended}
-        chosen = {name: value for name, value in scales.items() if getattr(self, name) is None}
-        return replace(self, **chosen)  # type: ignore[arg-type]
+        """With steps and scales that are not set filled in: those recommended for the model, else the defaults."""
+        values = {"num_inference_steps": DEFAULT_STEPS, **DEFAULT_SCALES, **recommended}
+        chosen: dict[str, Any] = {
+            name: value for name, value in values.items() if getattr(self, name) is None
+        }
+        return replace(self, **chosen)
+
+    @property
+    def steps(self) -> int:
+        """num_inference_steps of resolved settings. Raises ValueError for others."""
+        require(
+            self.num_inference_steps is not None, "num_inference_steps", "resolved before it is used", None
+        )
+        assert self.num_inference_steps is not None
+        return self.num_inference_steps
 
     @property
     def scales(self) -> tuple[float, float]:
@@ -123,7 +138,8 @@ class GenerationSettings(Settings):
     def as_dict(self) -> dict[str, Any]:
         """Of resolved settings, as they enter the item id. Raises ValueError for others."""
         text_scale, image_scale = self.scales
-        return {**asdict(self), "text_scale": text_scale, "image_scale": image_scale}
+        own = {"num_inference_steps": self.steps, "text_scale": text_scale, "image_scale": image_scale}
+        return {**asdict(self), **own}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ folder beside this module: `describe.py` has its one instance, FAMILY; `open.py`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
@@ -42,10 +43,12 @@ class Family(ABC):
 
     method: the value of `method` in a job file. caches_features: whether references are encoded ahead into the
     feature cache; else the photo is read where images are generated. generation: keys of `generation` with a meaning.
+    refused: settings that a job may not change, by dotted key, each with the reason.
     """
 
     method: ClassVar[str]
     caches_features: ClassVar[bool] = False
+    refused: ClassVar[Mapping[str, str]] = {}
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
 
     @property
@@ -80,6 +83,13 @@ class Family(ABC):
                 f"leave the key out"
             )
         return resolved
+
+    def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:  # noqa: B027 - most have no rule
+        """Raises SpecError for settings that this base model cannot follow."""
+
+    def note(self, base: BaseInfo) -> str | None:
+        """What a user of this base model should know before anything runs."""
+        return None
 
     @abstractmethod
     def passes_per_image(self, settings: GenerationSettings) -> Passes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,7 +58,7 @@ class StableDiffusionFamily(Family):
 
 def passes_per_image(settings: GenerationSettings, guidance: Guidance | None = None) -> Passes:
     """Exact: guidance's halves times the scheduler's predictions, which heun and pndm have more of than steps."""
-    steps = settings.num_inference_steps
+    steps = settings.steps
     predictions = {"heun": 2 * steps - 1, "pndm": steps + 1}.get(settings.scheduler, steps)
     encoder, decoder = BRANCHES[guidance or settings.guidance]
     return Passes(encoder_halves=encoder * predictions, decoder_halves=decoder * predictions)
@@ -142,7 +143,12 @@ def count_parameters(base: BaseInfo, adapter: AdapterInfo) -> int:
     elif adapter.places:
         names = [ADAPTER_WEIGHTS, *([REFERENCE_UNET] if adapter.reference_unet else [])]
         files += [beside / name for name in names]
-    return sum(_count(path) for path in files)
+    return count_files(files)
+
+
+def count_files(paths: Iterable[Path]) -> int:
+    """Parameters in safetensors files, counted in their headers. Raises ModelError for a damaged one."""
+    return sum(_count(path) for path in paths)
 
 
 def _count(path: Path) -> int:

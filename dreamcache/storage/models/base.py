@@ -53,7 +53,7 @@ def describe_base(name: str, revision: str | None = None) -> BaseInfo:
     )
     revision = str(model.revision)
     files = ("unet/config.json", "vae/config.json", "scheduler/scheduler_config.json")
-    unet, vae, scheduler = (_hub_json(name, revision, file) for file in files)
+    unet, vae, scheduler = (hub_json(name, revision, file) for file in files)
     return BaseInfo(
         name=name,
         location=name,
@@ -73,7 +73,7 @@ def pipeline_class(name: str, revision: str | None = None) -> str | None:
         if model.folder is not None:
             index = read_json(model.folder / "model_index.json")
         else:
-            index = _hub_json(model.hub, str(model.revision), "model_index.json")
+            index = hub_json(model.hub, str(model.revision), "model_index.json")
     except ModelError:
         return None
     named = index.get("_class_name")
@@ -83,7 +83,7 @@ def pipeline_class(name: str, revision: str | None = None) -> str | None:
 def component_config(base: BaseInfo, part: str) -> dict[str, Any]:
     """A component's `config.json`: "unet" or "vae". Raises ModelError."""
     if base.revision is not None:
-        return _hub_json(base.location, base.revision, f"{part}/config.json")
+        return hub_json(base.location, base.revision, f"{part}/config.json")
     return read_json(Path(base.location) / part / "config.json")
 
 
@@ -113,7 +113,8 @@ def _native_size(unet: dict[str, Any], vae: dict[str, Any]) -> int:
     return int(unet["sample_size"]) * scale
 
 
-def _hub_json(name: str, revision: str, file: str) -> dict[str, Any]:
+def hub_json(name: str, revision: str, file: str) -> dict[str, Any]:
+    """A JSON file of a hub repository. Raises ModelError."""
     from huggingface_hub import hf_hub_download
 
     try:

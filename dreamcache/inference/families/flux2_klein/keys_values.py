@@ -1,0 +1,105 @@
+"""Keys and values of references: computed once from their latents, kept by the bytes they take.
+
+    latents [C, h, w] --one pass over the reference alone, timestep 0--> keys and values of every layer --LRU--> a batch
+
+Keys are stored after the rotary embedding, so the grid is part of them; one reference (one grid) a pass, because the
+transformer reads the ids of a batch's first row for all. Dropping an entry changes no pixel: it is computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import Flux2KleinKVPipeline
+from diffusers.models.transformers.transformer_flux2 import Flux2KVCache
+from torch import Tensor
+
+from dreamcache.core.lru import LRU
+from dreamcache.inference.families.flux2_klein.describe import LATENTS
+from dreamcache.model.features import SubjectFeatures
+
+DEVICE_SHARE = 0.3
+"""Of the memory that is free once the weights are loaded."""
+
+CPU_BYTES = 2 << 30
+
+
+class ReferenceKV:
+    """The keys and values of the last subjects, on the transformer's device.
+
+    extractions: how many were computed so far.
+    """
+
+    def __init__(self, base: Flux2KleinKVPipeline, capacity_bytes: int | None = None) -> None:
+        """capacity_bytes: of all that are kept; by default a share of free memory."""
+        self.base = base
+        self.extractions = 0
+        self._recent: LRU[str, Flux2KVCache] = LRU(capacity_bytes or _free_bytes(base), size=_num_bytes)
+
+    def of(self, subjects: Sequence[SubjectFeatures]) -> Flux2KVCache:
+        """Of a batch: row i has those of subjects[i]. All must have the same number of tokens."""
+        rows = [self._of(subject) for subject in subjects]
+        first = rows[0]
+        if all(row is first for row in rows):
+            return _join([first], repeat=len(rows))
+        return _join(rows)
+
+    def _of(self, subject: SubjectFeatures) -> Flux2KVCache:
+        return self._recent.get_or(subject.cache_key, lambda: self._extract(subject))
+
+    @torch.no_grad()
+    def _extract(self, subject: SubjectFeatures) -> Flux2KVCache:
+        self.extractions += 1
+        base, model = self.base, self.base.transformer
+        latents = subject.maps[LATENTS][None].to(base._execution_device, model.dtype)
+        packed = base._pack_latents(latents)
+        # One token of text that attends to the reference; the reference attends to itself only.
+        text = torch.zeros(1, 1, model.config.joint_attention_dim, device=packed.device, dtype=packed.dtype)
+        cache: Flux2KVCache = model(
+            hidden_states=packed,
+            timestep=torch.zeros(1, device=packed.device, dtype=packed.dtype),
+            guidance=None,
+            encoder_hidden_states=text,
+            txt_ids=base._prepare_text_ids(text).to(packed.device),
+            img_ids=base._prepare_image_ids([latents]).to(packed.device),
+            return_dict=False,
+            kv_cache_mode="extract",
+            num_ref_tokens=packed.shape[1],
+            ref_fixed_timestep=0.0,
+        )[1]
+        return cache
+
+
+def num_tokens(subject: SubjectFeatures) -> int:
+    """Tokens of a reference; rows of a batch must have the same number."""
+    _, height, width = subject.maps[LATENTS].shape
+    return int(height * width)
+
+
+def _layers(cache: Flux2KVCache) -> list[Any]:
+    return [*cache.double_block_caches, *cache.single_block_caches]
+
+
+def _join(rows: Sequence[Flux2KVCache], *, repeat: int = 1) -> Flux2KVCache:
+    first = rows[0]
+    joined = Flux2KVCache(len(first.double_block_caches), len(first.single_block_caches))
+    joined.num_ref_tokens = first.num_ref_tokens
+    for target, *layers in zip(_layers(joined), *(_layers(row) for row in rows), strict=True):
+        keys, values = ([layer.get()[part] for layer in layers] for part in (0, 1))
+        target.store(_stack(keys, repeat), _stack(values, repeat))
+    return joined
+
+
+def _stack(parts: list[Tensor], repeat: int) -> Tensor:
+    return parts[0].expand(repeat, -1, -1, -1) if len(parts) == 1 else torch.cat(parts)
+
+
+def _num_bytes(cache: Flux2KVCache) -> int:
+    return sum(part.numel() * part.element_size() for layer in _layers(cache) for part in layer.get())
+
+
+def _free_bytes(base: Flux2KleinKVPipeline) -> int:
+    device = base.transformer.device
+    return int(DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else CPU_BYTES

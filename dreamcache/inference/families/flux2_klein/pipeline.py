@@ -1,0 +1,179 @@
+"""FLUX.2 klein with cached keys and values: a batch of prompts, each with its own subject and noise.
+
+    latents of references -> keys and values (once a subject) -+
+    prompts -> embeddings (once a text) -----------------------+-> steps of the transformer -> VAE -> images
+
+Equal to `Flux2KleinKVPipeline` for the same photo, prompt and generator. Knows that pipeline's parts.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import cycle, islice
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from diffusers import Flux2KleinKVPipeline
+from diffusers.pipelines.flux2.pipeline_flux2_klein_kv import compute_empirical_mu
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+from torch import Tensor
+
+from dreamcache.core.config import EncodeSettings
+from dreamcache.core.errors import ModelError
+from dreamcache.inference.families.flux2_klein.describe import FAMILY, STEPS
+from dreamcache.inference.families.flux2_klein.encode import KleinEncoder
+from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV, num_tokens
+from dreamcache.inference.families.flux2_klein.prompts import KleinPrompts
+from dreamcache.inference.pipeline import PipelineOutput
+from dreamcache.inference.protocols import SamplingSettings
+from dreamcache.model.base import keep_rows_independent
+from dreamcache.model.features import SubjectFeatures
+from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
+from dreamcache.storage.node_cache import once_per_node
+
+
+class KleinPipeline:
+    """A klein base on its device. keys_values: what of its last subjects is kept there."""
+
+    def __init__(self, info: BaseInfo, adapter_info: AdapterInfo, *, dtype: torch.dtype, device: str) -> None:
+        """Loads the weights. Raises ModelError."""
+        self.info, self.adapter_info = info, adapter_info
+        self.base = _load(info, dtype, device)
+        self.prompts = KleinPrompts(self.base)
+        self.keys_values = ReferenceKV(self.base)
+
+    def encoder(self, settings: EncodeSettings) -> KleinEncoder:
+        """For settings as the plan resolved them."""
+        return KleinEncoder(self.base, self.info, settings)
+
+    def encode_reference(
+        self,
+        image: Image.Image,
+        mask: Image.Image | None = None,
+        *,
+        class_name: str = "",
+        settings: EncodeSettings | None = None,
+    ) -> SubjectFeatures:
+        """Latents of one upright photo."""
+        dtype: Any = str(self.base.dtype).removeprefix("torch.")
+        resolved = FAMILY.encoding(settings or EncodeSettings(), self.info, self.adapter_info, dtype)
+        return self.encoder(resolved).encode(image, mask, class_name=class_name).features
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: Sequence[str],
+        subject: Sequence[SubjectFeatures],
+        *,
+        negative_prompt: str = "",
+        generator: Sequence[torch.Generator],
+        **settings: Unpack[SamplingSettings],
+    ) -> PipelineOutput:
+        """One image per prompt. Of `settings`, num_inference_steps, height, width and output_type are read."""
+        noise = [self._noise(settings, one) for one in generator]
+        pixels: list[Any] = [None] * len(prompt)
+        # A batch has references of one number of tokens. A part of a mixed batch is filled up to the whole's shape,
+        # on which a kernel's last bits depend.
+        for rows in _by_tokens(subject):
+            filled = list(islice(cycle(rows), len(prompt)))
+            images = self._generate(
+                [prompt[row] for row in filled],
+                [subject[row] for row in filled],
+                torch.cat([noise[row] for row in filled]),
+                settings,
+            )
+            for position, row in enumerate(rows):
+                pixels[row] = images[position : position + 1]
+        output_type = settings.get("output_type", "pil")
+        images = self.base.image_processor.postprocess(torch.cat(pixels).float(), output_type=output_type)
+        self.base.maybe_free_model_hooks()
+        return PipelineOutput(images=images)
+
+    def _noise(self, settings: SamplingSettings, generator: torch.Generator) -> Tensor:
+        """[1, C, h, w] in the pipeline's own layout, before packing; in float32 on the CPU for every device."""
+        multiple = 2 * self.base.vae_scale_factor
+        sides = (settings.get("height"), settings.get("width"))
+        height, width = ((side or self.info.native_size) // multiple for side in sides)
+        shape = (1, self.base.transformer.config.in_channels, height, width)
+        noise: Tensor = randn_tensor(
+            shape, generator=generator, device=torch.device("cpu"), dtype=torch.float32
+        )
+        return noise
+
+    def _generate(
+        self,
+        prompts: list[str],
+        subjects: list[SubjectFeatures],
+        noise: Tensor,
+        settings: SamplingSettings,
+    ) -> Tensor:
+        """Pixels [B, 3, H, W] in -1..1."""
+        base, model = self.base, self.base.transformer
+        device = base._execution_device
+        text = self.prompts(prompts).to(device)
+        text_ids = base._prepare_text_ids(text).to(device)
+        latents = noise.to(device, text.dtype)
+        latent_ids = base._prepare_latent_ids(latents).to(device)
+        x = base._pack_latents(latents)
+        cache = self.keys_values.of(subjects)
+        scheduler = copy.deepcopy(base.scheduler)
+        steps = settings.get("num_inference_steps", STEPS)
+        mu = compute_empirical_mu(x.shape[1], steps)
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu, device=device)
+        scheduler.set_begin_index(0)
+        for timestep in scheduler.timesteps:
+            velocity = model(
+                hidden_states=x.to(model.dtype),
+                timestep=timestep.expand(len(x)).to(x.dtype) / 1000,
+                guidance=None,
+                encoder_hidden_states=text,
+                txt_ids=text_ids,
+                img_ids=latent_ids,
+                return_dict=False,
+                kv_cache=cache,
+                kv_cache_mode="cached",
+            )[0]
+            x = scheduler.step(velocity, timestep, x, return_dict=False)[0].to(x.dtype)
+        return self._decode(base._unpack_latents_with_ids(x, latent_ids))
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        base, vae = self.base, self.base.vae
+        mean = vae.bn.running_mean.view(1, -1, 1, 1).to(latents)
+        deviation = torch.sqrt(vae.bn.running_var.view(1, -1, 1, 1) + vae.config.batch_norm_eps).to(latents)
+        pixels: Tensor = vae.decode(
+            base._unpatchify_latents(latents * deviation + mean).to(vae.dtype), return_dict=False
+        )[0]
+        return pixels
+
+
+def _by_tokens(subjects: Sequence[SubjectFeatures]) -> list[list[int]]:
+    """Rows of the batch, by the number of tokens of their references."""
+    rows: dict[int, list[int]] = {}
+    for row, subject in enumerate(subjects):
+        rows.setdefault(num_tokens(subject), []).append(row)
+    return list(rows.values())
+
+
+def _load(info: BaseInfo, dtype: torch.dtype, device: str) -> Flux2KleinKVPipeline:
+    def download() -> str:
+        return str(Flux2KleinKVPipeline.download(info.location, revision=info.revision, use_safetensors=True))
+
+    try:
+        folder = info.location
+        if info.revision is not None:
+            folder = once_per_node(f"{info.location}@{info.revision}", download)
+        pipe = Flux2KleinKVPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"model '{info.name}': cannot be loaded as a Flux2KleinKVPipeline from safetensors: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    pipe.set_progress_bar_config(disable=True)
+    for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
+        part.requires_grad_(False).eval()
+    keep_rows_independent(pipe.vae)
+    return pipe.to(device)
