@@ -164,7 +164,7 @@ def replayed(output: Path) -> str:
     """The plan's row names the photo; job.yaml says whether it may be read."""
     folder = OutputFolder(str(output))
     row = find_planned(folder, read(output / "plan" / "part-00000.parquet")[0]["item_id"])
-    _check_roots(folder.photo_roots(), request_of(row))
+    _check_roots(parse_spec(yaml.safe_load((output / "job.yaml").read_text())), request_of(row))
     return USED
 
 
