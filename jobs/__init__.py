@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JobSpec", "Plan", "Report", "load_spec", "outputs", "parse_spec", "plan", "run", "submit"]
 
-use_own_packages()  # a user's folder may hold a `workers.py` or a `dreamcache.py` of its own
+use_own_packages()  # a user's folder may hold a module `workers` or `dreamcache` of its own
 
 _HOMES = {
     "JobSpec": "dreamcache.core.config.job",

@@ -1,6 +1,6 @@
 """This installation's own packages come first, whatever folder the program runs in.
 
-A user's folder may hold a `workers.py`, a `jobs/` or a `dreamcache.py` of its own. Ray puts the driver's folder in
+A user's folder may hold modules `workers`, `jobs` or `dreamcache` of its own. Ray puts the driver's folder in
 front of every worker's path, and PYTHONPATH does the same for the driver: those would be imported for ours.
 
     driver    `dreamcache_start` and `import jobs`    --> use_own_packages(root)
@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
 
@@ -35,7 +34,7 @@ class OwnPackages(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """None where `root` has no such package: then the usual search goes on."""
+        """None where `root` has no such package: the usual search follows."""
         return PathFinder.find_spec(fullname, [self.root]) if fullname in PACKAGES else None
 
 
@@ -58,6 +57,8 @@ def use_own_packages(root: str = ROOT) -> None:
 
 def installed_root() -> str | None:
     """Where pip has put our packages for this interpreter; None where they are not installed."""
+    from importlib.metadata import PackageNotFoundError, distribution  # takes longer than the rest of a start
+
     try:
         return str(distribution("dreamcache").locate_file(""))
     except PackageNotFoundError:

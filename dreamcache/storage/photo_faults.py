@@ -2,8 +2,8 @@
 
     each photo's end --observe--> nothing, or StorageError: so many in a row, for the same reason, beginning with ...
 
-A photo that cannot be read costs its own row. Some reasons would meet every photo: then a run that goes on only turns
-rows into failures. So it ends after LIMIT photos in a row that fail with the same code of STORAGE_WIDE, or once
+A photo that cannot be read costs its own row. Some reasons would meet every photo, and a run that continued would only
+turn rows into failures. So it ends after LIMIT photos in a row that fail with the same code of STORAGE_WIDE, or once
 LEAST of them have taken LONGEST_S. A photo that is read, or fails otherwise, begins the count anew.
 
 Knows errors; knows nothing of storage.

@@ -38,6 +38,7 @@ BUSY = (
 
 BAD_NAMES = ("KeyTooLongError", "InvalidBucketName", "InvalidURI", "XMinioInvalidObjectName")
 """Names that no bucket or object can have, by the server's own words."""
+BAD_NAME = ("bad_uri", "the names of a bucket and of a key are needed", "correct the URI")
 
 ROLE = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
 
@@ -88,19 +89,17 @@ def _explain(uri: str, error: aws.BotoCoreError | aws.ClientError) -> tuple[str,
         remedy = "check AWS_ENDPOINT_URL, AWS_REGION and the network, then run the same command again"
         return "storage_unreachable", "the storage must answer", remedy
     if isinstance(error, aws.ParamValidationError):
-        return "bad_uri", "the names of a bucket and of a key are needed", "correct the URI"
+        return BAD_NAME
     if not isinstance(error, aws.ClientError):
         return "storage", "valid AWS settings are needed", "check the AWS_* variables and the profile"
+    return _of_object(error) or _of_server(uri, error)
+
+
+def _of_object(error: aws.ClientError) -> tuple[str, str, str] | None:
+    """What is wrong with this one object; None where its bucket or the server is meant."""
     code = error_code(error)
-    bucket = uri.removeprefix("s3://").split("/", 1)[0]
-    if code == "NoSuchBucket":
-        return (
-            "no_such_bucket",
-            f"bucket '{bucket}' must exist",
-            "create it, or correct the name or the endpoint",
-        )
     if code in BAD_NAMES:
-        return "bad_uri", "the names of a bucket and of a key are needed", "correct the URI"
+        return BAD_NAME
     if code == "InvalidObjectState":
         remedy = "restore it (aws s3api restore-object), or copy it to a storage class that is read at once"
         return "archived_object", "an object that is not archived is needed", remedy
@@ -109,6 +108,18 @@ def _explain(uri: str, error: aws.BotoCoreError | aws.ClientError) -> tuple[str,
             "encrypted_object",
             "the object's KMS key must be in force",
             "enable the key, or copy the object",
+        )
+    return None
+
+
+def _of_server(uri: str, error: aws.ClientError) -> tuple[str, str, str]:
+    code = error_code(error)
+    bucket = uri.removeprefix("s3://").split("/", 1)[0]
+    if code == "NoSuchBucket":
+        return (
+            "no_such_bucket",
+            f"bucket '{bucket}' must exist",
+            "create it, or correct the name or the endpoint",
         )
     if code in EXPIRED:
         return "expired_credentials", "credentials must be in force", f"renew them ({ROLE})"

@@ -11,7 +11,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from dreamcache.core.errors import DreamCacheError
@@ -78,7 +78,7 @@ def _init(options: dict[str, Any]) -> None:
     hint = "" if is_new else "; where it asks for a token, it must be in RAY_AUTH_TOKEN"
     for remaining_tries in (1, 0) if is_new else (0,):
         try:
-            with _own_packages_first() if _prefers_own_packages else nullcontext({}) as more:
+            with _own_packages_first(_prefers_own_packages) as more:
                 ray.init(**options, **more)
             if callable(ours) and threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, ours)  # Ray has put its own in its place
@@ -94,8 +94,11 @@ def _init(options: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _own_packages_first() -> Iterator[dict[str, Any]]:
+def _own_packages_first(needed: bool) -> Iterator[dict[str, Any]]:
     """Options of ray.init with which workers import our packages, whatever the current folder holds."""
+    if not needed:
+        yield {}
+        return
     from ray import cloudpickle
 
     # By value: to import the hook by its name is just what may go wrong on the worker.

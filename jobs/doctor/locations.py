@@ -17,8 +17,10 @@ SLOW_MS = 500.0
 
 
 def trials(spec: JobSpec) -> Iterator[Trial]:
-    """Catalog: its first row is read. All that is written: written and read. Output: swaps of versions too."""
+    """Catalog: its first row is read, its roots are listed. What is written: written and read. Output: swaps too."""
     yield Trial(name="catalog: read", attempt=lambda: _catalog(spec))
+    for root in spec.catalog_roots:
+        yield Trial(name=f"catalog_roots: list {root}", attempt=partial(_root, root))
     whole = replace(spec, cache=spec.cache_uri)
     written = [setting for setting in settings_of(whole) if setting.kind is Kind.WRITTEN]
     for setting in sorted(written, key=lambda setting: setting.key):
@@ -35,6 +37,12 @@ def _catalog(spec: JobSpec) -> Verdict:
     if entry is None:
         return warn(f"{spec.catalog} has no rows", "add products to it")
     return ok(f"{spec.catalog} can be read")
+
+
+def _root(uri: str) -> Verdict:
+    if next(store_for(uri).list(uri), None) is None:
+        return warn(f"{uri} holds nothing that can be seen from here", "correct the path, or mount it")
+    return ok(f"{uri} can be listed")
 
 
 def _usable(uri: str) -> Verdict:

@@ -28,7 +28,7 @@ from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
 from dreamcache.storage.open_store import join, store_for
-from dreamcache.storage.roots import Roots, roots_of
+from dreamcache.storage.roots import roots_of
 from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
 from jobs.spec import parse_spec
@@ -94,15 +94,12 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
     request, try_number = _chosen_try(spec, request_of(row), read_metadata(stored))
     from dreamcache.inference.session import local_session
 
-    roots = roots_of(spec.catalog, spec.catalog_roots)
-    if attention is not None:
-        _check_roots(roots, request)
     with local_session(spec, facts) as session:
-        source = _read_reference(session, request, roots)
+        source = _read_reference(session, request)
         rgb = _generate(session, request)
         device = str(session.device)
         if attention is not None:
-            picture = attention_png(session, request)
+            picture = _attention(session, request)
     saved = []
     if attention is not None:
         store_for(attention).write(attention, picture)
@@ -207,18 +204,25 @@ def _chosen_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tu
     )
 
 
-def _check_roots(roots: Roots, request: Request) -> None:
+def _check_roots(spec: JobSpec, request: Request) -> None:
     """Raises ImageError for a photo or mask that job.yaml does not let this job read, whatever the plan's row names."""
+    roots = roots_of(spec.catalog, spec.catalog_roots)
     for kind, uri in (("image", request.image), ("mask", request.mask)):
         if uri:
             roots.check(uri, f"subject '{request.subject_id}': {kind} '{uri}'")
 
 
-def _read_reference(session: JobSession, request: Request, roots: Roots) -> str:
+def _attention(session: JobSession, request: Request) -> bytes:
+    """`attention_png` of a photo that the job may read. Raises ImageError."""
+    _check_roots(session.spec, request)
+    return attention_png(session, request)
+
+
+def _read_reference(session: JobSession, request: Request) -> str:
     """Where the subject was read from: its photo, if it is still the record's; else the job's feature cache."""
     spec = session.spec
     try:
-        _check_roots(roots, request)
+        _check_roots(spec, request)
         session.references.get(request)
     except (ImageError, CacheError) as error:
         if not family_of_job(spec).caches_features:

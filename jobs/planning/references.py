@@ -96,8 +96,7 @@ class PhotoReader:
 def _storable(entry: Entry, number: int) -> Entry:
     """The entry, or a bad row where a text of it cannot be stored: names of files may hold bytes that are no UTF-8."""
     if isinstance(entry, BadRow):
-        texts = {"subject_id": entry.subject_id, "message": entry.message}
-        return replace(entry, **{name: _escaped(text) for name, text in texts.items()})
+        return replace(entry, subject_id=_escaped(entry.subject_id), message=_escaped(entry.message))
     texts = {"subject_id": entry.subject_id, "class_name": entry.class_name, "image": entry.image}
     texts |= {"mask": entry.mask or "", "prompts": "".join(entry.prompts), **entry.attributes}
     texts["name of a column"] = "".join(entry.attributes)

@@ -26,7 +26,7 @@ from jobs.planning.outside import OutsideRoots, setting_line
 from jobs.planning.planner import Plan, plan
 from jobs.spec import parse_spec
 from tests.corpus.kind import USED, Kind, case_id, cases
-from tests.corpus.rows import BUCKET, FOLDER, GOOD
+from tests.corpus.row_inputs import BUCKET, FOLDER, GOOD
 from tests.jobs.conftest import write_model
 from tests.s3_server import S3Server
 
