@@ -32,7 +32,7 @@ def load(job: str, settings: Sequence[str]) -> JobSpec:
 
 def settings_of(settings: Sequence[str]) -> dict[str, Any]:
     """{"a.b": value} of --set a.b=value; values are read as YAML. Raises SpecError."""
-    import yaml
+    from jobs.yaml_text import parse_yaml
 
     overrides: dict[str, Any] = {}
     for setting in settings:
@@ -40,11 +40,9 @@ def settings_of(settings: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise SpecError(f"--set {setting}: must be KEY=VALUE")
         try:
-            overrides[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise SpecError(
-                f"--set {setting}: the value must be YAML: {' '.join(str(error).split())}"
-            ) from error
+            overrides[key] = parse_yaml(value, key)
+        except SpecError as error:
+            raise SpecError(f"--set {setting}: the value must be YAML: {error}") from error
     return overrides
 
 

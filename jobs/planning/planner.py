@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from dreamcache.core import ids
 from dreamcache.core.config import ImageLimits
-from dreamcache.core.config.job import JobSpec
+from dreamcache.core.config.job import MAX_ITEMS_PER_ROW, JobSpec
 from dreamcache.core.errors import ImageError, SpecError
 from dreamcache.core.records import (
     Reference,
@@ -34,6 +34,7 @@ from dreamcache.core.records import (
 from dreamcache.inference.facts import PlanFacts, plan_facts
 from dreamcache.storage.photos import read_photo
 from jobs.planning.catalog import BadRow, LeftOut, read_catalog
+from jobs.planning.catalog.rows import bad_row
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt
 from jobs.planning.prompts import TemplateError, fill
@@ -136,6 +137,9 @@ class _Writing:
         scenes = [f"row:{number}" for number in range(len(subject.prompts))]
         scenes += [str(number) for number in range(len(self.spec.prompts))]
         wanted = subject.prompts + self.spec.prompts
+        if len(wanted) * self.spec.samples > MAX_ITEMS_PER_ROW:
+            self.rows.add_bad(_too_many(subject, len(wanted), self.spec.samples))
+            return
         if wanted:
             # An item's id holds its subject's, and a catalog names each once: repeats are within the subject.
             prompts: dict[str, Prompt] = {}
@@ -208,6 +212,14 @@ def _photo(subject: Subject, limits: ImageLimits) -> Reference:
         reference_id = Reference.id_of_unreadable(subject.image, error.code)
         return Reference(reference_id=reference_id, code=error.code, message=str(error))
     return Reference(reference_id=Reference.id_of(image, mask))
+
+
+def _too_many(subject: Subject, prompts: int, samples: int) -> BadRow:
+    where = f"subject '{subject.subject_id}'"
+    rule = (
+        f"a row may give at most {MAX_ITEMS_PER_ROW:,} images, {prompts} prompts x {samples} samples are more"
+    )
+    return bad_row(0, subject.subject_id, "bad_row", f"{where}: {rule}; use fewer")
 
 
 def _filled(template: str, subject: Subject, photo: Reference) -> tuple[str, str | None, str | None]:
