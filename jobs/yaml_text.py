@@ -31,7 +31,7 @@ class _Loader(_Base):  # type: ignore[misc]
         if len(set(names)) < len(names):
             repeated = next(name for name in names if names.count(name) > 1)
             line = max(key.start_mark.line for key, _ in node.value if key.value == repeated) + 1
-            raise _Refused(
+            raise RefusedError(
                 f"line {line}: key {shown(repeated)} must be given once, is given twice; remove one"
             )
         return dict(super().construct_mapping(node, deep=deep))
@@ -42,7 +42,7 @@ _Loader.add_constructor(
 )
 
 
-class _Refused(ValueError):
+class RefusedError(ValueError):
     """A rule that YAML itself does not have. The text is "line N: what; remedy"."""
 
 
@@ -54,10 +54,12 @@ def parse_yaml(data: bytes | str, where: str) -> Any:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
         text.encode()  # half a surrogate pair, from a command line of other bytes
         _check_size(text)
-        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader's subclass
+        return yaml.load(text, _Loader)
     except UnicodeError as error:
-        raise SpecError(f"{where}: must be UTF-8, byte {error.start} is not; save it as UTF-8") from error
-    except _Refused as error:
+        raise SpecError(
+            f"{where}: must be UTF-8, byte {getattr(error, 'start', 0)} is not; save it as UTF-8"
+        ) from error
+    except RefusedError as error:
         raise SpecError(f"{where}: {error}") from error
     except yaml.YAMLError as error:
         raise SpecError(f"{where}: must be a readable YAML file: {_brief(error)}; {HINT}") from error
@@ -69,7 +71,7 @@ def parse_yaml(data: bytes | str, where: str) -> Any:
 
 
 def _check_size(text: str) -> None:
-    """Counts values as they would be once aliases are followed. Raises _Refused, and YAMLError for what is no YAML."""
+    """Counts values as they would be once aliases are followed. Raises RefusedError; YAMLError for no YAML."""
     anchors: dict[str, int] = {}
     open_nodes: list[tuple[str | None, int]] = []
     total = 0
@@ -77,14 +79,14 @@ def _check_size(text: str) -> None:
         size = 1
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in anchors:
-                raise _Refused(
+                raise RefusedError(
                     _at(event, f"alias *{event.anchor} must not lie in what it names; write it out")
                 )
             size = anchors[event.anchor]
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, total))
             if len(open_nodes) > MAX_DEPTH:
-                raise _Refused(_at(event, f"may have at most {MAX_DEPTH} levels, has more; flatten it"))
+                raise RefusedError(_at(event, f"may have at most {MAX_DEPTH} levels, has more; flatten it"))
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_nodes.pop()
             size = 0
@@ -97,7 +99,7 @@ def _check_size(text: str) -> None:
             size = 0
         total += size
         if total > MAX_NODES:
-            raise _Refused(
+            raise RefusedError(
                 _at(event, f"may hold at most {MAX_NODES:,} values, aliases included, holds more; shorten it")
             )
 

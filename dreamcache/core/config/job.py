@@ -26,7 +26,6 @@ from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.config.rules import Settings, require
 from dreamcache.core.locations import Location, ModelRef, Written
 
-
 MAX_ITEMS_PER_ROW = 10_000
 """Images of one row of the catalog."""
 
