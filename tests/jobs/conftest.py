@@ -30,7 +30,12 @@ def write_json(path: Path, value: Any) -> None:
 @pytest.fixture
 def model(tmp_path: Path) -> dict[str, str]:
     """`model:` of a job file: a base of JSON files, and an adapter that fits it."""
-    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    return write_model(tmp_path)
+
+
+def write_model(folder: Path) -> dict[str, str]:
+    """Writes what the fixture `model` gives."""
+    base, adapter = folder / "base", folder / "adapter"
     for name, config in CONFIGS.items():
         write_json(base / name, config)
     origin = {"name": "tiny", "fingerprint": describe_base(str(base)).fingerprint}
