@@ -15,11 +15,16 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from dreamcache.core.config.rules import rules_of
-from dreamcache.core.errors import SpecError, did_you_mean
+from dreamcache.core.errors import DreamCacheError, SpecError, did_you_mean
 from dreamcache.core.locations import anchored
+from dreamcache.core.texts import shown
+from dreamcache.storage.bounded import read_regular
+from jobs.yaml_text import MAX_BYTES, parse_yaml
 
 T = TypeVar("T")
 
+MAX_PROBLEMS = 20
+"""Broken rules that one message names."""
 RULE_PROBLEMS = (
     "greater_than",
     "greater_than_equal",
@@ -59,11 +64,19 @@ class SpecFile(Generic[T]):
     def parse(self, values: Mapping[str, Any], where: str | None = None) -> T:
         """Checks plain values. Raises SpecError naming every broken rule; where: what it calls their source."""
         where = self._name if where is None else where
+        foreign = next((key for key in values if not isinstance(key, str)), None)
+        if foreign is not None:
+            raise SpecError(f"{where}: keys must be texts, got {shown(foreign)}; quote it, or remove it")
         try:
             return self._adapter.validate_python(dict(values))
         except ValidationError as error:
+            problems = error.errors(include_url=False, include_context=False)
+            texts = [f"{where}: {_explain(problem, self._kind)}" for problem in problems[:MAX_PROBLEMS]]
+            more = [f"and {len(problems) - MAX_PROBLEMS} more"] if problems[MAX_PROBLEMS:] else []
+            raise SpecError("; ".join([*texts, *more])) from error
+        except (RecursionError, OverflowError) as error:
             raise SpecError(
-                "; ".join(f"{where}: {_explain(problem, self._kind)}" for problem in error.errors())
+                f"{where}: values must be plain, got {type(error).__name__}; correct them"
             ) from error
 
     def dump(self, spec: T) -> str:
@@ -74,20 +87,21 @@ class SpecFile(Generic[T]):
 
 def _read(path: Path, overrides: Mapping[str, Any], name: str, remedy: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
+        data = read_regular(path, MAX_BYTES, str(path))
     except FileNotFoundError as error:
         raise SpecError(f"{path}: no such {name} file; {remedy}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        hint = (
-            "; quote texts that begin with or, in [lists], hold { }"
-            if isinstance(error, yaml.YAMLError)
-            else ""
-        )
+    except DreamCacheError as error:
+        raise SpecError(str(error)) from error
+    except (OSError, ValueError) as error:  # no right to read it; a name with a NUL
+        text = getattr(error, "strerror", None) or str(error)
         raise SpecError(
-            f"{path}: must be a readable YAML file: {' '.join(str(error).split())}{hint}"
+            f"{path}: must be a readable YAML file, got '{text}'; check path and rights"
         ) from error
+    values = parse_yaml(data, str(path))
     if not isinstance(values, dict):
-        raise SpecError(f"{path}: must hold 'key: value' lines, got {type(values).__name__}")
+        raise SpecError(
+            f"{path}: must hold 'key: value' lines, got {type(values).__name__}; see 'dreamcache schema'"
+        )
     for dotted, value in overrides.items():
         _set(values, dotted.split("."), value)
     return values
@@ -103,7 +117,7 @@ def _explain(problem: Any, kind: Any) -> str:
     if (broken := _broken_rule(kind, problem)) is not None:
         return broken
     message = problem["msg"].removeprefix("Value error, ")
-    got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+    got = "" if problem["type"] == "value_error" else f", got {shown(problem['input'])}"
     return f"{path}: {message}{got}" if path else f"{message}{got}"
 
 
@@ -118,7 +132,7 @@ def _broken_rule(kind: Any, problem: Any) -> str | None:
         rule = dict(rules_of(group)).get(name) if group is not None else None
         if rule is not None:
             where = f"{'.'.join(map(str, groups))}: " if groups else ""
-            return f"{where}{name} must be {rule.words_for(problem['input'])}, got {problem['input']!r}"
+            return f"{where}{name} must be {rule.words_for(problem['input'])}, got {shown(problem['input'])}"
     return None
 
 
@@ -139,8 +153,12 @@ def _names_at(kind: Any, path: Sequence[Any]) -> list[str]:
 
 
 def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    if not all(keys):
+        raise SpecError(f"--set {'.'.join(keys)}: must name a setting, KEY or GROUP.KEY; correct it")
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise SpecError(f"--set {'.'.join(keys)}: '{key}' is no group of settings")
+            raise SpecError(
+                f"--set {'.'.join(keys)}: '{key}' is no group of settings; see 'dreamcache schema'"
+            )
     values[keys[-1]] = value

@@ -25,7 +25,8 @@ _STEERING = (
     r"\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f"
 )
 _CONTROL = re.compile(f"[{_STEERING}]")
-_CONTROL_BUT_LINES = re.compile(f"(?![\\n\\t])[{_STEERING}]")
+STEERING = re.compile(f"(?![\\n\\t])[{_STEERING}]")
+"""Characters that steer a terminal or turn the direction of text; line breaks and tabs are none."""
 _COLOUR = re.compile("\x1b\\[[0-9;]{0,20}m")
 _LONG_WORD = re.compile(rf"\S{{{MAX_VALUE + 1},}}")
 _QUOTED = re.compile(rf"(?<!\w)'((?:[^']|(?<=\w)'(?=\w)){{{MAX_VALUE + 1},}})'(?!\w)")
@@ -56,10 +57,10 @@ def printable(text: str, *, colours: bool = False) -> str:
     colours: colour changes pass too, as in the log of a program that writes them.
     """
     if not colours:
-        return _CONTROL_BUT_LINES.sub(_escaped, text)
+        return STEERING.sub(_escaped, text)
     parts = _COLOUR.split(text)
     marks = _COLOUR.findall(text)
-    safe = [_CONTROL_BUT_LINES.sub(_escaped, part) for part in parts]
+    safe = [STEERING.sub(_escaped, part) for part in parts]
     return "".join(part + mark for part, mark in zip(safe, [*marks, ""], strict=True))
 
 

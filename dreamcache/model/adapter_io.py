@@ -8,7 +8,6 @@ or shapes is refused with both sides named. No pickle is loaded, but for the imp
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,10 @@ from torch import Tensor
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
+from dreamcache.core.texts import shown
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.places import default_places, place_shapes
+from dreamcache.storage.json_object import parse_object
 from dreamcache.storage.models.adapter import (
     ADAPTER_CONFIG,
     ADAPTER_FORMAT,
@@ -33,6 +34,17 @@ from dreamcache.storage.models.adapter import (
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.open_store import join, store_for
 
+TENSOR_FAULTS = (
+    SafetensorError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)
+"""What a damaged file of tensors raises."""
 PUBLISHED_PLACES = {
     "middle_block.1": "mid_block.attentions.0",
     "output_blocks.4.1": "up_blocks.1.attentions.1",
@@ -97,12 +109,12 @@ def recommend(folder: str, scales: Mapping[str, float]) -> dict[str, float]:
     """
     store, uri = store_for(folder), join(folder, ADAPTER_CONFIG)
     try:
-        config = json.loads(store.read(uri))
-    except (FileNotFoundError, ValueError) as error:
+        config = parse_object(store.read(uri))
+        config["recommended"] = {**config.get("recommended", {}), **scales}
+    except (FileNotFoundError, ValueError, TypeError) as error:
         raise ModelError(
-            f"adapter '{folder}': must hold a readable {ADAPTER_CONFIG}, got none; give an adapter folder"
+            f"adapter '{folder}': must hold a readable {ADAPTER_CONFIG}, got none ({error}); give an adapter folder"
         ) from error
-    config["recommended"] = {**config.get("recommended", {}), **scales}
     store.write(uri, (json.dumps(config, indent=1) + "\n").encode())
     return dict(config["recommended"])
 
@@ -113,14 +125,27 @@ def load_adapter(info: AdapterInfo, unet: UNet2DConditionModel) -> DreamCacheAda
         place_shapes(unet, info.places, info.features), integration=info.integration, features=info.features
     )
     where = f"adapter '{info.location}'"
-    try:
-        tensors = load((Path(info.location) / ADAPTER_WEIGHTS).read_bytes())
-    except SafetensorError as error:
-        raise ModelError(
-            f"{where}: {ADAPTER_WEIGHTS} is damaged ({error}); import or train it again"
-        ) from error
+    tensors = read_tensors(Path(info.location) / ADAPTER_WEIGHTS, where)
     fill(adapter, tensors, where=where)
     return adapter
+
+
+def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, all of them finite numbers. Raises ModelError."""
+    try:
+        tensors = load(path.read_bytes())
+    except TENSOR_FAULTS as error:
+        raise ModelError(
+            f"{where}: {path.name} must be a safetensors file that is intact, got {type(error).__name__}: {error}; "
+            "import or train it again"
+        ) from error
+    for name, value in tensors.items():
+        if not value.is_floating_point() or not bool(torch.isfinite(value.float()).all()):
+            raise ModelError(
+                f"{where}: tensor {shown(name)} of {path.name} must hold finite numbers, holds others ({value.dtype}); "
+                "import or train it again"
+            )
+    return tensors
 
 
 def import_published(path: Path, unet: UNet2DConditionModel) -> DreamCacheAdapter:
@@ -132,10 +157,12 @@ def import_published(path: Path, unet: UNet2DConditionModel) -> DreamCacheAdapte
     where = f"checkpoint '{path}'"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, LookupError, pickle.UnpicklingError, EOFError) as error:
+    except Exception as error:
         got = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{where}: must be a torch file of plain tensors; got: {got}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise ModelError(f"{where}: must hold a flat state dict of tensors, got {type(state).__name__}")
     adapter = DreamCacheAdapter(place_shapes(unet, _published_layout(unet)))
     fill(adapter, {_from_published(name, where): value for name, value in state.items()}, where=where)
@@ -170,7 +197,12 @@ def copy_into(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, w
                 f"{where}: {name} has shape {tuple(tensors[name].shape)}, the loaded base needs "
                 f"{tuple(target.shape)}; the checkpoint belongs to another base model"
             )
-        target.copy_(tensors[name])
+        try:
+            target.copy_(tensors[name])
+        except (RuntimeError, TypeError, NotImplementedError) as error:  # sparse, quantized, on no device
+            raise ModelError(
+                f"{where}: {name} must be a plain tensor, got {error}; import or train it again"
+            ) from error
 
 
 def _published_layout(unet: UNet2DConditionModel) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The same locations for pyarrow.dataset and Ray Data.
+"""The same locations for pyarrow.dataset and Ray Data, and what Arrow raises for files that are damaged.
 
 S3 goes through s3fs, because pyarrow's own S3 file system does not honour AWS_ENDPOINT_URL. What these
 functions return can be pickled to other processes and carries no credentials: each process finds its own.
@@ -6,13 +6,42 @@ functions return can be pickled to other processes and carries no credentials: e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.fs
 
+from dreamcache.core.errors import StorageError
 from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import store_for
 from dreamcache.storage.store import S3_SCHEME
+
+DAMAGE = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    NotImplementedError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+)
+"""What Arrow raises for damaged files, beside its own errors."""
+
+
+@contextmanager
+def reading(uri: str, what: str, *, code: str, remedy: str) -> Iterator[None]:
+    """What Arrow raises in this block becomes a StorageError: `uri` must be `what` that is intact."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise StorageError(
+            f"{uri}: must be {what} that is intact, got {type(error).__name__}: {error}; {remedy}", code=code
+        ) from error
 
 
 def pyarrow_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from dreamcache.core.errors import StorageError
+from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
+from dreamcache.storage.json_object import MAX_BYTES, parse_object
 from dreamcache.storage.open_store import join, store_for
 
 STATUS_FILE = "status.json"
@@ -58,8 +60,9 @@ class Status:
         for name, value, allowed in (("kind", self.kind, KINDS), ("state", self.state, STATES)):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-        for time in (self.started_at, self.updated_at):
-            datetime.fromisoformat(time)  # ValueError for what is no time
+        times = [datetime.fromisoformat(time) for time in (self.started_at, self.updated_at)]  # or ValueError
+        if (times[0].tzinfo is None) != (times[1].tzinfo is None):
+            raise ValueError("started_at and updated_at must both have a time zone")
 
     @property
     def has_ended(self) -> bool:
@@ -112,13 +115,22 @@ def read_status(output: str) -> Status | None:
     """
     uri = join(output, STATUS_FILE)
     try:
-        text = store_for(output).read(uri)
+        data = read_bounded(uri, MAX_BYTES)
     except FileNotFoundError:
         return None
+    except (TooLarge, NotRegular, IsFolder) as error:
+        raise StorageError(f"{error}; a run writes it anew once it is deleted", code="bad_status") from error
     try:
-        value = json.loads(text)
+        value = parse_object(data)
+        version = value.get("format", 1)
+        if isinstance(version, int) and version > FORMAT:
+            raise StorageError(
+                f"{uri}: has format {version}, this release reads up to {FORMAT}; update dreamcache to the release "
+                "that wrote it, or delete it: a run writes it anew",
+                code="newer_format",
+            )
         return parse_status(value)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise StorageError(
             f"{uri}: must be the status of a run in format {FORMAT} or 1, got {type(error).__name__}: {error}; "
             f"read it with the version of dreamcache that wrote it, or delete it: a run writes it anew",
@@ -135,7 +147,33 @@ def parse_status(value: Mapping[str, Any]) -> Status:
         raise ValueError(f"format {version!r}")
     names = {item.name for item in fields(Status)}
     known = {name: item for name, item in value.items() if name in names}
-    return Status(**{**known, "notes": tuple(known.get("notes", ()))})
+    return _checked(Status(**{**known, "notes": tuple(known.get("notes", ()))}))
+
+
+def _checked(status: Status) -> Status:
+    """The status of a file, whose values have the types that its readers rely on. Raises ValueError."""
+    texts = [status.name, status.unit, status.rate_unit, *status.notes]
+    texts += [text for text in (status.stage, status.address, status.exit_reason) if text is not None]
+    numbers = [status.total, *status.counts.values()]
+    spent = status.details.get("spent") or {}
+    reals = [status.rate, *spent.values(), *([] if status.eta_s is None else [status.eta_s])]
+    rules = (
+        ("texts must be texts", all(isinstance(text, str) for text in texts)),
+        ("counts must be whole numbers of 0 or more", all(map(_is_count, numbers))),
+        ("rate, eta_s and spent must be finite numbers of 0 or more", all(map(_is_amount, reals))),
+    )
+    for rule, holds in rules:
+        if not holds:
+            raise ValueError(rule)
+    return status
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
 
 
 def _of_format_1(value: Mapping[str, Any]) -> Status:
@@ -161,20 +199,22 @@ def _of_format_1(value: Mapping[str, Any]) -> Status:
         counts, total = {"done": int(details.pop("step"))}, int(details.pop("steps"))
     if "counts" in run:
         details["plan_counts"] = run["counts"]
-    return Status(
-        kind=kind,
-        name=value["job"],
-        state=value["state"],
-        started_at=value["updated_at"],
-        updated_at=value["updated_at"],
-        unit={"synthesis": "parts", "training": "steps"}.get(kind, "images"),
-        stage=value.get("stage"),
-        total=total,
-        counts=counts,
-        rate=float(run.get("images_per_s", value.get("images_per_s", 0.0))),
-        rate_unit="parts/s" if kind == "synthesis" else "images/s",
-        eta_s=run.get("eta_s", value.get("eta_s")),
-        notes=tuple(value.get("notes", ())),
-        exit_reason=value.get("message") or None,
-        details=details,
+    return _checked(
+        Status(
+            kind=kind,
+            name=value["job"],
+            state=value["state"],
+            started_at=value["updated_at"],
+            updated_at=value["updated_at"],
+            unit={"synthesis": "parts", "training": "steps"}.get(kind, "images"),
+            stage=value.get("stage"),
+            total=total,
+            counts=counts,
+            rate=float(run.get("images_per_s", value.get("images_per_s", 0.0))),
+            rate_unit="parts/s" if kind == "synthesis" else "images/s",
+            eta_s=run.get("eta_s", value.get("eta_s")),
+            notes=tuple(value.get("notes", ())),
+            exit_reason=value.get("message") or None,
+            details=details,
+        )
     )

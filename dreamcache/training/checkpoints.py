@@ -15,15 +15,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
+from dreamcache.storage.json_object import parse_object
 from dreamcache.storage.open_store import join, store_for
 
 LATEST = "latest.json"
-STEP_FILE = re.compile(r"step-\d{7,}\.safetensors")
+NAME = re.compile(r"step-\d{7,}\.safetensors")
+"""Of a checkpoint."""
 
 Json = Mapping[str, object]
 
@@ -60,11 +63,13 @@ class TrainFolder:
         self.store.write(self.at(name), (json.dumps(value, indent=1, default=str) + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """The file's object, or None when there is none."""
+        """The file's object, or None when there is none. Raises ModelError for a damaged file."""
         try:
-            return dict(json.loads(self.store.read(self.at(name))))
+            return parse_object(self.store.read(self.at(name)))
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise _damaged(self.at(name), str(error)) from error
 
     def save(self, checkpoint: Checkpoint, course: Json, *, keep: int) -> None:
         """Tensors first, then latest.json; then all but the newest `keep` checkpoints are deleted."""
@@ -96,26 +101,38 @@ class TrainFolder:
             return None
         stored = {**(defaults or {}), **latest["course"]}
         self._check_course(json.loads(json.dumps(stored)), json.loads(json.dumps(course)))
-        data = self.store.read(self.at("checkpoints", latest["file"]))
+        try:
+            data = self.store.read(self.at("checkpoints", latest["file"]))
+        except FileNotFoundError as error:
+            raise _damaged(
+                self.at("checkpoints", LATEST), f"names '{latest['file']}', which is missing"
+            ) from error
         if ids.of_bytes(data) != latest["sha256"]:
             raise ModelError(
                 f"checkpoint '{self.at('checkpoints', latest['file'])}': is damaged, its checksum differs; name an "
                 f"earlier one in {LATEST}, or delete the folder to start again"
             )
-        return Checkpoint(step=int(latest["step"]), tensors=load(data))
+        try:
+            return Checkpoint(step=int(latest["step"]), tensors=load(data))
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise _damaged(self.at("checkpoints", latest["file"]), f"holds no tensors ({error})") from error
 
     def _latest(self) -> _Latest | None:
-        latest = cast(_Latest | None, self.read_json(f"checkpoints/{LATEST}"))
-        names = [] if latest is None else [latest["file"], *latest["files"]]
-        wrong = next((name for name in names if not STEP_FILE.fullmatch(str(name))), None)
-        if wrong is not None:
-            # These files are read and deleted, and whoever can write to the folder can name others.
-            raise ModelError(
-                f"{self.at('checkpoints', LATEST)}: must name files step-<number>.safetensors, got "
-                f"{ascii(wrong)[:200]}; dreamcache did not write it: restore it, or choose another output",
-                code="unsafe_name",
-            )
-        return latest
+        """latest.json, checked: its names are those that `save` gives, so none leads out of the folder."""
+        latest = self.read_json(f"checkpoints/{LATEST}")
+        if latest is None:
+            return None
+        names = [latest.get("file"), *_list_of(latest.get("files"))]
+        rules = {
+            "step": isinstance(latest.get("step"), int) and latest["step"] >= 0,
+            "file or files": all(isinstance(name, str) and NAME.fullmatch(name) for name in names),
+            "sha256": isinstance(latest.get("sha256"), str),
+            "course": isinstance(latest.get("course"), dict),
+        }
+        wrong = [name for name, holds in rules.items() if not holds]
+        if wrong:
+            raise _damaged(self.at("checkpoints", LATEST), f"lacks or misstates {wrong[0]}")
+        return cast(_Latest, latest)
 
     def _check_course(self, stored: Json, ours: Json) -> None:
         changed = sorted(name for name in {*stored, *ours} if stored.get(name) != ours.get(name))
@@ -128,3 +145,15 @@ class TrainFolder:
                 + "; choose another output, or restore the setting to resume",
                 code="other_training",
             )
+
+
+def _list_of(value: object) -> list[object]:
+    """A list as it is; anything else as its one member, which is no name."""
+    return value if isinstance(value, list) else [value]
+
+
+def _damaged(uri: str, got: str) -> ModelError:
+    return ModelError(
+        f"{uri}: must be what a training wrote, got one that {got}; restore it from a copy, or delete the checkpoints "
+        "to start again"
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dreamcache.core.errors import ModelError
 from dreamcache.training.checkpoints import TrainFolder
 
 FILE = "curves.json"
@@ -23,12 +24,17 @@ class Curves:
     @classmethod
     def load(cls, folder: TrainFolder, step: int) -> Curves:
         """The points up to `step`; points that a killed run added after its last checkpoint are dropped."""
-        stored: dict[str, list[dict[str, float]]] = folder.read_json(FILE) or {}
-
-        def points(name: str) -> list[dict[str, float]]:
-            return [point for point in stored.get(name, []) if point["step"] <= step]
-
-        return cls(train=points("train"), validation=points("validation"))
+        try:
+            stored: dict[str, list[dict[str, float]]] = folder.read_json(FILE) or {}
+            points = {
+                name: [point for point in stored.get(name, []) if point["step"] <= step]
+                for name in ("train", "validation")
+            }
+        except (ModelError, KeyError, TypeError, AttributeError):
+            return (
+                cls()
+            )  # the curves are for people: a damaged file costs the points before, not the training
+        return cls(train=points["train"], validation=points["validation"])
 
     def save(self, folder: TrainFolder) -> None:
         folder.write_json(FILE, {"train": self.train, "validation": self.validation})

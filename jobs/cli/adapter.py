@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.common import add_verb, print_json
+from dreamcache.core.errors import ModelError
+from jobs.cli.common import add_verb, echo, print_json
 from jobs.cli.options import Json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -55,9 +55,7 @@ def import_(
             {"adapter": output, "parameters": count, "places": list(adapter.places), "base": info.name}
         )
         return
-    typer.echo(
-        f"{output}: {count / 1e6:.1f} M parameters at {len(adapter.places)} places, for base '{info.name}'"
-    )
+    echo(f"{output}: {count / 1e6:.1f} M parameters at {len(adapter.places)} places, for base '{info.name}'")
 
 
 @add_verb(app, "show", ("dreamcache adapter show mini", "dreamcache adapter show s3://bucket/sd21 --json"))
@@ -68,25 +66,34 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show an adapter's base, places, step and size."""
-    from dreamcache.storage.models.adapter import ADAPTER_CONFIG, local_adapter
+    from dreamcache.storage.models.adapter import CONFIG_FAULTS, local_adapter, read_config
     from dreamcache.storage.models.lookup import mini_folder
 
     folder = local_adapter(str(mini_folder() / "adapter") if adapter == "mini" else adapter)
-    config = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))
+    config = read_config(folder, adapter)
     if as_json:
         print_json(config)
         return
-    typer.echo(f"base: {config['base']['name']} ({config['base']['fingerprint'][:12]})")
-    typer.echo(
-        f"integration: {config['integration']}, step {config['step']}, {config['parameters'] / 1e6:.2f} M parameters"
-    )
+    try:
+        lines = _lines_of(config)
+    except CONFIG_FAULTS as error:
+        raise ModelError(
+            f"adapter '{adapter}': its config.json lacks or misstates {error}; import or train it again"
+        ) from error
+    echo("\n".join(lines))
+
+
+def _lines_of(config: dict[str, Any]) -> list[str]:
+    lines = [
+        f"base: {config['base']['name']} ({config['base']['fingerprint'][:12]})",
+        f"integration: {config['integration']}, step {config['step']}, {config['parameters'] / 1e6:.2f} M parameters",
+    ]
     if config.get("recommended"):
         scales = ", ".join(f"{name} {value:g}" for name, value in config["recommended"].items())
-        typer.echo(f"recommended: {scales} (the defaults of pipelines and jobs with this adapter)")
+        lines.append(f"recommended: {scales} (the defaults of pipelines and jobs with this adapter)")
     if config.get("reference_unet"):
-        typer.echo(f"its own U-Net reads references ({config['reference_unet']['sha256'][:12]})")
-    for place in config["places"]:
-        typer.echo(f"place: {place}")
+        lines.append(f"its own U-Net reads references ({config['reference_unet']['sha256'][:12]})")
+    return [*lines, *(f"place: {place}" for place in config["places"])]
 
 
 @add_verb(app, "recommend", ("dreamcache adapter recommend my-adapter --text-scale 5 --image-scale 1.5",))
@@ -115,4 +122,4 @@ def recommend(
         print_json({"adapter": adapter, "recommended": dict(recommended)})
         return
     written = ", ".join(f"{name} {value:g}" for name, value in recommended.items())
-    typer.echo(f"{adapter}: recommended {written}")
+    echo(f"{adapter}: recommended {written}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dreamcache.core.locations import is_uri
+from dreamcache.core.texts import printable
 from jobs.cli.common import output_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def follow(api: JobsApi, attempt: Attempt, *, to_stderr: bool = False) -> int:
     out = sys.stderr if to_stderr else sys.stdout
     try:
         for text in follow_logs(api, attempt):
-            out.write(text)
+            out.write(printable(text, colours=True))
             out.flush()
         ended = again(api, attempt)
     except KeyboardInterrupt:

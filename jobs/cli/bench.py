@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import add_verb, print_json, print_table
+from jobs.cli.common import add_verb, echo, print_json, print_table
 from jobs.cli.options import Json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -73,10 +73,8 @@ def overhead(
         return
     rows = [[arm, *(f"{speed:.3f}" for speed in speeds)] for arm, speeds in result.images_per_s.items()]
     print_table(["images/s", *(f"round {number + 1}" for number in range(rounds))], rows)
-    typer.echo(f"one worker against the bare loop: {result.one_to_bare:.3f}")
-    typer.echo(
-        f"two workers against one: {result.two_to_one:.3f} (two bare loops: {result.two_bare_to_bare:.3f})"
-    )
+    echo(f"one worker against the bare loop: {result.one_to_bare:.3f}")
+    echo(f"two workers against one: {result.two_to_one:.3f} (two bare loops: {result.two_bare_to_bare:.3f})")
 
 
 @add_verb(app, "segment", ("dreamcache bench segment --segmenters auto,grabcut",))

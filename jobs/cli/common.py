@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from dreamcache.core.errors import SpecError, did_you_mean
+from dreamcache.core.texts import STEERING, printable
 
 if TYPE_CHECKING:
     from dreamcache.core.config.job import JobSpec
@@ -32,7 +33,7 @@ def load(job: str, settings: Sequence[str]) -> JobSpec:
 
 def settings_of(settings: Sequence[str]) -> dict[str, Any]:
     """{"a.b": value} of --set a.b=value; values are read as YAML. Raises SpecError."""
-    import yaml
+    from jobs.yaml_text import parse_yaml
 
     overrides: dict[str, Any] = {}
     for setting in settings:
@@ -40,11 +41,9 @@ def settings_of(settings: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise SpecError(f"--set {setting}: must be KEY=VALUE")
         try:
-            overrides[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise SpecError(
-                f"--set {setting}: the value must be YAML: {' '.join(str(error).split())}"
-            ) from error
+            overrides[key] = parse_yaml(value, key)
+        except SpecError as error:
+            raise SpecError(f"--set {setting}: the value must be YAML: {error}") from error
     return overrides
 
 
@@ -81,7 +80,18 @@ def cache_of(place: str) -> str:
 
 def print_json(value: Any) -> None:
     """For scripts: one JSON value on stdout."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    typer.echo(as_json_text(value))
+
+
+def as_json_text(value: Any) -> str:
+    """JSON in which characters that steer a terminal are escaped, as JSON escapes them."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    return STEERING.sub(lambda match: json.dumps(match[0])[1:-1], text)
+
+
+def echo(text: str) -> None:
+    """Lines for people; values of catalogs and files in them cannot steer the terminal."""
+    typer.echo(printable(text))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -89,4 +99,4 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     from jobs.formatting import table_lines
 
     for line in table_lines(columns, rows, cut=sys.stdout.isatty()):
-        typer.echo(line)
+        echo(line)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import load, print_json
+from jobs.cli.common import echo, load, print_json
 from jobs.cli.options import Job, Json, Set
 
 EXAMPLES = ("dreamcache doctor job.yaml", "dreamcache doctor job.yaml --address http://head:8265 --json")
@@ -33,12 +33,12 @@ def doctor(
         checks.append(check)
         if as_json:
             continue
-        typer.echo(f"{check.state:<4}  {check.name}: {check.finding}")
+        echo(f"{check.state:<4}  {check.name}: {check.finding}")
         if check.remedy:
-            typer.echo(f"      -> {check.remedy}")
+            echo(f"      -> {check.remedy}")
     counts = Counter(check.state for check in checks)
     if as_json:
         print_json({"healthy": not counts["fail"], "checks": [check.as_dict() for check in checks]})
     else:
-        typer.echo("  ".join(f"{state} {counts[state]}" for state in ("ok", "warn", "fail", "skip")))
+        echo("  ".join(f"{state} {counts[state]}" for state in ("ok", "warn", "fail", "skip")))
     raise typer.Exit(1 if counts["fail"] else 0)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import print_json, print_table, settings_of
+from jobs.cli.common import echo, print_json, print_table, settings_of
 from jobs.cli.options import Cluster, Json, Quiet, Set
 
 EXAMPLES = ("dreamcache evaluate evaluate.yaml", "dreamcache evaluate evaluate.yaml --json")
@@ -40,12 +40,12 @@ def evaluate(
     ]
     print_table(["method", "images", *(TITLES[metric] for metric in metrics)], rows)
     if not spec.metrics.are_the_papers:
-        typer.echo("not the paper's encoders: the numbers compare with each other only")
+        echo("not the paper's encoders: the numbers compare with each other only")
     if report.chosen:
-        typer.echo(f"chosen: {report.chosen}")
-    typer.echo(
+        echo(f"chosen: {report.chosen}")
+    echo(
         f"{report.scored} images scored by this run in {format_duration(report.seconds)}, "
         f"{report.failed} not scored, {report.missing} not there"
     )
-    typer.echo(f"report: {report.output}/report.md")
+    echo(f"report: {report.output}/report.md")
     raise typer.Exit(report.exit_code)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import check_choice, filters_of, output_of, print_json
+from jobs.cli.common import check_choice, echo, filters_of, output_of, print_json
 from jobs.cli.options import Json, Place, Quiet, Subject, Where
 
 EXAMPLES = (
@@ -59,11 +59,9 @@ def export(
         print_json(result.as_dict())
     else:
         size = f", {format_bytes(result.num_bytes)}" if form != "csv" else ""
-        typer.echo(
-            f"{result.target}: {result.written} written{size}, {result.kept} were there, of {result.rows}"
-        )
+        echo(f"{result.target}: {result.written} written{size}, {result.kept} were there, of {result.rows}")
         if result.renamed:
-            typer.echo(f"{result.renamed} names were shared; their items' first digits were added")
+            echo(f"{result.renamed} names were shared; their items' first digits were added")
         for loss in result.lost[:SHOWN_LOST]:
-            typer.echo(f"lost: {loss['message']}")
+            echo(f"lost: {loss['message']}")
     raise typer.Exit(3 if result.num_lost else 0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from jobs.cli.common import output_of, print_json
+from jobs.cli.common import echo, output_of, print_json
 from jobs.cli.options import Json, Place
 
 EXAMPLES = ("dreamcache gallery job.yaml",)
@@ -19,8 +17,8 @@ def gallery(place: Place, as_json: Json = False) -> None:
 
     folder = OutputFolder(output_of(place))
     rows, _ = first_outputs(folder.uri, ITEM_LIMIT)
-    page = publish_gallery(folder.read_json("manifest.json"), rows, folder)
+    page = publish_gallery(folder.read_summary(), rows, folder)
     if as_json:
         print_json({"gallery": page})
     else:
-        typer.echo(page)
+        echo(page)

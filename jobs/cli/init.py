@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import print_json
+from jobs.cli.common import echo, print_json
 from jobs.cli.options import Json
 
 EXAMPLES = ("dreamcache init shop --name autumn", "dreamcache init shop --sample 12")
@@ -29,4 +29,4 @@ def init(
     if as_json:
         print_json({"job": job, "catalog": folder / "catalog.csv", "schema": folder / SCHEMA_FILE})
         return
-    typer.echo(f"wrote {job}; edit it, then: dreamcache plan {job} && dreamcache run {job}")
+    echo(f"wrote {job}; edit it, then: dreamcache plan {job} && dreamcache run {job}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dreamcache.core.texts import printable
 from jobs.cli.common import print_json
 from jobs.cli.options import Dashboard, JobName, Json
 
@@ -41,4 +42,4 @@ def logs(
     elif as_json:
         print_json({**asdict(attempt), "log": logs_of(api, attempt)})
     else:
-        typer.echo(logs_of(api, attempt), nl=False)
+        typer.echo(printable(logs_of(api, attempt), colours=True), nl=False)

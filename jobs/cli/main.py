@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from dreamcache import __version__
 from dreamcache.core.errors import CatalogError, DreamCacheError, SpecError
+from dreamcache.core.texts import one_line
 from jobs.cli import (
     adapter,
     bench,
@@ -40,6 +43,8 @@ from jobs.cli import list as list_verb
 from jobs.cli.common import add_verb
 
 INTERRUPTED = 130
+TRACEBACK = "DREAMCACHE_TRACEBACK"
+"""Set, an unexpected error ends with its traceback."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -93,18 +98,42 @@ app.add_typer(bench.app, name="bench", help="Measurements of the program itself,
 
 def main() -> None:
     """Runs the command; an error of the user's is one line on stderr, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # what the terminal's encoding lacks ends no command
     try:
         app()
     except (SpecError, CatalogError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
     except DreamCacheError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _end(str(error), 1)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer has caught the KeyboardInterrupt
             print("stopped; the same command resumes from here", file=sys.stderr)
         raise
+    except OSError as error:
+        _end(_words_for(error), 1)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        _end(
+            f"unexpected {type(error).__name__}: {str(error) or 'no message'}; this is a fault of dreamcache's: run "
+            f"the command again with {TRACEBACK}=1 and report what it prints",
+            1,
+        )
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _words_for(error: OSError) -> str:
+    """A file that a command reads or writes itself: a catalog of its own, a list, a page."""
+    name = error.filename if isinstance(error.filename, str) else "a file"
+    return f"{name}: must be readable and writable, got '{error.strerror or error}'; check path, rights and space"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dreamcache.core.errors import SpecError
-from jobs.cli.common import check_choice, filters_of, output_of, print_json, print_table
+from jobs.cli.common import check_choice, echo, filters_of, output_of, print_json, print_table
 from jobs.cli.options import Json, Place, Subject, Where
 
 EXAMPLES = (
@@ -47,6 +47,6 @@ def outputs(
     if as_json:
         print_json(rows)
         return
-    print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
+    print_table(COLUMNS, [[row.get(name) for name in COLUMNS] for row in rows])
     if len(rows) < count:
-        typer.echo(f"... {count - len(rows)} more; --limit 0 shows all")
+        echo(f"... {count - len(rows)} more; --limit 0 shows all")

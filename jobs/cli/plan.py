@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli.common import load, print_json
+from jobs.cli.common import echo, load, print_json
 from jobs.cli.options import Job, Json, Set
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def plan(
     if as_json:
         print_json(_as_dict(job_plan, changes, estimate, note))
     else:
-        typer.echo("\n".join(_lines(job_plan, changes, estimate, note)))
+        echo("\n".join(_lines(job_plan, changes, estimate, note)))
 
 
 def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import output_of, print_json
+from jobs.cli.common import echo, output_of, print_json
 from jobs.cli.options import PLACE_HELP, Json
 
 EXAMPLES = (
@@ -40,14 +40,14 @@ def replay(
     else:
         is_photo = result.features == "photo"
         source = "its photo" if is_photo else "cached features, since its photo is gone or changed"
-        typer.echo(
+        echo(
             f"item {result.item_id[:12]} of subject '{result.subject_id}' replayed from {source} on {result.device}"
         )
         verdict = "equal" if not result.max_difference else "within" if result.within_bound else "beyond"
-        typer.echo(
+        echo(
             f"largest difference {result.max_difference}/255 ({verdict}, bound {BOUND}/255), "
             f"{100 * result.differing:.2f} % of pixels differ"
         )
         for uri in result.saved:
-            typer.echo(f"saved: {uri}")
+            echo(f"saved: {uri}")
     raise typer.Exit(0 if result.within_bound else 1)

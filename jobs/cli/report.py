@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from jobs.cli.common import print_json
+from jobs.cli.common import echo, print_json
 
 if TYPE_CHECKING:
     from jobs.running.runner import Report
@@ -17,7 +17,7 @@ def end_with(report: Report, as_json: bool) -> NoReturn:
     if as_json:
         print_json(report.as_dict())
     else:
-        typer.echo("\n".join(report_lines(report)))
+        echo("\n".join(report_lines(report)))
     raise typer.Exit(report.exit_code)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.common import load, print_json
+from jobs.cli.common import echo, load, print_json
 from jobs.cli.options import Cluster, Gallery, Job, Json, Quiet, Set
 from jobs.cli.report import end_with
 
@@ -59,9 +59,9 @@ def _list_orphans(spec: JobSpec, prune: bool, as_json: bool) -> None:
         print_json({"would_delete": list(keys), "why_not": reason})
         return
     if reason:
-        typer.echo(reason)
+        echo(reason)
     count = 0
     for key in keys:
         count += 1
-        typer.echo(key)
-    typer.echo(f"{count} images would be deleted")
+        echo(key)
+    echo(f"{count} images would be deleted")

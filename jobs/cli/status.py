@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import print_json
+from jobs.cli.common import echo, print_json
 from jobs.cli.options import PLACE_HELP, Json
 
 EXAMPLES = (
@@ -39,7 +39,7 @@ def status(
     stored = read_status(output)
     if stored is None and attempt is None:
         raise StorageError(f"output '{output}': has no status.json; no job has run there", code="no_job")
-    manifest = OutputFolder(output).read_json("manifest.json")
+    manifest = OutputFolder(output).read_summary()
     if as_json:
         state = stored.as_dict() if stored else {"state": None}
         print_json({**state, "manifest": manifest, "cluster": asdict(attempt) if attempt else None})
@@ -49,4 +49,4 @@ def status(
     if manifest and "counts" in manifest:
         counts = manifest["counts"]
         lines.append("manifest: " + "  ".join(f"{name} {counts[name]}" for name in sorted(counts)))
-    typer.echo("\n".join(lines))
+    echo("\n".join(lines))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import print_json
+from jobs.cli.common import echo, print_json
 from jobs.cli.options import Dashboard, JobName, Json
 
 EXAMPLES = (
@@ -36,6 +36,6 @@ def stop(
     if as_json:
         print_json(asdict(attempt))
         return
-    typer.echo(attempt_line(attempt))
+    echo(attempt_line(attempt))
     if not attempt.has_ended:
-        typer.echo(f"it has not ended yet; see 'dreamcache logs -f {attempt.submission_id}'")
+        echo(f"it has not ended yet; see 'dreamcache logs -f {attempt.submission_id}'")

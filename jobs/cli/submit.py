@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobs.cli.common import load, print_json
+from jobs.cli.common import echo, load, print_json
 from jobs.cli.options import Dashboard, Gallery, Job, Json, Set
 
 EXAMPLES = (
@@ -90,13 +90,11 @@ def submit(
             "running": "runs already; it is the same job",
             "done": "is done already; it is the same job",
         }
-        typer.echo(
+        echo(
             f"{submission.submission_id}: {states[submission.state]}; {submission.items} items -> {submission.output}"
         )
         if submission.state != "done" and not follow:
-            typer.echo(
-                f"see it: dreamcache logs -f {submission.submission_id} --address {submission.address}"
-            )
+            echo(f"see it: dreamcache logs -f {submission.submission_id} --address {submission.address}")
     if follow and submission.state != "done":
         api = connect(address)
         raise typer.Exit(follow_log(api, newest(api, submission.submission_id), to_stderr=as_json))

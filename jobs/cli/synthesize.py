@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import print_json, print_table, settings_of
+from jobs.cli.common import echo, print_json, print_table, settings_of
 from jobs.cli.options import Cluster, Json, Quiet, Set
 
 EXAMPLES = ("dreamcache synthesize synthesize.yaml", "dreamcache synthesize synthesize.yaml --json")
@@ -42,8 +42,8 @@ def synthesize(
         ["validation", counts["validation"], ""],
     ]
     print_table(["stage", "result", "dropped"], rows)
-    typer.echo(f"report of the captions: {report.output}/filter/report.md")
-    typer.echo(f"dataset: {report.output}/dataset, completed in {format_duration(report.seconds)}")
+    echo(f"report of the captions: {report.output}/filter/report.md")
+    echo(f"dataset: {report.output}/dataset, completed in {format_duration(report.seconds)}")
     raise typer.Exit(report.exit_code)
 
 

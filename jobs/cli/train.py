@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import print_json, settings_of
+from jobs.cli.common import echo, print_json, settings_of
 from jobs.cli.options import Cluster, Json, Quiet, Set
 
 EXAMPLES = ("dreamcache train train.yaml", "dreamcache train train.yaml --set train.steps=500")
@@ -33,8 +33,8 @@ def train(
         print_json(report.as_dict())
         return
     loss = NOTHING if report.loss is None else f"{report.loss:.4f}"
-    typer.echo(f"trained {report.step} steps in {format_duration(report.seconds)}, loss {loss}")
+    echo(f"trained {report.step} steps in {format_duration(report.seconds)}, loss {loss}")
     for point in report.validation:
         errors = "  ".join(f"{name} {point[name]:.4f}" for name in ("right", "wrong", "none"))
-        typer.echo(f"validation at noise level {point['level']:.0f}: {errors}")
-    typer.echo(f"adapter: {report.adapter}")
+        echo(f"validation at noise level {point['level']:.0f}: {errors}")
+    echo(f"adapter: {report.adapter}")

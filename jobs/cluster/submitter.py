@@ -235,6 +235,6 @@ def _check_free(spec: JobSpec, running: Sequence[observe.Attempt]) -> None:
 def _is_done(spec: JobSpec, fingerprint: str) -> bool:
     """Whether the manifest still says so; where it cannot be read from here, Ray's state counts."""
     with suppress(DreamCacheError):
-        summary = OutputFolder(spec.output).read_json("manifest.json")
+        summary = OutputFolder(spec.output).read_summary()
         return summary is not None and summary.get("plan") == fingerprint
     return True

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints
 
 from dreamcache.core.config.evaluate import MetricSettings
-from dreamcache.core.config.fields import AtLeastOne, NotNegative, ShortName, ZeroOrMore
+from dreamcache.core.config.fields import AtLeastOne, BatchSize, NotNegative, Samples, ShortName, ZeroOrMore
 from dreamcache.core.config.job import JobSpec, WorkerSpec
 from dreamcache.core.config.rules import RuleText, Settings
 from dreamcache.core.errors import SpecError
@@ -46,7 +46,7 @@ class DreamBenchSpec(Settings):
     path: Location
     subjects: tuple[str, ...] = ()
     num_prompts: AtLeastOne | None = None
-    samples: AtLeastOne = 4
+    samples: Samples = 4
     reference: ZeroOrMore = 0
 
 
@@ -127,7 +127,7 @@ class EvalWorkersSpec(Settings):
     """scorers: actors that hold the encoders. batch_size: images scored between two commits."""
 
     scorers: WorkerSpec = WorkerSpec(cpus=1)
-    batch_size: AtLeastOne = 16
+    batch_size: BatchSize = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from dreamcache.core.errors import SpecError, did_you_mean
 from dreamcache.storage.arrow import pyarrow_filesystem
 from dreamcache.storage.store import join
-from jobs.output.reader import manifest_dataset
+from jobs.output.reader import manifest_dataset, reading_manifest
 
 ROWS_AT_ONCE = 4096
 
@@ -34,7 +34,7 @@ class Rows:
         self.output = output.rstrip("/")
         manifest_dataset(self.output)  # its errors say what to do
         self._filesystem, self._path = pyarrow_filesystem(join(self.output, "manifest.parquet"))
-        with self._open() as file:
+        with reading_manifest(self.output), self._open() as file:
             self.columns = tuple(file.schema_arrow.names)
         for column in where:
             if column not in self.columns:
@@ -45,7 +45,7 @@ class Rows:
         self.where = dict(where)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with self._open() as file:
+        with reading_manifest(self.output), self._open() as file:
             for batch in file.iter_batches(ROWS_AT_ONCE):
                 yield from self._chosen(pa.Table.from_batches([batch])).to_pylist()
 

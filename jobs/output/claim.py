@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 
-import yaml
-
 from dreamcache.core.errors import SpecError, StorageError
-from dreamcache.storage.open_store import open_store
+from dreamcache.storage.open_store import join, open_store
 from dreamcache.storage.probe import check_conditional_writes, is_probe
+from jobs.yaml_text import parse_yaml
 
 FOLDER_FORMAT = 1
 """Rises when a file of the folder moves or means something else; a new file or column leaves it as it is."""
@@ -57,7 +56,7 @@ def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str)
             raise refuse(f"must be empty or this {kind}'s, but holds '{foreign.uri}' and no {file}")
     held = store.read(file)
     check_format(folder, held)
-    owner = yaml.safe_load(held) if held.startswith(mark.encode()) else None
+    owner = parse_yaml(held, join(folder, file)) if held.startswith(mark.encode()) else None
     if not isinstance(owner, dict):
         raise refuse(f"must be empty or this {kind}'s, but holds a {file} that no run wrote")
     if owner.get("name") != name:

@@ -13,15 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dreamcache.core.config.job import JobSpec
+from dreamcache.core.errors import SpecError, StorageError
+from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
 from dreamcache.storage.item_keys import is_key_of
+from dreamcache.storage.json_object import MAX_BYTES, parse_object
 from dreamcache.storage.open_store import open_store
 from dreamcache.storage.roots import Roots, roots_of
 from jobs.output.claim import check_format, claim
 from jobs.planning.plan_files import PlanFiles
 from jobs.spec import dump_spec
+from jobs.yaml_text import parse_yaml
 
 PLAN_PART = re.compile(r"plan/part-\d{5,}\.parquet")
 JOB_MARK = "# Written by 'dreamcache run': the job whose output this folder is.\n"
@@ -66,8 +68,8 @@ class OutputFolder:
     def photo_roots(self) -> Roots:
         """Where the job of this folder may read photos, by its job.yaml; nowhere when there is none."""
         try:
-            values = yaml.safe_load(self.files.read("job.yaml"))
-        except (FileNotFoundError, ValueError, yaml.YAMLError):
+            values = parse_yaml(self.files.read("job.yaml"), self.at("job.yaml"))
+        except (FileNotFoundError, SpecError):
             return Roots()
         catalog, roots = (
             (values.get("catalog"), values.get("catalog_roots")) if isinstance(values, dict) else ("", ())
@@ -80,13 +82,21 @@ class OutputFolder:
         """Where the image of a manifest's row lies; None where its key is not that of its item, or it has none."""
         return self.at(row["key"]) if is_key_of(row["key"], row["item_id"]) else None
 
-    def read_json(self, name: str) -> dict[str, Any] | None:
-        """The file's object, or None when there is none yet."""
+    def read_summary(self) -> dict[str, Any] | None:
+        """manifest.json, None when there is none yet. Raises StorageError `bad_manifest` for a damaged one."""
+        uri = self.at("manifest.json")
         try:
-            value = json.loads(self.files.read(name))
+            summary = parse_object(read_bounded(uri, MAX_BYTES))
+            _check_summary(summary)
         except FileNotFoundError:
             return None
-        return value if isinstance(value, dict) else None
+        except (ValueError, TypeError, AttributeError, TooLarge, NotRegular, IsFolder) as error:
+            raise StorageError(
+                f"{uri}: must be what a run states of its manifest, got one that {error}; "
+                "'dreamcache run' writes it anew",
+                code="bad_manifest",
+            ) from error
+        return summary
 
     def write_failed(self, path: Path) -> None:
         """failed.csv: what a merchandiser reads; one line per item without an image."""
@@ -110,6 +120,16 @@ class OutputFolder:
 
     def write_file(self, key: str, data: bytes) -> None:
         self.files.write(key, data)
+
+
+def _check_summary(summary: dict[str, Any]) -> None:
+    """Raises ValueError, TypeError or AttributeError unless the values that readers rely on have their types."""
+    counts = [*summary.get("counts", {}).values(), *([summary["subjects"]] if "subjects" in summary else [])]
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        raise ValueError("has counts that are no whole numbers")
+    for name in ("base", "adapter"):
+        if not isinstance(summary.get(name, {}).get("fingerprint", ""), str):
+            raise ValueError(f"has a {name} without fingerprint")
 
 
 def json_bytes(value: dict[str, Any]) -> bytes:

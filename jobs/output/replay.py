@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,13 +24,16 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
 from dreamcache.core.records import Request, item_id
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
+from dreamcache.storage.arrow import reading
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.roots import roots_of
 from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
+from jobs.planning.plan_table import PLAN_SCHEMA
 from jobs.spec import parse_spec
+from jobs.yaml_text import parse_yaml
 from workers.context import request_of
 
 if TYPE_CHECKING:
@@ -129,8 +131,10 @@ def find_planned(folder: OutputFolder, item: str) -> dict[str, Any]:
     """The plan's row of an item. Raises StorageError when there is none, or more than one begins so."""
     matches: list[dict[str, Any]] = []
     for key in folder.plan_parts():
-        table = pq.read_table(pa.BufferReader(folder.files.read(key)))
-        matches += table.filter(pc.starts_with(table["item_id"], item)).slice(0, 2).to_pylist()
+        uri, data = folder.files.at(key), folder.files.read(key)
+        with reading(uri, "a part of a plan", code="bad_part", remedy="'dreamcache run' writes it anew"):
+            table = pq.read_table(pa.BufferReader(data)).select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)
+            matches += table.filter(pc.starts_with(table["item_id"], item)).slice(0, 2).to_pylist()
     if len(matches) != 1:
         names = (
             "more than one item" if matches else "none; an item that is no longer planned cannot be replayed"
@@ -145,7 +149,7 @@ def _job_of(folder: OutputFolder) -> JobSpec:
     """job.yaml, as the last run wrote it."""
     uri = folder.at("job.yaml")
     try:
-        values = yaml.safe_load(folder.files.read("job.yaml"))
+        values = parse_yaml(folder.files.read("job.yaml"), uri)
     except FileNotFoundError as error:
         raise StorageError(
             f"output '{folder.uri}': has no job.yaml; no job has run there", code="no_job"
@@ -156,7 +160,7 @@ def _job_of(folder: OutputFolder) -> JobSpec:
 def _facts_of(spec: JobSpec, folder: OutputFolder) -> PlanFacts:
     """The models as they are here. Raises ModelError when the manifest names others."""
     facts = plan_facts(spec)
-    manifest = folder.read_json("manifest.json") or {}
+    manifest = folder.read_summary() or {}
     for name, info in (("base", facts.base), ("adapter", facts.adapter)):
         then, here = manifest.get(name, {}).get("fingerprint", info.fingerprint), info.fingerprint
         if then != here:

@@ -12,10 +12,15 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from dreamcache.core.errors import StorageError
+from dreamcache.storage.arrow import DAMAGE
+from dreamcache.storage.local import NO_SPACE
 
 PART_ROWS = 100_000
 
@@ -58,9 +63,26 @@ class PlanFiles:
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """One table a part."""
         for path in self.paths:
-            yield pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
+            with _in_its_folder(path, "read"):
+                table = pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
+            yield table
 
     def _write(self, table: pa.Table) -> None:
         path = self.folder / f"part-{self._num_parts:05d}.parquet"
-        pq.write_table(table, path, compression="zstd", use_dictionary=self._repeating)
+        with _in_its_folder(path, "written"):
+            pq.write_table(table, path, compression="zstd", use_dictionary=self._repeating)
         self._num_parts += 1
+
+
+@contextmanager
+def _in_its_folder(path: Path, action: str) -> Iterator[None]:
+    """A full or damaged disk of this machine ends the plan with a word for where to look."""
+    try:
+        yield
+    except DAMAGE as error:
+        is_full = isinstance(error, OSError) and error.errno in NO_SPACE
+        raise StorageError(
+            f"{path}: the plan must be {action} in the folder for temporary files, got {type(error).__name__}: "
+            f"{error}; free some space there, or set TMPDIR to another disk",
+            code="no_space" if is_full else "bad_part",
+        ) from error

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.core import ids
-from dreamcache.core.config.job import JobSpec
+from dreamcache.core.config.job import MAX_ITEMS_PER_ROW, JobSpec
 from dreamcache.core.errors import SpecError
 from dreamcache.core.records import (
     Reference,
@@ -31,6 +31,7 @@ from dreamcache.core.records import (
 from dreamcache.inference.facts import PlanFacts, plan_facts
 from dreamcache.storage.roots import roots_of
 from jobs.planning.catalog import BadRow, LeftOut, read_catalog
+from jobs.planning.catalog.rows import bad_row
 from jobs.planning.outside import OutsideRoots
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt
@@ -137,6 +138,9 @@ class _Writing:
         scenes = [f"row:{number}" for number in range(len(subject.prompts))]
         scenes += [str(number) for number in range(len(self.spec.prompts))]
         wanted = subject.prompts + self.spec.prompts
+        if len(wanted) * self.spec.samples > MAX_ITEMS_PER_ROW:
+            self.rows.add_bad(_too_many(subject, len(wanted), self.spec.samples))
+            return
         if wanted:
             # An item's id holds its subject's, and a catalog names each once: repeats are within the subject.
             prompts: dict[str, Prompt] = {}
@@ -181,6 +185,14 @@ class _Writing:
             # A sum does not ask for an order, so ten million ids need no sorting to name their set.
             fingerprint=ids.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
         )
+
+
+def _too_many(subject: Subject, prompts: int, samples: int) -> BadRow:
+    where = f"subject '{subject.subject_id}'"
+    rule = (
+        f"a row may give at most {MAX_ITEMS_PER_ROW:,} images, {prompts} prompts x {samples} samples are more"
+    )
+    return bad_row(0, subject.subject_id, "bad_row", f"{where}: {rule}; use fewer")
 
 
 def _filled(template: str, subject: Subject, photo: Reference) -> tuple[str, str | None, str | None]:

@@ -11,12 +11,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from dreamcache.core.errors import StorageError
+from dreamcache.core.texts import one_line
 from dreamcache.storage.status import Kind, State, Status, now, read_status, write_status
 from workers.telemetry import Telemetry
 
 
 def _no_details() -> Mapping[str, Any]:
     return {}
+
+
+def _previous(output: str) -> tuple[Status | None, StorageError | None]:
+    """The status of the run before, and what is wrong with its file: a damaged one stops no run."""
+    try:
+        return read_status(output), None
+    except StorageError as error:
+        if error.code != "bad_status":
+            raise
+        return None, error
 
 
 class RunStatus:
@@ -38,7 +50,7 @@ class RunStatus:
         by_workers: bool = False,
     ) -> None:
         self.output, self.quiet = output, quiet
-        self.previous = read_status(output)
+        self.previous, fault = _previous(output)
         self.current_details: Callable[[], Mapping[str, Any]] = _no_details
         self.check: Callable[[], None] = lambda: None
         self._by_workers = by_workers
@@ -56,6 +68,8 @@ class RunStatus:
             address=address,
             details={"spent": spent} if spent else {},
         )
+        if fault is not None:
+            self.note(f"status.json is written anew, and costs are counted from 0: {fault}")
 
     def update(self, *, details: Mapping[str, Any] | None = None, **changes: Any) -> Status:
         """Changes fields of Status; details are added to those there are. Writes nothing."""
@@ -83,7 +97,7 @@ class RunStatus:
         """The newest status, also where workers write it."""
         if self._by_workers:
             with self._lock:
-                self.current = read_status(self.output) or self.current
+                self.current = _previous(self.output)[0] or self.current
         return self.current
 
     def note(self, text: str) -> None:
@@ -91,4 +105,4 @@ class RunStatus:
         with self._lock:
             self.current = replace(self.current, notes=(*self.current.notes, text))
         if not self.quiet:
-            print(f"note: {text}", file=sys.stderr, flush=True)
+            print(f"note: {one_line(text)}", file=sys.stderr, flush=True)

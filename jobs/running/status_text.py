@@ -18,7 +18,7 @@ def detail_of(status: Status) -> str:
     """
     if status.kind == "training":
         loss = status.details.get("loss")
-        parts = ["loss -" if loss is None else f"loss {loss:.4f}"]
+        parts = [f"loss {loss:.4f}" if isinstance(loss, int | float) else "loss -"]
     else:
         parts = [f"done {status.counts.get('done', 0)}", f"failed {status.failed}"]
         parts.append(f"remaining {status.remaining}")

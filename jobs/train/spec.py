@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dreamcache.core.config.fields import AtLeastOne, Name, NotNegative, ZeroOrMore
+from dreamcache.core.config.fields import Name, NotNegative, WorkerCount, ZeroOrMore
 from dreamcache.core.config.rules import Settings
 from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.locations import Location, ModelRef, Written
@@ -27,7 +27,7 @@ class TrainModelSpec(Settings):
 class TrainWorkersSpec(Settings):
     """What Ray provides: number of workers, each one's CPUs and GPUs. max_failures: restarts after a worker's death."""
 
-    count: AtLeastOne = 1
+    count: WorkerCount = 1
     cpus: NotNegative = 1
     gpus: NotNegative = 0
     max_failures: ZeroOrMore = 3

@@ -7,10 +7,15 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Interval, Lt, MultipleOf
 from pydantic import StringConstraints
 
-from dreamcache.core.config.rules import RuleText
+from dreamcache.core.config.rules import Most, RuleText
 
 AtLeastOne = Annotated[int, Ge(1)]
 ZeroOrMore = Annotated[int, Ge(0)]
+Samples = Annotated[int, Ge(1), Most(10_000)]
+"""Images of one subject and prompt: each is a row of the plan."""
+
+BatchSize = Annotated[int, Ge(1), Most(10_000)]
+WorkerCount = Annotated[int, Ge(1), Most(100_000)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
@@ -21,7 +26,7 @@ ShareBelowOne = Annotated[float, Ge(0), Lt(1)]
 Score = Annotated[float, Interval(ge=-1, le=1)]
 """A cosine."""
 
-Side = Annotated[int, Ge(0), MultipleOf(8), RuleText("0 or a multiple of 8 pixels")]
+Side = Annotated[int, Ge(0), MultipleOf(8), Most(16_384), RuleText("0 or a multiple of 8 pixels")]
 Timestep = Annotated[int, Interval(ge=0, le=999)]
 Name = Annotated[
     str,

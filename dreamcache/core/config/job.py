@@ -11,11 +11,23 @@ from typing import Literal
 
 from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
 from dreamcache.core.config.failures import FailurePolicy
-from dreamcache.core.config.fields import AtLeastOne, Name, NotNegative, Positive, ZeroOrMore
+from dreamcache.core.config.fields import (
+    AtLeastOne,
+    BatchSize,
+    Name,
+    NotNegative,
+    Positive,
+    Samples,
+    WorkerCount,
+    ZeroOrMore,
+)
 from dreamcache.core.config.methods import Method
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.config.rules import Settings, require
 from dreamcache.core.locations import Location, ModelRef, Written
+
+MAX_ITEMS_PER_ROW = 10_000
+"""Images of one row of the catalog."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +50,7 @@ class WorkerSpec(Settings):
     ({"market-type": "spot"}). resources: custom ones ({"tpu-host": 1}).
     """
 
-    count: AtLeastOne = 1
+    count: WorkerCount = 1
     max_count: int | None = None
     cpus: NotNegative = 1
     gpus: NotNegative = 0
@@ -64,7 +76,7 @@ class WorkersSpec(Settings):
     encoders: WorkerSpec = WorkerSpec(cpus=0.5)
     generators: WorkerSpec = WorkerSpec(cpus=1)
     publishers: WorkerSpec = WorkerSpec(count=4, cpus=0.25)
-    batch_size: AtLeastOne = 8
+    batch_size: BatchSize = 8
 
     @property
     def cpus(self) -> float:
@@ -108,7 +120,7 @@ class JobSpec(Settings):
     catalog: Location
     output: Written
     prompts: tuple[str, ...] = ()
-    samples: AtLeastOne = 1
+    samples: Samples = 1
     seed: int = 0
     class_name: str = "product"
     catalog_roots: tuple[Location, ...] = ()
@@ -124,6 +136,12 @@ class JobSpec(Settings):
     limits: Limits = Limits()
     workers: WorkersSpec = WorkersSpec()
     failures: FailurePolicy = FailurePolicy()
+
+    def check(self) -> None:
+        items = len(self.prompts) * self.samples
+        require(
+            items <= MAX_ITEMS_PER_ROW, "prompts x samples", f"at most {MAX_ITEMS_PER_ROW:,} for a row", items
+        )
 
     @property
     def cache_uri(self) -> str:

@@ -20,7 +20,22 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MultipleOf
 from pydantic import ConfigDict, StringConstraints
 
+from dreamcache.core.texts import shown
+
 FINITE = "a finite number"
+MOST_WHOLE = 2**63 - 1
+MOST_REAL = 1e15
+"""No setting means more: what has more digits is a mistake, or would fill memory or wait for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """A number's upper bound that is far above what anybody needs, so messages about other rules leave it out."""
+
+    bound: int
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
+        return {**handler(schema), "maximum": self.bound}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +51,15 @@ class Rule:
 
     text: str
     holds: Callable[[Any], bool]
+    most: float | None = None
 
     def words_for(self, value: Any) -> str:
         """The rule that `value` breaks."""
-        return self.text if not isinstance(value, float) or math.isfinite(value) else FINITE
+        if isinstance(value, float) and not math.isfinite(value):
+            return FINITE
+        if self.most is not None and isinstance(value, int | float) and abs(value) > self.most:
+            return f"at most {self.most:,} in size" if value < 0 else f"at most {self.most:,}"
+        return self.text
 
 
 class Settings:
@@ -62,7 +82,7 @@ class Settings:
 def require(holds: bool, name: str, rule: str, got: object) -> None:
     """Raises ValueError "<name> must be <rule>, got <got>" unless it holds."""
     if not holds:
-        raise ValueError(f"{name} must be {rule}, got {got!r}")
+        raise ValueError(f"{name} must be {rule}, got {shown(got)}")
 
 
 @lru_cache(maxsize=256)
@@ -77,7 +97,9 @@ def rule_of(hint: Any) -> Rule | None:
     """The rule in a type, None for a type without one."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is float:
-        return Rule(text=FINITE, holds=_is_finite)
+        return Rule(text=FINITE, holds=_is_finite, most=MOST_REAL)
+    if hint is int:
+        return Rule(text="a whole number", holds=_is_whole, most=MOST_WHOLE)
     if origin is Literal:
         return Rule(text=f"one of {', '.join(map(str, arguments))}", holds=lambda value: value in arguments)
     if origin is Annotated:
@@ -103,9 +125,13 @@ def _annotated_rule(inner: Any, metadata: Iterable[Any]) -> Rule | None:
     tests: list[Callable[[Any], bool]] = [base.holds] if base else []
     text = base.text if base else ""
     words: str | None = None
+    most = base.most if base else None
     for mark in _ungrouped(metadata):
         if isinstance(mark, RuleText):
             words = mark.text
+        elif isinstance(mark, Most):
+            most = mark.bound
+            tests.append(partial(_is_at_most, mark.bound))
         elif isinstance(mark, Ge | Gt | Le | Lt | MultipleOf):
             bounds[type(mark)] = next(iter(_values(mark)))
             tests.append(_test_of(mark))
@@ -117,7 +143,7 @@ def _annotated_rule(inner: Any, metadata: Iterable[Any]) -> Rule | None:
     if not tests:
         return None
     text = words or (_bounds_text(bounds) if bounds else text)
-    return Rule(text=text, holds=lambda value: all(test(value) for test in tests))
+    return Rule(text=text, holds=lambda value: all(test(value) for test in tests), most=most)
 
 
 def _ungrouped(metadata: Iterable[Any]) -> Iterable[Any]:
@@ -165,11 +191,19 @@ def _matches(pattern: re.Pattern[str], value: str) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and abs(value) <= MOST_REAL  # NaN and infinity are not
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) <= MOST_WHOLE
+
+
+def _is_at_most(bound: int, value: Any) -> bool:
+    return bool(value <= bound)
 
 
 def _optional(rule: Rule) -> Rule:
-    return Rule(text=rule.text, holds=lambda value: value is None or rule.holds(value))
+    return Rule(text=rule.text, holds=lambda value: value is None or rule.holds(value), most=rule.most)
 
 
 def _each(arguments: tuple[Any, ...]) -> Rule | None:

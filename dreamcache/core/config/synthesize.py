@@ -14,8 +14,10 @@ from annotated_types import Ge
 from dreamcache.core.config import DType, ImageFormat, Segmenter, check_segmenter_models
 from dreamcache.core.config.fields import (
     AtLeastOne,
+    BatchSize,
     Positive,
     PositiveShare,
+    Samples,
     Share,
     ShareBelowOne,
     Side,
@@ -51,7 +53,7 @@ class CaptionSettings(Settings):
     dtype: DType = "float32"
     prompt: str | None = None
     per_request: AtLeastOne = 20
-    batch_size: AtLeastOne = 8
+    batch_size: BatchSize = 8
     max_new_tokens: AtLeastOne = 1500
     temperature: Positive = 1.0
     top_p: PositiveShare = 0.95
@@ -108,8 +110,8 @@ class PictureSettings(Settings):
     negative_prompt: str = ""
     height: Side = 0
     width: Side = 0
-    samples: AtLeastOne = 1
-    batch_size: AtLeastOne = 8
+    samples: Samples = 1
+    batch_size: BatchSize = 8
     part_size: AtLeastOne = 64
     format: ImageFormat = ImageFormat()
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from dreamcache.core.config import FeatureSource, IntegrationName
 from dreamcache.core.config.fields import (
     AtLeastOne,
+    BatchSize,
     NotNegative,
     Positive,
     PositiveShare,
@@ -176,8 +177,8 @@ class TrainSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     every: IntervalSettings = IntervalSettings()
     steps: AtLeastOne = 200_000
-    global_batch: AtLeastOne = 48
-    micro_batch: AtLeastOne = 12
+    global_batch: BatchSize = 48
+    micro_batch: BatchSize = 12
     size: Side = 0
     seed: int = 0
     precision: Precision = "bfloat16"

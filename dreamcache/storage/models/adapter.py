@@ -5,7 +5,6 @@ Knows the adapter folder layout and the base an adapter was trained on; loads no
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from dreamcache.core import ids
 from dreamcache.core.config import DEFAULT_SCALES, FeatureSource, IntegrationName
 from dreamcache.core.errors import ModelError
 from dreamcache.core.locations import S3_SCHEME
+from dreamcache.core.texts import shown
+from dreamcache.storage.json_object import parse_object
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.models.files import file_hash, read_json
 from dreamcache.storage.node_cache import once_per_node
@@ -24,6 +25,8 @@ ADAPTER_WEIGHTS = "adapter.safetensors"
 REFERENCE_UNET = "reference_unet.safetensors"
 ADAPTER_FORMAT = 1
 MIDDLE = "mid_block.attentions.0"
+CONFIG_FAULTS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What a value of a wrong type raises where it is read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +74,7 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
                 f"model '{base.name}': needs an adapter; set model.adapter to an adapter folder trained on it"
             )
     folder = local_adapter(location)
-    config = read_json(folder / ADAPTER_CONFIG)
+    config = read_config(folder, location)
     content = file_hash(folder / ADAPTER_WEIGHTS)
     try:
         info = AdapterInfo(
@@ -87,10 +90,39 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
             trained_reference=_trained_reference(config),
             recommended=_recommended(config),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except CONFIG_FAULTS as error:
         raise ModelError(
             f"adapter '{location}': {ADAPTER_CONFIG} lacks or misstates {error}; import or train it again"
         ) from error
+    _check_choices(config, location)
+    check_adapter_fits(info, base)
+    return info
+
+
+def read_config(folder: Path, location: str) -> dict[str, Any]:
+    """config.json of an adapter whose values have the types that readers rely on. Raises ModelError."""
+    config = read_json(folder / ADAPTER_CONFIG)
+    base, places = config.get("base"), config.get("places")
+    rules = {
+        "base": isinstance(base, dict)
+        and all(isinstance(base.get(name), str) for name in ("name", "fingerprint")),
+        "places": isinstance(places, list)
+        and bool(places)
+        and all(isinstance(place, str) for place in places),
+        "integration": isinstance(config.get("integration"), str),
+        "step": isinstance(config.get("step"), int) and 0 <= config["step"] < 2**63,
+        "training": isinstance(config.get("training", {}), dict),
+    }
+    wrong = [name for name, holds in rules.items() if not holds]
+    if wrong:
+        raise ModelError(
+            f"adapter '{location}': {ADAPTER_CONFIG} lacks or misstates '{wrong[0]}', got "
+            f"{shown(config.get(wrong[0]))}; import or train it again"
+        )
+    return config
+
+
+def _check_choices(config: dict[str, Any], location: str) -> None:
     rules = {
         "format": (ADAPTER_FORMAT,),
         "integration": get_args(IntegrationName),
@@ -100,15 +132,13 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
         got = config.get(name, "own" if name == "features" else None)
         if got not in allowed:
             raise ModelError(
-                f"adapter '{location}': its {name} must be {' or '.join(map(str, allowed))}, is {got!r}; use the "
+                f"adapter '{location}': its {name} must be {' or '.join(map(str, allowed))}, is {shown(got)}; use the "
                 f"version of dreamcache that wrote it"
             )
-    check_adapter_fits(info, base)
-    return info
 
 
 def _trained_reference(config: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
-    trained = config.get("training", {}).get("reference", {})
+    trained = config.get("training", {}).get("reference") or {}
     return tuple((name, trained[name]) for name in ("timestep", "text") if name in trained)
 
 
@@ -119,7 +149,7 @@ def _decisive(config: dict[str, Any]) -> dict[str, Any]:
 
 def _recommended(config: dict[str, Any]) -> tuple[tuple[str, float], ...]:
     recommended = config.get("recommended", {})
-    rule = f"recommended (numbers for {', '.join(DEFAULT_SCALES)}; got {recommended})"
+    rule = f"recommended (numbers for {', '.join(DEFAULT_SCALES)}; got {shown(recommended)})"
     if not isinstance(recommended, dict) or set(recommended) - set(DEFAULT_SCALES):
         raise ValueError(rule)
     values = {name: float(value) for name, value in recommended.items()}
@@ -174,7 +204,13 @@ def _fetch_adapter(uri: str) -> Path:
 
     def fetch() -> str:
         data = {name: store.read(file) for name, file in files.items()}
-        if json.loads(data[ADAPTER_CONFIG]).get("reference_unet"):
+        try:
+            has_unet = bool(parse_object(data[ADAPTER_CONFIG]).get("reference_unet"))
+        except ValueError as error:
+            raise ModelError(
+                f"adapter '{uri}': {ADAPTER_CONFIG} must be a JSON object, got one that {error}; copy it again"
+            ) from error
+        if has_unet:
             data[REFERENCE_UNET] = store.read(join(uri, REFERENCE_UNET))
         identity = ids.of_values(
             "adapter-files", **{name: ids.of_bytes(content) for name, content in data.items()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dreamcache.core.errors import ModelError
+from dreamcache.core.errors import DreamCacheError, ModelError
+from dreamcache.storage.bounded import read_regular
+from dreamcache.storage.json_object import MAX_BYTES, parse_object
 
 DECIDING = (".json", ".safetensors", ".txt")
 """Suffixes of the files that decide a model's output."""
@@ -42,9 +43,8 @@ def _hash(path: Path, size: int, modified: int) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises ModelError."""
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: must be a readable JSON file: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path}: must hold a JSON object")
-    return value
+        return parse_object(read_regular(path, MAX_BYTES, str(path)))
+    except (OSError, ValueError, DreamCacheError) as error:
+        raise ModelError(
+            f"{path}: must be a readable JSON file, got one that {error}; copy it again"
+        ) from error

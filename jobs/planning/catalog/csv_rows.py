@@ -66,7 +66,7 @@ def csv_rows(part: Part, data: bytes, needed: tuple[str, str]) -> Iterator[tuple
     Raises CatalogError for a header or an encoding that makes the whole file unusable.
     """
     encoding = _encoding(part, data)
-    text = io.TextIOWrapper(part.lines_of(data), encoding, "surrogateescape", newline="")  # type: ignore[type-var]
+    text = io.TextIOWrapper(part.lines_of(data), encoding, "surrogateescape", newline="")
     lines = _Lines(text)
     try:
         yield from _rows(lines, part, needed)

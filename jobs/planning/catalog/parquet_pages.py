@@ -55,7 +55,7 @@ def _page_sizes(chunk: Any, data: bytes) -> list[int]:
         raise PageError(
             f"column '{chunk.path_in_schema}': its pages must lie in the file, lie outside; write it again"
         )
-    sizes = []
+    sizes: list[int] = []
     while position < end and len(sizes) <= MAX_PAGES:
         header = _Header(data, position)
         sizes.append(header.uncompressed)

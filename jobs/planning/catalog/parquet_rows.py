@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from dreamcache.core.errors import CatalogError
 from dreamcache.core.texts import shown
+from dreamcache.storage.arrow import DAMAGE
 from jobs.planning.catalog.parquet_pages import PageError, largest_page
 from jobs.planning.catalog.parts import Part
 from jobs.planning.catalog.rows import Row, checked_names
@@ -24,19 +25,6 @@ BATCH_BYTES = 256 << 20
 """At most so much is unpacked at once, if each cell of a batch were as long as the longest page."""
 MAX_BATCH_ROWS = 4096
 IMAGE_FIELDS = {"bytes", "path"}
-DAMAGE = (
-    pa.ArrowException,
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    NotImplementedError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,
-)
-"""What Arrow raises for damaged files, beside its own errors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +91,7 @@ class _Unreadable:
 
 def _values(column: pa.Array) -> list[Any]:
     try:
-        return column.to_pylist()
+        return list(column.to_pylist())
     except DAMAGE:
         return [_value(cell) for cell in column]
 
