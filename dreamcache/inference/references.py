@@ -11,13 +11,13 @@ import time
 from collections import OrderedDict
 
 from dreamcache.core.config import ImageLimits
-from dreamcache.core.errors import CacheError, ImageError, ModelError
+from dreamcache.core.errors import CacheError, ImageError, ModelError, StorageError
 from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.records import Request
 from dreamcache.inference.protocols import OnFeatures, OnRefused, ReferenceEncoder
 from dreamcache.model.features import SubjectFeatures
-from dreamcache.storage.feature_cache import FeatureCache, StoredFeatures
-from dreamcache.storage.feature_check import check
+from dreamcache.storage.feature_cache import FeatureCache
+from dreamcache.storage.feature_check import check_finite
 from dreamcache.storage.photos import read_reference
 
 logger = logging.getLogger(__name__)
@@ -95,16 +95,19 @@ class ReferenceFeatures:
                 "use one version everywhere"
             )
         stored = features.to_stored()
-        self._check_own(stored, request, where)
-        self.cache.put(stored)
-        return features
-
-    def _check_own(self, stored: StoredFeatures, request: Request, where: str) -> None:
-        """Features that every later job would refuse must not be stored."""
         try:
-            check(stored, self.encoder.expected(request.reference_id), where)
+            check_finite(stored, where)
         except CacheError as error:
             raise ImageError(
-                f"{where}: the encoded features cannot be used: {error}; try another dtype (bfloat16, float32)",
-                code="nan_features",
+                f"{where}: the model returned NaN for its features; try another dtype (bfloat16, float32)",
+                code="nan_image",
             ) from error
+        try:
+            self.cache.put(stored)
+        except StorageError as error:
+            if error.code != "bad_uri":
+                raise
+            logger.warning(
+                "%s; the features are used and not stored", error
+            )  # a folder lies at this key alone
+        return features

@@ -77,13 +77,14 @@ class FeatureCache:
         expected: what they are compared with. CacheError when the file is damaged, foreign, or not what is expected.
         """
         uri = self.uri_of(cache_key)
+        limit = (expected.num_bytes if expected else None) or MOST_BYTES
         try:
-            data = self._store.read(self._name_of(cache_key), MOST_BYTES)
+            data = self._store.read(self._name_of(cache_key), limit)
         except FileNotFoundError:
             return None
         except (TooLarge, NotRegular, IsFolder) as error:
             raise CacheError(f"{error}; the reference must be encoded again") from error
-        features = from_parquet(data, cache_key, where=uri)
+        features = from_parquet(data, cache_key, where=uri, limit=limit)
         if features.base_fingerprint != self.base_fingerprint:
             raise CacheError(
                 f"{uri}: base model must be {self.base_fingerprint}, got {features.base_fingerprint}; "

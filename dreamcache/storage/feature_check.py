@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,8 @@ SECRET_VARIABLE = "DREAMCACHE_CACHE_KEY_SECRET"
 LEAST_SECRET = 16
 UNSEALED = "unsealed_cache"
 """Code of features that are sound and do not carry this process's seal."""
+OVERHEAD = 1 << 20
+"""Bytes of a file besides its numbers: names, shapes, settings."""
 _EXPONENTS = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000}
 """Bits of the exponent; all of them set mean infinity or NaN."""
 
@@ -43,15 +46,22 @@ class Expected:
     settings: EncodeSettings
     shapes: Mapping[str, tuple[int, ...]] | None = None
 
+    @property
+    def num_bytes(self) -> int | None:
+        """What the features may have at most, packed or unpacked; None where shapes are not known."""
+        if self.shapes is None:
+            return None
+        numbers = sum(prod(shape) for shape in self.shapes.values())
+        return OVERHEAD + numbers * (4 if self.settings.dtype == "float32" else 2)
+
 
 def check(features: StoredFeatures, expected: Expected, where: str) -> None:
     """Raises CacheError that begins with `where` and names what differs."""
-    wanted = json.loads(ids.canonical_json(expected.settings.as_dict()))
+    wanted, settings = _as_json(expected.settings.as_dict()), _as_json(features.settings)
     if features.reference_id != expected.reference_id:
         _refuse(where, f"reference must be {expected.reference_id[:16]}, got {features.reference_id[:16]}")
-    if features.settings != wanted:
-        names = {name for name in wanted if features.settings.get(name) != wanted[name]}
-        names |= set(features.settings) - set(wanted)
+    if settings != wanted:
+        names = {name for name in wanted if settings.get(name) != wanted[name]} | set(settings) - set(wanted)
         _refuse(where, f"settings must be those of the job, {', '.join(sorted(names))[:200]} differ")
     if tuple(features.maps) != tuple(expected.settings.places):
         got = ", ".join(features.maps) or "none"
@@ -64,6 +74,12 @@ def check(features: StoredFeatures, expected: Expected, where: str) -> None:
                 f"place {place} must be {expected.settings.dtype} {list(shape)}, got {raw.dtype} {list(raw.shape)}",
             )
     check_finite(features, where)
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As they are read back from a file: tuples are lists."""
+    value = json.loads(ids.canonical_json(dict(settings)))
+    return value if isinstance(value, dict) else {}
 
 
 def check_finite(features: StoredFeatures, where: str) -> None:

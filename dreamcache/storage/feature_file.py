@@ -35,6 +35,7 @@ ROWS = pa.schema(
 
 MOST_BYTES = 1 << 29
 """What the features of one reference may have, packed and unpacked: those of all places of SDXL have 400 MB."""
+MOST_PLACES = 1000
 SIGNATURE = "dreamcache.signature"
 FEATURES = PartFormat(family="dreamcache.features/", number=1, schema=ROWS)
 
@@ -97,9 +98,13 @@ def to_parquet(features: StoredFeatures) -> bytes:
 
 
 def from_parquet(
-    data: bytes, expected_key: str | None = None, *, where: str = "cached features"
+    data: bytes,
+    expected_key: str | None = None,
+    *,
+    where: str = "cached features",
+    limit: int = MOST_BYTES,
 ) -> StoredFeatures:
-    """Read back what `to_parquet` wrote.
+    """Read back what `to_parquet` wrote. limit: bytes that the maps may unpack to.
 
     Raises CacheError (`bad_cache`) that begins with `where` and names what differs: a single changed or missing
     byte, an older format, or another cache key than `expected_key`; `unsealed_cache` where this process has a secret
@@ -107,7 +112,7 @@ def from_parquet(
     later release, which must not be overwritten.
     """
     try:
-        table, metadata = FEATURES.unseal(data, MOST_BYTES)
+        table, metadata = FEATURES.unseal(data, limit, MOST_PLACES)
         cache_key = metadata["dreamcache.cache_key"]
         if expected_key is not None and cache_key != expected_key:
             raise ValueError(f"has cache key {cache_key}, needed is {expected_key}")
@@ -115,7 +120,7 @@ def from_parquet(
             cache_key=cache_key,
             reference_id=metadata["dreamcache.reference_id"],
             base_fingerprint=metadata["dreamcache.base_fingerprint"],
-            settings=json.loads(metadata["dreamcache.settings"]),
+            settings=_settings(metadata["dreamcache.settings"]),
             maps={row["place"]: _raw_tensor(row) for row in table.to_pylist()},
         )
     except NewerFormatError as error:
@@ -129,6 +134,17 @@ def from_parquet(
         raise CacheError(f"{where}: {text}; the reference must be encoded again") from error
     check_signature(features, metadata.get(SIGNATURE), where)
     return features
+
+
+def _settings(text: str) -> dict[str, Any]:
+    settings = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(settings, dict):
+        raise ValueError("settings must be an object")
+    return settings
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"settings must hold finite numbers, hold {name}")
 
 
 def _raw_tensor(row: dict[str, Any]) -> RawTensor:

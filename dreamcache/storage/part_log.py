@@ -20,7 +20,7 @@ import pyarrow as pa
 from dreamcache.core.errors import StorageError
 from dreamcache.core.parallel import map_ordered, run_all
 from dreamcache.storage.open_store import open_store
-from dreamcache.storage.sealed_parquet import UNPACKED_BYTES, seal, unseal
+from dreamcache.storage.sealed_parquet import MOST_ROWS, UNPACKED_BYTES, seal, unseal
 from dreamcache.storage.store import ObjectInfo
 
 LABEL_KEY = "dreamcache.schema"
@@ -52,12 +52,14 @@ class PartFormat:
         """The rows as one sealed file; equal rows are equal bytes. metadata: further entries of its footer."""
         return seal(table, {LABEL_KEY: self.label, **metadata})
 
-    def unseal(self, data: bytes, limit: int = UNPACKED_BYTES) -> tuple[pa.Table, dict[str, str]]:
+    def unseal(
+        self, data: bytes, limit: int = UNPACKED_BYTES, rows: int = MOST_ROWS
+    ) -> tuple[pa.Table, dict[str, str]]:
         """(rows in the format's schema, metadata). ValueError, whose text follows "one that ...", for other files.
 
-        limit: bytes that the rows may unpack to.
+        limit: bytes that the rows may unpack to; rows: how many there may be.
         """
-        table, metadata = unseal(data, limit)
+        table, metadata = unseal(data, limit, rows)
         self._check_label(metadata.get(LABEL_KEY))
         return table if self.schema is None else _conform(table, self.schema), metadata
 

@@ -42,10 +42,13 @@ def seal(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     return data[:start] + ids.of_bytes(data).encode() + data[start + DIGITS :]
 
 
-def unseal(data: bytes, limit: int = UNPACKED_BYTES) -> tuple[pa.Table, dict[str, str]]:
+def unseal(
+    data: bytes, limit: int = UNPACKED_BYTES, rows: int = MOST_ROWS
+) -> tuple[pa.Table, dict[str, str]]:
     """(table, metadata). ValueError with the difference when the bytes are not those that were sealed.
 
-    Anyone can compute the checksum, so it proves no origin: limit is what the table may unpack to, in bytes.
+    Anyone can compute the checksum, so it proves no origin: limit is what the table may unpack to, in bytes, and
+    rows how many it may have.
     """
     start = data.rfind(SEAL) + len(SEAL)
     if start < len(SEAL) or start + DIGITS > len(data):
@@ -59,7 +62,7 @@ def unseal(data: bytes, limit: int = UNPACKED_BYTES) -> tuple[pa.Table, dict[str
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         unpacked_bytes(file, data, limit)
-        if file.metadata.num_rows > MOST_ROWS or _has_dictionaries(file.metadata):
+        if file.metadata.num_rows > rows or _has_dictionaries(file.metadata):
             raise ValueError("has rows or dictionaries that dreamcache does not write")
         table = file.read()
     except (pa.ArrowException, OSError) as error:
