@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 COMMAND = str(Path(sys.prefix) / "bin" / "dreamcache")
@@ -30,6 +33,23 @@ def dreamcache(
     return subprocess.run(
         [COMMAND, *args], capture_output=True, text=True, timeout=seconds, env=environment(extra), check=False
     )
+
+
+def in_process(*args: str) -> subprocess.CompletedProcess[str]:
+    """The command in this process, without a start of Python and its imports: for what needs no process of its own.
+
+    Its environment is this process's, AWS settings included.
+    """
+    from jobs.cli.main import main
+
+    stdout, stderr, code = StringIO(), StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.setattr(sys, "argv", ["dreamcache", *args])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess(args, code, stdout.getvalue(), stderr.getvalue())
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:

@@ -224,7 +224,7 @@ def test_neighbours_change_no_pixel_whatever_the_number_of_threads(
     torch.set_num_threads(threads)
     try:
         [alone] = make(pipe, subject, 3).generate(requests(3)[1:2])
-        for batch in (requests(3), requests(3)[::-1], requests(2)[::-1], requests(2)):
+        for batch in (requests(3), requests(2)[::-1]):
             outcomes = make(pipe, subject, 3).generate(batch)
             [ours] = [outcome for outcome in outcomes if outcome.item_id == "item-1"]
             assert isinstance(ours, Generated) and isinstance(alone, Generated)

@@ -73,7 +73,7 @@ def test_each_row_of_a_mixed_batch_equals_its_solo_run(
 ) -> None:
     """Subjects, none, strengths and scales differ by row; every scheduler, the stochastic one too."""
     chosen = [subjects[0], None, subjects[1]]
-    scales, strengths = [0.3, 0.4, 2.0], [1.0, 1.0, 0.5]
+    scales, text_scales, strengths = [0.3, 0.4, 2.0], [3.0, 7.5, 1.5], [1.0, 1.0, 0.5]
     options: dict[str, Any] = {
         "guidance": guidance,
         "scheduler": scheduler,
@@ -81,13 +81,20 @@ def test_each_row_of_a_mixed_batch_equals_its_solo_run(
         "output_type": "latent",
     }
     together = epsilon_pipe(
-        PROMPTS, chosen, image_scale=scales, strength=strengths, generator=generators(1, 2, 3), **options
+        PROMPTS,
+        chosen,
+        image_scale=scales,
+        text_scale=text_scales,
+        strength=strengths,
+        generator=generators(1, 2, 3),
+        **options,
     ).images
     for row in range(3):
         alone = epsilon_pipe(
             PROMPTS[row],
             [chosen[row]],
             image_scale=scales[row],
+            text_scale=text_scales[row],
             strength=strengths[row],
             generator=generators(row + 1),
             **options,

@@ -12,7 +12,7 @@ import torch
 from dreamcache import DreamCachePipeline
 from tests.end_to_end.photos import picture
 
-ROUNDS = 6
+ROUNDS = 3
 
 
 def work(pipe: DreamCachePipeline, number: int) -> Callable[[], list[np.ndarray]]:

@@ -15,7 +15,7 @@ from dreamcache.core.config.job import JobSpec
 from jobs.planning.estimate import _count, estimate_plan
 from jobs.planning.planner import plan
 from jobs.spec import parse_spec
-from tests.command import TWO_STEPS, dreamcache, write_job
+from tests.command import TWO_STEPS, in_process, write_job
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.tiny import save_base, save_random_adapter
 
@@ -89,9 +89,9 @@ def test_sampled_items_are_spread_over_the_plan(wanted: int, rows_per_table: int
 
 def test_the_plan_reports_it(values: dict[str, Any], tmp_path: Path) -> None:
     job = write_job(tmp_path, **values)
-    counts = json.loads(dreamcache("plan", job, "--json").stdout)["estimate"]
+    counts = json.loads(in_process("plan", job, "--json").stdout)["estimate"]
     assert (counts["items"], counts["calibration"]) == (4, None)
-    shown = dreamcache("plan", job, "--calibrate", "2")
+    shown = in_process("plan", job, "--calibrate", "2")
     assert shown.returncode == 0, shown.stderr
     assert "4 items, 22 U-Net evaluations (16 encoder and 24 decoder halves" in shown.stdout
     assert "measured in this process on cpu, 2 items in 1 batches" in shown.stdout

@@ -22,7 +22,7 @@ from dreamcache.storage.image_store import ImageStore, encode_image
 from dreamcache.storage.open_store import join, store_for
 from jobs.export import export_outputs
 from jobs.export.rows import Rows
-from tests.command import dreamcache, error_of
+from tests.command import error_of, in_process
 
 SUBJECTS = ("mug/1", "..", "café ☕", "杯子", "=cmd")
 FORMAT = ImageFormat()
@@ -218,12 +218,12 @@ def test_rows_are_streamed(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path) -> None:
     output, target = str(tmp_path / "output"), str(tmp_path / "target")
     rows = make_output(output)
-    done = dreamcache("export", output, target, "--where", "color=red", "--json")
+    done = in_process("export", output, target, "--where", "color=red", "--json")
     assert (done.returncode, json.loads(done.stdout)["written"]) == (0, 4), done.stderr
-    listed = dreamcache("outputs", output, "--where", "color=red", "--where", "sample=1", "--json")
+    listed = in_process("outputs", output, "--where", "color=red", "--where", "sample=1", "--json")
     assert [row["subject_id"] for row in json.loads(listed.stdout)] == ["..", "杯子"]
     Path(output, rows[0]["key"]).unlink()
-    lossy = dreamcache("export", output, target)
+    lossy = in_process("export", output, target)
     assert lossy.returncode == 3
     assert "4 written" in lossy.stdout and "4 were there, of 9" in lossy.stdout and "lost: " in lossy.stdout
     for args, message in (
@@ -239,7 +239,7 @@ def test_the_command(tmp_path: Path) -> None:
         (["export", output, target, "--on-collision", "rename"], "must be one of error, number"),
         (["export", output, f"{output}/images"], "must lie outside the job's output"),
     ):
-        wrong = dreamcache(*args)
+        wrong = in_process(*args)
         assert (wrong.returncode, message in error_of(wrong)) == (2, True), wrong.stderr
     with pytest.raises(StorageError, match=r"has no manifest\.parquet"):
         export_outputs(str(tmp_path / "none"), target)

@@ -13,7 +13,7 @@ import jobs
 from dreamcache.core.config import GenerationSettings
 from jobs.planning.planner import Plan
 from jobs.spec import dump_spec
-from tests.command import dreamcache
+from tests.command import in_process
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.pinned.sd_folder import write_adapter, write_base
 
@@ -70,14 +70,14 @@ def test_the_command_writes_what_show_and_jobs_read(folder: Path, tmp_path: Path
     model = {"base": str(base), "adapter": str(adapter)}
     before = plan(folder, model, text_scale=7.5, image_scale=0.4)
     for option, scale in (("--text-scale", "5"), ("--image-scale", "0.6")):
-        done = dreamcache("adapter", "recommend", str(adapter), option, scale)
+        done = in_process("adapter", "recommend", str(adapter), option, scale)
         assert done.returncode == 0, done.stderr
     assert "recommended text_scale 5, image_scale 0.6" in done.stdout
-    assert "recommended: text_scale 5, image_scale 0.6" in dreamcache("adapter", "show", str(adapter)).stdout
+    assert "recommended: text_scale 5, image_scale 0.6" in in_process("adapter", "show", str(adapter)).stdout
     unset = plan(folder, model).spec.generation
     assert (unset.text_scale, unset.image_scale) == (5.0, 0.6)
     assert ids(plan(folder, model, text_scale=7.5, image_scale=0.4)) == ids(before)
-    wrong = dreamcache("adapter", "recommend", str(adapter))
+    wrong = in_process("adapter", "recommend", str(adapter))
     assert wrong.returncode != 0 and "must have --text-scale, --image-scale or both" in wrong.stderr
-    gone = dreamcache("adapter", "recommend", str(tmp_path / "gone"), "--text-scale", "5")
+    gone = in_process("adapter", "recommend", str(tmp_path / "gone"), "--text-scale", "5")
     assert gone.returncode != 0 and "must hold a readable config.json" in gone.stderr

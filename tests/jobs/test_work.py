@@ -24,7 +24,7 @@ from jobs.reconcile.prune import finish_prunes, orphans, prune_orphans
 from jobs.reconcile.remaining import Recorded, find_work
 from jobs.running.runner import run
 from jobs.spec import dump_spec
-from tests.command import dreamcache
+from tests.command import dreamcache, in_process
 from tests.jobs.test_manifest import small_parts
 from workers.tables import PLANNED
 
@@ -176,12 +176,12 @@ def test_the_command_reports_changes_and_orphans(make_spec: MakeSpec, tmp_path: 
     finish(make_spec())
     job = tmp_path / "job.yaml"
     job.write_text(dump_spec(make_spec("subject_id,image\na,a.png\n")))
-    planned = json.loads(dreamcache("plan", str(job), "--json").stdout)
+    planned = json.loads(in_process("plan", str(job), "--json").stdout)
     assert {name: planned[name] for name in ("new", "unchanged", "changed", "orphaned", "done")} == {
         "new": 0, "unchanged": 2, "changed": 0, "orphaned": 2, "done": 2
     }  # fmt: skip
     assert planned["orphans"] == {"replaced": 0, "dropped": 0, "removed": 2}
-    text = dreamcache("plan", str(job)).stdout
+    text = in_process("plan", str(job)).stdout
     assert "new 0  unchanged 2  changed 0  orphaned 2" in text
     listed = json.loads(dreamcache("run", str(job), "--prune", "--dry-run", "--json").stdout)["would_delete"]
     assert len(listed) == 2 and all(Path(path).exists() for path in listed)

@@ -17,7 +17,7 @@ from dreamcache.model.places import default_places
 from dreamcache.model.tap import tap_features
 from dreamcache.storage.models.adapter import describe_adapter
 from dreamcache.storage.models.base import describe_base
-from tests.command import dreamcache
+from tests.command import in_process
 from tests.tiny import save_base
 
 GOLDEN = Path(__file__).parents[3] / "shared/golden/sd21_layout"
@@ -82,7 +82,7 @@ def test_the_command_imports_a_published_checkpoint(unet: UNet2DConditionModel, 
     checkpoint = tmp_path / "cross_attention-200000.pt"
     checkpoint.write_bytes((GOLDEN / "cross_attention.pt").read_bytes())
     folder = str(tmp_path / "adapter")
-    done = dreamcache("adapter", "import", str(checkpoint), "--base", str(base), "--output", folder)
+    done = in_process("adapter", "import", str(checkpoint), "--base", str(base), "--output", folder)
     assert done.returncode == 0, done.stderr
     assert "5 places" in done.stdout
     info = describe_adapter(folder, describe_base(str(base)))
