@@ -201,8 +201,9 @@ class Quality:
 class Done:
     """The image is committed under `key`, relative to the job's output.
 
-    segment_note, here and below: why no subject was cut out, so that the whole photo was the reference: a key of
-    `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run; None where none was recorded.
+    Here and below, segment_note: why no subject was cut out, so that the whole photo was the reference: a key of
+    `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run; None where
+    none was recorded.
     """
 
     item_id: str

@@ -71,8 +71,8 @@ class Encoder:
     ) -> Encoded:
         """Encodes one upright RGB(A) photo.
 
-        Raises ImageError `no_subject` for a photo without a visible pixel, `no_mask` if the settings refuse a photo
-        without a mask.
+        Raises ImageError `transparent_image` for a photo without a visible pixel, `no_mask` if the settings refuse a
+        photo without a mask.
         """
         settings = self.settings
         check_visible(image, where=where)

@@ -16,7 +16,7 @@ from dreamcache.core.errors import ModelError
 from dreamcache.inference.families import Family, family_of
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
-from dreamcache.storage.models.encoders import gate_identity
+from dreamcache.storage.models.encoders import gate_identity, require_pinned_models
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +56,8 @@ def plan_facts(spec: JobSpec) -> PlanFacts:
     """All facts of a job. Raises SpecError for settings that do not fit the adapter, ModelError for the models."""
     family = family_of_job(spec)
     models = describe_models(spec.method, spec.model)
+    family.check_generation(spec.generation, models.base)
+    require_pinned_models("reference.segmenter_models", spec.reference.segmenter_models)
     return PlanFacts(
         base=models.base,
         adapter=models.adapter,

@@ -21,12 +21,12 @@ EDGE_RADIUS = 0.7
 
 
 def check_visible(image: Image.Image, *, where: str) -> None:
-    """Raises ImageError `no_subject` for a photo of which no pixel is visible: on white it would be a white square."""
+    """Raises ImageError `transparent_image` for a photo without a visible pixel: on white it is a white square."""
     if "A" in image.getbands() and image.getchannel("A").getextrema()[1] == 0:
         raise ImageError(
             f"{where}: at least one pixel must be visible, every one is fully transparent; export the photo again "
             f"with its subject",
-            code="no_subject",
+            code="transparent_image",
         )
 
 

@@ -24,8 +24,8 @@ REQUEST = [
 ERROR = [("code", TEXT), ("message", TEXT)]
 QUALITY = pa.struct([("tries", NUMBER), ("seed", LARGE), ("image_score", REAL), ("text_score", REAL)])
 GENERATED_ONLY = [
-    ("segment_note", TEXT), ("rgb", pa.binary()), ("height", NUMBER), ("width", NUMBER), ("seconds", REAL), ("device", TEXT),
-    ("blocked", pa.bool_()), ("quality", QUALITY), ("note", TEXT),
+    ("segment_note", TEXT), ("rgb", pa.binary()), ("height", NUMBER), ("width", NUMBER), ("seconds", REAL),
+    ("device", TEXT), ("blocked", pa.bool_()), ("quality", QUALITY), ("note", TEXT),
 ]  # fmt: skip
 LEDGER_2 = pa.schema([
     pa.field("item_id", TEXT, nullable=False),

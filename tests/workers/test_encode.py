@@ -57,7 +57,7 @@ def test_a_bad_photo_costs_each_of_its_own_subjects_and_no_other(cluster: None, 
     for name in ("x", "y"):
         assert rows[name]["code"] == "truncated_image" and f"subject '{name}'" in rows[name]["message"]
         assert rows[name]["attempts"] == 0
-    assert rows["ghost"]["code"] == "no_subject" and "ghost.png" in rows["ghost"]["message"]
+    assert rows["ghost"]["code"] == "transparent_image" and "ghost.png" in rows["ghost"]["message"]
     files = list(Path(job.spec.cache_uri).rglob("*.parquet"))
     assert {file.stem for file in files} == {rows[name]["cache_key"] for name in ("p0", "p1", "plain")}
 

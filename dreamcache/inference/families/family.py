@@ -81,6 +81,9 @@ class Family(ABC):
             )
         return resolved
 
+    def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:  # noqa: B027 - most have no rule
+        """Raises SpecError for settings that this base model cannot follow."""
+
     @abstractmethod
     def passes_per_image(self, settings: GenerationSettings) -> Passes:
         """Passes of one image. Exact."""

@@ -12,7 +12,6 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.images import decode_image
 from dreamcache.core.records import Request
 from dreamcache.inference.protocols import OnFeatures, Pipeline
-from dreamcache.model.preprocess import check_visible
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.photos import read_reference
 
@@ -36,7 +35,6 @@ class PhotoConditions(Generic[S]):
             where = f"subject '{request.subject_id}': image '{request.image}'"
             photo, _ = read_reference(request, self.limits)
             image = decode_image(photo, where=where, limits=self.limits)
-            check_visible(image, where=where)
             self._recent[key] = self.pipe.encode_reference(image, class_name=request.class_name)
             if len(self._recent) > self.capacity:
                 self._recent.popitem(last=False)
