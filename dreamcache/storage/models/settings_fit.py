@@ -90,7 +90,7 @@ def token_limit(base: BaseInfo) -> int:
 
 def _tokenizer(base: BaseInfo) -> Any:
     """CLIP's tokenizer from its vocabulary, as transformers builds it; None where it cannot be built."""
-    from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+    from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
     from tokenizers.models import BPE
 
     vocabulary, merges = (component_file(base, f"tokenizer/{name}") for name in ("vocab.json", "merges.txt"))
@@ -110,6 +110,7 @@ def _tokenizer(base: BaseInfo) -> Any:
         end_id, start_id = (tokenizer.token_to_id(token) for token in (end, start))
         if end_id is None or start_id is None:
             raise ValueError(f"{start} and {end} are not in it")
+        tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (start, end)])
         tokenizer.normalizer = normalizers.Sequence(
             [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
         )
