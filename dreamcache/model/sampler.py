@@ -70,7 +70,7 @@ def sample(
 
     is_interrupted: asked after each step; True ends the loop. progress: progress(total=steps) is a tqdm bar.
     """
-    check_steps(num_inference_steps, scheduler.config.get("num_train_timesteps", 1000))
+    check_steps(num_inference_steps, scheduler.config)
     scheduler.set_timesteps(num_inference_steps, device=noise.device)
     accepted = inspect.signature(scheduler.step).parameters
     options = {"generator": generator} if generator is not None and "generator" in accepted else {}

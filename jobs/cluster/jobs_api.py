@@ -162,8 +162,8 @@ def _refuse_plain_http(url: str) -> None:
     if url.startswith("http://") and not is_loopback(host) and host not in allowed:
         raise ClusterError(
             f"{url}: the cluster asks for a token, which must not travel over plain http to another machine; use "
-            f"https, open a tunnel and give http://127.0.0.1:{DASHBOARD_PORT}, or set {PLAIN_HTTP}={host} where the network "
-            f"is closed",
+            f"https, open a tunnel and give http://127.0.0.1:{DASHBOARD_PORT}, or set {PLAIN_HTTP}={host} where the "
+            f"network is closed",
             code="plain_http",
         )
 

@@ -70,10 +70,10 @@ def test_the_most_steps_give_numbers_with_every_scheduler(
 ) -> None:
     """Case 25: 999 steps gave NaN with two of them."""
     base = json.loads((mini_folder() / "scheduler/scheduler_config.json").read_text())
-    most = int(settings_fit.MOST_STEPS * trained)
     for name, spacing, zero_snr in schedules:
         config = {**base, "num_train_timesteps": trained, "timestep_spacing": spacing}
         config["rescale_betas_zero_snr"] = zero_snr
+        most = int((settings_fit.MOST_STEPS_ZERO_SNR if zero_snr else settings_fit.MOST_STEPS) * trained)
         generator = torch.Generator().manual_seed(1)
         noise = torch.randn(1, 4, 2, 2, generator=generator)
         scheduler = make_scheduler(name, config)

@@ -6,6 +6,7 @@ Knows noise schedules by their config, and CLIP's tokenizer by its vocabulary; i
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from dreamcache.core.config import GenerationSettings
@@ -21,6 +22,9 @@ WITHOUT_ZERO_SNR = ("pndm", "heun")
 MOST_STEPS = 0.9
 """Of the steps a base was trained with. With more, timesteps are rounded to equal ones: NaN, or an index error."""
 
+MOST_STEPS_ZERO_SNR = 0.5
+"""The same of a base whose schedule ends in pure noise: euler_a gives NaN from two thirds on."""
+
 TOKENS = 77
 """Of CLIP, where a config does not state it."""
 
@@ -34,12 +38,13 @@ def check_schedule(settings: GenerationSettings, base: BaseInfo) -> None:
         trained = config.get("num_train_timesteps", 1000)
         if type(trained) is not int or not 10 <= trained <= 1_000_000:
             raise ValueError(f"a number from 10 to 1000000, got {str(trained)[:40]}")
-    check_steps(settings.num_inference_steps, trained, where=f"model '{base.name}': generation.")
+    check_steps(settings.num_inference_steps, config, where=f"model '{base.name}': generation.")
 
 
-def check_steps(steps: int, trained: int, *, where: str = "") -> None:
-    """Raises SpecError for more steps than MOST_STEPS of those that the base was trained with."""
-    most = int(MOST_STEPS * trained)
+def check_steps(steps: int, config: Mapping[str, Any], *, where: str = "") -> None:
+    """Raises SpecError for more steps than a share of those that the base was trained with. config: a scheduler's."""
+    trained = int(config.get("num_train_timesteps", 1000))
+    most = int((MOST_STEPS_ZERO_SNR if config.get("rescale_betas_zero_snr") else MOST_STEPS) * trained)
     if steps > most:
         raise SpecError(
             f"{where}num_inference_steps: at most {most} with a base of {trained} training steps, got {steps}; "
