@@ -11,12 +11,12 @@ from dreamcache.core.records import Request
 from dreamcache.storage.photo_faults import PhotoFaults
 from workers.context import JobContext, request_of
 from workers.guard import Watch
-from workers.tables import PLANNED
+from workers.tables import ENCODED
 from workers.telemetry import Telemetry
 
 
 class EncodeWorker:
-    """Ray actor. Rows in, the same rows out; those of a subject that cannot be encoded carry its error."""
+    """Ray actor. Rows in, the same rows out, as ENCODED; those of a subject that cannot be encoded carry its error."""
 
     def __init__(self, context: JobContext, watch: Watch) -> None:
         telemetry = Telemetry(context.spec.output, "encoder")
@@ -33,6 +33,7 @@ class EncodeWorker:
         with self.watch.shutdown.batch():
             quarantined = self.watch.sort(sorted({row["cache_key"] for row in rows})).quarantined
             errors: dict[tuple[str, str], DreamCacheError | None] = {}
+            notes: dict[str, str | None] = {}
             for row in rows:
                 verdict = quarantined.get(row["cache_key"])
                 # Subjects with the same photo share a cache key, but each error names its own subject.
@@ -42,10 +43,13 @@ class EncodeWorker:
                     row["attempts"] += verdict.attempts - 1
                 elif key not in errors:
                     errors[key] = self._error_of(request_of(row))
+                    # At once: the next subject may take its place in memory.
+                    notes[row["cache_key"]] = self.references.segment_note(request_of(row))
                 error = errors[key]
+                row["segment_note"] = notes.get(row["cache_key"])
                 if error is not None:
                     row.update(code=error.code, message=str(error))
-        return pa.Table.from_pylist(rows, schema=PLANNED)
+        return pa.Table.from_pylist(rows, schema=ENCODED)
 
     def _error_of(self, request: Request) -> DreamCacheError | None:
         """Raises StorageError once so many photos in a row cannot be read that the storage is at fault."""

@@ -37,7 +37,7 @@ class GenerateWorker:
         self.telemetry.warmed()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        rows = {row["item_id"]: {**row, **NO_PIXELS} for row in batch.to_pylist()}
+        rows = {row["item_id"]: {**NO_PIXELS, **row} for row in batch.to_pylist()}
         with self.watch.shutdown.batch():
             work = self.watch.sort([row["item_id"] for row in rows.values() if row["code"] is None])
             for item, verdict in work.quarantined.items():

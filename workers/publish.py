@@ -61,7 +61,8 @@ def _outcome(row: Mapping[str, Any], images: ImageStore, provenance: Mapping[str
     if row["code"] is not None:
         why = {"item_id": row["item_id"], "code": row["code"], "message": row["message"]}
         if row["blocked"]:
-            return Blocked(**why, attempts=attempts, quality=_quality(row))
+            note = row["segment_note"]
+            return Blocked(**why, attempts=attempts, quality=_quality(row), segment_note=note)
         return Failed(**why, attempts=attempts)
     try:
         return _commit(row, images, provenance, attempts)
@@ -93,6 +94,7 @@ def _commit(row: Mapping[str, Any], images: ImageStore, provenance: Mapping[str,
         seconds=row["seconds"],
         device=row["device"],
         quality=quality,
+        segment_note=row["segment_note"],
     )
 
 

@@ -19,7 +19,14 @@ class PlannedRow(Request):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GeneratedRow(PlannedRow):
+class EncodedRow(PlannedRow):
+    """A row whose subject's features are known. segment_note: see `core.records.Done`."""
+
+    segment_note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneratedRow(EncodedRow):
     """A row with its pixels, uint8 [height, width, 3] as bytes, or with an error and none.
 
     note: of its worker, for the user; None for nearly all.
@@ -46,6 +53,7 @@ class OutcomeRow:
 
 
 PLANNED = schema_of(PlannedRow)
+ENCODED = schema_of(EncodedRow)
 GENERATED = schema_of(GeneratedRow)
 OUTCOMES = schema_of(OutcomeRow)
 NO_PIXELS: dict[str, Any] = {

@@ -201,7 +201,9 @@ class Quality:
 class Done:
     """The image is committed under `key`, relative to the job's output.
 
-    settings_fingerprint, here and below: `settings_fingerprint` of the run; None where none was recorded.
+    Here and below, segment_note: why no subject was cut out, so that the whole photo was the reference: a key of
+    `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run; None where
+    none was recorded.
     """
 
     item_id: str
@@ -215,6 +217,7 @@ class Done:
     seconds: float = 0.0
     device: str = ""
     quality: Quality | None = None
+    segment_note: str | None = None
     settings_fingerprint: str | None = None
 
 
@@ -228,6 +231,7 @@ class Blocked:
     message: str
     attempts: Int32 = 1
     quality: Quality | None = None
+    segment_note: str | None = None
     settings_fingerprint: str | None = None
 
 

@@ -23,7 +23,7 @@ from dreamcache.core.records import cache_key
 from dreamcache.inference.placement import on_device
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.model.places import feature_shapes
-from dreamcache.model.preprocess import packshot, to_tensor
+from dreamcache.model.preprocess import check_visible, packshot, to_tensor
 from dreamcache.model.tap import tap_features
 from dreamcache.model.text import PromptEncoder
 from dreamcache.segment import SegmenterSet
@@ -33,11 +33,10 @@ from dreamcache.storage.models.base import BaseInfo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoded:
-    """Features, the packshot they were taken from, and what the segmenter had to say (None: nothing)."""
+    """Features, and the packshot they were taken from. `features.segment_note` states why it is the whole photo."""
 
     features: SubjectFeatures
     packshot: Image.Image
-    note: str | None
 
 
 class Encoder:
@@ -74,8 +73,13 @@ class Encoder:
         reference_id: str | None = None,
         where: str = "reference",
     ) -> Encoded:
-        """Encodes one upright RGB(A) photo. Raises ImageError `no_mask` if the settings say so."""
+        """Encodes one upright RGB(A) photo.
+
+        Raises ImageError `transparent_image` for a photo without a visible pixel, `no_mask` if the settings refuse a
+        photo without a mask.
+        """
         settings = self.settings
+        check_visible(image, where=where)
         segment = self.segmenters.segment(image, name=settings.segmenter, class_name=class_name, mask=mask)
         if segment.mask is None and settings.on_no_mask == "fail":
             raise ImageError(
@@ -92,10 +96,9 @@ class Encoder:
             base_fingerprint=self.info.fingerprint,
             maps=self._features(picture, settings.text_for(class_name)),
             settings=settings.as_dict(),
+            segment_note=segment.reason,
         )
-        return Encoded(
-            features=features, packshot=picture, note=segment.reason if segment.mask is None else None
-        )
+        return Encoded(features=features, packshot=picture)
 
     def expected(self, reference_id: str) -> Expected:
         """What features of that reference must be, wherever they were stored."""

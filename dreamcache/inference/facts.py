@@ -16,7 +16,7 @@ from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families import Family, family_of
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
-from dreamcache.storage.models.encoders import gate_identity
+from dreamcache.storage.models.encoders import gate_identity, require_pinned_models
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,9 @@ def plan_facts(spec: JobSpec) -> PlanFacts:
     family = family_of_job(spec)
     models = describe_models(spec.method, spec.model)
     _refuse_settings(spec, family, models)
-    family.check_generation(spec.generation, models.base)
+    recommended = dict(models.adapter.recommended)
+    family.check_generation(spec.generation.resolved(recommended), models.base)
+    require_pinned_models("reference.segmenter_models", spec.reference.segmenter_models)
     return PlanFacts(
         base=models.base,
         adapter=models.adapter,

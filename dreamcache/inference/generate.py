@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from dreamcache.core.config import GenerationSettings
-from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError
+from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, SpecError
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.outcome import Generated
 from dreamcache.inference.protocols import Pipeline, S
@@ -51,7 +51,14 @@ class Generator(Generic[S]):
         self.note: str | None = None
 
     def warm_up(self, subject: S) -> None:
-        """Generates a full batch in few steps, so that kernels are built and memory is known before the first item."""
+        """Generates a full batch in few steps, so that kernels are built and memory is known before the first item.
+
+        Raises SpecError for a negative prompt that is too long: it would cost every item.
+        """
+        try:
+            self.pipe.prompts.check(self.settings.negative_prompt)
+        except DreamCacheError as error:
+            raise SpecError(f"generation.negative_prompt: {error}") from error
         request = Request(
             item_id="warm-up", subject_id="", class_name="", reference_id="", cache_key="", image="", mask=None,
             prompt="", sample=0, seed=0,

@@ -139,6 +139,9 @@ class References(Protocol[S_co]):
     def has(self, request: Request) -> bool:
         """Whether it is in memory already."""
 
+    def segment_note(self, request: Request) -> str | None:
+        """Of a subject in memory: why the whole photo was used, a key of `segment.REASONS`; None where it was not."""
+
     def recall(self, request: Request, cache: FeatureCache) -> bool:
         """Takes it into memory from another cache, without a look at the photo; False where it is not there."""
 

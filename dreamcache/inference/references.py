@@ -47,6 +47,11 @@ class ReferenceFeatures:
         """Whether the features are in memory already."""
         return request.cache_key in self._recent
 
+    def segment_note(self, request: Request) -> str | None:
+        """Why the whole photo was used for features that are in memory; None where a subject was cut out."""
+        features = self._recent.get(request.cache_key)
+        return features.segment_note if features is not None else None
+
     def recall(self, request: Request, cache: FeatureCache) -> bool:
         """Takes the features from another cache into memory, without a look at the photo. Raises CacheError."""
         stored = cache.get(request.cache_key, self.encoder.expected(request.reference_id))

@@ -5,26 +5,46 @@ Knows loading and nothing of adapters or references.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from torch import Tensor, nn
+from transformers import CLIPTextModel
 
 from dreamcache.core.errors import ModelError
 from dreamcache.model.unet import check_layout
 from dreamcache.storage.models.base import BaseInfo
+from dreamcache.storage.models.files import read_json
+from dreamcache.storage.models.weights import VARIANT, weight_files
 from dreamcache.storage.node_cache import once_per_node
+
+VARIANT_CLASSES: dict[str, Any] = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "safety_checker": StableDiffusionSafetyChecker,
+}
 
 
 def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffusionPipeline:
     """Loads weights to `device` in `dtype`, in eval mode and without gradients. Raises ModelError."""
+    folder = Path(local_base(info))
     try:
-        pipe = StableDiffusionPipeline.from_pretrained(local_base(info), dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        pipe = StableDiffusionPipeline.from_pretrained(
+            str(folder), dtype=dtype, use_safetensors=True, **_variant_components(folder, dtype)
+        )
+        for name in ("unet", "vae", "text_encoder"):
+            _check_whole(name, getattr(pipe, name))
+    except ModelError:
+        raise
+    except Exception as error:  # loaders raise types of their own for files that do not fit
         raise ModelError(
             f"model '{info.name}': cannot be loaded as a StableDiffusionPipeline from safetensors: "
-            f"{str(error).splitlines()[0]}"
+            f"{_first_line(error)}"
         ) from error
     check_layout(pipe.unet)
     pipe.set_progress_bar_config(disable=True)
@@ -32,6 +52,35 @@ def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffu
         part.requires_grad_(False).eval()
     keep_rows_independent(pipe.vae)
     return pipe.to(device)
+
+
+def _variant_components(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """Components whose only weights are the variant fp16, loaded; diffusers would look for full ones alone."""
+    index = read_json(folder / "model_index.json")
+    components: dict[str, Any] = {}
+    for name, kind in VARIANT_CLASSES.items():
+        if index.get(name) in (None, [None, None]):
+            continue
+        variant = weight_files(folder / name).variant
+        if variant is not None:
+            components[name] = kind.from_pretrained(
+                folder / name, variant=variant, dtype=dtype, use_safetensors=True
+            )
+    return components
+
+
+def _check_whole(name: str, module: nn.Module) -> None:
+    """A tensor that no file had stays on the device "meta", and fails only when it is moved."""
+    missing = [key for key, tensor in module.state_dict().items() if tensor.is_meta]
+    if missing:
+        raise ModelError(
+            f"{name}: the weights lack {len(missing)} tensors that its config needs, e.g. {missing[0]}; copy weights "
+            f"and config of one model"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def keep_rows_independent(vae: AutoencoderKL) -> None:
@@ -57,8 +106,16 @@ def local_base(info: BaseInfo) -> str:
         return info.location
 
     def download() -> str:
-        return str(
-            StableDiffusionPipeline.download(info.location, revision=info.revision, use_safetensors=True)
+        for variant in (None, VARIANT):
+            with suppress(Exception):  # a repository with the variant alone has no full weights to download
+                folder = StableDiffusionPipeline.download(
+                    info.location, revision=info.revision, use_safetensors=True, variant=variant
+                )
+                weight_files(Path(folder) / "unet")
+                return str(folder)
+        raise ModelError(
+            f"model '{info.name}' at revision '{info.revision}': cannot be downloaded with safetensors weights; check "
+            f"id, revision and network, or give a folder"
         )
 
     return once_per_node(f"{info.location}@{info.revision}", download)
@@ -66,13 +123,14 @@ def local_base(info: BaseInfo) -> str:
 
 def load_unet(info: BaseInfo) -> UNet2DConditionModel:
     """The U-Net alone, in float32 on the CPU: for tools that need its layout or only its weights."""
+    folder = Path(local_base(info)) / "unet"
     try:
-        unet = UNet2DConditionModel.from_pretrained(
-            info.location, subfolder="unet", revision=info.revision, use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"model '{info.name}': its U-Net cannot be loaded: {str(error).splitlines()[0]}"
-        ) from error
+        variant = weight_files(folder).variant
+        unet = UNet2DConditionModel.from_pretrained(folder, variant=variant, use_safetensors=True)
+        _check_whole("unet", unet)
+    except ModelError:
+        raise
+    except Exception as error:  # as in `load_base`
+        raise ModelError(f"model '{info.name}': its U-Net cannot be loaded: {_first_line(error)}") from error
     check_layout(unet)
     return unet

@@ -20,7 +20,8 @@ from dreamcache.storage.open_store import store_for
 class SubjectFeatures:
     """One subject's features: maps[place] is [C, h, w] on the CPU, in the stored dtype.
 
-    cache_key identifies them; base_fingerprint names the only base model they can be used with.
+    cache_key identifies them; base_fingerprint names the only base model they can be used with. segment_note: why no
+    subject was cut out of the photo, a key of `segment.REASONS`; None where one was.
 
     >>> subject = pipe.encode_reference(photo)
     >>> subject.maps["mid_block.attentions.0"].shape
@@ -32,6 +33,7 @@ class SubjectFeatures:
     base_fingerprint: str
     maps: Mapping[str, Tensor]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    segment_note: str | None = None
 
     def __repr__(self) -> str:
         maps = list(self.maps.values())
@@ -66,6 +68,7 @@ class SubjectFeatures:
             base_fingerprint=self.base_fingerprint,
             settings=dict(self.settings),
             maps={place: _to_raw(value) for place, value in self.maps.items()},
+            segment_note=self.segment_note,
         )
 
     @classmethod
@@ -76,6 +79,7 @@ class SubjectFeatures:
             base_fingerprint=stored.base_fingerprint,
             settings=stored.settings,
             maps={place: _from_raw(raw) for place, raw in stored.maps.items()},
+            segment_note=stored.segment_note,
         )
 
 

@@ -11,12 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from dreamcache.core.errors import ImageError
 from dreamcache.core.images import WHITE, on_white
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 EDGE_RADIUS = 0.7
+
+
+def check_visible(image: Image.Image, *, where: str) -> None:
+    """Raises ImageError `transparent_image` for a photo without a visible pixel: on white it is a white square."""
+    if "A" in image.getbands() and image.getchannel("A").getextrema()[1] == 0:
+        raise ImageError(
+            f"{where}: at least one pixel must be visible, every one is fully transparent; export the photo again "
+            f"with its subject",
+            code="transparent_image",
+        )
 
 
 def packshot(image: Image.Image, mask: NDArray[np.bool_] | None, *, size: int, margin: float) -> Image.Image:

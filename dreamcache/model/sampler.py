@@ -17,6 +17,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from dreamcache.core.errors import SpecError, did_you_mean
+from dreamcache.storage.models.settings_fit import WITHOUT_ZERO_SNR, check_steps, zero_snr_text
 
 SCHEDULERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {"clip_sample": False}),
@@ -36,11 +37,16 @@ OnStep = Callable[[int, Tensor, Tensor], Tensor]
 
 
 def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
-    """A fresh diffusers scheduler with the base model's noise schedule. Raises SpecError for an unknown name."""
+    """A fresh diffusers scheduler with the base model's noise schedule.
+
+    Raises SpecError for an unknown name, and for a scheduler that cannot have the base's schedule.
+    """
     if name not in SCHEDULERS:
         raise SpecError(
             f"scheduler '{name}': not known{did_you_mean(name, SCHEDULERS)}; known are {', '.join(SCHEDULERS)}"
         )
+    if config.get("rescale_betas_zero_snr") and name in WITHOUT_ZERO_SNR:
+        raise SpecError(zero_snr_text(name))
     class_name, options = SCHEDULERS[name]
     # diffusers marks values it had to repair (steps_offset of old folders) as defaults, and then drops them.
     known = {key: value for key, value in dict(config).items() if key != "_use_default_values"}
@@ -60,8 +66,11 @@ def sample(
 ) -> Tensor:
     """Denoises unit noise [B, 4, h, w] to latents. The scheduler is used up: give a fresh one a call.
 
+    Raises SpecError for more steps than the schedule has room for.
+
     is_interrupted: asked after each step; True ends the loop. progress: progress(total=steps) is a tqdm bar.
     """
+    check_steps(num_inference_steps, scheduler.config)
     scheduler.set_timesteps(num_inference_steps, device=noise.device)
     accepted = inspect.signature(scheduler.step).parameters
     options = {"generator": generator} if generator is not None and "generator" in accepted else {}

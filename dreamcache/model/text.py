@@ -25,7 +25,8 @@ class PromptError(DreamCacheError):
 class PromptEncoder:
     """Embeds prompts and holds the last `capacity` of them: jobs repeat prompts over many subjects.
 
-    limit: of a prompt's tokens; the tokenizer's own if none is given.
+    limit: of a prompt's tokens; by default what the tokenizer and the text model's positions allow, whichever is less:
+    a tokenizer without `model_max_length` allows any number.
     """
 
     def __init__(
@@ -33,7 +34,8 @@ class PromptEncoder:
     ) -> None:
         self.tokenizer = tokenizer
         self.model = model
-        self.limit = limit or int(tokenizer.model_max_length)
+        self.length = int(min(tokenizer.model_max_length, model.config.max_position_embeddings))
+        self.limit = limit or self.length
         self._recent: LRU[str, Tensor] = LRU(capacity)
 
     @torch.no_grad()
@@ -52,9 +54,7 @@ class PromptEncoder:
 
     def _embed(self, prompt: str) -> Tensor:
         self.check(prompt)
-        inputs = self.tokenizer(
-            prompt, padding="max_length", max_length=self.tokenizer.model_max_length, return_tensors="pt"
-        )
+        inputs = self.tokenizer(prompt, padding="max_length", max_length=self.length, return_tensors="pt")
         uses_mask = getattr(self.model.config, "use_attention_mask", False)
         mask = inputs.attention_mask.to(self.model.device) if uses_mask else None
         embedding: Tensor = self.model(inputs.input_ids.to(self.model.device), attention_mask=mask)[0]

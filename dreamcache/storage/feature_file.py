@@ -10,6 +10,7 @@ Holds bytes, not tensors: needs no torch. Knows nothing of where the file lies (
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -64,7 +65,7 @@ class RawTensor:
 class StoredFeatures:
     """The features of one reference by place, and what they were computed from.
 
-    `settings` are JSON values: a tuple is read back as a list.
+    `settings` are JSON values: a tuple is read back as a list. segment_note: see `core.records.Done`.
     """
 
     cache_key: str
@@ -72,6 +73,7 @@ class StoredFeatures:
     base_fingerprint: str
     settings: dict[str, Any]
     maps: Mapping[str, RawTensor]
+    segment_note: str | None = None
 
 
 def to_parquet(features: StoredFeatures) -> bytes:
@@ -92,6 +94,8 @@ def to_parquet(features: StoredFeatures) -> bytes:
         "dreamcache.base_fingerprint": features.base_fingerprint,
         "dreamcache.settings": ids.canonical_json(features.settings),
     }
+    if features.segment_note is not None:
+        metadata["dreamcache.segment_note"] = features.segment_note
     if (key := secret()) is not None:
         metadata[SIGNATURE] = signature(features, key)
     return FEATURES.seal(pa.Table.from_pylist(rows, schema=ROWS), **metadata)
@@ -122,6 +126,7 @@ def from_parquet(
             base_fingerprint=metadata["dreamcache.base_fingerprint"],
             settings=_settings(metadata["dreamcache.settings"]),
             maps={row["place"]: _raw_tensor(row) for row in table.to_pylist()},
+            segment_note=_segment_note(metadata),
         )
     except NewerFormatError as error:
         raise StorageError(
@@ -145,6 +150,13 @@ def _settings(text: str) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"settings must hold finite numbers, hold {name}")
+
+
+def _segment_note(metadata: Mapping[str, str]) -> str | None:
+    note = metadata.get("dreamcache.segment_note")
+    if note is not None and not re.fullmatch("[a-z_]{1,40}", note):
+        raise ValueError("segment_note must be the code of a reason")
+    return note
 
 
 def _raw_tensor(row: dict[str, Any]) -> RawTensor:

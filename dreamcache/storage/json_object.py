@@ -19,7 +19,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise ValueError(f"has more than {MAX_BYTES:,} bytes")
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("is nested without end") from error
     except (ValueError, OverflowError) as error:
@@ -29,6 +29,10 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if _is_deeper(value, MAX_DEPTH):
         raise ValueError(f"has more than {MAX_DEPTH} levels")
     return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

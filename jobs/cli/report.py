@@ -39,6 +39,11 @@ def report_lines(report: Report) -> list[str]:
         )
     if report.stopped:
         lines.append(f"stopped: {report.stopped}; the same command with a higher limit resumes from here")
+    if counts.whole_photo:
+        lines.append(
+            f"no subject was found on the photos of {counts.whole_photo} items, the whole photo was used: see "
+            f"segment_note in the manifest; give masks, or set reference.segmenter or reference.on_no_mask"
+        )
     if report.exit_code == 3:
         lines.append(f"why: {report.output}/failed.csv; fix the cause, then 'dreamcache retry'")
     lines.append(f"manifest: {report.output}/manifest.parquet")

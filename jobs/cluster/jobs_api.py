@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dreamcache.core.errors import DreamCacheError, SpecError
+from jobs.cluster.reach import REACH_SECONDS, is_loopback, within
 
 DASHBOARD_PORT = 8265
 LOCAL = f"http://127.0.0.1:{DASHBOARD_PORT}"
-REACH_SECONDS = 15.0
 NODES_SECONDS = 5.0
+AUTHORIZATION = "Authorization"
+PLAIN_HTTP = "DREAMCACHE_PLAIN_HTTP"
+"""Names the hosts, separated by commas, to which a token may go over plain http."""
+
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
@@ -44,7 +48,7 @@ class JobsApi:
 
     @property
     def is_loopback(self) -> bool:
-        return (urlsplit(self.url).hostname or "") in ("127.0.0.1", "localhost", "::1")
+        return is_loopback(urlsplit(self.url).hostname or "")
 
     def nodes_here(self) -> bool:
         """Whether every machine of the cluster is this one, so that it sees this machine's files.
@@ -69,16 +73,24 @@ class JobsApi:
 def connect(address: str | None = None) -> JobsApi:
     """Reaches the Jobs API at `address`, the URL of a head's dashboard.
 
-    Without one: RAY_API_SERVER_ADDRESS, RAY_ADDRESS, then this machine's cluster. Raises SpecError `bad_address`, or
-    ClusterError `no_cluster` (nobody answers), `no_token` or `bad_token`.
+    Without one: RAY_API_SERVER_ADDRESS, RAY_ADDRESS, then this machine's cluster. The token is sent to a server that
+    asks for one, and over plain http to this machine alone, or to hosts that DREAMCACHE_PLAIN_HTTP names. Raises
+    SpecError `bad_address`, or ClusterError `no_cluster` (nobody answers within 15 s), `no_token`, `bad_token` or
+    `plain_http`.
     """
     from ray.job_submission import JobSubmissionClient
 
     url = resolve(address)
-    headers = auth_headers()
-    is_open, asks_token = _probe_access(url)
-    if asks_token and not headers:
-        raise ClusterError(_no_token(url), code="no_token")
+    own = own_headers()
+    is_open, asks_token = _probe_access(url, _without_secrets(own))
+    if asks_token:
+        headers = auth_headers()
+        if not headers:
+            raise ClusterError(_no_token(url), code="no_token")
+        _refuse_plain_http(url)
+    else:
+        # The empty header keeps Ray's client from adding a token that the server has not asked for.
+        headers = {**_without_secrets(own), AUTHORIZATION: ""}
     with reported(url), _no_addresses():
         client = JobSubmissionClient(url, headers=dict(headers))
     return JobsApi(url=url, client=client, headers=headers, is_open=is_open)
@@ -114,20 +126,46 @@ def auth_headers() -> dict[str, str]:
     Ray's own client sends a token only when RAY_AUTH_MODE=token; here one that is set up is enough. Raises
     ClusterError `no_token` when the mode asks for a token and there is none, where Ray would abort.
     """
-    value = os.environ.get("RAY_JOB_HEADERS")
-    try:
-        headers = dict(json.loads(value)) if value else {}
-    except (ValueError, TypeError) as error:
-        raise SpecError(f"RAY_JOB_HEADERS: must be a JSON object of headers: {error}") from error
+    headers = own_headers()
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
     if mode == "disabled" or any(name.lower() == "authorization" for name in headers):
         return headers
     token = _token()
     if token:
-        headers["Authorization"] = f"Bearer {token}"
+        headers[AUTHORIZATION] = f"Bearer {token}"
     elif mode == "token" and not headers:
         raise ClusterError(_no_token("RAY_AUTH_MODE=token"), code="no_token")
     return headers
+
+
+def own_headers() -> dict[str, str]:
+    """RAY_JOB_HEADERS, for a proxy in front of the cluster. Raises SpecError for what is no JSON object of texts."""
+    value = os.environ.get("RAY_JOB_HEADERS")
+    try:
+        headers = dict(json.loads(value)) if value else {}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SpecError(f"RAY_JOB_HEADERS: must be a JSON object of headers: {error}") from error
+    if not all(isinstance(text, str) for pair in headers.items() for text in pair):
+        raise SpecError("RAY_JOB_HEADERS: must be a JSON object of headers: names and values are texts")
+    return headers
+
+
+def _without_secrets(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those that may go to a server before it has asked for a token."""
+    return {name: value for name, value in headers.items() if "authorization" not in name.lower()}
+
+
+def _refuse_plain_http(url: str) -> None:
+    """Raises ClusterError `plain_http` before a token would travel unencrypted to another machine."""
+    host = urlsplit(url).hostname or ""
+    allowed = [name.strip() for name in os.environ.get(PLAIN_HTTP, "").split(",")]
+    if url.startswith("http://") and not is_loopback(host) and host not in allowed:
+        raise ClusterError(
+            f"{url}: the cluster asks for a token, which must not travel over plain http to another machine; use "
+            f"https, open a tunnel and give http://127.0.0.1:{DASHBOARD_PORT}, or set {PLAIN_HTTP}={host} where the "
+            f"network is closed",
+            code="plain_http",
+        )
 
 
 def _token() -> str | None:
@@ -155,15 +193,41 @@ def _no_token(where: str) -> str:
     )
 
 
-def _probe_access(url: str) -> tuple[bool, bool]:
-    """(whether the Jobs API answers without a token, whether it asks for one); ClusterError `no_cluster`."""
+def _probe_access(url: str, headers: Mapping[str, str]) -> tuple[bool, bool]:
+    """(whether the Jobs API answers without a token, whether it asks for one).
+
+    Raises ClusterError `no_cluster` where nothing answers within REACH_SECONDS, `cluster` for another answer.
+    """
     import requests  # Ray's own client speaks through it too
 
+    def ask() -> int:
+        with requests.get(
+            f"{url}/api/version",
+            headers=dict(headers),
+            timeout=REACH_SECONDS,
+            allow_redirects=False,
+            stream=True,
+            auth=_NoNetrc(),
+        ) as response:
+            return response.status_code
+
     try:
-        response = requests.get(f"{url}/api/version", timeout=REACH_SECONDS, allow_redirects=False)
-    except requests.exceptions.RequestException as error:
+        status = within(REACH_SECONDS, ask, TimeoutError(f"no answer within {REACH_SECONDS:g} s"))
+    except (requests.exceptions.RequestException, OSError, UnicodeError, ValueError) as error:
         raise ClusterError(_nobody(url, error), code="no_cluster") from error
-    return response.status_code == 200, response.status_code == 401
+    if status not in (200, 401, 403):
+        raise ClusterError(
+            f"{url}: must be the address of a cluster's dashboard, answers with HTTP status {status}; check address "
+            f"and port"
+        )
+    return status == 200, status in (401, 403)
+
+
+class _NoNetrc:
+    """requests would send what ~/.netrc holds for the host, asked or not."""
+
+    def __call__(self, request: Any) -> Any:
+        return request
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 
 from dreamcache.core.errors import DreamCacheError
 from jobs import own_packages
+from jobs.cluster.reach import check_gcs_answers
 
 _prefers_own_packages = False
 """Whether the Ray that this process has started gives its workers our packages first."""
@@ -24,7 +25,8 @@ _prefers_own_packages = False
 def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
     """Connects this process. cpus, gpus: what the work declares in all, for a cluster that is started here.
 
-    Raises DreamCacheError `bad_address`, or `no_resources` when this machine has too few GPUs.
+    Raises DreamCacheError `bad_address`, `no_cluster` within 15 s where nothing answers at the address, or
+    `no_resources` when this machine has too few GPUs.
     """
     address = address or os.environ.get("RAY_ADDRESS")
     if address and address.startswith(("http://", "https://")):
@@ -49,6 +51,8 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
     if ray.is_initialized():
         _check_own_packages()
         return
+    if address and address != "local" and (at := known_address(address)):
+        check_gcs_answers(at)
     # "local", since without it Ray would join any cluster that someone has started on this machine; and here,
     # unlike on a cluster, the work must find room however few cores there are.
     here = {"address": "local", "num_cpus": max(os.cpu_count() or 1, math.ceil(cpus))}
@@ -61,6 +65,16 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
             f"give the --address of a cluster",
             code="no_resources",
         )
+
+
+def known_address(address: str) -> str | None:
+    """host:port; of "auto" that of the cluster that was started on this machine last, None where there is none."""
+    if address != "auto":
+        return address
+    from ray._private.utils import read_ray_address
+
+    written: str | None = read_ray_address()
+    return written
 
 
 def _init(options: dict[str, Any]) -> None:

@@ -28,10 +28,10 @@ def main() -> None:
 
 
 def _ask_jobs_api(address: str) -> dict[str, Any]:
-    from ray.job_submission import JobSubmissionClient
+    from jobs.cluster.jobs_api import connect
 
-    client = JobSubmissionClient(address)
-    return {"nodes": [], "jobs": len(client.list_jobs()), "token": _has_token()}
+    api = connect(address)
+    return {"nodes": [], "jobs": len(api.client.list_jobs()), "token": not api.is_open}
 
 
 def _ask_nodes(request: dict[str, Any]) -> dict[str, Any]:

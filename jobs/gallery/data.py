@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from dreamcache.segment import REASONS
 from jobs.output.manifest import MANIFEST_COLUMNS
 
 ITEM_COLUMNS = (
@@ -30,6 +31,7 @@ ITEM_COLUMNS = (
     "image_score",
     "text_score",
     "tries",
+    "segment_note",
 )
 SUBJECT_COLUMNS = ("class_name", "image")
 # Written by the job itself; every further column is an attribute of the catalog.
@@ -65,7 +67,7 @@ def _payload(items: pa.Table, references: Mapping[str, str]) -> dict[str, Any]:
                 str(row["item_id"]), number, texts.of(_text(row.get("prompt"))), row.get("sample"),
                 _text(row.get("seed")), _text(row["status"]), quote(_text(row.get("key"))),
                 texts.of(_text(row.get("code"))), texts.of(_text(row.get("message"))),
-                row.get("width"), row.get("height"), _quality(row),
+                row.get("width"), row.get("height"), _quality(row), texts.of(_explanation(row.get("segment_note"))),
             ])  # fmt: skip
     return {"subjects": about, "texts": texts.values(), "items": rows}
 
@@ -76,6 +78,11 @@ def _quality(row: Mapping[str, Any]) -> list[Any] | None:
         return None
     scores = [row.get("image_score"), row.get("text_score")]
     return [*(None if score is None else round(score, 4) for score in scores), row["tries"]]
+
+
+def _explanation(note: str | None) -> str:
+    """Why the whole photo was the reference, for a person; empty where it was not."""
+    return f"whole photo used: {REASONS.get(note, note)}" if note else ""
 
 
 def _subject(

@@ -28,6 +28,7 @@ function drawDetails(item) {
   subject.append(drawReference(item.subject), names);
   const figures = [["Seed", item.seed], ["Sample", item.sample], ["Item", item.id],
     ["Size", item.width && item.height ? `${item.width} × ${item.height}` : ""], ["Reason", item.code],
+    ["Segmenter", item.note],
     ["Quality", item.quality ? describeQuality(item.quality) : ""],
     ...item.subject.attributes, ["Reference", item.subject.image]];
   const list = drawPairs(figures.filter(([, value]) => value !== "" && value !== null && value !== undefined), "figures");

@@ -22,10 +22,11 @@ function readData() {
   }));
   const words = raw.texts.map((text) => text.toLowerCase());
   const items = raw.items.map(([id, subject, prompt, sample, seed, status, key, code, message, width, height,
-    quality]) => ({
+    quality, note]) => ({
     id, subject: subjects[subject], prompt: raw.texts[prompt], promptWords: words[prompt], sample, seed, status,
     url: key ? "../" + key : "", code: raw.texts[code], message: raw.texts[message], width, height,
     quality: quality ? { image: quality[0], text: quality[1], tries: quality[2] } : null,
+    note: raw.texts[note],
   }));
   for (const item of items) {
     item.subject.total += 1;
@@ -149,6 +150,7 @@ function drawCard(item, place) {
   caption.title = item.prompt;
   card.append(button, caption);
   if (item.quality) card.append(make("p", "scores", describeQuality(item.quality)));
+  if (item.note) card.append(make("p", "scores", item.note));
   return card;
 }
 

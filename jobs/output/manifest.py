@@ -57,13 +57,17 @@ HARDLY_REPEATING = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """Items by state; `orphaned` are records of items that are not in the plan."""
+    """Items by state; `orphaned` are records of items that are not in the plan.
+
+    whole_photo: those, of whatever state, whose reference is the whole photo, since no subject was found on it.
+    """
 
     done: int = 0
     blocked: int = 0
     failed: int = 0
     pending: int = 0
     orphaned: int = 0
+    whole_photo: int = 0
 
     @property
     def total(self) -> int:
@@ -81,8 +85,11 @@ def count(windows: Iterable[Window]) -> Counts:
 def count_window(window: Window) -> Counts:
     """Of one part of the plan."""
     counts = pc.value_counts(pc.fill_null(window.records["status"], "pending")).to_pylist()
+    notes = window.records["segment_note"]
     return Counts(
-        orphaned=window.orphans.num_rows, **{status["values"]: status["counts"] for status in counts}
+        orphaned=window.orphans.num_rows,
+        whole_photo=len(notes) - notes.null_count,
+        **{status["values"]: status["counts"] for status in counts},
     )
 
 

@@ -1,4 +1,4 @@
-"""A model that can be planned with: the small files the planner reads, and no weights."""
+"""A model that can be planned with: the small files the planner reads, and weights of one number a tensor."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import pytest
 from dreamcache.core.config.job import JobSpec
 from dreamcache.storage.models.base import describe_base
 from jobs.spec import parse_spec
+from tests.header_base import write_header_base
 
 CONFIGS: dict[str, Any] = {
-    "unet/config.json": {"sample_size": 16},
-    "vae/config.json": {"block_out_channels": [1, 1, 1, 1]},
-    "text_encoder/config.json": {},
-    "tokenizer/vocab.json": {},
+    "unet/config.json": {
+        "_class_name": "UNet2DConditionModel",
+        "sample_size": 16,
+        "down_block_types": ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"],
+    },
+    "vae/config.json": {"_class_name": "AutoencoderKL", "block_out_channels": [1, 1, 1, 1]},
+    "text_encoder/config.json": {"num_hidden_layers": 1},
     "scheduler/scheduler_config.json": {"prediction_type": "epsilon"},
 }
 
@@ -30,8 +35,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_model(folder: Path) -> dict[str, str]:
     """`model:` of a job file: a base of JSON files, and an adapter that fits it."""
     base, adapter = folder / "base", folder / "adapter"
-    for name, config in CONFIGS.items():
-        write_json(base / name, config)
+    write_header_base(base, CONFIGS)
     origin = {"name": "tiny", "fingerprint": describe_base(str(base)).fingerprint}
     write_json(
         adapter / "config.json",

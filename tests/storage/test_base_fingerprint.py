@@ -1,51 +1,89 @@
-"""A base model's fingerprint: every byte that decides its output is in it."""
+"""A base model's fingerprint: all that a loader takes is in it, and nothing else."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from dreamcache.storage.models.base import describe_base
+from tests.header_base import write_header_base
 
-FILES = (
+WEIGHTS = (
     "unet/diffusion_pytorch_model.safetensors",
     "vae/diffusion_pytorch_model.safetensors",
     "text_encoder/model.safetensors",
-    "tokenizer/merges.txt",
-    "scheduler/scheduler_config.json",
 )
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A folder in the diffusers layout whose weights nobody loads."""
-    configs = {
-        "unet/config.json": {"sample_size": 16},
-        "vae/config.json": {"block_out_channels": [1, 1, 1, 1]},
-        "scheduler/scheduler_config.json": {"prediction_type": "epsilon"},
-    }
-    for name in FILES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(f"content of {name}".encode())
-    for name, config in configs.items():
-        (tmp_path / name).write_text(json.dumps(config) + " ")
-    return tmp_path
+    return write_header_base(tmp_path)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_one_byte_changed_in_one_file_is_another_base(base: Path, name: str) -> None:
+def change(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_one_number_changed_in_the_weights_is_another_base(base: Path, name: str) -> None:
     before = describe_base(str(base)).fingerprint
     assert describe_base(str(base)).fingerprint == before
     data = bytearray((base / name).read_bytes())
-    data[-1] ^= 0b101010  # a space becomes a line feed, so that JSON stays JSON
+    data[-1] ^= 1
     (base / name).write_bytes(data)
     assert describe_base(str(base)).fingerprint != before
 
 
-def test_files_that_decide_nothing_change_nothing(base: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("unet/config.json", {"act_fn": "gelu"}),
+        ("vae/config.json", {"scaling_factor": 0.5}),
+        ("text_encoder/config.json", {"hidden_act": "gelu"}),
+        ("scheduler/scheduler_config.json", {"steps_offset": 1}),
+        ("tokenizer/tokenizer_config.json", {"model_max_length": 76}),
+        ("tokenizer/vocab.json", {"mug</w>": 500}),
+        ("model_index.json", {"requires_safety_checker": True}),
+        ("model_index.json", {"_class_name": "StableDiffusionImg2ImgPipeline"}),
+    ],
+)
+def test_a_setting_that_a_loader_reads_is_another_base(
+    base: Path, name: str, values: dict[str, object]
+) -> None:
     before = describe_base(str(base)).fingerprint
-    for name in ("unet/README.md", "unet/.cache.json", "notes.txt"):
-        (base / name).write_text("other")
+    change(base / name, **values)
+    assert describe_base(str(base)).fingerprint != before
+
+
+def test_a_safety_checker_counts_where_the_index_names_it(base: Path) -> None:
+    before = describe_base(str(base)).fingerprint
+    (base / "safety_checker").mkdir()
+    (base / "safety_checker/config.json").write_text('{"model_type": "clip"}')
+    save_file({"concept_embeds": np.zeros(3, np.float32)}, base / "safety_checker/model.safetensors")
+    assert describe_base(str(base)).fingerprint == before, "no pipeline loads it"
+    change(base / "model_index.json", safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"])
+    named = describe_base(str(base)).fingerprint
+    save_file({"concept_embeds": np.ones(3, np.float32)}, base / "safety_checker/model.safetensors")
+    assert len({before, named, describe_base(str(base)).fingerprint}) == 3
+
+
+def test_full_weights_count_before_the_variant_and_an_index_before_one_file(base: Path) -> None:
+    """As diffusers loads a U-Net: a variant beside full weights decides nothing, shards by an index do."""
+    before = describe_base(str(base)).fingerprint
+    unet = base / "unet/diffusion_pytorch_model.safetensors"
+    shutil.copy(unet, unet.with_suffix(".fp16.safetensors"))
     assert describe_base(str(base)).fingerprint == before
+    tensors = load_file(unet)
+    shard = "diffusion_pytorch_model-00001-of-00001.safetensors"
+    save_file({name: value + 1 for name, value in tensors.items()}, base / "unet" / shard)
+    index = base / "unet/diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(tensors, shard)}))
+    sharded = describe_base(str(base)).fingerprint
+    unet.unlink()
+    assert describe_base(str(base)).fingerprint == sharded != before

@@ -24,8 +24,8 @@ REQUEST = [
 ERROR = [("code", TEXT), ("message", TEXT)]
 QUALITY = pa.struct([("tries", NUMBER), ("seed", LARGE), ("image_score", REAL), ("text_score", REAL)])
 GENERATED_ONLY = [
-    ("rgb", pa.binary()), ("height", NUMBER), ("width", NUMBER), ("seconds", REAL), ("device", TEXT),
-    ("blocked", pa.bool_()), ("quality", QUALITY), ("note", TEXT),
+    ("segment_note", TEXT), ("rgb", pa.binary()), ("height", NUMBER), ("width", NUMBER), ("seconds", REAL),
+    ("device", TEXT), ("blocked", pa.bool_()), ("quality", QUALITY), ("note", TEXT),
 ]  # fmt: skip
 LEDGER_2 = pa.schema([
     pa.field("item_id", TEXT, nullable=False),
@@ -43,7 +43,7 @@ MANIFEST_OF_0_1 = [
     ("seconds", REAL), ("device", TEXT), ("tries", NUMBER), ("image_score", REAL), ("text_score", REAL),
     ("verdict", TEXT), ("reference_id", TEXT), ("cache_key", TEXT), ("image", TEXT), ("mask", TEXT),
 ]  # fmt: skip
-ADDED = ("scene", "settings_fingerprint")
+ADDED = ("scene", "segment_note", "settings_fingerprint")
 """Columns since then; everything else stays where it was. The manifest has the ledger's `recorded_at` too."""
 
 

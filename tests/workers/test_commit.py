@@ -43,7 +43,9 @@ def pixels(value: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def test_the_image_is_committed_and_described(tmp_path: Path) -> None:
     images = ImageStore(str(tmp_path), ImageFormat())
-    row = row_of(pixels(9), attempts=2, device="cpu", subject_id="mug", prompt="on sand")
+    row = row_of(
+        pixels(9), attempts=2, device="cpu", subject_id="mug", prompt="on sand", segment_note="nothing_found"
+    )
     [outcome] = commit([row], images, MADE_BY)
     data = images.read(images.key_of(ITEM))
     assert outcome == Done(
@@ -56,6 +58,7 @@ def test_the_image_is_committed_and_described(tmp_path: Path) -> None:
         attempts=3,
         seconds=2.5,
         device="cpu",
+        segment_note="nothing_found",
     )
     named = {"item_id": ITEM, "subject_id": "mug", "prompt": "on sand", "seed": "5"}
     assert read_metadata(data) == {**named, **MADE_BY}

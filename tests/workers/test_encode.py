@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from dreamcache.core.config.failures import FailurePolicy
 from tests.end_to_end.photos import write_photos
@@ -14,7 +15,7 @@ from tests.workers.small_job import SmallJob, small_job
 from workers.attempts import AttemptBook
 from workers.encode import EncodeWorker
 from workers.guard import Watch
-from workers.tables import PLANNED
+from workers.tables import ENCODED
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -23,11 +24,16 @@ POLICY = FailurePolicy(max_attempts=2)
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory, tiny_model: dict[str, str]) -> SmallJob:
-    """Two good photos, and a damaged one that two products share."""
+    """Two good photos, a damaged one that two products share, one without any subject, and one that is transparent."""
     folder = tmp_path_factory.mktemp("job")
     catalog = write_photos(folder, 2)
     (folder / "bad.png").write_bytes((folder / "p0.png").read_bytes()[:80])
     catalog += [{"subject_id": name, "image": "bad.png", "class_name": "mug"} for name in ("x", "y")]
+    Image.new("RGB", (64, 48), "gray").save(folder / "plain.png")
+    Image.new("RGBA", (64, 48), (200, 30, 40, 0)).save(folder / "ghost.png")
+    catalog += [
+        {"subject_id": name, "image": f"{name}.png", "class_name": "mug"} for name in ("plain", "ghost")
+    ]
     return small_job(folder, tiny_model, catalog)
 
 
@@ -38,7 +44,7 @@ def encoded(job: SmallJob, book: Any) -> dict[str, dict[str, Any]]:
     watch = Watch(book, POLICY, gpus=0, memory_bytes=None)
     worker = ray.remote(num_cpus=0)(EncodeWorker).remote(job.context, watch)
     table: pa.Table = ray.get(worker.__call__.remote(job.rows))
-    assert table.schema == PLANNED and table["item_id"].to_pylist() == job.rows["item_id"].to_pylist()
+    assert table.schema == ENCODED and table["item_id"].to_pylist() == job.rows["item_id"].to_pylist()
     ray.kill(worker)
     return {row["subject_id"]: row for row in table.to_pylist()}
 
@@ -51,8 +57,20 @@ def test_a_bad_photo_costs_each_of_its_own_subjects_and_no_other(cluster: None, 
     for name in ("x", "y"):
         assert rows[name]["code"] == "truncated_image" and f"subject '{name}'" in rows[name]["message"]
         assert rows[name]["attempts"] == 0
+    assert rows["ghost"]["code"] == "transparent_image" and "ghost.png" in rows["ghost"]["message"]
     files = list(Path(job.spec.cache_uri).rglob("*.parquet"))
-    assert {file.stem for file in files} == {rows[name]["cache_key"] for name in ("p0", "p1")}
+    assert {file.stem for file in files} == {rows[name]["cache_key"] for name in ("p0", "p1", "plain")}
+
+
+def test_a_photo_without_a_subject_is_noted_by_every_worker(cluster: None, job: SmallJob) -> None:
+    """By the one that encodes it, and by one that finds its features in the cache."""
+    import ray
+
+    for _ in range(2):
+        rows = encoded(job, ray.remote(num_cpus=0)(AttemptBook).remote(POLICY))
+        assert {name: row["segment_note"] for name, row in rows.items()} == {
+            "p0": None, "p1": None, "x": None, "y": None, "ghost": None, "plain": "too_little_left"
+        }  # fmt: skip
 
 
 def test_a_photo_that_killed_its_worker_is_not_tried_again(cluster: None, job: SmallJob) -> None:

@@ -15,8 +15,10 @@ from dreamcache.core.config import Margin, Segmenter, check_segmenter_models
 from dreamcache.core.config.rules import Settings
 from dreamcache.core.locations import ModelRef
 
-PAPER_CLIP = "openai/clip-vit-base-patch32"
-PAPER_DINO = "facebook/dino-vits16"
+PAPER_CLIP = "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
+"""The commit that holds its weights as safetensors."""
+PAPER_DINO = "facebook/dino-vits16@abe3b354cb6a9b6f146096b14a4a9d7eecbcb4bd"
+"""Its repository has pickled weights, which are not loaded: see docs/evaluation.md."""
 
 IMAGE_METRICS: Mapping[str, str] = {"clip": "clip_i", "dino": "dino", "dinov2": "dinov2"}
 """Encoder -> metric of image similarity; the masked one has an "m" before it."""
@@ -41,7 +43,7 @@ TITLES: Mapping[str, str] = {
 class MetricSettings(Settings):
     """Which encoders compare images, and how subjects are cut out for the masked metrics.
 
-    clip, dino, dinov2: a folder, a hub id `owner/name` or `owner/name@revision`, None for none; clip may be `mini`,
+    clip, dino, dinov2: a folder, a hub id at a commit (`owner/name@commit`), None for none; clip may be `mini`,
     the embedded model's own small CLIP, whose numbers compare with no one else's.
     segmenter: of the masked metrics, None for none of them. segmenter_models: as in `config.EncodeSettings`.
     segment_size, margin: side in pixels of the white square a segment is placed on, and the white around it.
@@ -83,7 +85,7 @@ class MetricSettings(Settings):
             self.clip is not None
             and self.dino is not None
             and all(
-                model.partition("@")[0] == paper
+                model.partition("@")[0] == paper.partition("@")[0]
                 for model, paper in ((self.clip, PAPER_CLIP), (self.dino, PAPER_DINO))
             )
         )

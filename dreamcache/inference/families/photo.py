@@ -46,6 +46,10 @@ class PhotoConditions(Generic[S]):
         """Whether the photo was read already."""
         return (request.reference_id, request.class_name) in self._recent
 
+    def segment_note(self, request: Request) -> str | None:
+        """These methods read whole photos."""
+        return None
+
     def recall(self, request: Request, cache: FeatureCache) -> bool:
         """No feature cache holds anything of these methods."""
         return False

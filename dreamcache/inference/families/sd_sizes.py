@@ -6,9 +6,7 @@ never imports torch. Each function states whether it is exact or an estimate.
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +16,8 @@ from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.family import Family, Passes
 from dreamcache.storage.models.adapter import ADAPTER_WEIGHTS, REFERENCE_UNET, AdapterInfo
 from dreamcache.storage.models.base import BaseInfo, component_config
+from dreamcache.storage.models.settings_fit import check_negative_prompt, check_schedule
+from dreamcache.storage.models.weights import read_header, weight_files
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 WEIGHTED = ("unet", "vae", "text_encoder")
@@ -33,6 +33,11 @@ class StableDiffusionFamily(Family):
     """A family whose base model has the SD 1.x / 2.x layout. guidance: of BRANCHES; None takes the job's."""
 
     guidance: ClassVar[Guidance | None] = None
+
+    def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:
+        """See `storage.models.settings_fit`."""
+        check_schedule(settings, base)
+        check_negative_prompt(settings, base)
 
     def passes_per_image(self, settings: GenerationSettings) -> Passes:
         """Exact."""
@@ -131,12 +136,12 @@ def count_parameters(base: BaseInfo, adapter: AdapterInfo) -> int:
 
     Beside it: an adapter folder with its own reference U-Net where it has one, or one file of weights.
     """
-    folder = Path(base.location)
-    files = [path for part in WEIGHTED for path in sorted((folder / part).glob("*.safetensors"))]
-    if base.revision is not None or not files:
+    if base.revision is not None:
         raise ModelError(
             f"model '{base.name}': its weights are not in a folder of this machine, so they are not counted"
         )
+    folders = [Path(base.location) / part for part in WEIGHTED]
+    files = [folder / name for folder in folders for name in weight_files(folder).files]
     beside = Path(adapter.location)
     if beside.is_file():
         files.append(beside)
@@ -152,15 +157,7 @@ def count_files(paths: Iterable[Path]) -> int:
 
 
 def _count(path: Path) -> int:
-    with path.open("rb") as file:
-        head = file.read(8)
-        try:
-            tensors = json.loads(file.read(struct.unpack("<Q", head)[0]))
-        except (ValueError, struct.error, MemoryError, OverflowError) as error:
-            raise ModelError(
-                f"{path}: must be a safetensors file, its header cannot be read: {error}"
-            ) from error
-    return sum(math.prod(value["shape"]) for name, value in tensors.items() if name != "__metadata__")
+    return sum(math.prod(tensor.shape) for tensor in read_header(path).values())
 
 
 def _level(place: str, levels: int) -> int:

@@ -1,21 +1,51 @@
 """What a base model of the Stable Diffusion layout is, read from its small files without torch: identity and sizes.
 
-The planner needs ids and sizes before any weights are loaded, on a machine that may have no torch at all.
+    model_index.json -> components -> the files that a loader takes of each -> identity, checks
+                                      (weights: `weights`; names of tensors: `layout`)
+
+The planner needs ids and sizes before any weights are loaded, on a machine that may have no torch at all. What a loader
+would stumble over (missing or damaged files, tensors that the config needs) is found here, in one line.
 Knows the diffusers folder layout; loads no weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
-from dreamcache.storage.models.files import hash_files, read_json
+from dreamcache.storage.models.files import as_bad_model, config_hash, file_hash, read_json, regular_file
+from dreamcache.storage.models.layout import missing_tensors
 from dreamcache.storage.models.lookup import locate, mini_folder, require_pinned
+from dreamcache.storage.models.weights import read_tensors, weight_files
 
+INDEX = "model_index.json"
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+WEIGHTED = ("unet", "vae", "text_encoder", "safety_checker", "image_encoder")
+"""Components with weights; the last two only where model_index.json names a class for them."""
+
+SMALL_FILES: Mapping[str, tuple[str, ...]] = {
+    "tokenizer": (
+        "tokenizer_config.json", "vocab.json", "merges.txt", "tokenizer.json", "special_tokens_map.json",
+        "added_tokens.json",
+    ),
+    "scheduler": ("scheduler_config.json",),
+    "feature_extractor": ("preprocessor_config.json",),
+}  # fmt: skip
+"""What loaders read of components without weights, where it is there."""
+
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "scheduler": ("scheduler_config.json",),
+    "feature_extractor": ("preprocessor_config.json",),
+}
+CONFIGS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
+"""Of the classes that model_index.json may name; the last one is a module of diffusers."""
+
+MAX_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,12 +66,12 @@ class BaseInfo:
 def describe_base(name: str, revision: str | None = None) -> BaseInfo:
     """Finds a base model: `mini`, a diffusers folder, or a hub id with a pinned revision.
 
-    Raises ModelError when it is none of these or is not of the Stable Diffusion layout.
+    Raises ModelError when it is none of these, is not of the Stable Diffusion layout, or could not be loaded.
     """
     model = locate(name, revision, embedded=mini_folder())
     if model is None or (model.folder is None and "@" in name):
         raise ModelError(
-            f"model '{name}': must be 'mini', a diffusers folder or a hub id 'owner/name'; got none of these"
+            f"model '{name[:200]}': must be 'mini', a diffusers folder or a hub id 'owner/name'; got none of these"
         )
     if model.folder is not None:
         return _describe_folder(name, model.folder)
@@ -59,8 +89,8 @@ def describe_base(name: str, revision: str | None = None) -> BaseInfo:
         location=name,
         revision=revision,
         fingerprint=ids.of_values("base", hub=name, revision=revision),
-        native_size=_native_size(unet, vae),
-        prediction_type=str(scheduler.get("prediction_type", "epsilon")),
+        native_size=_native_size(name, unet, vae),
+        prediction_type=_prediction_type(scheduler),
     )
 
 
@@ -71,9 +101,9 @@ def pipeline_class(name: str, revision: str | None = None) -> str | None:
         return None
     try:
         if model.folder is not None:
-            index = read_json(model.folder / "model_index.json")
+            index = read_json(model.folder / INDEX)
         else:
-            index = hub_json(model.hub, str(model.revision), "model_index.json")
+            index = hub_json(model.hub, str(model.revision), INDEX)
     except ModelError:
         return None
     named = index.get("_class_name")
@@ -81,36 +111,138 @@ def pipeline_class(name: str, revision: str | None = None) -> str | None:
 
 
 def component_config(base: BaseInfo, part: str) -> dict[str, Any]:
-    """A component's `config.json`: "unet" or "vae". Raises ModelError."""
+    """A component's config: "unet", "vae", "text_encoder" or "scheduler". Raises ModelError."""
+    file = "scheduler_config.json" if part == "scheduler" else "config.json"
     if base.revision is not None:
-        return hub_json(base.location, base.revision, f"{part}/config.json")
-    return read_json(Path(base.location) / part / "config.json")
+        return hub_json(base.location, base.revision, f"{part}/{file}")
+    return read_json(Path(base.location) / part / file)
+
+
+def component_file(base: BaseInfo, name: str) -> Path | None:
+    """A small file of the base on this machine, fetched from the hub where it must be; None where there is none."""
+    if base.revision is None:
+        return regular_file(Path(base.location), name)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(base.location, name, revision=base.revision))
+    except Exception:  # noqa: BLE001 - as in `hub_json`; whoever must have the file meets the error there
+        return None
 
 
 def _describe_folder(name: str, folder: Path) -> BaseInfo:
     missing = [part for part in COMPONENTS if not (folder / part).is_dir()]
+    missing += [INDEX] if regular_file(folder, INDEX) is None else []
     if missing:
         raise ModelError(
             f"model '{name}': not a Stable Diffusion folder in the diffusers layout, "
             f"{', '.join(missing)} missing in {folder}"
         )
-    files = sorted(path for part in COMPONENTS for path in (folder / part).rglob("*"))
-    scheduler = read_json(folder / "scheduler/scheduler_config.json")
+    index = read_json(folder / INDEX)
+    scheduler = _config(folder, "scheduler", "scheduler_config.json")
+    unet, vae = (_config(folder, part, "config.json") for part in ("unet", "vae"))
+    native_size = _native_size(name, unet, vae)
+    with as_bad_model(f"model '{name}'"):
+        files = {INDEX: config_hash(index)}
+        for part in _loaded(folder, index):
+            files |= _weighted(folder, part) if part in WEIGHTED else _small(folder, part)
+        fingerprint = ids.of_values("base", files=files)
     return BaseInfo(
         name=name,
         location=str(folder),
         revision=None,
-        fingerprint=ids.of_values("base", files=hash_files(folder, files)),
-        native_size=_native_size(
-            read_json(folder / "unet/config.json"), read_json(folder / "vae/config.json")
-        ),
-        prediction_type=str(scheduler.get("prediction_type", "epsilon")),
+        fingerprint=fingerprint,
+        native_size=native_size,
+        prediction_type=_prediction_type(scheduler),
     )
 
 
-def _native_size(unet: dict[str, Any], vae: dict[str, Any]) -> int:
-    scale: int = 2 ** (len(vae["block_out_channels"]) - 1)
-    return int(unet["sample_size"]) * scale
+def _loaded(folder: Path, index: Mapping[str, Any]) -> list[str]:
+    """The components that a pipeline loads: those of every base, and those for which the index names a class.
+
+    Raises ModelError for an index that names other libraries, or a component that is not there.
+    """
+    known = [*WEIGHTED, *SMALL_FILES]
+    classes = {part: index[part] for part in known if index.get(part) is not None}
+    is_loaded_whole = str(index.get("_class_name")).startswith("StableDiffusion")
+    for part, value in classes.items():
+        is_class = isinstance(value, list) and len(value) == 2
+        if not is_class or (is_loaded_whole and value[0] is not None and value[0] not in LIBRARIES):
+            raise ModelError(
+                f"{folder / INDEX}: {part} must be null or a class of {', '.join(LIBRARIES)}, got "
+                f"{str(value)[:80]}; take the model's own folder"
+            )
+    named = [part for part, value in classes.items() if value[0] is not None]
+    lacking = [part for part in COMPONENTS if part not in named]
+    if lacking:
+        raise ModelError(f"{folder / INDEX}: must name a class for {', '.join(lacking)}; copy it again")
+    return sorted(named)
+
+
+def _weighted(folder: Path, part: str) -> dict[str, str]:
+    """{file: sha256} of a component with weights. Raises ModelError unless they are whole and fit its config."""
+    config = _config(folder, part, "config.json")
+    weights = weight_files(folder / part)
+    tensors = read_tensors(folder / part, weights)
+    if part in COMPONENTS:
+        with as_bad_model(f"{folder / part}/config.json"):
+            missing = missing_tensors(part, config, tensors)
+        if missing:
+            more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
+            raise ModelError(
+                f"{folder / part}: the weights must have every tensor that config.json needs, "
+                f"{', '.join(missing[:MAX_NAMED])}{more} are missing; copy weights and config of one model"
+            )
+    hashes = {f"{part}/{name}": file_hash(folder / part / name) for name in weights.files}
+    return {f"{part}/config.json": config_hash(config), **hashes}
+
+
+def _small(folder: Path, part: str) -> dict[str, str]:
+    """{file: hash} of a component without weights. Raises ModelError for a file that is missing or no JSON."""
+    hashes = {}
+    for name in SMALL_FILES[part]:
+        path = regular_file(folder / part, name)
+        if path is None:
+            if name in REQUIRED.get(part, ()):
+                raise ModelError(f"{folder / part}: must hold {name}, there is none; copy the folder again")
+        elif name in CONFIGS:
+            hashes[f"{part}/{name}"] = config_hash(read_json(path))
+        else:
+            if name.endswith(".json"):
+                read_json(path)
+            hashes[f"{part}/{name}"] = file_hash(path)
+    if part == "tokenizer" and not _has_vocabulary(hashes):
+        raise ModelError(
+            f"{folder / part}: must hold vocab.json with merges.txt, or tokenizer.json; copy the folder again"
+        )
+    return hashes
+
+
+def _has_vocabulary(hashes: Mapping[str, str]) -> bool:
+    pair = {"tokenizer/vocab.json", "tokenizer/merges.txt"}
+    return "tokenizer/tokenizer.json" in hashes or pair <= set(hashes)
+
+
+def _config(folder: Path, part: str, name: str) -> dict[str, Any]:
+    path = regular_file(folder / part, name)
+    if path is None:
+        raise ModelError(f"{folder / part}: must hold {name}, there is none; copy the folder again")
+    return read_json(path)
+
+
+def _native_size(name: str, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
+    with as_bad_model(f"model '{name}': unet/config.json or vae/config.json"):
+        blocks, size = vae["block_out_channels"], unet["sample_size"]
+        if not isinstance(blocks, list) or not 1 <= len(blocks) <= 8:
+            raise ValueError("block_out_channels: a list of 1 to 8 numbers")
+        side = size[0] if isinstance(size, list) and len(size) == 2 and size[0] == size[1] else size
+        if type(side) is not int or not 1 <= side <= 4096:
+            raise ValueError(f"sample_size: a number from 1 to 4096, or twice the same, got {str(size)[:40]}")
+        return int(side * 2 ** (len(blocks) - 1))
+
+
+def _prediction_type(scheduler: Mapping[str, Any]) -> str:
+    return str(scheduler.get("prediction_type", "epsilon"))[:40]
 
 
 def hub_json(name: str, revision: str, file: str) -> dict[str, Any]:

@@ -5,12 +5,14 @@ Knows files and names only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dreamcache.core import ids
 from dreamcache.core.config.evaluate import MetricSettings
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.errors import ModelError
 from dreamcache.storage.models.files import hash_files
-from dreamcache.storage.models.lookup import ModelLocation, mini_folder
+from dreamcache.storage.models.lookup import ModelLocation, mini_folder, require_pinned
 from dreamcache.storage.models.lookup import locate as locate_model
 
 METRICS_VERSION = 1
@@ -25,14 +27,20 @@ def locate(name: str) -> ModelLocation:
     model = locate_model(name, embedded=mini_folder() / "clip")
     if model is None:
         raise ModelError(
-            f"metrics: model '{name}': must be 'mini', a folder or a hub id 'owner/name' or 'owner/name@revision'; "
+            f"metrics: model '{name}': must be 'mini', a folder or a hub id at a commit, 'owner/name@commit'; "
             f"got none of these"
         )
     return model
 
 
 def fingerprint(settings: MetricSettings) -> str:
-    """sha256 of all that decides a score besides the image: encoders by content, segmenter, version."""
+    """sha256 of all that decides a score besides the image: encoders by content, segmenter, version.
+
+    Raises ModelError for a model that is not there or not pinned.
+    """
+    require_pinned_models("metrics", settings.encoders)
+    if settings.segmenter is not None:
+        require_pinned_models("metrics.segmenter_models", settings.segmenter_models)
     models = {kind: _identity(name) for kind, name in settings.encoders.items()}
     rest = {name: value for name, value in settings.as_dict().items() if name not in models}
     if settings.segmenter is None:
@@ -42,13 +50,7 @@ def fingerprint(settings: MetricSettings) -> str:
 
 def gate_identity(gate: QualitySettings) -> str:
     """sha256 of all that decides which try is chosen. Raises ModelError for an encoder that may change."""
-    for name in gate.used_metrics.encoders.values():
-        model = locate(name)
-        if model.folder is None and model.revision is None:
-            raise ModelError(
-                f"quality.metrics: model '{name}': must be 'mini', a folder or a hub id with a revision "
-                f"('owner/name@commit'), got no revision; its scores decide which images pass"
-            )
+    require_pinned_models("quality.metrics", gate.used_metrics.encoders)
     return ids.of_values(
         "quality",
         version=GATE_VERSION,
@@ -60,9 +62,26 @@ def gate_identity(gate: QualitySettings) -> str:
     )
 
 
+def require_pinned_models(where: str, models: Mapping[str, str]) -> None:
+    """Raises ModelError for a hub id without a commit: its numbers could change under the same name.
+
+    where: the setting that holds `models`; {name: folder, `mini`, hub id, or the type of a packaged segmenter}.
+    """
+    for name, value in models.items():
+        if name == "lang-sam":
+            continue  # a type of SAM, whose weights the package names
+        model = locate_model(value, embedded=mini_folder() / "clip")
+        if model is not None:
+            require_pinned(
+                model,
+                where=f"{where}: model '{value[:200]}'",
+                reason="its results could change under the same name",
+                setting=f"{where}.{name} to owner/name@commit,",
+            )
+
+
 def _identity(name: str) -> str:
     model = locate(name)
     if model.folder is None:
-        # Unpinned, the hub may change it under the same name; the report names it so that a reader can see it.
-        return f"{model.hub}@{model.revision or 'unpinned'}"
+        return f"{model.hub}@{model.revision}"
     return ids.of_values("encoder", files=hash_files(model.folder, sorted(model.folder.iterdir())))

@@ -47,9 +47,12 @@ def locate(name: str, revision: str | None = None, *, embedded: Path | None = No
     """
     if name == MINI and embedded is not None:
         return ModelLocation(folder=embedded) if embedded.is_dir() else None
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return ModelLocation(folder=folder)
+    try:
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return ModelLocation(folder=folder)
+    except (OSError, RuntimeError, ValueError):  # too long, a null byte, or the home of nobody
+        return None
     hub, has_revision, named = name.rpartition("@")
     hub, named_revision = (hub, named) if has_revision else (name, None)
     if name.startswith((".", "/", "~")) or hub.count("/") != 1 or is_uri(name):

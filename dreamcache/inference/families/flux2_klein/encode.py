@@ -19,7 +19,7 @@ from dreamcache.core.records import cache_key
 from dreamcache.inference.encode import Encoded
 from dreamcache.inference.families.flux2_klein.describe import LATENTS
 from dreamcache.model.features import SubjectFeatures
-from dreamcache.model.preprocess import packshot
+from dreamcache.model.preprocess import check_visible, packshot
 from dreamcache.segment import SegmenterSet
 from dreamcache.storage.feature_check import Expected
 from dreamcache.storage.models.base import BaseInfo
@@ -46,6 +46,7 @@ class KleinEncoder:
     ) -> Encoded:
         """Encodes one upright RGB(A) photo. Raises ImageError for one that is too small or too long, or `no_mask`."""
         settings = self.settings
+        check_visible(image, where=where)
         picture, note = self._picture(image, mask, class_name, where)
         if reference_id is None:
             reference_id = ids.of_values("picture", pixels=ids.of_bytes(picture.tobytes()), size=picture.size)
@@ -55,8 +56,9 @@ class KleinEncoder:
             base_fingerprint=self.info.fingerprint,
             maps={LATENTS: self._latents(picture)},
             settings=settings.as_dict(),
+            segment_note=note,
         )
-        return Encoded(features=features, packshot=picture, note=note)
+        return Encoded(features=features, packshot=picture)
 
     def expected(self, reference_id: str) -> Expected:
         """What stored latents of that reference must be; their grid is the photo's own."""
