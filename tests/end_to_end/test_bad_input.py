@@ -78,10 +78,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, tiny_model: dict[str, str]) ->
     write_strange_photos(folder)
     write_broken_photos(folder)
     catalog = write_catalog(folder, catalog_rows())
-    quick = {"num_inference_steps": 1, "guidance": "joint"}
-    job = write_job(
-        folder, catalog=catalog, output="output", prompts=[PROMPT], model=tiny_model, generation=quick
-    )
+    job = write_job(folder, catalog=catalog, output="output", prompts=[PROMPT], model=tiny_model)
     done = dreamcache("run", job)
     output = folder / "output"
     assert (output / "failed.csv").is_file(), done.stderr
