@@ -12,7 +12,7 @@ from dreamcache.core.errors import DreamCacheError, ImageError
 from dreamcache.training.dataset import Samples
 from tests.corpus.kind import USED, Kind, case_id, cases
 from tests.corpus.measure import SECONDS
-from tests.corpus.shards import build
+from tests.corpus.shard_changes import build
 
 
 @pytest.mark.parametrize(("kind", "name"), cases("shard"), ids=case_id)
