@@ -11,7 +11,9 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from dreamcache.core.errors import DreamCacheError, StorageError
@@ -49,17 +51,26 @@ def read_bounded(uri: str, limit: int) -> bytes:
     return store_for(uri).read(uri, limit)
 
 
-def read_regular(path: Path, limit: int | None, where: str) -> bytes:
-    """The bytes of a regular file of this machine; `limit` None reads any number. `where` names it in messages.
+@contextmanager
+def open_regular(path: Path, where: str) -> Iterator[tuple[FileIO, int]]:
+    """(a regular file of this machine, its size). `where` names it in messages.
 
-    Raises OSError as `open` does, IsFolder, TooLarge, NotRegular.
+    Raises OSError as `open` does, IsFolder, NotRegular.
     """
     _check_kind(os.stat(path), where)  # opening some devices has effects of its own, a rewound tape for one
     descriptor = os.open(path, OPEN_FLAGS)
-    with open(descriptor, "rb", buffering=0) as file:
+    with FileIO(descriptor) as file:
         status = os.fstat(descriptor)  # the path may name another file since
         _check_kind(status, where)
-        size = status.st_size
+        yield file, status.st_size
+
+
+def read_regular(path: Path, limit: int | None, where: str) -> bytes:
+    """The bytes of a regular file of this machine; `limit` None reads any number.
+
+    Raises as `open_regular` does, and TooLarge.
+    """
+    with open_regular(path, where) as (file, size):
         if limit is not None and size > limit:
             raise too_large(where, limit, size)
         first = file.read(size + 1) or b""

@@ -7,9 +7,12 @@ page.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 MAX_PAGE_BYTES = 256 << 20
@@ -58,14 +61,76 @@ def unpacked_bytes(file: pq.ParquetFile, data: bytes, limit: int) -> int:
     return total
 
 
-def _page_sizes(chunk: Any, data: bytes) -> list[int]:
+def read_group(source: pa.NativeFile, group: int, columns: Sequence[str], limit: int) -> pa.Table:
+    """A row group's columns, where their pages unpack to at most `limit` bytes.
+
+    What the group has of these columns is read once, looked at, and then decoded. Raises PageError.
+    """
+    metadata = pq.ParquetFile(source).metadata
+    row_group = metadata.row_group(group)
+    chunks = [row_group.column(number) for number in range(row_group.num_columns)]
+    chunks = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns]
+    ranges = [_range(chunk, source.size()) for chunk in chunks]
+    start, end = min(first for first, _ in ranges), max(last for _, last in ranges)
+    if end - start > limit:
+        raise PageError(
+            f"has a row group of {end - start:,} bytes, {limit:,} are allowed; write smaller ones"
+        )
+    data = source.read_at(end - start, start)
+    total = sum(sum(_page_sizes(chunk, data, start)) for chunk in chunks)
+    if total > limit:
+        raise PageError(f"has a row group that unpacks to {total:,} bytes, {limit:,} are allowed")
+    fetched = pa.PythonFile(_Fetched(source, start, data), mode="r")
+    return pq.ParquetFile(fetched, metadata=metadata).read_row_group(group, columns=list(columns))
+
+
+class _Fetched(io.RawIOBase):
+    """A file of which one part is in memory."""
+
+    def __init__(self, source: pa.NativeFile, start: int, data: bytes) -> None:
+        self._source, self._start, self._data, self._at = source, start, data, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: int(self._source.size())}[whence]
+        self._at = base + offset
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        begin = self._at - self._start
+        if 0 <= begin and 0 <= size <= len(self._data) - begin:
+            part = self._data[begin : begin + size]
+        else:
+            part = bytes(
+                self._source.read_at(size if size >= 0 else self._source.size() - self._at, self._at)
+            )
+        self._at += len(part)
+        return part
+
+
+def _range(chunk: Any, num_bytes: int) -> tuple[int, int]:
     offsets = [chunk.data_page_offset, chunk.dictionary_page_offset]
-    position = min(offset for offset in offsets if offset)
-    end = position + chunk.total_compressed_size
-    if not 0 < position <= end <= len(data):
+    start = min(offset for offset in offsets if offset)
+    end = start + chunk.total_compressed_size
+    if not 0 < start <= end <= num_bytes:
         raise PageError(
             f"column '{chunk.path_in_schema}': its pages must lie in the file, lie outside; write it again"
         )
+    return start, end
+
+
+def _page_sizes(chunk: Any, data: bytes, start: int = 0) -> list[int]:
+    """data: of the file, from `start` on."""
+    position, end = _range(chunk, start + len(data))
+    position, end = position - start, end - start
     sizes: list[int] = []
     while position < end and len(sizes) <= MAX_PAGES:
         header = _Header(data, position)

@@ -16,37 +16,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tarfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
+from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import CatalogError
 from dreamcache.storage.below import RULE, is_name
-from dreamcache.storage.local import local_path
+from dreamcache.storage.bounded import NotRegular, TooLarge, read_bounded
 from dreamcache.storage.open_store import join, store_for
-from dreamcache.storage.store import S3_SCHEME, relative_to
+from dreamcache.storage.photos import read_photo
+from dreamcache.storage.store import relative_to
+from dreamcache.training.shards import ParquetSource, TarSource
+from dreamcache.training.stored import BESIDE, CAPTION_NAMES, Lazy, StoredSample, caption_of
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-CAPTION_NAMES = ("caption", "text", "prompt")
-BESIDE = {"mask": "masks", "reference": "references", "reference_mask": "reference_masks"}
-"""Optional pictures of a sample: field, column and member's name, and the folder's name in the folder form"""
+__all__ = ["FolderSource", "Source", "StoredSample", "open_source"]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredSample:
-    """One training sample as stored. `where` names it in messages.
-
-    mask: of the subject in `image`. reference: another picture of the subject, with `reference_mask` or on white.
-    """
-
-    where: str
-    image: bytes
-    mask: bytes | None
-    caption: str
-    reference: bytes | None = None
-    reference_mask: bytes | None = None
+LIMITS = ImageLimits()
+TABLE_BYTES = 1 << 30
 
 
 class Source(Protocol):
@@ -88,23 +75,23 @@ class FolderSource:
             field: {_below(name, folder): name for name in names if name.startswith(f"{folder}/")}
             for field, folder in BESIDE.items()
         }
-        self.rows = list(_captions(store_for(path).read(join(path, table)), table, path))
+        self.rows = list(_captions(_read_table(join(path, table)), table, path))
         self.sizes = (len(self.rows),)
 
     def open(self, shard: int) -> Sequence[StoredSample]:
-        return _Lazy(len(self.rows), self._read)
+        return Lazy(len(self.rows), self._read)
 
     def _read(self, index: int) -> StoredSample:
         name, caption = self.rows[index]
         file = name if name.startswith("images/") else f"images/{name}"
-        key, store = _below(file, "images"), store_for(self.path)
+        key, where = _below(file, "images"), join(self.path, file)
         beside = {
-            field: store.read(join(self.path, names[key])) if key in names else None
+            field: read_photo(join(self.path, names[key]), f"{where}, {field}", LIMITS)
+            if key in names
+            else None
             for field, names in self.beside.items()
         }
-        return StoredSample(
-            where=join(self.path, file), image=store.read(join(self.path, file)), caption=caption, **beside
-        )
+        return StoredSample(where=where, image=read_photo(where, where, LIMITS), caption=caption, **beside)
 
 
 def _below(name: str, folder: str) -> str:
@@ -112,133 +99,37 @@ def _below(name: str, folder: str) -> str:
     return str(PurePosixPath(name).relative_to(folder).with_suffix(""))
 
 
-class ParquetSource:
-    """A shard is a row group. Only footers are read at first."""
-
-    def __init__(self, uris: Sequence[str]) -> None:
-        self.groups: list[tuple[str, int]] = []
-        sizes = []
-        for uri in uris:
-            footer = _parquet(uri).metadata
-            names = set(footer.schema.to_arrow_schema().names)
-            if "image" not in names or not names & set(CAPTION_NAMES):
-                raise CatalogError(f"data '{uri}': needs columns image and caption, has {sorted(names)}")
-            for group in range(footer.num_row_groups):
-                self.groups.append((uri, group))
-                sizes.append(footer.row_group(group).num_rows)
-        self.sizes = tuple(sizes)
-
-    def open(self, shard: int) -> Sequence[StoredSample]:
-        uri, group = self.groups[shard]
-        file = _parquet(uri)
-        wanted = [name for name in file.schema_arrow.names if name in ("image", *BESIDE, *CAPTION_NAMES)]
-        rows = file.read_row_group(group, columns=wanted).to_pylist()
-        return [
-            StoredSample(
-                where=f"{uri} row group {group} row {number}",
-                image=_bytes(row["image"]) or b"",
-                caption=_caption(row),
-                **{field: _bytes(row.get(field)) for field in BESIDE},
-            )
-            for number, row in enumerate(rows)
-        ]
-
-
-class TarSource:
-    """A shard is a tar file, read whole. All headers are read once at first, to count the samples."""
-
-    def __init__(self, uris: Sequence[str]) -> None:
-        self.uris = list(uris)
-        self.sizes = tuple(len(_members(uri, contents=False)) for uri in uris)
-
-    def open(self, shard: int) -> Sequence[StoredSample]:
-        uri = self.uris[shard]
-        members = _members(uri, contents=True)
-        return [_from_members(f"{uri}: {key}", parts) for key, parts in members.items()]
-
-
-def _members(uri: str, *, contents: bool) -> dict[str, dict[str, bytes]]:
-    """{key: {extension: bytes}} of the samples that have an image, in the file's order."""
-    remote = uri.startswith(S3_SCHEME)
-    samples: dict[str, dict[str, bytes]] = {}
+def _read_table(uri: str) -> bytes:
     try:
-        with (
-            io.BytesIO(store_for(uri).read(uri)) if remote else local_path(uri).open("rb") as data,
-            tarfile.open(fileobj=data, mode="r:") as tar,
-        ):
-            for member in tar:
-                folder, _, name = member.name.rpartition("/")
-                key, _, extension = name.partition(".")
-                file = tar.extractfile(member) if contents and member.isfile() else None
-                parts = samples.setdefault(f"{folder}/{key}", {})
-                parts[extension.lower()] = file.read() if file is not None else b""
-    except tarfile.TarError as error:
-        raise CatalogError(f"data '{uri}': must be an uncompressed tar file: {error}") from error
-    return {key: parts for key, parts in samples.items() if _image_of(parts) is not None}
-
-
-def _from_members(where: str, parts: dict[str, bytes]) -> StoredSample:
-    caption = parts["txt"].decode() if "txt" in parts else _caption(json.loads(parts.get("json", b"{}")))
-    beside = {field: _image_of(parts, field) for field in BESIDE}
-    return StoredSample(where=where, image=_image_of(parts) or b"", caption=caption.strip(), **beside)
-
-
-def _image_of(parts: dict[str, bytes], field: str = "") -> bytes | None:
-    """The image itself, or the one beside it whose name ends in e.g. ".mask.png"."""
-    names = (f"{field}{suffix}".removeprefix(".") for suffix in IMAGE_SUFFIXES)
-    return next((parts[name] for name in names if name in parts), None)
+        return read_bounded(uri, TABLE_BYTES)
+    except (TooLarge, NotRegular) as error:
+        raise CatalogError(f"data '{uri}': {error}") from error
 
 
 def _captions(data: bytes, name: str, path: str) -> Iterable[tuple[str, str]]:
-    text = data.decode("utf-8-sig")
-    if name.endswith(".csv"):
-        rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text, newline="")))
-    else:
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    try:
+        text = data.decode("utf-8-sig")
+        if name.endswith(".csv"):
+            rows: list[Any] = list(csv.DictReader(io.StringIO(text, newline="")))
+        else:
+            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    except (ValueError, csv.Error, RecursionError) as error:
+        kind = "CSV" if name.endswith(".csv") else "JSON lines"
+        raise CatalogError(
+            f"data '{path}': {name} must be {kind} in UTF-8: {' '.join(str(error).split())[:200]}"
+        ) from error
     for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise CatalogError(
+                f"data '{path}': {name} row {number}: must be an object, got {type(row).__name__}"
+            )
         if not row.get("file_name") or not set(row) & set(CAPTION_NAMES):
             raise CatalogError(
-                f"data '{path}': {name} row {number}: needs file_name and caption, got {sorted(row)}"
+                f"data '{path}': {name} row {number}: needs file_name and caption, got {sorted(map(str, row))}"
             )
         if not is_name(row["file_name"]):
             raise CatalogError(
                 f"data '{path}': {name} row {number}: file_name must be {RULE}, got "
                 f"{ascii(row['file_name'])[:200]}; move the picture into images/"
             )
-        yield str(row["file_name"]), _caption(row)
-
-
-def _caption(row: dict[str, Any]) -> str:
-    return next((str(row[name]).strip() for name in CAPTION_NAMES if row.get(name) is not None), "")
-
-
-def _bytes(value: Any) -> bytes | None:
-    return value.get("bytes") if isinstance(value, dict) else value
-
-
-def _parquet(uri: str) -> Any:
-    import pyarrow.parquet as pq
-
-    from dreamcache.storage.arrow import pyarrow_filesystem
-
-    filesystem, path = pyarrow_filesystem(uri)
-    return pq.ParquetFile(filesystem.open_input_file(path))
-
-
-class _Lazy(Sequence[StoredSample]):
-    """Samples that are read on access."""
-
-    def __init__(self, count: int, read: Callable[[int], StoredSample]) -> None:
-        self._count, self._read = count, read
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> StoredSample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[StoredSample]: ...
-    def __getitem__(self, index: int | slice) -> StoredSample | Sequence[StoredSample]:
-        if isinstance(index, slice):
-            return [self._read(number) for number in range(self._count)[index]]
-        return self._read(index)
+        yield str(row["file_name"]), caption_of(row)

@@ -44,8 +44,8 @@ def generate_images(
     unrecorded: those of the rows that have no terminal record now; called only when a pipeline was lost, and items
     recorded since its last batch are then not yielded. on_note: called with what the user should know of a worker,
     each thing once. on_gpu_seconds: called with what the workers have cost since its last call. Both may raise, which
-    stops the workers, as closing the iterator does. on_refused: called with what was wrong with cached features that
-    were not used, by their cache key. Raises DreamCacheError when the run as a whole cannot go on.
+    stops the workers, as closing the iterator does. on_refused: called at the end, see `AttemptBook.refused`.
+    Raises DreamCacheError when the run as a whole cannot go on.
     """
     import ray
 
@@ -63,9 +63,7 @@ def generate_images(
             ):
                 for batch in batches:
                     stall.progressed()
-                    for note in set(batch["note"].drop_null().to_pylist()) - notes:
-                        notes.add(note)
-                        on_note(note)
+                    _report_new(batch, notes, on_note)
                     yield batch
                     meter.read()
         except ray.exceptions.RayError as error:
@@ -82,8 +80,13 @@ def generate_images(
     with closing(batches):
         for batch in batches:
             yield from batch["status"].to_pylist()
-    if refused := ray.get(book.refused.remote()):
-        on_refused(refused)
+    on_refused(ray.get(book.refused.remote()))
+
+
+def _report_new(batch: pa.Table, notes: set[str], on_note: Callable[[str], None]) -> None:
+    for note in set(batch["note"].drop_null().to_pylist()) - notes:
+        notes.add(note)
+        on_note(note)
 
 
 def _as_ours(error: Exception) -> DreamCacheError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamcache.core.config.job import JobSpec
@@ -88,11 +88,15 @@ class _Run:
     status: RunStatus
     address: str | None
     num_finished_prunes: int
-    refused: dict[str, str]
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def publish(self, *, gallery: bool) -> tuple[Counts, str | None]:
+        """Manifest and gallery."""
+        return publish_manifest(self.work.plan, self.folder, gallery=gallery, on_note=self.status.note)
 
     def on_refused(self, refused: Mapping[str, str]) -> None:
         """Cached features that workers did not use: the first is reported, all are counted."""
-        if not self.refused:
+        if refused and not self.refused:
             self.status.note(f"cached features were not used: {next(iter(refused.values()))}")
         self.refused.update(refused)
 
@@ -112,8 +116,8 @@ def run(
 ) -> Report:
     """Plans, generates what is missing, writes the manifest. retry: which failed or blocked records to try again.
 
-    address: of a Ray cluster; None starts one here, or joins the one this process is in. prune: deletes images
-    of items that are planned no more. Raises DreamCacheError when nothing can be run; single items never raise.
+    address: of a cluster; None starts one, or joins this process's. prune: deletes images of items planned no more.
+    Raises DreamCacheError when nothing can be run; single items never raise.
     """
     started, policy = time.monotonic(), spec.failures
     with ExitStack() as stack:
@@ -124,12 +128,7 @@ def run(
             progress = RunProgress(this.status, this.work.num_pending)
             stopped, num_pruned = _work_off(this, progress, prune=prune)
             # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
-            counts, page = publish_manifest(
-                this.work.plan,
-                this.folder,
-                gallery=gallery and stopped is None,
-                on_note=this.status.note,
-            )
+            counts, page = this.publish(gallery=gallery and stopped is None)
             # Items under retry have a record already.
             is_cut_short = stopped is not None and bool(counts.pending or progress.remaining)
             this.status.end(
@@ -190,7 +189,6 @@ def _prepare(
         status=status,
         address=address,
         num_finished_prunes=num_finished_prunes,
-        refused={},
     )
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from tests.command import write_job
 from tests.corpus.kind import USED, Kind, cases
-from tests.corpus.rows import BUCKET, FOLDER, GOOD
+from tests.corpus.row_inputs import BUCKET, FOLDER, GOOD
 from tests.end_to_end.photos import write_photos
 from tests.end_to_end.processes import marked, running
 from tests.s3_server import S3Server

@@ -28,11 +28,28 @@ _AFTER_SCAN = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 _EXIF, _XMP, _PROFILE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 
 
+class _Metadata:
+    """What segments other than pixels say of them."""
+
+    def __init__(self) -> None:
+        self.exif: list[bytes] = []
+        self.xmp = b""
+        self.profiles: list[bytes] = []
+
+    def add(self, marker: int, content: bytes) -> None:
+        if marker == _APP1 and content.startswith(_EXIF):
+            self.exif.append(content[len(_EXIF) :])
+        elif marker == _APP1 and content.startswith(_XMP):
+            self.xmp = content[len(_XMP) :]
+        elif marker == _APP2 and content.startswith(_PROFILE):
+            self.profiles.append(content)
+
+
 def strip_jpeg(data: bytes) -> Stripped:
     """Keeps JFIF and Adobe segments, which decide about colours. Raises TooComplexError for too many scans."""
     remaining: list[memoryview] = []
     view, kept_to = memoryview(data), 0
-    exif, xmp, profiles = b"", b"", []
+    metadata = _Metadata()
     pixels = scans = 0
     at, pattern = 2, _MARKER
     for _ in range(MOST_SEGMENTS):
@@ -57,20 +74,18 @@ def strip_jpeg(data: bytes) -> Stripped:
             height, width = struct.unpack_from(">HH", data, body + 1)
             pixels = max(pixels, width * height)
         elif (_APP0 < marker <= _APP15 and marker != _APP14) or marker == _COM:
-            content = data[body:end]
-            if marker == _APP1 and content.startswith(_EXIF):
-                exif += content[len(_EXIF) :]
-            elif marker == _APP1 and content.startswith(_XMP):
-                xmp = content[len(_XMP) :]
-            elif marker == _APP2 and content.startswith(_PROFILE):
-                profiles.append(content)
+            metadata.add(marker, data[body:end])
             if scans == 0 and end <= len(data):
                 remaining.append(view[kept_to:begin])
                 kept_to = end
     else:
         raise TooComplexError(f"a JPEG may have at most {MOST_SEGMENTS:,} segments, got more")
     remaining.append(view[kept_to:])
-    return Stripped(data=b"".join(remaining), orientation=orientation(exif, xmp), profile=_joined(profiles))
+    return Stripped(
+        data=b"".join(remaining),
+        orientation=orientation(b"".join(metadata.exif), metadata.xmp),
+        profile=_joined(metadata.profiles),
+    )
 
 
 def _check_scans(scans: int, pixels: int) -> None:

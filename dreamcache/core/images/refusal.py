@@ -35,7 +35,7 @@ def guard(step: Callable[[], T], data: bytes, where: str) -> T:
 
 
 def refuse_broken(data: bytes, where: str, error: Exception) -> NoReturn:
-    """The error of a file that does not decode, told apart by whether its end is missing."""
+    """The error of a file that does not decode, by whether its end is missing."""
     # Pillow's text for an unreadable header holds a memory address, which would differ on every run.
     unreadable = isinstance(error, UnidentifiedImageError)
     text = "unreadable header" if unreadable else one_line(str(error)) or type(error).__name__

@@ -1,0 +1,50 @@
+"""One training sample as a source holds it. Knows names and bytes; knows nothing of files or pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+CAPTION_NAMES = ("caption", "text", "prompt")
+BESIDE = {"mask": "masks", "reference": "references", "reference_mask": "reference_masks"}
+"""Optional pictures of a sample: field, column and member's name, and the folder's name in the folder form"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredSample:
+    """One training sample as stored. `where` names it in messages.
+
+    mask: of the subject in `image`. reference: another picture of the subject, with `reference_mask` or on white.
+    """
+
+    where: str
+    image: bytes
+    mask: bytes | None
+    caption: str
+    reference: bytes | None = None
+    reference_mask: bytes | None = None
+
+
+def caption_of(row: Mapping[str, Any]) -> str:
+    """The first of a row's columns for captions that has a value."""
+    return next((str(row[name]).strip() for name in CAPTION_NAMES if row.get(name) is not None), "")
+
+
+class Lazy(Sequence[StoredSample]):
+    """Samples that are read on access."""
+
+    def __init__(self, count: int, read: Callable[[int], StoredSample]) -> None:
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> StoredSample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[StoredSample]: ...
+    def __getitem__(self, index: int | slice) -> StoredSample | Sequence[StoredSample]:
+        if isinstance(index, slice):
+            return [self._read(number) for number in range(self._count)[index]]
+        return self._read(index)
