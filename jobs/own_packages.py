@@ -4,6 +4,7 @@ A user's folder may hold modules `workers`, `jobs` or `dreamcache` of its own. R
 front of every worker's path, and PYTHONPATH does the same for the driver: those would be imported for ours.
 
     driver    `dreamcache_start` and `import jobs`    --> use_own_packages(root)
+    children  this file, run as a script with a module's name; see `command_of`
     workers   Ray's setup hook, sent by value         --> use_own_packages(the driver's root, or where it is installed)
 
 Knows names and folders, and nothing of ours: it is loaded by its path, before any of our packages. Standard library
@@ -77,12 +78,20 @@ def setup_hook(root: str = ROOT) -> Callable[[], None]:
     return prefer_own_packages
 
 
+def command_of(module: str, *arguments: str) -> list[str]:
+    """As `python -m module arguments`, with our packages first: -m would put the current folder before them."""
+    return [sys.executable, "-P", str(Path(__file__).resolve()), module, *arguments]
+
+
 def in_the_way() -> Path | None:
     """A file that a Ray worker of this process would import for one of our packages; None where there is none.
 
     Ray gives a worker this process's folder, the folder of its script, and PYTHONPATH.
     """
-    folders = [Path.cwd(), Path(sys.argv[0]).resolve().parent]
+    try:
+        folders = [Path.cwd(), Path(sys.argv[0]).resolve().parent]
+    except OSError:  # the folder was deleted
+        folders = []
     folders += [Path(place) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     for folder in dict.fromkeys(folders):
         for name in PACKAGES:
@@ -91,3 +100,11 @@ def in_the_way() -> Path | None:
                 if file.is_file() and file.resolve() != Path(ROOT, name, "__init__.py").resolve():
                     return file
     return None
+
+
+if __name__ == "__main__":
+    import runpy
+
+    use_own_packages()
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

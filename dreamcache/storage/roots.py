@@ -48,7 +48,7 @@ class Roots:
         if uri.startswith(S3_SCHEME):
             return uri.startswith(self.prefixes)
         # A root itself is below itself: that it is no photo is for the reader to say.
-        return f"{os.path.realpath(local_path(uri))}/".startswith(self.folders)
+        return f"{real_path(uri)}/".startswith(self.folders)
 
 
 def roots_of(catalog: str, extra: Sequence[str] = ()) -> Roots:
@@ -76,7 +76,16 @@ def root_for(uri: str) -> str:
     """What `catalog_roots` must name so that this photo may be read: its bucket, or its folder after links."""
     if uri.startswith(S3_SCHEME):
         return bucket_of(uri)
-    return os.path.dirname(os.path.realpath(local_path(uri)))
+    return os.path.dirname(real_path(uri))
+
+
+def real_path(uri: str) -> str:
+    """The path of a local URI after symbolic links. One of so many links that no file can be opened stays as it is."""
+    path = local_path(uri)
+    try:
+        return os.path.realpath(path)
+    except RecursionError:
+        return os.path.abspath(path)
 
 
 def bucket_of(uri: str) -> str:
@@ -89,4 +98,4 @@ def _prefix(uri: str) -> str:
 
 
 def _resolved(folder: str) -> str:
-    return os.path.realpath(local_path(folder)).rstrip("/") + "/"
+    return real_path(folder).rstrip("/") + "/"

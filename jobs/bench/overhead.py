@@ -23,6 +23,7 @@ from typing import Any
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
+from jobs import own_packages
 from jobs.planning.planner import plan
 from jobs.spec import load_spec
 
@@ -81,7 +82,7 @@ def _median_ratio(above: list[float], below: list[float]) -> float:
 
 def _images_per_s(job: Path, output: Path, arm: str, steps: int) -> float:
     """One arm, in processes of its own; bare loops run beside each other."""
-    command = [sys.executable, "-m", "jobs.bench.overhead", str(job), str(output), arm, str(steps)]
+    command = own_packages.command_of("jobs.bench.overhead", str(job), str(output), arm, str(steps))
     parts = range(ARMS[arm] if arm == BARE_TWO else 1)
     running = [
         subprocess.Popen([*command, str(part)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -28,6 +28,7 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger
+from jobs import own_packages
 from jobs.output.folder import OutputFolder
 from jobs.output.publish_manifest import publish_manifest
 from jobs.planning.planner import Plan, plan
@@ -61,7 +62,7 @@ class Measured:
 def measure_sizes(sizes: list[int]) -> Iterator[Measured]:
     """Measures each size, a multiple of ITEMS_PER_SUBJECT, in a fresh Python process."""
     for items in sizes:
-        command = [sys.executable, "-m", "jobs.bench.scale", str(items)]
+        command = own_packages.command_of("jobs.bench.scale", str(items))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise DreamCacheError(f"bench scale of {items} items: {done.stderr.strip().splitlines()[-1]}")

@@ -16,6 +16,7 @@ import dreamcache
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.inference.facts import describe_models
+from jobs import own_packages
 from jobs.doctor.check import Trial, Verdict, fail, ok, skip, warn
 from jobs.doctor.memory import memory
 
@@ -48,7 +49,7 @@ class Reporter:
         self._files[0].seek(0)
         self._started = time.monotonic()
         stdin, stdout, stderr = self._files
-        command = [sys.executable, "-m", "jobs.doctor.node_probe"]
+        command = own_packages.command_of("jobs.doctor.node_probe")
         self._process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
         self._report: dict[str, Any] | None = None
 

@@ -176,6 +176,7 @@ KINDS = [
             "a mask below it": circle("ring-7", row=lambda name: {"mask": f"{name}/x.png"}),
             "41 links": chain(41, GOOD),
             "100 links": chain(100, GOOD),
+            "2000 links": chain(2000, GOOD),
         },
     ),
     Kind(

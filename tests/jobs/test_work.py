@@ -237,3 +237,16 @@ def test_a_run_that_cannot_write_its_manifest_is_stopped(
         run(spec, gallery=False, quiet=True)
     status = read_status(spec.output)
     assert status is not None and (status.state, status.exit_reason) == ("stopped", "no room")
+
+
+def test_what_a_storage_outage_failed_is_tried_again_by_the_same_command(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    made, ledger = plan(spec), Ledger(spec.output)
+    ids = made.table["item_id"].to_pylist()
+    ledger.append([
+        Failed(item_id=ids[0], code="storage_unreachable", message="m", attempts=2),
+        Failed(item_id=ids[1], code="access_denied", message="m"),
+    ])  # fmt: skip
+    [rows] = find_work(made, ledger).windows()
+    assert rows["item_id"].to_pylist() == [ids[0], *ids[2:]]
+    assert rows["attempts"].to_pylist() == [2, 0, 0]

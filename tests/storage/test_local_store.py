@@ -85,3 +85,24 @@ for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
 assert not {"torch", "ray"} & set(sys.modules), "loaded"
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_links_that_lead_in_a_circle_end_at_themselves(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.png", "sub/b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    for link, target in {"all": ".", "sub/up": "..", "self": "self", "sub/again": "../sub"}.items():
+        (tmp_path / link).symlink_to(target)
+    listed = sorted(info.uri.removeprefix(f"{tmp_path}/") for info in store_for("x").list(str(tmp_path)))
+    assert listed == ["a.png", "sub/b.png"]
+
+
+def test_a_file_uri_is_a_path(tmp_path: Path) -> None:
+    for uri, path in {
+        "file:///photos/a#1.png": "/photos/a#1.png",
+        "file:///a?b.png": "/a?b.png",
+        "file:///a%20b%23.png": "/a b#.png",
+        "file://localhost/a.png": "/a.png",
+        "~nobody-of-that-name/a.png": "~nobody-of-that-name/a.png",
+    }.items():
+        assert str(local_path(uri)) == path
