@@ -66,6 +66,11 @@ fuzz: install-dev
 
 test-all: test test-slow mutants
 
+# Needs the network and uv: deploy/requirements*.txt again, with hashes, from pyproject.toml and constraints.txt.
+hashes:
+	uv pip compile pyproject.toml --constraint constraints.txt --generate-hashes --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --no-header --no-annotate --quiet | $(PYTHON) deploy/split_hashes.py deploy
+
 settings: install
 	$(BIN)/python -m jobs.cli.settings_reference > docs/settings.md
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
@@ -20,7 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from dreamcache.core import ids
-from dreamcache.core.errors import ModelError
+from dreamcache.core.errors import ModelError, StorageError
 from dreamcache.storage.json_object import parse_object
 from dreamcache.storage.open_store import join, store_for
 
@@ -88,7 +89,8 @@ class TrainFolder:
         )
         self.write_json(f"checkpoints/{LATEST}", cast(Json, latest))
         for old in {*stored, *files} - set(files[-keep:]):
-            self.store.delete(self.at("checkpoints", old))
+            with suppress(StorageError):  # of a role that may not delete: it takes space, no more
+                self.store.delete(self.at("checkpoints", old))
 
     def newest(self, course: Json, defaults: Json | None = None) -> Checkpoint | None:
         """The newest checkpoint, None when there is none.

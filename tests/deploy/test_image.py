@@ -44,17 +44,50 @@ def test_targets_for_cpu_and_cuda_run_as_a_numbered_user(stages: dict[str, list[
     assert "USER" not in {instruction for instruction, _ in stages["cuda"]}
 
 
-def test_every_install_is_pinned_by_the_constraints(stages: dict[str, list[tuple[str, str]]]) -> None:
+def test_every_install_is_pinned_by_hashes_or_takes_nothing(stages: dict[str, list[tuple[str, str]]]) -> None:
     installs = [
         step
         for stage in stages.values()
         for instruction, rest in stage
         if instruction == "RUN"
-        for step in rest.split("&&")
+        for step in re.split(r"&&|;", rest)
         if "pip install" in step
     ]
-    assert len(installs) == 2
-    assert all("--constraint constraints.txt" in install for install in installs)
+    assert len(installs) == 4
+    hashed = [install for install in installs if "--no-deps --require-hashes" in install]
+    (of_own_index,) = [install for install in installs if "--index-url" in install]
+    assert "--constraint constraints.txt" in of_own_index
+    (package,) = [install for install in installs if install not in (*hashed, of_own_index)]
+    assert "--no-deps --no-build-isolation ." in package
+
+
+def test_every_hashed_requirement_is_the_constraints_version() -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    canonical = {
+        name.lower().replace("_", "-"): version for name, _, version in (x.partition("==") for x in lines)
+    }
+    required: dict[str, str] = {}
+    for file in ("requirements.txt", "requirements-torch.txt"):
+        text = (DEPLOY / file).read_text()
+        assert "://" not in text
+        for name, version, hashes in re.findall(
+            r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)", text, re.M
+        ):
+            assert hashes, f"{name} has no hash"
+            required[name] = version
+    assert {"ray", "torch", "diffusers", "setuptools"} <= set(required)
+    differing = {
+        name: version for name, version in required.items() if canonical.get(name, version) != version
+    }
+    assert differing == {}
+    unpinned = set(required) - set(canonical)
+    assert all(name.startswith(("nvidia-", "cuda-", "triton", "setuptools")) for name in unpinned), unpinned
+
+
+def test_packages_from_git_name_a_commit() -> None:
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    sources = re.findall(r"git\+\S+?\.git(@[0-9a-f]{40})?\"", text)
+    assert sources and all(sources)
 
 
 def test_only_the_package_is_copied(stages: dict[str, list[tuple[str, str]]]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,11 @@ SCHEMAS = Path(__file__).parent / "schemas"
 CLUSTER = of_kind("kuberay/cluster.yaml", "RayCluster")
 JOB = of_kind("kuberay/job.yaml", "RayJob")
 SPEC = CLUSTER["spec"]
+CONFINED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
 
 
 def strict(schema: Any) -> Any:
@@ -93,14 +100,27 @@ def test_every_pod_is_confined_bounded_and_probed(group: str, pod: dict[str, Any
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["serviceAccountName"].startswith("dreamcache-")
     for container in pod["containers"]:
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        }
+        assert container["securityContext"] == CONFINED
+        writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+        assert writable >= {"/tmp", "/home/ray"}, "its root file system is read-only"
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        places = [volumes[mount["name"]].get("emptyDir") for mount in container["volumeMounts"]]
+        sizes = [int(place["sizeLimit"].removesuffix("Gi")) for place in places if place is not None]
+        limit = container["resources"]["limits"]["ephemeral-storage"]
+        assert sum(sizes) < int(limit.removesuffix("Gi")), "what all its volumes may take, with logs beside"
         assert container["resources"]["requests"] == container["resources"]["limits"]
         assert container["livenessProbe"] and container["readinessProbe"]
         assert "metrics" in {port["name"] for port in container["ports"]}
-        assert ":latest" not in container["image"] and ":" in container["image"]
+        assert re.fullmatch(r"REGISTRY/dreamcache@sha256:(CPU|CUDA)_DIGEST", container["image"])
+
+
+def test_autoscaler_and_submitter_are_confined_too() -> None:
+    assert SPEC["autoscalerOptions"]["securityContext"] == CONFINED
+    (submitter,) = JOB["spec"]["submitterPodTemplate"]["spec"]["containers"]
+    assert submitter["securityContext"] == CONFINED
+    for container in (SPEC["autoscalerOptions"], submitter):
+        assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/tmp", "/home/ray"}
+        assert "ephemeral-storage" in container["resources"]["limits"]
 
 
 def test_workers_drain_within_the_notice_of_a_reclaim() -> None:
@@ -123,20 +143,38 @@ def test_the_jobs_spec_is_a_job() -> None:
     assert gpus <= group["maxReplicas"]
     assert "/etc/dreamcache/run.sh" in JOB["spec"]["entrypoint"]
     assert data["run.sh"].startswith("dreamcache run /etc/dreamcache/job.yaml")
-    assert {volume["name"] for volume in pods_of_head()["volumes"]} == {"job"}
+    assert {volume["name"] for volume in pods_of_head()["volumes"]} == {"job", "ray-temp", "home"}
 
 
 def pods_of_head() -> dict[str, Any]:
     return dict(pods(SPEC))["head"]
 
 
+def policies() -> dict[str, dict[str, Any]]:
+    found = [each for each in documents("kuberay/access.yaml") if each["kind"] == "NetworkPolicy"]
+    return {each["metadata"]["name"]: each["spec"] for each in found}
+
+
 def test_access_closes_the_ports_and_names_the_roles() -> None:
-    policy = of_kind("kuberay/access.yaml", "NetworkPolicy")["spec"]
-    assert policy["podSelector"] == {} and policy["policyTypes"] == ["Ingress"]
+    policy = policies()["dreamcache"]
+    assert policy["podSelector"] == {} and policy["policyTypes"] == ["Ingress", "Egress"]
     assert all(rule["from"] for rule in policy["ingress"])  # an empty one would let everybody in
     accounts = [each for each in documents("kuberay/access.yaml") if each["kind"] == "ServiceAccount"]
-    assert {each["metadata"]["name"] for each in accounts} == {
-        pod["serviceAccountName"] for _, pod in pods(SPEC)
-    }
-    for account in accounts:
-        assert "eks.amazonaws.com/role-arn" in account["metadata"]["annotations"]
+    in_pods = {pod["serviceAccountName"] for _, pod in pods(SPEC)}
+    assert {each["metadata"]["name"] for each in accounts} == {*in_pods, "dreamcache-prune"}
+    roles = [each["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] for each in accounts]
+    assert len(set(roles)) == len(accounts)
+
+
+def test_pods_reach_each_other_names_and_https_outside_only() -> None:
+    """Neither the metadata service nor a machine of a private network; the head also Kubernetes' API."""
+    egress = policies()["dreamcache"]["egress"]
+    assert all(rule["to"] for rule in egress)  # an empty one would let everything out
+    (outside,) = [rule for rule in egress if "ipBlock" in rule["to"][0]]
+    assert outside["ports"] == [{"port": 443, "protocol": "TCP"}]
+    closed = [ipaddress.ip_network(block) for block in outside["to"][0]["ipBlock"]["except"]]
+    for host in ("169.254.169.254", "10.1.2.3", "172.20.0.1", "192.168.1.1", "100.64.0.1"):
+        assert any(ipaddress.ip_address(host) in block for block in closed), host
+    head = policies()["dreamcache-autoscaler"]
+    assert head["podSelector"] == {"matchLabels": {"ray.io/node-type": "head"}}
+    assert [rule["to"] for rule in head["egress"]] == [[{"ipBlock": {"cidr": "API_SERVER_CIDR"}}]]
