@@ -93,12 +93,12 @@ def read_stream(
     Raises TooLarge.
     """
     data = io.BytesIO()  # hands its buffer out without a copy
-    data.write(first)
-    while limit is None or data.tell() <= limit:
-        chunk = read(CHUNK_BYTES if limit is None else min(CHUNK_BYTES, limit + 1 - data.tell()))
+    total = data.write(first)
+    while limit is None or total <= limit:
+        chunk = read(CHUNK_BYTES if limit is None else min(CHUNK_BYTES, limit + 1 - total))
         if not chunk:
             return data.getvalue()
-        data.write(chunk)
+        total += data.write(chunk)
     raise too_large(where, limit)
 
 

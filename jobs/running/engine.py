@@ -51,14 +51,13 @@ def generate_images(
 
     join_cluster(address, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
     book = _open_book(spec)
-    context = JobContext(spec=spec, facts=made_plan.facts)
     meter = CostMeter(lambda: float(ray.get(book.gpu_seconds.remote())), on_gpu_seconds)
     notes: set[str] = set()
 
     def run_once(rows: pa.Table) -> Generator[pa.Table]:
         try:
             with (
-                closing(run_pipeline(context, rows, book)) as batches,
+                closing(run_pipeline(JobContext(spec=spec, facts=made_plan.facts), rows, book)) as batches,
                 StallNotice(spec.failures.stall_notice_s, on_note) as stall,
             ):
                 for batch in batches:

@@ -94,6 +94,14 @@ class _Run:
         """Manifest and gallery."""
         return publish_manifest(self.work.plan, self.folder, gallery=gallery, on_note=self.status.note)
 
+    def end(self, stopped: BaseException | None, counts: Counts) -> None:
+        """The status's last word. stopped: what has ended the run before its end."""
+        self.status.end(
+            "finished" if stopped is None else "stopped",
+            None if stopped is None else str(stopped) or INTERRUPTED,
+            details={"plan_counts": asdict(counts), "encoded_again": len(self.refused)},
+        )
+
     def on_refused(self, refused: Mapping[str, str]) -> None:
         """Cached features that workers did not use: the first is reported, all are counted."""
         if refused and not self.refused:
@@ -131,11 +139,7 @@ def run(
             counts, page = this.publish(gallery=gallery and stopped is None)
             # Items under retry have a record already.
             is_cut_short = stopped is not None and bool(counts.pending or progress.remaining)
-            this.status.end(
-                "stopped" if is_cut_short else "finished",
-                (str(stopped) or INTERRUPTED) if is_cut_short else None,
-                details={"plan_counts": asdict(counts), "encoded_again": len(this.refused)},
-            )
+            this.end(stopped if is_cut_short else None, counts)
         if isinstance(stopped, KeyboardInterrupt):
             raise stopped
     return Report(

@@ -211,7 +211,7 @@ KINDS = [
                 {"image": {"bytes": None, "path": "/etc/passwd"}, "caption": "x"},
                 {"image": {"bytes": MUG[1], "path": "a"}, "caption": "a mug"},
             ),
-            "parquet: 200 MB in a cell": packed_cell(200 << 20),
+            "parquet: 80 MB in a cell": packed_cell(80 << 20),
             "folder: a pipe": in_images(os.mkfifo),
             "folder: /dev/zero": in_images(lambda path: path.symlink_to("/dev/zero")),
             "folder: missing": in_images(lambda path: None),

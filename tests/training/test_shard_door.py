@@ -29,7 +29,7 @@ def test_each_shard_has_its_outcome(kind: Kind, name: str, tmp_path: Path) -> No
         assert read and samples.bad <= 1
     except DreamCacheError as error:
         # Its only sample is the bad one.
-        if not (isinstance(error, ImageError) and name == "parquet: 200 MB in a cell"):
+        if not (isinstance(error, ImageError) and name == "parquet: 80 MB in a cell"):
             code, message = error.code, str(error)
     assert code == kind.code, message
     assert time.monotonic() - began < SECONDS

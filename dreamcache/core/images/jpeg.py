@@ -47,8 +47,7 @@ class _Metadata:
 
 def strip_jpeg(data: bytes) -> Stripped:
     """Keeps JFIF and Adobe segments, which decide about colours. Raises TooComplexError for too many scans."""
-    remaining: list[memoryview] = []
-    view, kept_to = memoryview(data), 0
+    remaining, view, kept_to = list[memoryview](), memoryview(data), 0
     metadata = _Metadata()
     pixels = scans = 0
     at, pattern = 2, _MARKER

@@ -1,0 +1,95 @@
+"""The gallery opens only photos that a job could read, after the manifest; what is wrong with it costs it alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dreamcache.core.config.job import JobSpec
+from jobs.output.folder import OutputFolder
+from jobs.output.publish_gallery import publish_gallery
+from jobs.output.publish_manifest import publish_manifest
+from jobs.planning.planner import plan
+from tests.corpus.pictures import good, photo, png
+
+MakeSpec = Callable[..., JobSpec]
+
+COLUMNS = ("item_id", "subject_id", "class_name", "prompt", "status", "key", "image", "code", "message")
+
+
+def table(photos: dict[str, str], status: str = "done") -> pa.Table:
+    rows = []
+    for number, (subject, uri) in enumerate(photos.items()):
+        cells = (f"{number:064x}", subject, "mug", "a mug", status, f"images/{number}.png", uri, None, None)
+        rows.append(dict(zip(COLUMNS, cells, strict=True)))
+    return pa.Table.from_pylist(rows)
+
+
+def thumbnails(folder: Path) -> int:
+    return len(list((folder / "gallery" / "references").glob("*")))
+
+
+def test_what_is_no_photo_costs_its_thumbnail(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    photo().save(photos / "good.png")
+    os.mkfifo(photos / "pipe")
+    with open(photos / "sparse", "wb") as file:
+        file.truncate(6 << 30)
+    (photos / "huge").write_bytes(png(20_000, 20_000, rows=False))
+    (photos / "text").write_bytes(b"text")
+    (photos / "folder").mkdir()
+    (photos / "link").symlink_to("/dev/zero")
+    names = [
+        "/dev/full",
+        "/dev/zero",
+        "/dev/random",
+        "/proc/self/maps",
+        *(str(path) for path in photos.iterdir()),
+    ]
+    names += [
+        "https://shop.example/a.png",
+        str(photos / "absent"),
+        "a\0b",
+        "\ud800".encode("utf-8", "ignore").decode(),
+    ]
+    began = time.monotonic()
+    publish_gallery(
+        None, table({f"s{n}": name for n, name in enumerate(names)}), OutputFolder(str(tmp_path / "out"))
+    )
+    assert time.monotonic() - began < 5
+    assert thumbnails(tmp_path / "out") == 1
+
+
+def test_photos_of_which_every_item_failed_are_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(good("PNG"))
+    for status, number in (("failed", 0), ("done", 1), ("blocked", 1), ("pending", 1)):
+        out = tmp_path / status
+        publish_gallery(None, table({"s": str(tmp_path / "a.png")}, status), OutputFolder(str(out)))
+        assert thumbnails(out) == number, status
+
+
+def test_a_gallery_that_fails_costs_a_note_and_the_manifest_is_there(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec()
+    made, folder, notes = plan(spec), OutputFolder(spec.output), list[str]()
+    written: list[bool] = []
+
+    def broken(*arguments: Any, **options: Any) -> str:
+        written.append(folder.manifest_version() is not None)
+        raise MemoryError("no room for a page")
+
+    monkeypatch.setattr("jobs.output.publish_manifest.publish_gallery", broken)
+    counts, page = publish_manifest(made, folder, gallery=True, on_note=notes.append)
+    assert written == [True]
+    assert page is None and counts.total == made.num_items
+    assert len(notes) == 1 and "no room for a page" in notes[0] and "dreamcache gallery" in notes[0]
+    assert pq.read_table(f"{spec.output}/manifest.parquet").num_rows == made.num_items
