@@ -30,9 +30,9 @@ class Roots:
         check_uri(uri, where)
         if not self._holds(uri):
             raise ImageError(
-                f"{where}: must lie below the catalog's folder or bucket or below catalog_roots, got one in "
-                f"'{root_for(uri)}'; name that root in catalog_roots of the job file ('dreamcache plan' prints the "
-                "line), or copy the photo",
+                f"{where}: must lie below the catalog's folder or bucket or below catalog_roots, got one "
+                f"in '{root_for(uri)[:200]}'; name that root in catalog_roots of the job file ('dreamcache plan' prints "
+                "the line), or copy the photo",
                 code="outside_roots",
             )
 
