@@ -31,8 +31,8 @@ class Roots:
         if not self._holds(uri):
             raise ImageError(
                 f"{where}: must lie below the catalog's folder or bucket or below catalog_roots, got one "
-                f"in '{root_for(uri)[:200]}'; name that root in catalog_roots of the job file ('dreamcache plan' prints "
-                "the line), or copy the photo",
+                f"in '{root_for(uri)[:200]}'; name that root in the job file's catalog_roots ('dreamcache plan' "
+                "prints the line), or copy the photo",
                 code="outside_roots",
             )
 
