@@ -18,6 +18,10 @@ from dreamcache.storage.local import local_path
 from dreamcache.storage.photo_uri import THIS_MACHINE, check_uri
 
 
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz")
+"""A folder of parts with such a name, c.parquet/, stands for a file: its rows' paths begin beside it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Roots:
     """folders: of this machine, resolved, each with / at its end. prefixes: s3://bucket/ or s3://bucket/prefix/."""
@@ -65,7 +69,7 @@ def roots_of(catalog: str, extra: Sequence[str] = ()) -> Roots:
     local = [_resolved(root) for root in extra if not root.startswith(S3_SCHEME)]
     if catalog.startswith(S3_SCHEME):
         remote.insert(0, _prefix(bucket_of(catalog)))
-    elif local_path(catalog).is_dir():
+    elif local_path(catalog).is_dir() and not catalog.rstrip("/").lower().endswith(TABLE_ENDINGS):
         local.insert(0, _resolved(catalog))
     else:
         local.insert(0, _resolved(str(local_path(catalog).parent)))

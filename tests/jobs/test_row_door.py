@@ -286,3 +286,10 @@ def test_what_a_terminal_would_obey_is_shown_as_text(tmp_path: Path) -> None:
 def test_a_message_shows_the_ends_of_a_long_location(tmp_path: Path) -> None:
     rows = write_rows(tmp_path, ["n" * 1_000_000 + ".png", "s3://" + "b" * 1_000_000])
     assert all(len(row["message"]) < 1000 for row in rows.values())
+
+
+def test_a_folder_that_is_named_like_a_table_stands_beside_its_photos(tmp_path: Path) -> None:
+    for name in ("c.parquet", "photos"):
+        (tmp_path / name).mkdir()
+    assert roots_of(f"{tmp_path}/c.parquet/").allows(f"{tmp_path}/photos/a.png")
+    assert not roots_of(f"{tmp_path}/photos").allows(f"{tmp_path}/c.parquet/part-0.parquet")
