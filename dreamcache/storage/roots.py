@@ -17,7 +17,6 @@ from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
 from dreamcache.storage.local import local_path
 from dreamcache.storage.photo_uri import THIS_MACHINE, check_uri
 
-
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz")
 """A folder of parts with such a name, c.parquet/, stands for a file: its rows' paths begin beside it."""
 
