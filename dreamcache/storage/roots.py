@@ -17,6 +17,9 @@ from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
 from dreamcache.storage.local import local_path
 from dreamcache.storage.photo_uri import THIS_MACHINE, check_uri
 
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz")
+"""A folder of parts with such a name, c.parquet/, stands for a file: its rows' paths begin beside it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Roots:
@@ -30,9 +33,9 @@ class Roots:
         check_uri(uri, where)
         if not self._holds(uri):
             raise ImageError(
-                f"{where}: must lie below the catalog's folder or bucket or below catalog_roots, got one in "
-                f"'{root_for(uri)}'; name that root in catalog_roots of the job file ('dreamcache plan' prints the "
-                "line), or copy the photo",
+                f"{where}: must lie below the catalog's folder or bucket or below catalog_roots, got one "
+                f"in '{root_for(uri)[:200]}'; name that root in the job file's catalog_roots ('dreamcache plan' "
+                "prints the line), or copy the photo",
                 code="outside_roots",
             )
 
@@ -65,7 +68,7 @@ def roots_of(catalog: str, extra: Sequence[str] = ()) -> Roots:
     local = [_resolved(root) for root in extra if not root.startswith(S3_SCHEME)]
     if catalog.startswith(S3_SCHEME):
         remote.insert(0, _prefix(bucket_of(catalog)))
-    elif local_path(catalog).is_dir():
+    elif local_path(catalog).is_dir() and not catalog.rstrip("/").lower().endswith(TABLE_ENDINGS):
         local.insert(0, _resolved(catalog))
     else:
         local.insert(0, _resolved(str(local_path(catalog).parent)))

@@ -80,12 +80,16 @@ def _outside(job_plan: Plan) -> dict[str, Any]:
     return {"outside_roots": roots, "catalog_roots_line": line}
 
 
+def _printable(root: str) -> str:
+    return root if root.isprintable() else ascii(root)[1:-1]
+
+
 def _outside_lines(job_plan: Plan) -> list[str]:
     outside = _outside(job_plan)
     if not outside["outside_roots"]:
         return []
     lines = ["photos outside the catalog's folder or bucket and outside catalog_roots, which are not read:"]
-    lines += [f"  {one['root']}  {one['photos']}" for one in outside["outside_roots"]]
+    lines += [f"  {_printable(one['root'])}  {one['photos']}" for one in outside["outside_roots"]]
     return [
         *lines,
         "if these locations are yours, put this line into the job file:",

@@ -39,8 +39,10 @@ class OutsideRoots:
 def setting_line(named: Sequence[str], outside: Sequence[str]) -> str:
     """The line of the job file that names these roots too. named: those that it names already."""
     roots = list(dict.fromkeys([*named, *outside]))
+    # What a terminal would obey, or show in another order, is written as an escape, which YAML reads back.
+    plain = all(root.isprintable() for root in roots)
     text: str = yaml.safe_dump(
-        {"catalog_roots": roots}, default_flow_style=None, width=10**9, allow_unicode=True
+        {"catalog_roots": roots}, default_flow_style=None, width=10**9, allow_unicode=plain
     )
     return text.strip()
 

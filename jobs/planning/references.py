@@ -24,6 +24,7 @@ from jobs.planning.catalog import BadRow
 
 READERS = 16
 SUBJECTS_PER_READ = 8
+MOST_SHOWN = 200
 
 Entry = Subject | BadRow
 
@@ -76,12 +77,13 @@ class PhotoReader:
             data: dict[str, bytes | None] = {"image": None, "mask": None}
             for kind, uri in (("image", subject.image), ("mask", subject.mask)):
                 if uri:
+                    label = f"{where}: {kind} '{_short(uri)}'"
                     try:
-                        self._roots.check(uri, f"{where}: {kind} '{uri}'")
+                        self._roots.check(uri, label)
                     except ImageError as error:
                         outside = root_for(uri) if error.code == "outside_roots" else None
                         raise
-                    data[kind] = read_photo(uri, f"{where}: {kind} '{uri}'", self._limits)
+                    data[kind] = read_photo(uri, label, self._limits)
         except ImageError as error:
             self._faults.observe(error, started=started, number=number)
             reference_id = Reference.id_of_unreadable(subject.image, error.code)
@@ -110,6 +112,11 @@ def _storable(entry: Entry, number: int) -> Entry:
         message=f"product {number} of the catalog: {_escaped(wrong)} must be text in UTF-8, got "
         f"'{_escaped(texts[wrong])[:200]}'; rename the file, or save the catalog as UTF-8",
     )
+
+
+def _short(uri: str) -> str:
+    """As a message shows it: a cell may hold a million characters."""
+    return uri if len(uri) <= MOST_SHOWN else f"{uri[: MOST_SHOWN - 60]}...{uri[-57:]}"
 
 
 def _is_text(text: str) -> bool:

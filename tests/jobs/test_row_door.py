@@ -267,3 +267,29 @@ def test_the_lines_of_plan_name_the_roots(tmp_path: Path) -> None:
         "if these locations are yours, put this line into the job file:",
         "catalog_roots: ['s3://shop']",
     ]
+
+
+def test_what_a_terminal_would_obey_is_shown_as_text(tmp_path: Path) -> None:
+    """A merchant's row may name a folder with an escape sequence, or letters that turn the line around."""
+    folders = ["/data/\x1b]52;c;eA==\x07", "/data/\u202egnp", "/data/caf\u00e9"]
+    rows = [
+        json.dumps({"subject_id": str(n), "image": f"{folder}/x.png"}) for n, folder in enumerate(folders)
+    ]
+    (tmp_path / "catalog.jsonl").write_text("\n".join(rows))
+    made, _ = planned(str(tmp_path / "catalog.jsonl"), tmp_path)
+    lines = _outside_lines(made)
+    assert all(line.isprintable() for line in lines)
+    assert yaml.safe_load(lines[-1]) == {"catalog_roots": [root for root, _ in made.outside_roots]}
+    assert set(folders) == {root for root, _ in made.outside_roots}
+
+
+def test_a_message_shows_the_ends_of_a_long_location(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path, ["n" * 1_000_000 + ".png", "s3://" + "b" * 1_000_000])
+    assert all(len(row["message"]) < 1000 for row in rows.values())
+
+
+def test_a_folder_that_is_named_like_a_table_stands_beside_its_photos(tmp_path: Path) -> None:
+    for name in ("c.parquet", "photos"):
+        (tmp_path / name).mkdir()
+    assert roots_of(f"{tmp_path}/c.parquet/").allows(f"{tmp_path}/photos/a.png")
+    assert not roots_of(f"{tmp_path}/photos").allows(f"{tmp_path}/c.parquet/part-0.parquet")
