@@ -42,3 +42,18 @@ Where = Annotated[
     list[str], typer.Option(help="Only rows with COLUMN=VALUE in the manifest. May be repeated.")
 ]
 Reason = Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")]
+Grace = Annotated[
+    float,
+    typer.Option(
+        help="Seconds that 'dreamcache stop' leaves it to commit what it has.", min=1, callback=finite
+    ),
+]
+DriverCpus = Annotated[
+    float,
+    typer.Option(
+        help="0: the driver runs on the head. More: on any machine with that share.", min=0, callback=finite
+    ),
+]
+ShardSize = Annotated[
+    int, typer.Option(help="Size of a WebDataset shard at most, in MB.", min=1, max=1_000_000)
+]
