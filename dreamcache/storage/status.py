@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from dreamcache.core.errors import StorageError
+from dreamcache.core.texts import shown
 from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
 from dreamcache.storage.json_object import MAX_BYTES, parse_object
 from dreamcache.storage.open_store import join, store_for
@@ -28,6 +29,16 @@ STATES: tuple[State, ...] = get_args(State)
 ENDED: tuple[State, ...] = ("stopped", "finished")
 COUNTED = ("done", "blocked", "failed")
 """How one unit of work ends."""
+
+
+class NewerStatusError(StorageError):
+    """A later release wrote the status: a run of this one must not write over it."""
+
+    code = "bad_status"
+
+
+class _NewerFormatError(ValueError):
+    """A format that this release does not know yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,16 +133,10 @@ def read_status(output: str) -> Status | None:
         raise StorageError(f"{error}; a run writes it anew once it is deleted", code="bad_status") from error
     try:
         value = parse_object(data)
-        version = value.get("format", 1)
-        if isinstance(version, int) and version > FORMAT:
-            raise StorageError(
-                f"{uri}: has format {version}, this release reads up to {FORMAT}; update dreamcache to the release "
-                "that wrote it, or delete it: a run writes it anew",
-                code="newer_format",
-            )
         return parse_status(value)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise StorageError(
+        kind = NewerStatusError if isinstance(error, _NewerFormatError) else StorageError
+        raise kind(
             f"{uri}: must be the status of a run in format {FORMAT} or 1, got {type(error).__name__}: {error}; "
             f"read it with the version of dreamcache that wrote it, or delete it: a run writes it anew",
             code="bad_status",
@@ -144,7 +149,8 @@ def parse_status(value: Mapping[str, Any]) -> Status:
     if version == 1:
         return _of_format_1(value)
     if version != FORMAT:
-        raise ValueError(f"format {version!r}")
+        is_newer = isinstance(version, int) and version > FORMAT
+        raise (_NewerFormatError if is_newer else ValueError)(f"format {shown(version)}")
     names = {item.name for item in fields(Status)}
     known = {name: item for name, item in value.items() if name in names}
     return _checked(Status(**{**known, "notes": tuple(known.get("notes", ()))}))
@@ -176,24 +182,27 @@ def _is_amount(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
 
 
+MOVED = (
+    "job",
+    "kind",
+    "state",
+    "this_run",
+    "updated_at",
+    "notes",
+    "stage",
+    "message",
+    "images_per_s",
+    "eta_s",
+)
+"""Keys of format 1 that a Status has under its own names."""
+
+
 def _of_format_1(value: Mapping[str, Any]) -> Status:
     """Before format 2 each kind of run had a shape of its own: counts in `this_run`, a training's at the top."""
     kind = value.get("kind", "job")
     run = value.get("this_run") or {}
     counts = {name: int(run.get(name, 0)) for name in COUNTED}
-    moved = {
-        "job",
-        "kind",
-        "state",
-        "this_run",
-        "updated_at",
-        "notes",
-        "stage",
-        "message",
-        "images_per_s",
-        "eta_s",
-    }
-    details = {name: item for name, item in value.items() if name not in moved}
+    details = {name: item for name, item in value.items() if name not in MOVED}
     total = int(run.get("total", 0))
     if kind == "training":
         counts, total = {"done": int(details.pop("step"))}, int(details.pop("steps"))

@@ -22,11 +22,12 @@ from torch import Tensor
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError, StorageError
+from dreamcache.core.texts import shown
 from dreamcache.storage.json_object import parse_object
 from dreamcache.storage.open_store import join, store_for
 
 LATEST = "latest.json"
-NAME = re.compile(r"step-\d{7,}\.safetensors")
+STEP_FILE = re.compile(r"step-\d{7,}\.safetensors")
 """Of a checkpoint."""
 
 Json = Mapping[str, object]
@@ -125,9 +126,17 @@ class TrainFolder:
         if latest is None:
             return None
         names = [latest.get("file"), *_list_of(latest.get("files"))]
+        wrong_name = next((n for n in names if not isinstance(n, str) or not STEP_FILE.fullmatch(n)), None)
+        if wrong_name is not None:
+            # These files are read and deleted, and whoever can write to the folder can name others.
+            raise ModelError(
+                f"{self.at('checkpoints', LATEST)}: must name files step-<number>.safetensors, got "
+                f"{shown(wrong_name)}; dreamcache did not write it: restore it, or choose another output",
+                code="unsafe_name",
+            )
         rules = {
             "step": isinstance(latest.get("step"), int) and latest["step"] >= 0,
-            "file or files": all(isinstance(name, str) and NAME.fullmatch(name) for name in names),
+            "file": "file" in latest and "files" in latest,
             "sha256": isinstance(latest.get("sha256"), str),
             "course": isinstance(latest.get("course"), dict),
         }

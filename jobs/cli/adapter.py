@@ -32,6 +32,8 @@ def import_(
     """Turn a published checkpoint into an adapter folder."""
     import re
 
+    if not checkpoint.is_file():  # before torch is loaded
+        raise ModelError(f"checkpoint '{checkpoint}': must be a file of torch, got none; check the path")
     import torch
 
     from dreamcache.model.adapter_io import import_published, save_adapter

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from dreamcache.core.texts import shown
 from jobs.cli.common import add_verb, echo, print_json, print_table
 from jobs.cli.options import Json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+MOST_ITEMS = 1_000_000_000
 SIZES = "10000,100000,1000000"
 
 
@@ -30,10 +32,12 @@ def scale(
         sizes = [int(size) for size in items.split(",")]
     except ValueError as error:
         raise typer.BadParameter(
-            f"--items must be whole numbers with commas between, got {items!r}"
+            f"--items must be whole numbers with commas between, got {shown(items)}"
         ) from error
-    if any(size < ITEMS_PER_SUBJECT or size % ITEMS_PER_SUBJECT for size in sizes):
-        raise typer.BadParameter(f"--items must be multiples of {ITEMS_PER_SUBJECT}, got {items!r}")
+    if any(not ITEMS_PER_SUBJECT <= size <= MOST_ITEMS or size % ITEMS_PER_SUBJECT for size in sizes):
+        raise typer.BadParameter(
+            f"--items must be multiples of {ITEMS_PER_SUBJECT} and at most {MOST_ITEMS:,}, got {shown(items)}"
+        )
     results = list(measure_sizes(sizes))
     if as_json:
         print_json([measured.as_dict() for measured in results])
@@ -79,8 +83,8 @@ def overhead(
 
 @add_verb(app, "segment", ("dreamcache bench segment --segmenters auto,grabcut",))
 def segment(
-    images: Annotated[int, typer.Option(help="Photos of each kind of ground.", min=1)] = 48,
-    size: Annotated[int, typer.Option(help="Side of a photo in pixels.", min=32)] = 256,
+    images: Annotated[int, typer.Option(help="Photos of each kind of ground.", min=1, max=100_000)] = 48,
+    size: Annotated[int, typer.Option(help="Side of a photo in pixels.", min=32, max=4096)] = 256,
     segmenters: Annotated[str, typer.Option(help="Names with commas between.")] = "auto,alpha,grabcut,none",
     seed: Annotated[int, typer.Option(help="Seed of products, poses and scenes.", min=0)] = 0,
     as_json: Json = False,

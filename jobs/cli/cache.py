@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import add_verb, cache_of, print_json, print_table
-from jobs.cli.options import Json
+from jobs.cli.options import Json, finite
 from jobs.formatting import format_bytes, format_count
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -113,7 +113,10 @@ def verify(root: Root, as_json: Json = False) -> None:
 )
 def gc(
     root: Root,
-    older_than_days: Annotated[float, typer.Option(help="Only objects written before so many days.")] = 30,
+    older_than_days: Annotated[
+        float,
+        typer.Option(help="Only objects written before so many days.", min=0, max=36_500, callback=finite),
+    ] = 30,
     delete: Annotated[
         bool, typer.Option("--delete", help="Delete; without it, only list what would go.")
     ] = False,

@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
 
 import typer
 
 from dreamcache.core.errors import SpecError, did_you_mean
-from dreamcache.core.texts import STEERING, printable
+from dreamcache.core.texts import STEERING, printable, shown
 
 if TYPE_CHECKING:
     from dreamcache.core.config.job import JobSpec
@@ -69,13 +70,23 @@ def check_choice(option: str, value: str | None, choices: Sequence[str]) -> None
 def output_of(place: str) -> str:
     """The output folder that a job file or an output URI names."""
     if not place.endswith((".yaml", ".yml")):
+        check_place(place)
         return place.rstrip("/") or place
     return load(place, ()).output
 
 
 def cache_of(place: str) -> str:
     """The feature cache that a job file names, or the folder or URI itself."""
-    return load(place, ()).cache_uri if place.endswith((".yaml", ".yml")) else place
+    if place.endswith((".yaml", ".yml")):
+        return load(place, ()).cache_uri
+    check_place(place)
+    return place
+
+
+def check_place(place: str) -> None:
+    """Raises SpecError for what no path and no URI is."""
+    if not place.strip() or "\0" in unquote(place):
+        raise SpecError(f"location {shown(place)}: must be a path or URI, got neither; correct it")
 
 
 def print_json(value: Any) -> None:

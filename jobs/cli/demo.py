@@ -14,7 +14,7 @@ EXAMPLES = ("dreamcache demo", "dreamcache demo --output /data/demo --subjects 2
 
 def demo(
     output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("demo-output"),
-    subjects: Annotated[int, typer.Option(help="Number of products.", min=1)] = 8,
+    subjects: Annotated[int, typer.Option(help="Number of products.", min=1, max=10_000)] = 8,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

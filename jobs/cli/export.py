@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import check_choice, echo, filters_of, output_of, print_json
-from jobs.cli.options import Json, Place, Quiet, Subject, Where
+from jobs.cli.common import check_choice, check_place, echo, filters_of, output_of, print_json
+from jobs.cli.options import Json, Place, Quiet, ShardSize, Subject, Where
 
 EXAMPLES = (
     "dreamcache export job.yaml s3://bucket/shop",
@@ -33,7 +33,7 @@ def export(
         str,
         typer.Option(help="Rows that would share a name: 'error', or 'number' (item's digits are added)."),
     ] = "error",
-    shard_mb: Annotated[int, typer.Option(help="Size of a WebDataset shard at most, in MB.", min=1)] = 500,
+    shard_mb: ShardSize = 500,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -44,6 +44,7 @@ def export(
     from jobs.export import export_outputs
     from jobs.formatting import format_bytes
 
+    check_place(target)
     check_choice("--on-collision", on_collision, ("error", "number"))
     result = export_outputs(
         output_of(place),

@@ -15,7 +15,7 @@ import typer
 
 from dreamcache import __version__
 from dreamcache.core.errors import CatalogError, DreamCacheError, SpecError
-from dreamcache.core.texts import one_line
+from dreamcache.core.texts import one_line, shown
 from jobs.cli import (
     adapter,
     bench,
@@ -104,6 +104,7 @@ def main() -> None:
                 errors="backslashreplace"
             )  # what the terminal's encoding lacks ends no command
     try:
+        _check_words(sys.argv[1:])
         app()
     except (SpecError, CatalogError) as error:
         _end(str(error), 2)
@@ -123,6 +124,13 @@ def main() -> None:
             f"the command again with {TRACEBACK}=1 and report what it prints",
             1,
         )
+
+
+def _check_words(words: list[str]) -> None:
+    """Raises SpecError for an argument that no file, setting or value can be."""
+    for word in words:
+        if "\0" in word or any("\ud800" <= char <= "\udfff" for char in word):
+            raise SpecError(f"argument {shown(word)}: must be UTF-8 without NUL; correct it")
 
 
 def _end(message: str, code: int) -> NoReturn:

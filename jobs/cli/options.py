@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -11,6 +12,14 @@ DASHBOARD_HELP = (
     "The cluster's dashboard, http://HEAD:8265 (KubeRay: the head service). Default: RAY_API_SERVER_ADDRESS, "
     "RAY_ADDRESS, then this machine's. Its token: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token."
 )
+
+
+def finite(value: float) -> float:
+    """Refuses NaN, which is in every range."""
+    if not math.isfinite(value):
+        raise typer.BadParameter("must be a finite number")
+    return value
+
 
 Job = Annotated[str, typer.Argument(help="The job file (YAML).")]
 Place = Annotated[str, typer.Argument(help=PLACE_HELP)]
@@ -33,3 +42,18 @@ Where = Annotated[
     list[str], typer.Option(help="Only rows with COLUMN=VALUE in the manifest. May be repeated.")
 ]
 Reason = Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")]
+Grace = Annotated[
+    float,
+    typer.Option(
+        help="Seconds that 'dreamcache stop' leaves it to commit what it has.", min=1, callback=finite
+    ),
+]
+DriverCpus = Annotated[
+    float,
+    typer.Option(
+        help="0: the driver runs on the head. More: on any machine with that share.", min=0, callback=finite
+    ),
+]
+ShardSize = Annotated[
+    int, typer.Option(help="Size of a WebDataset shard at most, in MB.", min=1, max=1_000_000)
+]

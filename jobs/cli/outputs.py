@@ -26,7 +26,7 @@ def outputs(
     subject: Subject = None,
     state: Annotated[str | None, typer.Option("--status", help=f"One of {', '.join(STATUSES)}.")] = None,
     where: Where = [],
-    limit: Annotated[int, typer.Option(help="At most so many rows are shown; 0 for all.")] = 50,
+    limit: Annotated[int, typer.Option(help="At most so many rows are shown; 0 for all.", min=0)] = 50,
     moved: Annotated[list[str], typer.Option(*MOVED, hidden=True)] = [],
     as_json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import echo, print_json
-from jobs.cli.options import Dashboard, JobName, Json
+from jobs.cli.options import Dashboard, JobName, Json, finite
 
 EXAMPLES = (
     "dreamcache stop dreamcache-autumn-0123456789ab",
@@ -19,7 +19,9 @@ EXAMPLES = (
 def stop(
     job: JobName,
     address: Dashboard = None,
-    wait: Annotated[float, typer.Option(help="Wait at most so many seconds for its end.", min=0)] = 180,
+    wait: Annotated[
+        float, typer.Option(help="Wait at most so many seconds for its end.", min=0, callback=finite)
+    ] = 180,
     as_json: Json = False,
 ) -> None:
     """Stop a submitted job; what is done stays.

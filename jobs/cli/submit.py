@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from jobs.cli.common import echo, load, print_json
-from jobs.cli.options import Dashboard, Gallery, Job, Json, Set
+from jobs.cli.options import Dashboard, DriverCpus, Gallery, Grace, Job, Json, Set
 
 EXAMPLES = (
     "dreamcache submit job.yaml --address http://head:8265 --follow",
@@ -39,13 +39,8 @@ def submit(
     retry: Annotated[bool, typer.Option("--retry", help="Try failed and blocked items again.")] = False,
     reason: Annotated[list[str], typer.Option(help="With --retry: only these reason codes.")] = [],
     gallery: Gallery = True,
-    grace: Annotated[
-        float, typer.Option(help="Seconds that 'dreamcache stop' leaves it to commit what it has.", min=1)
-    ] = 120,
-    driver_cpus: Annotated[
-        float,
-        typer.Option(help="0: the driver runs on the head. More: on any machine with that share.", min=0),
-    ] = 0,
+    grace: Grace = 120,
+    driver_cpus: DriverCpus = 0,
     python: Annotated[
         str | None, typer.Option(help="The cluster's interpreter, 'python' by default.")
     ] = None,

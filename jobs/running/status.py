@@ -13,7 +13,7 @@ from typing import Any
 
 from dreamcache.core.errors import StorageError
 from dreamcache.core.texts import one_line
-from dreamcache.storage.status import Kind, State, Status, now, read_status, write_status
+from dreamcache.storage.status import Kind, NewerStatusError, State, Status, now, read_status, write_status
 from workers.telemetry import Telemetry
 
 
@@ -25,6 +25,8 @@ def _previous(output: str) -> tuple[Status | None, StorageError | None]:
     """The status of the run before, and what is wrong with its file: a damaged one stops no run."""
     try:
         return read_status(output), None
+    except NewerStatusError:
+        raise
     except StorageError as error:
         if error.code != "bad_status":
             raise

@@ -57,7 +57,7 @@ def output(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path / "job/output"
 
 
-def _of_kind(door: Door, quick: int) -> list[ParameterSet]:
+def of_kind(door: Door, quick: int) -> list[ParameterSet]:
     """Each input of a door; those after the first `quick` of their kind are slow."""
     return [
         pytest.param(kind, name, marks=[pytest.mark.slow] if list(kind.inputs).index(name) >= quick else [])
@@ -65,7 +65,7 @@ def _of_kind(door: Door, quick: int) -> list[ParameterSet]:
     ]
 
 
-@pytest.mark.parametrize(("kind", "name"), _of_kind("output", 2), ids=case_id)
+@pytest.mark.parametrize(("kind", "name"), of_kind("output", quick=2), ids=case_id)
 def test_a_damaged_output_ends_no_verb_raw(kind: Kind, name: str, output: Path, tmp_path: Path) -> None:
     item = next(iter((output / "ledger").glob("part-*"))).name[5:8]
     kind.inputs[name](output)

@@ -61,7 +61,7 @@ class Part:
             raise CatalogError(f"catalog: {error}") from error
 
     def lines_of(self, data: bytes) -> IO[bytes]:
-        """The file's bytes as a stream, decompressed. What is read of it raises CatalogError, see `unpacked`."""
+        """The file's bytes as a stream, decompressed. Reading a damaged or endless one raises CatalogError."""
         return io.BufferedReader(_Unpacked(data, self.uri)) if self.is_gzip else io.BytesIO(data)
 
 

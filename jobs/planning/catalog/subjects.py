@@ -84,15 +84,8 @@ def _subject(row: dict[str, Any], where: Where, folder: str, class_name: str, se
     if not image:
         got = "the photo itself; write it to a file and name that" if row.get("image") else "nothing"
         return bad("no_image", f"subject '{subject_id}': column 'image' must name a photo, got {got}")
-    outside = [
-        path for path in (image, mask) if path and folder.startswith(S3_SCHEME) and not _is_remote(path)
-    ]
-    if outside:
-        return bad(
-            "bad_image_uri",
-            f"subject '{subject_id}': '{outside[0]}': a catalog in S3 may not name files of the machines that read it; "
-            "use an s3:// URI or a path relative to the catalog",
-        )
+    if problem := _location_problem((image, mask), folder):
+        return bad("bad_image_uri", f"subject '{subject_id}': {problem}")
     attributes = {key: text_of(value) for key, value in row.items() if key not in KNOWN_COLUMNS}
     prompts = prompts_of(row.get("prompts"))
     problem = _size_problem({**attributes, "image": image, "mask": mask}, prompts)
@@ -126,6 +119,17 @@ def _path(value: Any) -> str:
     if isinstance(value, Mapping):  # {"path": ..}, as datasets write photos into JSON
         value = value.get("path")
     return text_of(value) if isinstance(value, str | bytes | float | int) else ""
+
+
+def _location_problem(paths: tuple[str, str], folder: str) -> str | None:
+    """What is wrong with paths that a catalog in S3 names."""
+    if not folder.startswith(S3_SCHEME):
+        return None
+    local = next((path for path in paths if path and not _is_remote(path)), None)
+    return local and (
+        f"'{local}': a catalog in S3 may not name files of the machines that read it; use an s3:// URI or a path "
+        "relative to the catalog"
+    )
 
 
 def _is_remote(path: str) -> bool:
