@@ -29,18 +29,8 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
     `no_resources` when this machine has too few GPUs.
     """
     address = address or os.environ.get("RAY_ADDRESS")
-    if address and address.startswith(("http://", "https://")):
-        raise DreamCacheError(
-            f"address '{address}': is a dashboard's, where jobs are submitted ('dreamcache submit'); to join "
-            f"the cluster from here give the address of the head's GCS (host:6379)",
-            code="bad_address",
-        )
-    if address and address.startswith("ray://"):
-        raise DreamCacheError(
-            f"address '{address}': Ray Data and Ray Train do not run through Ray Client; give the address of the "
-            f"head's GCS (host:6379), or run the command on the cluster as a Ray job",
-            code="bad_address",
-        )
+    if address and address != "local":
+        _check_address(address)
     # No usage report leaves the cluster unless the user asks for it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # A token that is set is meant to be shown; Ray reads the mode once, when it is imported.
@@ -51,8 +41,8 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
     if ray.is_initialized():
         _check_own_packages()
         return
-    if address and address != "local" and (at := known_address(address)):
-        check_gcs_answers(at)
+    if address and address != "local" and (known := known_address(address)):
+        check_gcs_answers(known)
     # "local", since without it Ray would join any cluster that someone has started on this machine; and here,
     # unlike on a cluster, the work must find room however few cores there are.
     here = {"address": "local", "num_cpus": max(os.cpu_count() or 1, math.ceil(cpus))}
@@ -64,6 +54,22 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
             f"workers: ask for {gpus:g} GPUs, this machine has {available:g}; lower the workers' count or gpus, or "
             f"give the --address of a cluster",
             code="no_resources",
+        )
+
+
+def _check_address(address: str) -> None:
+    """Raises DreamCacheError `bad_address` for an address of another service of a cluster."""
+    if address.startswith(("http://", "https://")):
+        raise DreamCacheError(
+            f"address '{address}': is a dashboard's, where jobs are submitted ('dreamcache submit'); to join "
+            f"the cluster from here give the address of the head's GCS (host:6379)",
+            code="bad_address",
+        )
+    if address.startswith("ray://"):
+        raise DreamCacheError(
+            f"address '{address}': Ray Data and Ray Train do not run through Ray Client; give the address of the "
+            f"head's GCS (host:6379), or run the command on the cluster as a Ray job",
+            code="bad_address",
         )
 
 

@@ -82,5 +82,5 @@ def test_an_unknown_place(tiny: DreamCachePipeline) -> None:
 
 def test_a_file_that_is_no_safetensors(tmp_path: Path, model: dict[str, str]) -> None:
     base = describe_base(model["base"])
-    with pytest.raises(ModelError, match="not counted"):
+    with pytest.raises(ModelError, match="must be a whole safetensors file"):
         count_parameters(base, describe_adapter(model["adapter"], base))

@@ -63,7 +63,7 @@ def test_a_bad_photo_costs_each_of_its_own_subjects_and_no_other(cluster: None, 
 
 
 def test_a_photo_without_a_subject_is_noted_by_every_worker(cluster: None, job: SmallJob) -> None:
-    """By the one that encodes it, and by one that finds its features in the cache."""
+    """Case 23. By the one that encodes it, and by one that finds its features in the cache."""
     import ray
 
     for _ in range(2):

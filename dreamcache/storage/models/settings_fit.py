@@ -95,43 +95,48 @@ def token_limit(base: BaseInfo) -> int:
 
 def _tokenizer(base: BaseInfo) -> Any:
     """CLIP's tokenizer from its vocabulary, as transformers builds it; None where it cannot be built."""
-    from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
-    from tokenizers.models import BPE
+    from tokenizers import Tokenizer
 
     vocabulary, merges = (component_file(base, f"tokenizer/{name}") for name in ("vocab.json", "merges.txt"))
     whole = component_file(base, "tokenizer/tokenizer.json")
     try:
         if vocabulary is None or merges is None:
             return Tokenizer.from_file(str(whole)) if whole is not None else None
-        start, end = "<|startoftext|>", "<|endoftext|>"
-        model = BPE.from_file(
-            str(vocabulary),
-            str(merges),
-            unk_token=end,
-            end_of_word_suffix="</w>",
-            continuing_subword_prefix="",
-        )
-        tokenizer = Tokenizer(model)
-        end_id, start_id = (tokenizer.token_to_id(token) for token in (end, start))
-        if end_id is None or start_id is None:
-            raise ValueError(f"{start} and {end} are not in it")
-        tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (start, end)])
-        tokenizer.normalizer = normalizers.Sequence(
-            [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-        )
-        words = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(words), behavior="removed", invert=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False),
-            ]
-        )
-        tokenizer.post_processor = processors.RobertaProcessing(
-            (end, end_id), (start, start_id), False, False
-        )
-        return tokenizer
+        return _clip_tokenizer(str(vocabulary), str(merges))
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - the library raises plain Exception for a vocabulary it cannot use
         logger.warning("model '%s': its tokenizer cannot count tokens here: %s", base.name, str(error)[:200])
         return None
+
+
+def _clip_tokenizer(vocabulary: str, merges: str) -> Any:
+    """From vocab.json and merges.txt. Raises Exception where they are none."""
+    from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
+    from tokenizers.models import BPE
+
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    model = BPE.from_file(
+        vocabulary,
+        merges,
+        unk_token=end,
+        end_of_word_suffix="</w>",
+        continuing_subword_prefix="",
+    )
+    tokenizer = Tokenizer(model)
+    end_id, start_id = (tokenizer.token_to_id(token) for token in (end, start))
+    if end_id is None or start_id is None:
+        raise ValueError(f"{start} and {end} are not in it")
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (start, end)])
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(words), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.post_processor = processors.RobertaProcessing((end, end_id), (start, start_id), False, False)
+    return tokenizer
