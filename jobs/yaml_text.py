@@ -46,7 +46,7 @@ class RefusedError(ValueError):
     """A rule that YAML itself does not have. The text is "line N: what; remedy"."""
 
 
-def parse_yaml(data: bytes | str, where: str) -> Any:
+def parse_yaml(data: bytes | str, where: str) -> object:
     """The one document's plain values. Raises SpecError with `where`, line and rule; it never holds the document."""
     if len(data) > MAX_BYTES:
         raise SpecError(f"{where}: must be a YAML text of at most {MAX_BYTES:,} bytes, has more; shorten it")

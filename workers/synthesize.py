@@ -9,11 +9,11 @@ import json
 import pyarrow as pa
 
 from dreamcache.synthesis.make import StageContext
-from dreamcache.synthesis.parts import Part
+from dreamcache.synthesis.parts import StagePart
 from workers.bootstrap import start_torch
 
 PARTS = pa.schema([("stage", pa.string()), ("name", pa.string()), ("work", pa.string())])
-"""The fields of `parts.Part`; work as JSON."""
+"""The fields of `parts.StagePart`; work as JSON."""
 
 COMMITTED = pa.schema([("name", pa.string())])
 """What the driver receives for each part: it is committed."""
@@ -29,5 +29,5 @@ class SynthesizeWorker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         for row in batch.to_pylist():
-            self.make(Part(stage=row["stage"], name=row["name"], work=json.loads(row["work"])))
+            self.make(StagePart(stage=row["stage"], name=row["name"], work=json.loads(row["work"])))
         return batch.select(COMMITTED.names)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from dreamcache.core import ids
 from dreamcache.core.config.synthesize import CaptionSettings
 from dreamcache.synthesis.captioner import Captioner, Captions
-from dreamcache.synthesis.parts import Part, part_of, to_bytes
+from dreamcache.synthesis.parts import StagePart, part_of, to_bytes
 from dreamcache.synthesis.vocabulary import vocabulary_of
 
 STAGE = "captions"
@@ -50,7 +50,7 @@ class TemplateCaptioner:
         return {"caption": _with_article(text, thing), "object": thing, "category": category}
 
 
-def plan(settings: CaptionSettings, *, seed: int, fingerprint: str, num_rounds: int = 1) -> list[Part]:
+def plan(settings: CaptionSettings, *, seed: int, fingerprint: str, num_rounds: int = 1) -> list[StagePart]:
     """The parts of all captions. fingerprint: of the LLM, "" without. num_rounds: of its requests."""
     decides = {"settings": settings.identity(), "seed": seed, "fingerprint": fingerprint}
     if settings.backend == "templates":
@@ -70,7 +70,7 @@ def create_captioner(settings: CaptionSettings, *, device: str = "cpu") -> Capti
     return LlmCaptioner(settings, device=device)
 
 
-def make_part(captioner: Captioner, part: Part, seed: int) -> bytes:
+def make_part(captioner: Captioner, part: StagePart, seed: int) -> bytes:
     """The bytes of one part of captions."""
     answer: Captions = captioner(part.work["first"], part.work["count"], seed)
     rows = [{**one, "caption_id": caption_id(one), "source": captioner.source} for one in answer.captions]

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from dreamcache.core import ids
 from dreamcache.core.config.synthesize import DatasetSettings
 from dreamcache.synthesis.masks import KEPT
-from dreamcache.synthesis.parts import Part, read_part
+from dreamcache.synthesis.parts import StagePart, read_part
 
 STAGE = "dataset"
 SPLITS = ("train", "validation")
@@ -67,12 +67,12 @@ def split_objects(objects: Sequence[str], settings: DatasetSettings, seed: int) 
 
 
 def plan(
-    verdicts: Sequence[tuple[Part, Sequence[Mapping[str, Any]]]],
+    verdicts: Sequence[tuple[StagePart, Sequence[Mapping[str, Any]]]],
     settings: DatasetSettings,
     *,
     seed: int,
     recipe: str,
-) -> list[Part]:
+) -> list[StagePart]:
     """The shards. verdicts: each part of masks with its rows. recipe: what identifies the settings of all stages."""
     kept = [(part, row) for part, rows in verdicts for row in rows if row["verdict"] == KEPT]
     held_out = split_objects([row["object"] for _, row in kept], settings, seed)
@@ -89,10 +89,10 @@ def plan(
 def _shard(
     split: str,
     number: int,
-    chosen: Sequence[tuple[Part, Mapping[str, Any]]],
+    chosen: Sequence[tuple[StagePart, Mapping[str, Any]]],
     settings: DatasetSettings,
     recipe: str,
-) -> Part:
+) -> StagePart:
     sources: dict[str, dict[str, Any]] = {}
     for part, row in chosen:
         images = part.work["images"]
@@ -101,10 +101,10 @@ def _shard(
     work = {"split": split, "format": settings.format, "sources": list(sources.values()), "recipe": recipe}
     extension = "parquet" if settings.format == "parquet" else "tar"
     named = ids.of_values("synthesis-shard", work=work)[:16]
-    return Part(stage=STAGE, name=f"{STAGE}/{split}/part-{number:05d}-{named}.{extension}", work=work)
+    return StagePart(stage=STAGE, name=f"{STAGE}/{split}/part-{number:05d}-{named}.{extension}", work=work)
 
 
-def make_shard(output: str, part: Part) -> bytes:
+def make_shard(output: str, part: StagePart) -> bytes:
     """The bytes of one shard; reads the parts that it joins."""
     rows: list[dict[str, Any]] = []
     for source in part.work["sources"]:
@@ -114,7 +114,7 @@ def make_shard(output: str, part: Part) -> bytes:
     return _parquet(rows) if part.work["format"] == "parquet" else _tar(rows)
 
 
-def card(shards: Sequence[Part]) -> str:
+def card(shards: Sequence[StagePart]) -> str:
     """The README that states for `datasets` which files belong to which split."""
     formats = {(part.work["split"], part.name.rsplit(".", 1)[-1]) for part in shards}
     ordered = [one for split in SPLITS for one in sorted(formats) if one[0] == split]

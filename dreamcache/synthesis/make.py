@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dreamcache.core.config.synthesize import CaptionSettings, MaskSettings, PictureSettings
 from dreamcache.synthesis import captions, dataset, masks, render
-from dreamcache.synthesis.parts import Part, commit
+from dreamcache.synthesis.parts import StagePart, commit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,11 +37,11 @@ class StageMaker:
         elif context.stage == masks.STAGE:
             self.masker = masks.Masker(context.masks, device=device)
 
-    def __call__(self, part: Part) -> bool:
+    def __call__(self, part: StagePart) -> bool:
         """Produces and commits one part; False if another worker was first."""
         return commit(self.context.output, part, self._bytes(part))
 
-    def _bytes(self, part: Part) -> bytes:
+    def _bytes(self, part: StagePart) -> bytes:
         context = self.context
         if part.stage == captions.STAGE:
             return captions.make_part(self.captioner, part, context.seed)

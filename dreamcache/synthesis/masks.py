@@ -19,7 +19,7 @@ from PIL import Image
 
 from dreamcache.core.config.synthesize import MaskSettings
 from dreamcache.segment import SegmenterSet
-from dreamcache.synthesis.parts import Part, part_of, read_part, to_bytes
+from dreamcache.synthesis.parts import StagePart, part_of, read_part, to_bytes
 
 STAGE = "masks"
 KEPT = "kept"
@@ -39,7 +39,7 @@ MASKS = pa.schema(
 """verdict: "kept", "no_image", one of LIMITS, or a segmenter's reason. mask: PNG, also of those below the limits."""
 
 
-def plan(images: Sequence[Part], settings: MaskSettings) -> list[Part]:
+def plan(images: Sequence[StagePart], settings: MaskSettings) -> list[StagePart]:
     """One part of masks for each part of images."""
     return [part_of(STAGE, {"images": part.name}, settings=asdict(settings)) for part in images]
 
@@ -51,7 +51,7 @@ class Masker:
         self.settings = settings
         self.segmenters = SegmenterSet(settings.segmenter_models, device)
 
-    def make_part(self, output: str, part: Part) -> bytes:
+    def make_part(self, output: str, part: StagePart) -> bytes:
         """The bytes of one part of masks; reads its part of images."""
         rows, _ = read_part(output, part.work["images"])
         return to_bytes([self._row(row) for row in rows], MASKS)

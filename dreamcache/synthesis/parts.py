@@ -27,7 +27,7 @@ PARTS_LOG = LogSettings(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class StagePart:
     """name: below the output. work: JSON values, all that the worker needs beside the settings."""
 
     stage: str
@@ -35,20 +35,20 @@ class Part:
     work: Mapping[str, Any]
 
 
-def part_of(stage: str, work: Mapping[str, Any], **decides: Any) -> Part:
+def part_of(stage: str, work: Mapping[str, Any], **decides: Any) -> StagePart:
     """A sealed Parquet part; its name is the hash of `work` and what else decides its content."""
     named = ids.of_values(f"synthesis-{stage}", work=dict(work), **decides)
-    return Part(stage=stage, name=f"{stage}/part-{named}.parquet", work=work)
+    return StagePart(stage=stage, name=f"{stage}/part-{named}.parquet", work=work)
 
 
-def missing(output: str, stage: str, parts: Sequence[Part]) -> list[Part]:
+def missing(output: str, stage: str, parts: Sequence[StagePart]) -> list[StagePart]:
     """Those not committed yet, by one listing of the stage's folder."""
     store = open_store(output)
     committed = {store.key_of(info.uri) for info in store.list(stage)}
     return [part for part in parts if part.name not in committed]
 
 
-def commit(output: str, part: Part, data: bytes) -> bool:
+def commit(output: str, part: StagePart, data: bytes) -> bool:
     """True if this call's bytes are the part's; False if it was there already."""
     return open_store(output).create(part.name, data)
 

@@ -20,7 +20,7 @@ from dreamcache.core import ids
 from dreamcache.core.config.synthesize import PictureSettings
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, ModelError
 from dreamcache.synthesis.models import describe_painter
-from dreamcache.synthesis.parts import Part, part_of, to_bytes
+from dreamcache.synthesis.parts import StagePart, part_of, to_bytes
 
 STAGE = "images"
 ITEM = ("item_id", "caption_id", "caption", "object", "category", "source")
@@ -43,7 +43,7 @@ class Painter(Protocol):
 
 def plan(
     kept: Sequence[Mapping[str, Any]], settings: PictureSettings, *, seed: int, fingerprint: str
-) -> list[Part]:
+) -> list[StagePart]:
     """Parts of `part_size` items each. fingerprint: the model's."""
     decides = {"settings": settings.identity(), "seed": seed, "fingerprint": fingerprint}
     items = []
@@ -58,7 +58,7 @@ def plan(
     ]
 
 
-def make_part(painter: Painter, part: Part, settings: PictureSettings) -> bytes:
+def make_part(painter: Painter, part: StagePart, settings: PictureSettings) -> bytes:
     """The bytes of one part of images."""
     items, size = part.work["items"], settings.batch_size
     rows: list[dict[str, Any]] = []

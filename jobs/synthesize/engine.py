@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from dreamcache.core.config.job import WorkerSpec
 from dreamcache.synthesis.make import StageContext
-from dreamcache.synthesis.parts import Part
+from dreamcache.synthesis.parts import StagePart
 from jobs.running.ray_data import map_workers, values_of
 from workers.synthesize import PARTS, SynthesizeWorker
 
 
-def generate_parts(context: StageContext, pool: WorkerSpec, parts: Sequence[Part]) -> Iterator[str]:
+def generate_parts(context: StageContext, pool: WorkerSpec, parts: Sequence[StagePart]) -> Iterator[str]:
     """Generates the parts on the cluster this process is in; yields each one's name when it is there.
 
     Raises DreamCacheError when the run as a whole cannot go on.

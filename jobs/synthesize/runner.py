@@ -19,7 +19,7 @@ from dreamcache.storage.open_store import join, store_for
 from dreamcache.synthesis import captions, dataset, filter, masks, render
 from dreamcache.synthesis.make import StageContext
 from dreamcache.synthesis.models import describe_llm, describe_painter
-from dreamcache.synthesis.parts import Part, missing, read_part, to_bytes
+from dreamcache.synthesis.parts import StagePart, missing, read_part, to_bytes
 from jobs.output.claim import claim
 from jobs.output.folder import json_bytes
 from jobs.running.claimed_run import claimed_run
@@ -31,7 +31,7 @@ MARK = "# Written by 'dreamcache synthesize': the synthesis whose output this fo
 
 STAGES = ("captions", "images", "masks", "dataset")
 
-Engine = Callable[[StageContext, WorkerSpec, Sequence[Part]], Iterator[str]]
+Engine = Callable[[StageContext, WorkerSpec, Sequence[StagePart]], Iterator[str]]
 """Generates parts, in any order, and yields each one's name when it is committed."""
 
 
@@ -137,7 +137,7 @@ class _Synthesis:
         self._write("filter/report.md", filter.report(counts).encode())
         return kept, counts
 
-    def _generate(self, stage: str, parts: Sequence[Part]) -> None:
+    def _generate(self, stage: str, parts: Sequence[StagePart]) -> None:
         pending = missing(self.spec.output, stage, parts)
         if not pending:
             return
@@ -157,7 +157,7 @@ class _Synthesis:
                 progress.add("done")
                 self.status.check()
 
-    def _verdicts(self, part: Part) -> list[dict[str, Any]]:
+    def _verdicts(self, part: StagePart) -> list[dict[str, Any]]:
         rows, _ = read_part(self.spec.output, part.name)
         return [{name: row[name] for name in ("item_id", "object", "verdict")} for row in rows]
 
@@ -165,8 +165,8 @@ class _Synthesis:
         self,
         counted: filter.FilterCounts,
         num_bad: int,
-        verdicts: Sequence[tuple[Part, Sequence[dict[str, Any]]]],
-        shards: Sequence[Part],
+        verdicts: Sequence[tuple[StagePart, Sequence[dict[str, Any]]]],
+        shards: Sequence[StagePart],
     ) -> dict[str, Any]:
         seen = Counter(row["verdict"] for _, rows in verdicts for row in rows)
         samples = {split: 0 for split in dataset.SPLITS}
@@ -185,7 +185,7 @@ class _Synthesis:
             **samples,
         }
 
-    def _finish(self, shards: Sequence[Part], counts: dict[str, Any]) -> None:
+    def _finish(self, shards: Sequence[StagePart], counts: dict[str, Any]) -> None:
         """The dataset's own files; shards of earlier settings go, so that the folder holds what was counted."""
         current = {join(self.spec.output, part.name) for part in shards}
         for split in dataset.SPLITS:

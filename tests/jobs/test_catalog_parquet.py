@@ -15,7 +15,7 @@ import pytest
 
 from dreamcache.core.errors import CatalogError
 from dreamcache.core.records import Subject
-from jobs.planning.catalog import parquet_pages
+from dreamcache.storage import parquet_pages
 from tests.jobs.test_catalog import read
 
 

@@ -16,7 +16,7 @@ from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.errors import SpecError
 from dreamcache.storage.status import read_status
 from dreamcache.synthesis.make import StageContext, StageMaker
-from dreamcache.synthesis.parts import Part
+from dreamcache.synthesis.parts import StagePart
 from dreamcache.training.sources import open_source
 from jobs.cli.main import app
 from jobs.synthesize.runner import SynthReport, run_synthesis
@@ -33,7 +33,7 @@ class Here:
     def __init__(self, stop: int | None = None) -> None:
         self.stop, self.made = stop, 0
 
-    def __call__(self, context: StageContext, pool: WorkerSpec, parts: Sequence[Part]) -> Iterator[str]:
+    def __call__(self, context: StageContext, pool: WorkerSpec, parts: Sequence[StagePart]) -> Iterator[str]:
         maker = StageMaker(context)
         for part in parts:
             if self.made == self.stop:

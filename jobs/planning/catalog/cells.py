@@ -9,14 +9,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
 PROMPT_SEPARATOR = "|"
 MAX_EXACT = 2.0**53
 """Above it a float no longer holds every whole number."""
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """None, NaN and infinity are empty; 1001.0 is "1001"; members of a list have ", " between; a mapping is JSON."""
     if value is None:
         return ""
@@ -36,7 +35,7 @@ def text_of(value: Any) -> str:
     return "" if text == "NaT" else text
 
 
-def prompts_of(value: Any) -> tuple[str, ...]:
+def prompts_of(value: object) -> tuple[str, ...]:
     """A list's members, or a text's parts between `|`; empty ones left out."""
     values = value if isinstance(value, (list, tuple)) else text_of(value).split(PROMPT_SEPARATOR)
     return tuple(text for text in (text_of(prompt) for prompt in values) if text)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from dreamcache.core.errors import CatalogError
 from dreamcache.core.texts import shown
 from dreamcache.storage.arrow import DAMAGE
-from jobs.planning.catalog.parquet_pages import PageError, largest_page
+from dreamcache.storage.parquet_pages import PageError, largest_page
 from jobs.planning.catalog.parts import Part
 from jobs.planning.catalog.rows import Row, checked_names
 
