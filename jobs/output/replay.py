@@ -30,7 +30,6 @@ from dreamcache.storage.image_store import ImageStore, decode_image, encode_imag
 from dreamcache.storage.open_store import join, store_for
 from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
-from jobs.planning.plan_table import PLAN_SCHEMA
 from jobs.spec import parse_spec
 from jobs.yaml_text import parse_yaml
 from workers.context import request_of
@@ -134,7 +133,7 @@ def find_planned(folder: OutputFolder, item: str) -> dict[str, Any]:
             continue
         data = folder.files.read(folder.files.key_of(info.uri))
         with reading(info.uri, "a part of a plan", code="bad_part", remedy="'dreamcache run' writes it anew"):
-            table = pq.read_table(pa.BufferReader(data)).select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)
+            table = pq.read_table(pa.BufferReader(data))
             matches += table.filter(pc.starts_with(table["item_id"], item)).slice(0, 2).to_pylist()
     if len(matches) != 1:
         names = (
