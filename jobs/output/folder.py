@@ -82,21 +82,29 @@ class OutputFolder:
         """Where the image of a manifest's row lies; None where its key is not that of its item, or it has none."""
         return self.at(row["key"]) if is_key_of(row["key"], row["item_id"]) else None
 
-    def read_summary(self) -> dict[str, Any] | None:
-        """manifest.json, None when there is none yet. Raises StorageError `bad_manifest` for a damaged one."""
-        uri = self.at("manifest.json")
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The file's object, None when there is none yet. Raises StorageError `bad_manifest` for a damaged file."""
         try:
-            summary = parse_object(read_bounded(uri, MAX_BYTES))
-            _check_summary(summary)
+            return parse_object(read_bounded(self.at(name), MAX_BYTES))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, AttributeError, TooLarge, NotRegular, IsFolder) as error:
-            raise StorageError(
-                f"{uri}: must be what a run states of its manifest, got one that {error}; "
-                "'dreamcache run' writes it anew",
-                code="bad_manifest",
-            ) from error
+        except (ValueError, TooLarge, NotRegular, IsFolder) as error:
+            raise self._damaged(name, error) from error
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """`read_json` of manifest.json, whose values have the types that readers rely on."""
+        summary = self.read_json("manifest.json")
+        try:
+            _check_summary(summary or {})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self._damaged("manifest.json", error) from error
         return summary
+
+    def _damaged(self, name: str, error: Exception) -> StorageError:
+        return StorageError(
+            f"{self.at(name)}: must be what a run wrote, got one that {error}; 'dreamcache run' writes it anew",
+            code="bad_manifest",
+        )
 
     def write_failed(self, path: Path) -> None:
         """failed.csv: what a merchandiser reads; one line per item without an image."""

@@ -31,7 +31,6 @@ from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.roots import roots_of
 from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
-from jobs.planning.plan_table import PLAN_SCHEMA
 from jobs.spec import parse_spec
 from jobs.yaml_text import parse_yaml
 from workers.context import request_of
@@ -133,7 +132,7 @@ def find_planned(folder: OutputFolder, item: str) -> dict[str, Any]:
     for key in folder.plan_parts():
         uri, data = folder.files.at(key), folder.files.read(key)
         with reading(uri, "a part of a plan", code="bad_part", remedy="'dreamcache run' writes it anew"):
-            table = pq.read_table(pa.BufferReader(data)).select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)
+            table = pq.read_table(pa.BufferReader(data))
             matches += table.filter(pc.starts_with(table["item_id"], item)).slice(0, 2).to_pylist()
     if len(matches) != 1:
         names = (
