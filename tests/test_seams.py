@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("dreamcache", "workers", "jobs")
-MOST_BARE, MOST_NESTED = 29, 75
+MOST_BARE, MOST_NESTED = 28, 72
 """bare: the whole annotation is `Any` or `Any | None`; nested: `Any` within it, as in `dict[str, Any]`."""
 
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+JsonObject = dict[str, Any]
+"""What a JSON file holds: names and values of any JSON type, checked by who reads them."""
+
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 40
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
+def parse_object(data: bytes) -> JsonObject:
     """The object in a file. Raises ValueError, whose text states the fault, for anything else."""
     if len(data) > MAX_BYTES:
         raise ValueError(f"has more than {MAX_BYTES:,} bytes")

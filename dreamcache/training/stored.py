@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
 CAPTION_NAMES = ("caption", "text", "prompt")
 BESIDE = {"mask": "masks", "reference": "references", "reference_mask": "reference_masks"}
@@ -26,7 +26,7 @@ class StoredSample:
     reference_mask: bytes | None = None
 
 
-def caption_of(row: Mapping[str, Any]) -> str:
+def caption_of(row: Mapping[str, object]) -> str:
     """The first of a row's columns for captions that has a value."""
     return next((str(row[name]).strip() for name in CAPTION_NAMES if row.get(name) is not None), "")
 

@@ -89,12 +89,12 @@ def check_place(place: str) -> None:
         raise SpecError(f"location {shown(place)}: must be a path or URI, got neither; correct it")
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """For scripts: one JSON value on stdout."""
     typer.echo(as_json_text(value))
 
 
-def as_json_text(value: Any) -> str:
+def as_json_text(value: object) -> str:
     """JSON in which characters that steer a terminal are escaped, as JSON escapes them."""
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
     return STEERING.sub(lambda match: json.dumps(match[0])[1:-1], text)

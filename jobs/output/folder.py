@@ -17,7 +17,7 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError, StorageError
 from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
 from dreamcache.storage.item_keys import is_key_of
-from dreamcache.storage.json_object import MAX_BYTES, parse_object
+from dreamcache.storage.json_object import MAX_BYTES, JsonObject, parse_object
 from dreamcache.storage.open_store import open_store
 from dreamcache.storage.roots import Roots, roots_of
 from jobs.output.claim import check_format, claim
@@ -82,7 +82,7 @@ class OutputFolder:
         """Where the image of a manifest's row lies; None where its key is not that of its item, or it has none."""
         return self.at(row["key"]) if is_key_of(row["key"], row["item_id"]) else None
 
-    def read_json(self, name: str) -> dict[str, Any] | None:
+    def read_json(self, name: str) -> JsonObject | None:
         """The file's object, None when there is none yet. Raises StorageError `bad_manifest` for a damaged file."""
         try:
             return parse_object(read_bounded(self.at(name), MAX_BYTES))
@@ -91,7 +91,7 @@ class OutputFolder:
         except (ValueError, TooLarge, NotRegular, IsFolder) as error:
             raise self._damaged(name, error) from error
 
-    def read_summary(self) -> dict[str, Any] | None:
+    def read_summary(self) -> JsonObject | None:
         """`read_json` of manifest.json, whose values have the types that readers rely on."""
         summary = self.read_json("manifest.json")
         try:
@@ -115,7 +115,7 @@ class OutputFolder:
         info = self.files.stat("manifest.json")
         return info.etag if info else None
 
-    def write_manifest(self, path: Path, summary: dict[str, Any], before: str | None) -> bool:
+    def write_manifest(self, path: Path, summary: JsonObject, before: str | None) -> bool:
         """manifest.parquet, then manifest.json, which says that the former is whole.
 
         before: the `manifest_version` when the summary's facts were read. False, and manifest.json is left as it is,
@@ -130,7 +130,7 @@ class OutputFolder:
         self.files.write(key, data)
 
 
-def _check_summary(summary: dict[str, Any]) -> None:
+def _check_summary(summary: JsonObject) -> None:
     """Raises ValueError, TypeError or AttributeError unless the values that readers rely on have their types."""
     counts = [*summary.get("counts", {}).values(), *([summary["subjects"]] if "subjects" in summary else [])]
     if not all(isinstance(count, int) and count >= 0 for count in counts):
@@ -140,6 +140,6 @@ def _check_summary(summary: dict[str, Any]) -> None:
             raise ValueError(f"has a {name} without fingerprint")
 
 
-def json_bytes(value: dict[str, Any]) -> bytes:
+def json_bytes(value: JsonObject) -> bytes:
     """Readable JSON with sorted keys."""
     return (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from dreamcache.core import ids
 from dreamcache.core.config import DEFAULT_SCALES, FeatureSource, IntegrationName
 from dreamcache.core.errors import ModelError
 from dreamcache.core.locations import S3_SCHEME
 from dreamcache.core.texts import shown
-from dreamcache.storage.json_object import parse_object
+from dreamcache.storage.json_object import JsonObject, parse_object
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.models.files import file_hash, read_json
 from dreamcache.storage.node_cache import once_per_node
@@ -99,7 +99,7 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
     return info
 
 
-def read_config(folder: Path, location: str) -> dict[str, Any]:
+def read_config(folder: Path, location: str) -> JsonObject:
     """config.json of an adapter whose values have the types that readers rely on. Raises ModelError."""
     config = read_json(folder / ADAPTER_CONFIG)
     base, places = config.get("base"), config.get("places")
@@ -122,7 +122,7 @@ def read_config(folder: Path, location: str) -> dict[str, Any]:
     return config
 
 
-def _check_choices(config: dict[str, Any], location: str) -> None:
+def _check_choices(config: JsonObject, location: str) -> None:
     rules = {
         "format": (ADAPTER_FORMAT,),
         "integration": get_args(IntegrationName),
@@ -137,17 +137,17 @@ def _check_choices(config: dict[str, Any], location: str) -> None:
             )
 
 
-def _trained_reference(config: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
+def _trained_reference(config: JsonObject) -> tuple[tuple[str, int | str], ...]:
     trained = config.get("training", {}).get("reference") or {}
     return tuple((name, trained[name]) for name in ("timestep", "text") if name in trained)
 
 
-def _decisive(config: dict[str, Any]) -> dict[str, Any]:
+def _decisive(config: JsonObject) -> JsonObject:
     """What of the config decides pixels: a recommendation does so only through the settings that a job resolves."""
     return {name: value for name, value in config.items() if name != "recommended"}
 
 
-def _recommended(config: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+def _recommended(config: JsonObject) -> tuple[tuple[str, float], ...]:
     recommended = config.get("recommended", {})
     rule = f"recommended (numbers for {', '.join(DEFAULT_SCALES)}; got {shown(recommended)})"
     if not isinstance(recommended, dict) or set(recommended) - set(DEFAULT_SCALES):
@@ -158,7 +158,7 @@ def _recommended(config: dict[str, Any]) -> tuple[tuple[str, float], ...]:
     return tuple(values.items())
 
 
-def _reference_unet(folder: Path, config: dict[str, Any]) -> str:
+def _reference_unet(folder: Path, config: JsonObject) -> str:
     """The sha256 that the config names, "" for none. Raises ModelError unless the file has it."""
     wanted = str(config["reference_unet"]["sha256"]) if config.get("reference_unet") else ""
     file = folder / REFERENCE_UNET

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.files import as_bad_model, config_hash, file_hash, read_json, regular_file
 from dreamcache.storage.models.layout import missing_tensors
 from dreamcache.storage.models.lookup import locate, mini_folder, require_pinned
@@ -110,7 +110,7 @@ def pipeline_class(name: str, revision: str | None = None) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def component_config(base: BaseInfo, part: str) -> dict[str, Any]:
+def component_config(base: BaseInfo, part: str) -> JsonObject:
     """A component's config: "unet", "vae", "text_encoder" or "scheduler". Raises ModelError."""
     file = "scheduler_config.json" if part == "scheduler" else "config.json"
     if base.revision is not None:
@@ -157,7 +157,7 @@ def _describe_folder(name: str, folder: Path) -> BaseInfo:
     )
 
 
-def _loaded(folder: Path, index: Mapping[str, Any]) -> list[str]:
+def _loaded(folder: Path, index: JsonObject) -> list[str]:
     """The components that a pipeline loads: those of every base, and those for which the index names a class.
 
     Raises ModelError for an index that names other libraries, or a component that is not there.
@@ -223,14 +223,14 @@ def _has_vocabulary(hashes: Mapping[str, str]) -> bool:
     return "tokenizer/tokenizer.json" in hashes or pair <= set(hashes)
 
 
-def _config(folder: Path, part: str, name: str) -> dict[str, Any]:
+def _config(folder: Path, part: str, name: str) -> JsonObject:
     path = regular_file(folder / part, name)
     if path is None:
         raise ModelError(f"{folder / part}: must hold {name}, there is none; copy the folder again")
     return read_json(path)
 
 
-def _native_size(name: str, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
+def _native_size(name: str, unet: JsonObject, vae: JsonObject) -> int:
     with as_bad_model(f"model '{name}': unet/config.json or vae/config.json"):
         blocks, size = vae["block_out_channels"], unet["sample_size"]
         if not isinstance(blocks, list) or not 1 <= len(blocks) <= 8:
@@ -241,11 +241,11 @@ def _native_size(name: str, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> 
         return int(side * 2 ** (len(blocks) - 1))
 
 
-def _prediction_type(scheduler: Mapping[str, Any]) -> str:
+def _prediction_type(scheduler: JsonObject) -> str:
     return str(scheduler.get("prediction_type", "epsilon"))[:40]
 
 
-def hub_json(name: str, revision: str, file: str) -> dict[str, Any]:
+def hub_json(name: str, revision: str, file: str) -> JsonObject:
     """A JSON file of a hub repository. Raises ModelError."""
     from huggingface_hub import hf_hub_download
 

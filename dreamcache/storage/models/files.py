@@ -7,16 +7,15 @@ of the folder (except into the hub's cache, whose folders consist of links).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from dreamcache.core import ids
 from dreamcache.core.errors import DreamCacheError, ModelError
 from dreamcache.storage.bounded import read_regular
-from dreamcache.storage.json_object import MAX_BYTES, parse_object
+from dreamcache.storage.json_object import MAX_BYTES, JsonObject, parse_object
 
 DECIDING = (".json", ".safetensors", ".txt")
 """Suffixes of the files that decide a model's output."""
@@ -84,7 +83,7 @@ def _hash(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     """The JSON object in a file. Raises ModelError for every other content, and for a file over MAX_BYTES."""
     try:
         return parse_object(read_regular(path, MAX_BYTES, str(path)))
@@ -94,7 +93,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
+def config_hash(config: JsonObject) -> str:
     """sha256 of what a loader reads of a config: neither its layout nor who wrote it counts."""
     return ids.of_values("config", values={key: config[key] for key in config if key not in PROVENANCE})
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.weights import TensorInfo
 
 MAX_BLOCKS = 64
 BOTH = ("weight", "bias")
 _WITH_ATTENTION = "CrossAttn"
-_PLAIN: Mapping[str, Any] = {
+_PLAIN: Mapping[str, object] = {
     "dual_cross_attention": False,
     "resnet_time_scale_shift": "default",
     "time_embedding_type": "positional",
@@ -24,7 +25,7 @@ _PLAIN: Mapping[str, Any] = {
 _KNOWN_BLOCKS = ("CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
 
 
-def missing_tensors(part: str, config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> list[str]:
+def missing_tensors(part: str, config: JsonObject, tensors: Mapping[str, TensorInfo]) -> list[str]:
     """Names that the component needs and the file lacks, sorted. part: "unet", "vae" or "text_encoder".
 
     Raises KeyError, TypeError or ValueError for a config of other types.
@@ -37,7 +38,7 @@ def missing_tensors(part: str, config: Mapping[str, Any], tensors: Mapping[str, 
     return sorted(set(names(config)) - present)
 
 
-def unet_names(config: Mapping[str, Any]) -> Iterator[str]:
+def unet_names(config: JsonObject) -> Iterator[str]:
     """Of a UNet2DConditionModel with the block types of SD 1.x and 2.x; of other blocks and settings none."""
     if any(config.get(key, usual) != usual for key, usual in _PLAIN.items()):
         return
@@ -65,7 +66,7 @@ def unet_names(config: Mapping[str, Any]) -> Iterator[str]:
                 yield from _both(f"up_blocks.{number}.upsamplers.0.conv")
 
 
-def vae_names(config: Mapping[str, Any]) -> Iterator[str]:
+def vae_names(config: JsonObject) -> Iterator[str]:
     """Of an AutoencoderKL."""
     blocks = _number(len(config["block_out_channels"]), "block_out_channels")
     layers = _number(config.get("layers_per_block", 1), "layers_per_block")
@@ -91,7 +92,7 @@ def vae_names(config: Mapping[str, Any]) -> Iterator[str]:
         yield from _both("post_quant_conv")
 
 
-def text_encoder_names(config: Mapping[str, Any]) -> Iterator[str]:
+def text_encoder_names(config: JsonObject) -> Iterator[str]:
     """Of a CLIPTextModel, without the prefix `text_model.` that older files have."""
     yield "embeddings.token_embedding.weight"
     yield "embeddings.position_embedding.weight"

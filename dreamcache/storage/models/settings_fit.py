@@ -6,11 +6,11 @@ Knows noise schedules by their config, and CLIP's tokenizer by its vocabulary; i
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from dreamcache.core.config import GenerationSettings
 from dreamcache.core.errors import ModelError, SpecError
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.base import BaseInfo, component_config, component_file
 from dreamcache.storage.models.files import as_bad_model, read_json
 
@@ -41,7 +41,7 @@ def check_schedule(settings: GenerationSettings, base: BaseInfo) -> None:
     check_steps(settings.steps, config, where=f"model '{base.name}': generation.")
 
 
-def check_steps(steps: int, config: Mapping[str, Any], *, where: str = "") -> None:
+def check_steps(steps: int, config: JsonObject, *, where: str = "") -> None:
     """Raises SpecError for more steps than a share of those that the base was trained with. config: a scheduler's."""
     trained = int(config.get("num_train_timesteps", 1000))
     most = int((MOST_STEPS_ZERO_SNR if config.get("rescale_betas_zero_snr") else MOST_STEPS) * trained)

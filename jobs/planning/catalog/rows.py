@@ -43,7 +43,7 @@ def bad_row(row: int, subject_id: str, code: str, message: str) -> BadRow:
     return BadRow(row=row, subject_id=one_line(subject_id[:80]), code=code, message=one_line(message))
 
 
-def checked_names(names: Iterable[Any], uri: str) -> list[str]:
+def checked_names(names: Iterable[object], uri: str) -> list[str]:
     """Column names without spaces around them. Raises CatalogError when two are the same or there are too many.
 
     Columns without a name, as spreadsheets and index columns leave them, may be several.
