@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError
-from dreamcache.core.images import decode_image, decode_mask
+from dreamcache.core.images import decode_image, decode_mask, formats
 
 LIMITS = ImageLimits()
 WHERE = "catalog.csv row 17: image 'img/17.png'"
@@ -80,7 +80,6 @@ def test_zero_bytes() -> None:
         (b"<!DOCTYPE html><html><body>404</body></html>", "not_an_image", "got html"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "unsupported_format", "got svg"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "not_an_image", "got pdf"),
-        (b"\0\0\0\x20ftypheic\0\0\0\0mif1heic", "unsupported_format", "got heic"),
         (bytes(range(128, 256)) * 8, "not_an_image", "got unknown data"),
     ],
 )
@@ -261,3 +260,20 @@ def test_mask_of_another_size() -> None:
     with pytest.raises(ImageError, match="40x30 pixels, got 20x30") as caught:
         mask_of(Image.new("L", (20, 30)))
     assert caught.value.code == "mask_size_mismatch"
+
+
+def test_heic_names_its_reader_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "_reads_heic", lambda: False)
+    error = refusal(b"\0\0\0\x20ftypheic\0\0\0\0mif1heic")
+    assert error.code == "unsupported_format"
+    assert "got heic; install the extra 'heif' (pillow-heif), or export it as PNG or JPEG" in str(error)
+
+
+def test_heic_is_read_where_its_reader_is_installed() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    picture = Image.new("RGB", (96, 64), (200, 30, 40))
+    out = io.BytesIO()
+    pillow_heif.from_pillow(picture).save(out, quality=95)
+    decoded = decode_image(out.getvalue(), where="a photo", limits=ImageLimits())
+    assert (decoded.mode, decoded.size) == ("RGB", (96, 64))
+    assert np.abs(np.asarray(decoded).astype(int) - np.asarray(picture)).max() <= 8

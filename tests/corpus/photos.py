@@ -178,8 +178,6 @@ KINDS = [
             "jpg",
             svg=b"<svg xmlns='http://www.w3.org/2000/svg'></svg>",
             svg_with_prolog=b"<?xml version='1.0'?>\n<svg width='9' height='9'/>",
-            heic=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-            heif=b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic",
             jpeg_2000=b"\0\0\0\x0cjP  \r\n\x87\n",
             jpeg_2000_stream=b"\xff\x4f\xff\x51\0\x29",
             jpeg_xl=b"\xff\x0a\xfa\x7f\x01",

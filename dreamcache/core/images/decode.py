@@ -16,6 +16,7 @@ from dreamcache.core.images.exif import orientation, turned
 from dreamcache.core.images.formats import (
     ALLOWED_FORMATS,
     IMAGES_NOT_ALLOWED,
+    pillow_name,
     readable_formats,
     sniff,
 )
@@ -112,7 +113,8 @@ def open_photo(data: bytes, where: str, limits: ImageLimits) -> Opened:
     if kind not in readable_formats():
         code = "unsupported_format" if kind in IMAGES_NOT_ALLOWED else "not_an_image"
         rule = f"not an allowed format ({', '.join(ALLOWED_FORMATS)}), got {kind}"
-        refuse(where, rule, "export it as PNG or JPEG", code)
+        how = "install the extra 'heif' (pillow-heif), or export" if kind == "heic" else "export"
+        refuse(where, rule, f"{how} it as PNG or JPEG", code)
     stripped = guard(lambda: strip(data, kind), data, where)
     image = _open(stripped, kind, data, where, limits)
     _check_most(image, where, limits)
@@ -138,7 +140,7 @@ def finish(opened: Opened, limits: ImageLimits) -> Loaded:
 def _open(stripped: Stripped, kind: str, data: bytes, where: str, limits: ImageLimits) -> Image.Image:
     """Reads the header only. Pillow's own limit, about 179 million pixels, holds beside `max_pixels`."""
     try:
-        return Image.open(io.BytesIO(stripped.data), formats=(kind.upper(),))
+        return Image.open(io.BytesIO(stripped.data), formats=(pillow_name(kind),))
     except _BOMB as error:
         rule = f"at most {limits.max_pixels:,} pixels are allowed, got more ({one_line(str(error))})"
         refuse(where, rule, "scale it down", "too_large")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 
 from PIL import features
 
@@ -62,8 +64,25 @@ def sniff(data: bytes) -> str:
 
 
 def readable_formats() -> tuple[str, ...]:
-    """Those of ALLOWED_FORMATS that this Pillow was built with."""
-    return tuple(name for name in ALLOWED_FORMATS if name != "avif" or features.check("avif"))
+    """Those of ALLOWED_FORMATS that this Pillow was built with, and HEIC where the extra `heif` is installed."""
+    formats = tuple(name for name in ALLOWED_FORMATS if name != "avif" or features.check("avif"))
+    return (*formats, "heic") if _reads_heic() else formats
+
+
+def pillow_name(kind: str) -> str:
+    """What Pillow calls a format."""
+    return {"heic": "HEIF"}.get(kind, kind.upper())
+
+
+@cache
+def _reads_heic() -> bool:
+    """Whether pillow-heif is there; it is then one of Pillow's readers."""
+    if find_spec("pillow_heif") is None:
+        return False
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return True
 
 
 def ends_early(data: bytes, kind: str) -> bool:
