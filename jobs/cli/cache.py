@@ -82,9 +82,9 @@ def show(
 
 @add_verb(app, "verify", ("dreamcache cache verify s3://bucket/features",))
 def verify(root: Root, as_json: Json = False) -> None:
-    """Check every object: its checksum, its numbers, and the seal where DREAMCACHE_CACHE_KEY_SECRET is set.
+    """Check every object: checksum, numbers and seal.
 
-    Exit code 3 when some are damaged, or do not carry the seal of this secret.
+    The seal counts where DREAMCACHE_CACHE_KEY_SECRET is set. Exit code 3 when some are damaged, or do not carry it.
     """
     from dreamcache.storage.feature_cache import verify_entries
     from dreamcache.storage.feature_check import UNSEALED

@@ -47,5 +47,5 @@ def test_steps_and_scales_that_are_not_set_have_the_id_of_what_they_resolve_to()
         replace(paper, text_scale=2.0, image_scale=3.5)
     )
     assert unset.resolved({"num_inference_steps": 4}) == replace(paper, num_inference_steps=4)
-    with pytest.raises(ValueError, match="num_inference_steps must be resolved before it is used"):
+    with pytest.raises(ValueError, match="text_scale must be resolved before it enters an id"):
         ident(unset)

@@ -217,5 +217,5 @@ def test_settings_and_their_identity(studio: Studio) -> None:
     ):
         with pytest.raises(ValueError, match="must"):
             studio.settings(**wrong)
-    with pytest.raises(ModelError, match="got no revision"):
-        gate_identity(replace(one, metrics=MetricSettings(dino=None)))
+    with pytest.raises(ModelError, match="needs a pinned revision"):
+        gate_identity(replace(one, metrics=MetricSettings(clip="owner/name", dino=None)))

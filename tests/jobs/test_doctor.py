@@ -84,10 +84,10 @@ def test_a_model_that_does_not_fit(make_spec: MakeSpec, weights: dict[str, str])
 
 
 def test_memory_that_is_not_there(make_spec: MakeSpec, weights: dict[str, str]) -> None:
-    workers: dict[str, Any] = {"batch_size": 100_000}
+    workers: dict[str, Any] = {"batch_size": 10_000}
     found = by_name(make_spec(model=weights, workers=workers))["memory: one micro-batch"]
     assert (found.state, found.remedy.startswith("lower workers.batch_size")) == ("warn", True)
-    workers = {"generators": {"count": 10**6}}
+    workers = {"generators": {"count": 100_000}}
     found = by_name(make_spec(model=weights, workers=workers))["memory: one micro-batch"]
     assert found.state == "fail" and "the weights alone take" in found.finding
 

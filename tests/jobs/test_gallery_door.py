@@ -36,6 +36,13 @@ def thumbnails(folder: Path) -> int:
     return len(list((folder / "gallery" / "references").glob("*")))
 
 
+def output_of(folder: Path, catalog: Path) -> OutputFolder:
+    """An output whose job may read photos beside its catalog."""
+    folder.mkdir()
+    (folder / "job.yaml").write_text(f"catalog: {catalog}\n")
+    return OutputFolder(str(folder))
+
+
 def test_what_is_no_photo_costs_its_thumbnail(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -61,9 +68,8 @@ def test_what_is_no_photo_costs_its_thumbnail(tmp_path: Path) -> None:
         "\ud800".encode("utf-8", "ignore").decode(),
     ]
     began = time.monotonic()
-    publish_gallery(
-        None, table({f"s{n}": name for n, name in enumerate(names)}), OutputFolder(str(tmp_path / "out"))
-    )
+    output = output_of(tmp_path / "out", photos / "catalog.csv")
+    publish_gallery(None, table({f"s{n}": name for n, name in enumerate(names)}), output)
     assert time.monotonic() - began < 5
     assert thumbnails(tmp_path / "out") == 1
 
@@ -72,7 +78,8 @@ def test_photos_of_which_every_item_failed_are_not_opened(tmp_path: Path) -> Non
     (tmp_path / "a.png").write_bytes(good("PNG"))
     for status, number in (("failed", 0), ("done", 1), ("blocked", 1), ("pending", 1)):
         out = tmp_path / status
-        publish_gallery(None, table({"s": str(tmp_path / "a.png")}, status), OutputFolder(str(out)))
+        output = output_of(out, tmp_path / "catalog.csv")
+        publish_gallery(None, table({"s": str(tmp_path / "a.png")}, status), output)
         assert thumbnails(out) == number, status
 
 
