@@ -27,6 +27,27 @@ from dreamcache.storage.pruned import Pruned
 from dreamcache.storage.schema import union_of
 from dreamcache.storage.store import ObjectInfo, join
 
+STATUS_ORDER = ("failed", "blocked", "done")
+STATED: Mapping[str, tuple[str, ...]] = {
+    "done": ("key", "width", "height", "num_bytes", "pixel_sha256"),
+    "blocked": ("code", "message"),
+    "failed": ("code", "message"),
+}
+"""Columns without which a record of this status says nothing."""
+
+
+def wrong_row(table: pa.Table) -> str | None:
+    """What is wrong with a part's rows, after "one that ..."; None if all are right."""
+    if pc.any(pc.is_null(pc.index_in(table["status"], pa.array(STATUS_ORDER)))).as_py():
+        return f"has a status that is none of {', '.join(STATUS_ORDER)}"
+    for status, columns in STATED.items():
+        rows = table.filter(pc.equal(table["status"], status))
+        lacking = [name for name in columns if rows[name].null_count]
+        if lacking:
+            return f"has {status} items without {lacking[0]}"
+    return wrong_key(table)
+
+
 RECORDED_AT = pa.schema([pa.field("recorded_at", pa.timestamp("us", tz="UTC"), nullable=False)])
 LEDGER_SCHEMA = pa.schema([*union_of(Done, Blocked, Failed), *RECORDED_AT])
 LEDGER_LOG = LogSettings(
@@ -34,9 +55,8 @@ LEDGER_LOG = LogSettings(
     what="a ledger part",
     code="bad_ledger",
     remedy="delete it to generate its items again, or restore it from a copy",
-    problem=wrong_key,
+    problem=wrong_row,
 )
-STATUS_ORDER = ("failed", "blocked", "done")
 KINDS: dict[str, type[Outcome]] = {"failed": Failed, "blocked": Blocked, "done": Done}
 _OF_QUALITY = tuple(field.name for field in fields(Quality))
 

@@ -1,64 +1,67 @@
 """How large the pages of a Parquet file are, read from the headers of the pages themselves.
 
 Arrow reserves what a page's header states and fills it from a few bytes: 31 kB may become 1 GB. The footer's sums say
-nothing about a page, and may be wrong. Knows the layout of column chunks and the Thrift compact protocol; decodes no
-page.
+nothing about a page, and may be wrong. Knows the layout of column chunks; decodes no page.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dreamcache.storage.parquet_footer import TAIL, Chunk, footer_length, read_chunks
+from dreamcache.storage.thrift_compact import CompactReader, ThriftError
+
 MAX_PAGE_BYTES = 256 << 20
 MAX_PAGES = 200_000
-MAX_DEPTH = 16
 UNCOMPRESSED, COMPRESSED = 2, 3
 """Fields of a page header: sizes of the page."""
+
+T = TypeVar("T")
 
 
 class PageError(ValueError):
     """Pages that cannot be read within bounds. The text follows "catalog '...': "."""
 
 
-def largest_page(file: pq.ParquetFile, data: bytes) -> int:
+def largest_page(data: bytes) -> int:
     """Bytes of the largest page of texts once it is unpacked, dictionaries included; at least 1.
 
-    Raises PageError for a page over MAX_PAGE_BYTES, too many pages, or headers that are damaged.
+    data: a Parquet file. Raises PageError for a page over MAX_PAGE_BYTES, too many pages, or headers that are damaged.
     """
     largest, count = 1, 0
-    metadata = file.metadata
-    for group in range(metadata.num_row_groups):
-        for column in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(column)
-            for size in _page_sizes(chunk, data):
-                count += 1
-                if size > MAX_PAGE_BYTES:
-                    raise PageError(
-                        f"column '{chunk.path_in_schema}': a page may unpack to {MAX_PAGE_BYTES:,} bytes at most, this "
-                        f"one states {size:,}; write shorter cells"
-                    )
-                if count > MAX_PAGES:
-                    raise PageError(f"may have at most {MAX_PAGES:,} pages, has more; write larger pages")
-                if chunk.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"):
-                    largest = max(largest, size)
+    for chunk in (chunk for group in _groups(data) for chunk in group):
+        for size in _page_sizes(chunk, data):
+            count += 1
+            if size > MAX_PAGE_BYTES:
+                raise PageError(
+                    f"column '{chunk.path}': a page may unpack to {MAX_PAGE_BYTES:,} bytes at most, this "
+                    f"one states {size:,}; write shorter cells"
+                )
+            if count > MAX_PAGES:
+                raise PageError(f"may have at most {MAX_PAGES:,} pages, has more; write larger pages")
+            if chunk.is_text:
+                largest = max(largest, size)
     return largest
 
 
-def unpacked_bytes(file: pq.ParquetFile, data: bytes, limit: int) -> int:
+def unpacked_bytes(data: bytes, limit: int) -> int:
     """Bytes of all pages once they are unpacked. Raises PageError for more than `limit`, or damaged headers."""
-    total, metadata = 0, file.metadata
-    for group in range(metadata.num_row_groups):
-        for column in range(metadata.num_columns):
-            total += sum(_page_sizes(metadata.row_group(group).column(column), data))
-            if total > limit:
-                raise PageError(f"its pages may unpack to {limit:,} bytes at most, they state {total:,}")
+    total = 0
+    for chunk in (chunk for group in _groups(data) for chunk in group):
+        total += sum(_page_sizes(chunk, data))
+        if total > limit:
+            raise PageError(f"its pages may unpack to {limit:,} bytes at most, they state {total:,}")
     return total
+
+
+def has_dictionaries(data: bytes) -> bool:
+    """Whether any column has one: a few bytes may then stand for any number of rows. Raises PageError."""
+    return any(chunk.has_dictionary for group in _groups(data) for chunk in group)
 
 
 def read_group(source: pa.NativeFile, group: int, columns: Sequence[str], limit: int) -> pa.Table:
@@ -66,11 +69,14 @@ def read_group(source: pa.NativeFile, group: int, columns: Sequence[str], limit:
 
     What the group has of these columns is read once, looked at, and then decoded. Raises PageError.
     """
-    metadata = pq.ParquetFile(source).metadata
-    row_group = metadata.row_group(group)
-    chunks = [row_group.column(number) for number in range(row_group.num_columns)]
-    chunks = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns]
-    ranges = [_range(chunk, source.size()) for chunk in chunks]
+    size = source.size()
+    tail = source.read_at(min(TAIL, size), max(size - TAIL, 0))
+    length = min(_parsed(footer_length, tail) + TAIL, size)
+    groups = _groups(source.read_at(length, size - length))
+    if group >= len(groups):
+        raise PageError(f"has {len(groups)} row groups in its footer, number {group} is not among them")
+    chunks = [chunk for chunk in groups[group] if chunk.path.split(".")[0] in columns]
+    ranges = [_range(chunk, size) for chunk in chunks]
     start, end = min(first for first, _ in ranges), max(last for _, last in ranges)
     if end - start > limit:
         raise PageError(
@@ -81,7 +87,7 @@ def read_group(source: pa.NativeFile, group: int, columns: Sequence[str], limit:
     if total > limit:
         raise PageError(f"has a row group that unpacks to {total:,} bytes, {limit:,} are allowed")
     fetched = pa.PythonFile(_Fetched(source, start, data), mode="r")
-    return pq.ParquetFile(fetched, metadata=metadata).read_row_group(group, columns=list(columns))
+    return pq.ParquetFile(fetched).read_row_group(group, columns=list(columns))
 
 
 class _Fetched(io.RawIOBase):
@@ -113,98 +119,44 @@ class _Fetched(io.RawIOBase):
         return part
 
 
-def _range(chunk: Any, num_bytes: int) -> tuple[int, int]:
-    offsets = [chunk.data_page_offset, chunk.dictionary_page_offset]
-    start = min(offset for offset in offsets if offset)
-    end = start + chunk.total_compressed_size
+def _groups(tail: bytes) -> list[list[Chunk]]:
+    return _parsed(read_chunks, tail)
+
+
+def _parsed(read: Callable[[bytes], T], data: bytes) -> T:
+    try:
+        return read(data)
+    except ThriftError as error:
+        raise PageError(str(error)) from error
+
+
+def _range(chunk: Chunk, num_bytes: int) -> tuple[int, int]:
+    start, end = chunk.start, chunk.start + chunk.num_bytes
     if not 0 < start <= end <= num_bytes:
-        raise PageError(
-            f"column '{chunk.path_in_schema}': its pages must lie in the file, lie outside; write it again"
-        )
+        raise PageError(f"column '{chunk.path}': its pages must lie in the file, lie outside; write it again")
     return start, end
 
 
-def _page_sizes(chunk: Any, data: bytes, start: int = 0) -> list[int]:
+def _page_sizes(chunk: Chunk, data: bytes, start: int = 0) -> list[int]:
     """data: of the file, from `start` on."""
     position, end = _range(chunk, start + len(data))
     position, end = position - start, end - start
     sizes: list[int] = []
     while position < end and len(sizes) <= MAX_PAGES:
-        header = _Header(data, position)
-        sizes.append(header.uncompressed)
-        position = header.end + header.compressed
+        unpacked, packed, position = _page(data, position)
+        sizes.append(unpacked)
+        position += packed
     return sizes
 
 
-@dataclass(slots=True)
-class _Header:
-    """A page header at a position of the data; raises PageError for what is none."""
-
-    data: bytes
-    end: int
-    uncompressed: int = -1
-    compressed: int = -1
-
-    def __post_init__(self) -> None:
-        try:
-            fields = self._struct(0)
-        except IndexError as error:
-            raise PageError("a page's header must be whole, is cut off; write the file again") from error
-        self.uncompressed, self.compressed = fields.get(UNCOMPRESSED, -1), fields.get(COMPRESSED, -1)
-        if self.uncompressed < 0 or self.compressed < 0:
-            raise PageError("a page's header must state sizes of 0 or more; write the file again")
-
-    def _struct(self, depth: int) -> dict[int, int]:
-        """Whole numbers by field; everything else is passed over."""
-        if depth > MAX_DEPTH:
-            raise PageError("a page's header must have few levels, has many; write the file again")
-        numbers: dict[int, int] = {}
-        field = 0
-        while head := self._byte():
-            step, kind = head >> 4, head & 15
-            field = field + step if step else self._number()
-            value = self._value(kind, depth)
-            if value is not None:
-                numbers[field] = value
-        return numbers
-
-    def _value(self, kind: int, depth: int) -> int | None:
-        if kind in (4, 5, 6):
-            return self._number()
-        if kind == 3:
-            self.end += 1
-        elif kind == 7:
-            self.end += 8
-        elif kind == 8:
-            length = self._unsigned()
-            self.end += length
-        elif kind in (9, 10):
-            head = self._byte()
-            count = head >> 4 if head >> 4 != 15 else self._unsigned()
-            for _ in range(min(count, len(self.data))):
-                self._value(3 if head & 15 in (1, 2) else head & 15, depth + 1)
-        elif kind == 12:
-            self._struct(depth + 1)
-        elif kind not in (1, 2):
-            raise PageError(
-                f"a page's header must be Thrift, has a field of type {kind}; write the file again"
-            )
-        return None
-
-    def _byte(self) -> int:
-        self.end += 1
-        return self.data[self.end - 1]
-
-    def _unsigned(self) -> int:
-        value = shift = 0
-        while shift < 64:
-            byte = self._byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-            shift += 7
-        raise PageError("a page's header must have numbers of 64 bits at most; write the file again")
-
-    def _number(self) -> int:
-        value = self._unsigned()
-        return (value >> 1) ^ -(value & 1)
+def _page(data: bytes, position: int) -> tuple[int, int, int]:
+    """(bytes once unpacked, bytes in the file, where they begin) of the page whose header is at `position`."""
+    reader = CompactReader(data, position)
+    try:
+        header = reader.struct()
+    except ThriftError as error:
+        raise PageError(f"a page's header {error}") from error
+    unpacked, packed = header.get(UNCOMPRESSED), header.get(COMPRESSED)
+    if not isinstance(unpacked, int) or not isinstance(packed, int) or min(unpacked, packed) < 0:
+        raise PageError("a page's header must state sizes of 0 or more; write the file again")
+    return unpacked, packed, reader.position

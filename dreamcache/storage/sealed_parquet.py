@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dreamcache.core import ids
-from dreamcache.storage.parquet_pages import unpacked_bytes
+from dreamcache.storage.parquet_pages import has_dictionaries, unpacked_bytes
 
 SEAL_KEY = "dreamcache.seal"
 SEAL = b"sha256-of-file-with-zeros-here:"
@@ -61,8 +61,8 @@ def unseal(
         )
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        unpacked_bytes(file, data, limit)
-        if file.metadata.num_rows > rows or _has_dictionaries(file.metadata):
+        unpacked_bytes(data, limit)
+        if file.metadata.num_rows > rows or has_dictionaries(data):
             raise ValueError("has rows or dictionaries that dreamcache does not write")
         table = file.read()
     except (pa.ArrowException, OSError) as error:
@@ -70,12 +70,3 @@ def unseal(
     metadata = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
     metadata.pop(SEAL_KEY, None)
     return table.replace_schema_metadata(None), metadata
-
-
-def _has_dictionaries(metadata: pq.FileMetaData) -> bool:
-    """`seal` writes none; with them, a few bytes may stand for any number of rows."""
-    return any(
-        metadata.row_group(group).column(column).has_dictionary_page
-        for group in range(metadata.num_row_groups)
-        for column in range(metadata.num_columns)
-    )

@@ -54,7 +54,7 @@ def _rows(part: Part, data: bytes) -> Iterator[tuple[int, Row]]:
     names = checked_names(schema.names, part.uri)
     images = {name for name, field in zip(names, schema, strict=True) if _is_image(field.type)}
     wanted = [f"{name}.path" if name.strip() in images else name for name in schema.names]
-    rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // largest_page(file, data)))
+    rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // largest_page(data)))
     number = 0
     for batch in file.iter_batches(rows, columns=wanted if images else None):
         columns = {
