@@ -1,4 +1,4 @@
-"""The fuzzer itself: it reads inputs on each target, and what breaks one is reported and can be read again."""
+"""The fuzzer itself: what breaks a target is reported and kept."""
 
 from __future__ import annotations
 
@@ -42,10 +42,3 @@ def test_a_find_is_reported_and_kept(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ZeroDivisionError" in done.stdout
     assert list((tmp_path / "finds").glob("broken-crash-*"))
-
-
-def test_each_target_reads_inputs(tmp_path: Path) -> None:
-    done = fuzz(tmp_path / "finds", "--seconds", "2")
-    lines = [line for line in done.stdout.splitlines() if " inputs " in line]
-    assert len(lines) >= 15, done.stdout + done.stderr
-    assert not [line for line in lines if " 0 inputs " in line], done.stdout
