@@ -35,12 +35,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_ray_is_left() -> Iterator[None]:
-    """A Ray that a module's tests have started in this process ends with them: modules share processes."""
+def nothing_is_left() -> Iterator[None]:
+    """A Ray that a module's tests have started in this process ends with them, and so does the time for which their
+    commands retried requests: modules share processes."""
     yield
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         ray.shutdown()
+    client = sys.modules.get("dreamcache.storage.s3_client")
+    if client is not None:
+        client.set_retry_budget(0.0)
 
 
 @pytest.fixture(scope="session")
