@@ -107,6 +107,7 @@ def test_damaged_inside() -> None:
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_sizes_are_refused_before_any_pixel_is_decoded() -> None:
     assert refusal(saved(Image.new("RGB", (1, 1)), "PNG")).code == "too_small"
+    assert refusal(saved(Image.new("RGB", (100, 4)), "PNG")).code == "too_small", "the shorter side counts"
     error = refusal(png_header(20_000, 20_000))
     assert error.code == "too_large"
     assert "50,000,000" in str(error)

@@ -22,7 +22,7 @@ from jobs.reconcile.changes import OLD_COLUMNS, Changes, find_changes
 from jobs.reconcile.join import Join
 from jobs.reconcile.prune import finish_prunes, orphans, prune_orphans
 from jobs.reconcile.remaining import Recorded, find_work
-from jobs.running.runner import run
+from jobs.running.runner import _record_unrunnable, run
 from jobs.spec import dump_spec
 from tests.command import dreamcache, in_process
 from tests.jobs.test_manifest import small_parts
@@ -90,6 +90,11 @@ def test_windows_are_what_is_left_in_plan_order(make_spec: MakeSpec, monkeypatch
     assert {row["item_id"]: row["attempts"] for row in first.to_pylist()} == {ids[0]: 0, ids[2]: 2} | {
         ident: 0 for ident in ids[4:16]
     }
+    whole = find_work(made, ledger, lambda outcome: True)
+    accepted = [row["item_id"] for table in whole.windows() for row in table.to_pylist()]
+    assert accepted == [ident for n, ident in enumerate(ids[:16]) if n != 1], (
+        "what is done is never run again"
+    )
 
 
 def test_records_of_this_run_are_seen(make_spec: MakeSpec) -> None:
@@ -100,9 +105,31 @@ def test_records_of_this_run_are_seen(make_spec: MakeSpec) -> None:
     [rows] = find_work(made, ledger, lambda outcome: True).windows()
     recorded = Recorded(ledger)
     assert recorded.unrecorded(rows).equals(rows), "an earlier attempt's record is not one of this run"
+    # The same record in another part, as compaction writes it.
+    again = [Failed(item_id=item, code="x", message="m") for item in (ids[0], "f" * 64)]
+    ledger.append(again)
+    assert recorded.unrecorded(rows).equals(rows)
     make(spec, ledger, ids[1])
     ledger.append([Failed(item_id=ids[0], code="x", message="m", attempts=2)])
     assert recorded.unrecorded(rows)["item_id"].to_pylist() == ids[2:]
+
+
+def test_items_that_cannot_run_are_recorded_with_their_attempt(make_spec: MakeSpec) -> None:
+    made = plan(spec := make_spec("subject_id,image\nc,none.png\n"))
+    ledger = Ledger(spec.output)
+    for attempts in (1, 2):
+        work = find_work(made, ledger, lambda outcome: True)
+        assert sum(_record_unrunnable(work, ledger)) == work.num_unrunnable == made.num_items
+        assert {outcome.attempts for outcome in ledger.outcomes().values()} == {attempts}
+
+
+def test_items_that_were_pending_are_no_orphans(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    OutputFolder(spec.output).claim(spec)
+    publish_manifest(plan(spec), OutputFolder(spec.output), gallery=False)
+    assert set(outputs(spec.output)["status"].to_pylist()) == {"pending"}
+    fewer = changes_of(make_spec("subject_id,image\na,a.png\n"))
+    assert (fewer.replaced, fewer.dropped, fewer.removed) == (0, 0, 0)
 
 
 def test_only_the_difference_is_to_be_made(make_spec: MakeSpec) -> None:
