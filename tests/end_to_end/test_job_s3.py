@@ -80,7 +80,7 @@ def test_the_read_verbs_answer_from_the_bucket(job: S3Job, s3_server: S3Server) 
     entries = json.loads(dreamcache("cache", "ls", cache, "--json", extra=extra).stdout)
     assert {entry["cache_key"] for entry in entries} == set(job.manifest()["cache_key"].to_pylist())
     verified = json.loads(dreamcache("cache", "verify", cache, "--json", extra=extra).stdout)
-    assert verified == {"checked": SUBJECTS, "damaged": []}
+    assert verified == {"checked": SUBJECTS, "damaged": [], "unsealed": []}
 
 
 def test_the_same_command_again_makes_nothing(job: S3Job, s3_server: S3Server) -> None:
