@@ -27,6 +27,7 @@ from dreamcache.model.preprocess import check_visible, packshot, to_tensor
 from dreamcache.model.tap import tap_features
 from dreamcache.model.text import PromptEncoder
 from dreamcache.segment import SegmenterSet
+from dreamcache.segment.interface import Segment
 from dreamcache.storage.feature_check import Expected
 from dreamcache.storage.models.base import BaseInfo
 
@@ -80,13 +81,7 @@ class Encoder:
         """
         settings = self.settings
         check_visible(image, where=where)
-        segment = self.segmenters.segment(image, name=settings.segmenter, class_name=class_name, mask=mask)
-        if segment.mask is None and settings.on_no_mask == "fail":
-            raise ImageError(
-                f"{where}: no subject found by segmenter '{settings.segmenter}' ({segment.explanation}); give a mask, "
-                f"another segmenter, or reference.on_no_mask: whole_image",
-                code="no_mask",
-            )
+        segment = segmented(image, mask, settings, self.segmenters, class_name=class_name, where=where)
         picture = packshot(image, segment.mask, size=settings.size, margin=settings.margin)
         if reference_id is None:
             reference_id = ids.of_values("picture", pixels=ids.of_bytes(picture.tobytes()), size=picture.size)
@@ -130,6 +125,26 @@ class Encoder:
             latent = posterior.mean + posterior.std * draw.to(posterior.mean)
         scaled: Tensor = latent * vae.config.scaling_factor
         return scaled
+
+
+def segmented(
+    image: Image.Image,
+    mask: Image.Image | None,
+    settings: EncodeSettings,
+    segmenters: SegmenterSet,
+    *,
+    class_name: str,
+    where: str,
+) -> Segment:
+    """The subject of a photo by the settings' segmenter. Raises ImageError `no_mask` where they ask for a subject."""
+    segment = segmenters.segment(image, name=settings.segmenter, class_name=class_name, mask=mask)
+    if segment.mask is None and settings.on_no_mask == "fail":
+        raise ImageError(
+            f"{where}: no subject found by segmenter '{settings.segmenter}' ({segment.explanation}); give a mask, "
+            f"another segmenter, or reference.on_no_mask: whole_image",
+            code="no_mask",
+        )
+    return segment
 
 
 def reference_noise(shape: Sequence[int], seed: int) -> Tensor:

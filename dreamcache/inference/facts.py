@@ -113,6 +113,12 @@ def trained_otherwise(spec: JobSpec, adapter: AdapterInfo) -> str | None:
     )
 
 
+def note_of(spec: JobSpec, facts: ModelFacts) -> str | None:
+    """What a user should know of these models before anything runs, or None."""
+    notes = (family_of_job(spec).note(facts.base), trained_otherwise(spec, facts.adapter))
+    return "; ".join(note for note in notes if note) or None
+
+
 def settings_without_meaning(spec: JobSpec) -> list[str]:
     """Keys of `generation` that the job sets and its method does not read, e.g. "generation.strength"."""
     family, defaults = family_of_job(spec), type(spec.generation)()

@@ -38,13 +38,13 @@ def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffu
             str(folder), dtype=dtype, use_safetensors=True, **_variant_components(folder, dtype)
         )
         for name in ("unet", "vae", "text_encoder"):
-            _check_whole(name, getattr(pipe, name))
+            check_whole(name, getattr(pipe, name))
     except ModelError:
         raise
     except Exception as error:  # loaders raise types of their own for files that do not fit
         raise ModelError(
             f"model '{info.name}': cannot be loaded as a StableDiffusionPipeline from safetensors: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from error
     check_layout(pipe.unet)
     pipe.set_progress_bar_config(disable=True)
@@ -69,8 +69,8 @@ def _variant_components(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     return components
 
 
-def _check_whole(name: str, module: nn.Module) -> None:
-    """A tensor that no file had stays on the device "meta", and fails only when it is moved."""
+def check_whole(name: str, module: nn.Module) -> None:
+    """Raises ModelError where a tensor was in no file: it is on the device "meta", and would fail when it is moved."""
     missing = [key for key, tensor in module.state_dict().items() if tensor.is_meta]
     if missing:
         raise ModelError(
@@ -79,7 +79,8 @@ def _check_whole(name: str, module: nn.Module) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Of what a loader says, at most 300 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
@@ -127,10 +128,10 @@ def load_unet(info: BaseInfo) -> UNet2DConditionModel:
     try:
         variant = weight_files(folder).variant
         unet = UNet2DConditionModel.from_pretrained(folder, variant=variant, use_safetensors=True)
-        _check_whole("unet", unet)
+        check_whole("unet", unet)
     except ModelError:
         raise
     except Exception as error:  # as in `load_base`
-        raise ModelError(f"model '{info.name}': its U-Net cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(f"model '{info.name}': its U-Net cannot be loaded: {first_line(error)}") from error
     check_layout(unet)
     return unet

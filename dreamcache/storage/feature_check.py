@@ -40,19 +40,41 @@ _EXPONENTS = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """What a job asks for. shapes: [C, h, w] of each place, None where they are not known."""
+    """What a job asks for. shapes: [C, h, w] of each place, None where they are not known.
+
+    most: where the photo decides h and w: (C, the most that h x w may be) of each place.
+    """
 
     reference_id: str
     settings: EncodeSettings
     shapes: Mapping[str, tuple[int, ...]] | None = None
+    most: Mapping[str, tuple[int, int]] | None = None
 
     @property
     def num_bytes(self) -> int | None:
         """What the features may have at most, packed or unpacked; None where shapes are not known."""
-        if self.shapes is None:
+        known = self.shapes or self.most
+        if known is None:
             return None
-        numbers = sum(prod(shape) for shape in self.shapes.values())
+        numbers = sum(prod(shape) for shape in known.values())
         return OVERHEAD + numbers * (4 if self.settings.dtype == "float32" else 2)
+
+    def fits(self, place: str, shape: tuple[int, ...]) -> bool:
+        """Whether features of this place may have this shape."""
+        if len(shape) != 3:
+            return False
+        if self.most is not None:
+            channels, positions = self.most[place]
+            return shape[0] == channels and 0 < shape[1] * shape[2] <= positions
+        return self.shapes is None or shape == self.shapes[place]
+
+    def rule_of(self, place: str) -> str:
+        """What `fits` asks for, with the dtype."""
+        if self.most is not None:
+            channels, positions = self.most[place]
+            return f"{self.settings.dtype} [{channels}, h, w] of 1 to {positions} positions"
+        shape = "[C, h, w]" if self.shapes is None else list(self.shapes[place])
+        return f"{self.settings.dtype} {shape}"
 
 
 def check(features: StoredFeatures, expected: Expected, where: str) -> None:
@@ -67,12 +89,9 @@ def check(features: StoredFeatures, expected: Expected, where: str) -> None:
         got = ", ".join(features.maps) or "none"
         _refuse(where, f"places must be {', '.join(expected.settings.places)}, got {got[:300]}")
     for place, raw in features.maps.items():
-        shape = expected.shapes[place] if expected.shapes is not None else raw.shape
-        if raw.dtype != expected.settings.dtype or raw.shape != shape or len(raw.shape) != 3:
-            _refuse(
-                where,
-                f"place {place} must be {expected.settings.dtype} {list(shape)}, got {raw.dtype} {list(raw.shape)}",
-            )
+        if raw.dtype != expected.settings.dtype or not expected.fits(place, raw.shape):
+            rule = expected.rule_of(place)
+            _refuse(where, f"place {place} must be {rule}, got {raw.dtype} {list(raw.shape)}")
     check_finite(features, where)
 
 

@@ -32,7 +32,7 @@ def plan(
     Items are new, unchanged, changed or orphaned; the estimate states passes and bytes. Photos outside the catalog's
     roots are counted by root, with the catalog_roots line that lets the job read them.
     """
-    from dreamcache.inference.facts import trained_otherwise
+    from dreamcache.inference.facts import note_of
     from dreamcache.storage.ledger import Ledger
     from jobs.output.reader import scan_outputs_if_any
     from jobs.planning.estimate import estimate_plan
@@ -42,7 +42,7 @@ def plan(
 
     spec = load(job, settings)
     job_plan = make_plan(spec)
-    note = trained_otherwise(spec, job_plan.facts.adapter)
+    note = note_of(spec, job_plan.facts)
     with Join(job_plan.files, Ledger(spec.output).scan()) as join:
         changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
     estimate = estimate_plan(job_plan, calibrate, changes.counts.pending)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.locations import Kind, settings_of
-from dreamcache.inference.facts import plan_facts, settings_without_meaning, trained_otherwise
+from dreamcache.inference.facts import note_of, plan_facts, settings_without_meaning
 from jobs.doctor.check import Trial, Verdict, fail, ok, warn
 
 BASE = "model.base"
@@ -40,7 +40,7 @@ def _folders(spec: JobSpec) -> Verdict:
 
 def _match(spec: JobSpec) -> Verdict:
     facts = plan_facts(spec)
-    if note := trained_otherwise(spec, facts.adapter):
+    if note := note_of(spec, facts):
         return warn(note, "set the job's reference as in the adapter's model card")
     if unread := settings_without_meaning(spec):
         return warn(f"method '{spec.method}' does not read {', '.join(unread)}", "leave them out")

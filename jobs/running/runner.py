@@ -16,7 +16,7 @@ from typing import Any
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.core.records import Failed, Outcome
-from dreamcache.inference.facts import trained_otherwise
+from dreamcache.inference.facts import note_of
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
@@ -183,7 +183,7 @@ def _prepare(
     num_finished_prunes = finish_prunes(ledger) if prune else 0
     budget = Budget(spec.limits, status.current.details.get("spent"))
     status.current_details = lambda: {"spent": budget.spent()}
-    if note := trained_otherwise(spec, job_plan.facts.adapter):
+    if note := note_of(spec, job_plan.facts):
         status.note(note)
     return _Run(
         folder=folder,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ from numpy.typing import NDArray
 
 from dreamcache.core.config import EncodeSettings, GenerationSettings
 from dreamcache.core.config.job import JobSpec, ModelSpec
-from dreamcache.core.errors import ImageError, ModelError, SpecError
-from dreamcache.inference.facts import plan_facts
+from dreamcache.core.errors import CacheError, ImageError, ModelError, SpecError
+from dreamcache.inference.facts import family_of_job, note_of, plan_facts
 from dreamcache.inference.families import family_of
 from dreamcache.inference.families.flux2_klein.describe import FAMILY, LATENTS
 from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV
 from dreamcache.inference.families.flux2_klein.pipeline import KleinPipeline
 from dreamcache.model.features import SubjectFeatures
+from dreamcache.storage.feature_check import check
 from tests.families.klein import SIDE, photo, save_klein
 
 TOLERANCE = 1e-4
@@ -182,10 +185,94 @@ def test_a_prompt_that_would_be_cut(pipe: KleinPipeline) -> None:
 
 
 def test_an_undistilled_base_is_refused(folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = shutil.copytree(folder, tmp_path / "base")
     index = copy / "model_index.json"
     index.write_text(index.read_text().replace("Flux2KleinKVPipeline", "Flux2KleinPipeline"))
     with pytest.raises(ModelError, match="must be a distilled klein model"):
         FAMILY.describe_base(str(copy), None)
+
+
+def copied(folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(folder, tmp_path / "base")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tokenizer/chat_template.jinja", "tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json"],
+)
+def test_what_decides_pixels_is_in_the_identity(folder: Path, tmp_path: Path, name: str) -> None:
+    copy = copied(folder, tmp_path)
+    file = copy / name
+    before = FAMILY.describe_base(str(copy), None).fingerprint
+    if name.endswith(".json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "x": 1}))
+    else:
+        file.write_text(file.read_text() + " ")
+    assert FAMILY.describe_base(str(copy), None).fingerprint != before
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "transformer/diffusion_pytorch_model.fp16.safetensors", "other/a.json"]
+)
+def test_what_is_not_loaded_is_not_in_the_identity(folder: Path, tmp_path: Path, name: str) -> None:
+    copy = copied(folder, tmp_path)
+    before = FAMILY.describe_base(str(copy), None).fingerprint
+    (copy / name).parent.mkdir(exist_ok=True)
+    (copy / name).write_bytes(b"not loaded")
+    assert FAMILY.describe_base(str(copy), None).fingerprint == before
+
+
+DAMAGED = ("", "{", "[]", "{}", '{"block_out_channels": 3}', '{"sample_size": 1e99}', "\0", "[" * 9999)
+
+
+def describe_all(folder: Path) -> None:
+    """What a plan and an estimate read of a base."""
+    facts, family = plan_facts(job(folder)), family_of_job(job(folder))
+    family.feature_bytes(facts.base, facts.reference)
+    settings = GenerationSettings()
+    family.worker_bytes(facts.base, facts.adapter, settings, batch_size=2, dtype="float32", on_gpu=False)
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+@pytest.mark.parametrize("name", ["model_index.json", "vae/config.json", "transformer/config.json"])
+def test_a_damaged_base_ends_in_one_line(folder: Path, tmp_path: Path, name: str, text: str) -> None:
+    """At the plan, estimates included."""
+    copy = copied(folder, tmp_path)
+    (copy / name).write_text(text)
+    with pytest.raises(ModelError) as error:
+        describe_all(copy)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, 1000])
+def test_weights_that_are_cut_off_end_in_one_line(folder: Path, tmp_path: Path, cut: int) -> None:
+    copy = copied(folder, tmp_path)
+    file = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:cut])
+    with pytest.raises(ModelError):
+        FAMILY.describe_base(str(copy), None)
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 16), (16, 4097, 16), (16, 0, 16), (16, 256)])
+def test_stored_latents_of_another_shape_are_refused(pipe: KleinPipeline, shape: tuple[int, ...]) -> None:
+    """Whoever can write to a shared cache can seal any numbers."""
+    subject = pipe.encode_reference(photo(1), settings=EXACT)
+    expected = pipe.encoder(FAMILY.encoding(EXACT, pipe.info, pipe.adapter_info, "float32")).expected(
+        subject.reference_id
+    )
+    check(subject.to_stored(), expected, "features")
+    forged = replace(subject, maps={LATENTS: torch.zeros(shape)})
+    with pytest.raises(CacheError, match="latents must be float32"):
+        check(forged.to_stored(), expected, "features")
+    assert expected.num_bytes is not None
+
+
+def test_weights_that_were_not_trained_for_the_reuse_are_named(folder: Path, tmp_path: Path) -> None:
+    copy = copied(folder, tmp_path)
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(
+        json.dumps({**index, "_class_name": "Flux2KleinPipeline", "is_distilled": True})
+    )
+    spec = job(copy)
+    assert "was not trained to reuse" in str(note_of(spec, plan_facts(spec)))
+    assert note_of(job(folder), plan_facts(job(folder))) is None

@@ -30,7 +30,7 @@ WEIGHTED = ("unet", "vae", "text_encoder", "safety_checker", "image_encoder")
 SMALL_FILES: Mapping[str, tuple[str, ...]] = {
     "tokenizer": (
         "tokenizer_config.json", "vocab.json", "merges.txt", "tokenizer.json", "special_tokens_map.json",
-        "added_tokens.json",
+        "added_tokens.json", "chat_template.jinja",
     ),
     "scheduler": ("scheduler_config.json",),
     "feature_extractor": ("preprocessor_config.json",),
@@ -145,7 +145,10 @@ def _describe_folder(name: str, folder: Path) -> BaseInfo:
     with as_bad_model(f"model '{name}'"):
         files = {INDEX: config_hash(index)}
         for part in _loaded(folder, index):
-            files |= _weighted(folder, part) if part in WEIGHTED else _small(folder, part)
+            checked = part if part in COMPONENTS else None
+            files |= (
+                weighted_content(folder, part, checked) if part in WEIGHTED else small_content(folder, part)
+            )
         fingerprint = ids.of_values("base", files=files)
     return BaseInfo(
         name=name,
@@ -179,14 +182,17 @@ def _loaded(folder: Path, index: JsonObject) -> list[str]:
     return sorted(named)
 
 
-def _weighted(folder: Path, part: str) -> dict[str, str]:
-    """{file: sha256} of a component with weights. Raises ModelError unless they are whole and fit its config."""
+def weighted_content(folder: Path, part: str, layout: str | None = None) -> dict[str, str]:
+    """{file: sha256} of a component with weights. Raises ModelError unless they are whole and fit its config.
+
+    layout: whose tensors `layout.missing_tensors` knows; None checks the files alone.
+    """
     config = _config(folder, part, "config.json")
     weights = weight_files(folder / part)
     tensors = read_tensors(folder / part, weights)
-    if part in COMPONENTS:
+    if layout is not None:
         with as_bad_model(f"{folder / part}/config.json"):
-            missing = missing_tensors(part, config, tensors)
+            missing = missing_tensors(layout, config, tensors)
         if missing:
             more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
             raise ModelError(
@@ -197,7 +203,7 @@ def _weighted(folder: Path, part: str) -> dict[str, str]:
     return {f"{part}/config.json": config_hash(config), **hashes}
 
 
-def _small(folder: Path, part: str) -> dict[str, str]:
+def small_content(folder: Path, part: str) -> dict[str, str]:
     """{file: hash} of a component without weights. Raises ModelError for a file that is missing or no JSON."""
     hashes = {}
     for name in SMALL_FILES[part]:

@@ -7,9 +7,8 @@ only), so a worker computes them once a subject. No adapter, and no training.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,10 +17,20 @@ from dreamcache.core.config import DType, EncodeSettings, GenerationSettings
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families.family import Family, Passes
 from dreamcache.inference.families.sd_sizes import DEVICE_BYTES, HEADROOM, ITEM_BYTES, count_files
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.adapter import AdapterInfo
-from dreamcache.storage.models.base import BaseInfo, component_config, hub_json, pipeline_class
-from dreamcache.storage.models.files import hash_files, read_json
+from dreamcache.storage.models.base import (
+    INDEX,
+    BaseInfo,
+    component_config,
+    hub_json,
+    pipeline_class,
+    small_content,
+    weighted_content,
+)
+from dreamcache.storage.models.files import as_bad_model, config_hash, read_json
 from dreamcache.storage.models.lookup import locate, require_pinned
+from dreamcache.storage.models.weights import weight_files
 
 PIPELINES = ("Flux2KleinKVPipeline", "Flux2KleinPipeline")
 COMPONENTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -60,16 +69,15 @@ class Flux2Klein(Family):
         return pipeline_class(base, revision) in PIPELINES
 
     def describe_base(self, base: str, revision: str | None) -> BaseInfo:
-        """Raises ModelError when it is missing, of another layout, or not distilled."""
+        """Raises ModelError when it is missing, damaged, of another layout, or not distilled."""
         model = locate(base, revision)
         if model is None:
             raise ModelError(
                 f"model '{base}': must be a diffusers folder or a hub id 'owner/name'; got neither"
             )
         if model.folder is not None:
-            index = read_json(model.folder / "model_index.json")
-            vae = read_json(model.folder / "vae/config.json")
-            fingerprint = ids.of_values("base", files=_content(base, model.folder))
+            index = read_json(model.folder / INDEX)
+            fingerprint = ids.of_values("base", files=_content(base, model.folder, index))
         else:
             require_pinned(
                 model,
@@ -77,22 +85,22 @@ class Flux2Klein(Family):
                 reason="the same job could generate other images tomorrow",
                 setting="model.revision",
             )
-            index = hub_json(model.hub, str(model.revision), "model_index.json")
-            vae = hub_json(model.hub, str(model.revision), "vae/config.json")
+            index = hub_json(model.hub, str(model.revision), INDEX)
             fingerprint = ids.of_values("base", hub=model.hub, revision=model.revision)
         if index.get("_class_name") == "Flux2KleinPipeline" and not index.get("is_distilled"):
             raise ModelError(
-                f"model '{base}': must be a distilled klein model (is_distilled in model_index.json), got an "
+                f"model '{base}': must be a distilled klein model (is_distilled in {INDEX}), got an "
                 "undistilled one, which needs guidance in two passes; choose the distilled model"
             )
-        return BaseInfo(
+        info = BaseInfo(
             name=base,
             location=model.location,
             revision=None if model.folder is not None else model.revision,
             fingerprint=fingerprint,
-            native_size=_number(base, vae, "sample_size"),
+            native_size=0,
             prediction_type="flow",
         )
+        return replace(info, native_size=sizes_of(info).native)
 
     def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
         """The family alone, with the number of steps that distilled models take."""
@@ -119,7 +127,7 @@ class Flux2Klein(Family):
 
     def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:
         """Raises SpecError for a size that cannot be packed."""
-        multiple = PATCH * vae_scale(base)
+        multiple = sizes_of(base).multiple
         for name in ("height", "width"):
             if getattr(settings, name) % multiple:
                 raise SpecError(
@@ -142,8 +150,8 @@ class Flux2Klein(Family):
 
     def feature_bytes(self, base: BaseInfo, reference: EncodeSettings) -> int:
         """Of a square photo; no photo takes more."""
-        channels = int(component_config(base, "transformer")["in_channels"])
-        return ITEM_BYTES[reference.dtype] * channels * (reference.size // (PATCH * vae_scale(base))) ** 2
+        sizes = sizes_of(base)
+        return ITEM_BYTES[reference.dtype] * sizes.channels * sizes.positions(reference.size, reference.size)
 
     def worker_bytes(
         self,
@@ -158,47 +166,71 @@ class Flux2Klein(Family):
         """An estimate: weights by count, keys and values of one reference a row, the VAE's last block."""
         if base.revision is not None:
             raise ModelError(f"model '{base.name}': its weights are not in a folder of this machine")
-        folder = Path(base.location)
-        files = [path for part in WEIGHTED for path in sorted((folder / part).glob("*.safetensors"))]
-        transformer, vae = component_config(base, "transformer"), component_config(base, "vae")
-        width = int(transformer["num_attention_heads"]) * int(transformer["attention_head_dim"])
-        layers = int(transformer["num_layers"]) + int(transformer["num_single_layers"])
-        height_px, width_px = settings.height or base.native_size, settings.width or base.native_size
-        tokens = math.ceil(height_px * width_px / (PATCH * vae_scale(base)) ** 2)
-        keys_values = 2 * layers * width * (base.native_size // (PATCH * vae_scale(base))) ** 2
-        activations = max(16 * width * tokens, 8 * int(vae["block_out_channels"][0]) * height_px * width_px)
+        folders = [Path(base.location) / part for part in WEIGHTED]
+        files = [folder / name for folder in folders for name in weight_files(folder).files]
+        sizes = sizes_of(base)
+        height, width = settings.height or base.native_size, settings.width or base.native_size
+        keys_values = 2 * sizes.layers * sizes.width * sizes.positions(base.native_size, base.native_size)
+        activations = max(
+            16 * sizes.width * sizes.positions(height, width), 8 * sizes.vae_channels * height * width
+        )
         numbers = count_files(files) + keys_values + batch_size * HEADROOM * (activations + keys_values)
         return int(numbers * ITEM_BYTES[dtype]) + (DEVICE_BYTES if on_gpu else 0)
 
 
-def vae_scale(base: BaseInfo) -> int:
-    """Pixels a side of one latent."""
-    blocks = component_config(base, "vae").get("block_out_channels")
-    if not isinstance(blocks, list) or not blocks:
-        raise ModelError(
-            f"model '{base.name}': its vae/config.json lacks block_out_channels; repair the folder"
-        )
-    return int(2 ** (len(blocks) - 1))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KleinSizes:
+    """What a base's configs state. native: pixels a side; multiple: of the pixels of one token; channels: of a latent
+    once packed; layers, width: of the transformer; vae_channels: of the VAE's last block."""
+
+    native: int
+    multiple: int
+    channels: int
+    layers: int
+    width: int
+    vae_channels: int
+
+    def positions(self, height: int, width: int) -> int:
+        """Tokens of a picture of so many pixels."""
+        return max(1, height // self.multiple) * max(1, width // self.multiple)
 
 
-def _number(name: str, config: Mapping[str, object], key: str) -> int:
-    value = config.get(key)
-    if not isinstance(value, int) or value <= 0:
-        raise ModelError(
-            f"model '{name}': its vae/config.json must have a {key} of 1 or more, got {value!r}; repair it"
+def sizes_of(base: BaseInfo) -> KleinSizes:
+    """Raises ModelError for configs that are damaged or of another layout."""
+    transformer, vae = component_config(base, "transformer"), component_config(base, "vae")
+    with as_bad_model(f"model '{base.name}': transformer/config.json or vae/config.json"):
+        blocks = vae["block_out_channels"]
+        if not isinstance(blocks, list) or not 1 <= len(blocks) <= 8:
+            raise ValueError("block_out_channels: a list of 1 to 8 numbers")
+        heads = _number(transformer, "num_attention_heads", 1024)
+        return KleinSizes(
+            native=_number(vae, "sample_size", 4096),
+            multiple=int(PATCH * 2 ** (len(blocks) - 1)),
+            channels=_number(transformer, "in_channels", 65_536),
+            layers=_number(transformer, "num_layers", 1024) + _number(transformer, "num_single_layers", 1024),
+            width=heads * _number(transformer, "attention_head_dim", 65_536),
+            vae_channels=_number({"block_out_channels": blocks[0]}, "block_out_channels", 65_536),
         )
+
+
+def _number(config: JsonObject, key: str, most: int) -> int:
+    value = config[key]
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{key}: a number from 1 to {most}, got {str(value)[:40]}")
     return value
 
 
-def _content(name: str, folder: Path) -> dict[str, str]:
+def _content(name: str, folder: Path, index: JsonObject) -> dict[str, str]:
     missing = [part for part in COMPONENTS if not (folder / part).is_dir()]
     if missing:
         raise ModelError(
             f"model '{name}': not a FLUX.2 klein folder in the diffusers layout, "
             f"{', '.join(missing)} missing in {folder}"
         )
-    files = sorted(path for part in COMPONENTS for path in (folder / part).rglob("*"))
-    return hash_files(folder, [folder / "model_index.json", *files])
+    files = {INDEX: config_hash(index)}
+    for part in COMPONENTS:
+        files |= weighted_content(folder, part) if part in WEIGHTED else small_content(folder, part)
+    return files
 
 
 FAMILY = Flux2Klein()

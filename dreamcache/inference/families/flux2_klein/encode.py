@@ -16,8 +16,8 @@ from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ImageError
 from dreamcache.core.images import on_white
 from dreamcache.core.records import cache_key
-from dreamcache.inference.encode import Encoded
-from dreamcache.inference.families.flux2_klein.describe import LATENTS
+from dreamcache.inference.encode import Encoded, segmented
+from dreamcache.inference.families.flux2_klein.describe import LATENTS, sizes_of
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.model.preprocess import check_visible, packshot
 from dreamcache.segment import SegmenterSet
@@ -62,7 +62,11 @@ class KleinEncoder:
 
     def expected(self, reference_id: str) -> Expected:
         """What stored latents of that reference must be; their grid is the photo's own."""
-        return Expected(reference_id=reference_id, settings=self.settings)
+        sizes = sizes_of(self.info)
+        area = sizes.positions(max(self.settings.size, MIN_SIDE), max(self.settings.size, MIN_SIDE))
+        return Expected(
+            reference_id=reference_id, settings=self.settings, most={LATENTS: (sizes.channels, area)}
+        )
 
     def _picture(
         self, image: Image.Image, mask: Image.Image | None, class_name: str, where: str
@@ -71,13 +75,7 @@ class KleinEncoder:
         if settings.segmenter == "none" and mask is None:
             _check_shape(image.size, where)
             return on_white(image), None
-        segment = self.segmenters.segment(image, name=settings.segmenter, class_name=class_name, mask=mask)
-        if segment.mask is None and settings.on_no_mask == "fail":
-            raise ImageError(
-                f"{where}: no subject found by segmenter '{settings.segmenter}' ({segment.explanation}); give a mask, "
-                f"another segmenter, or reference.on_no_mask: whole_image",
-                code="no_mask",
-            )
+        segment = segmented(image, mask, settings, self.segmenters, class_name=class_name, where=where)
         if segment.mask is None:
             _check_shape(image.size, where)
             return on_white(image), segment.reason

@@ -23,13 +23,13 @@ from torch import Tensor
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError
-from dreamcache.inference.families.flux2_klein.describe import FAMILY, STEPS
+from dreamcache.inference.families.flux2_klein.describe import FAMILY, STEPS, WEIGHTED
 from dreamcache.inference.families.flux2_klein.encode import KleinEncoder
 from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV, num_tokens
 from dreamcache.inference.families.flux2_klein.prompts import KleinPrompts
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.inference.protocols import SamplingSettings
-from dreamcache.model.base import keep_rows_independent
+from dreamcache.model.base import check_whole, first_line, keep_rows_independent
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
@@ -167,10 +167,13 @@ def _load(info: BaseInfo, dtype: torch.dtype, device: str) -> Flux2KleinKVPipeli
         if info.revision is not None:
             folder = once_per_node(f"{info.location}@{info.revision}", download)
         pipe = Flux2KleinKVPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        for name in WEIGHTED:
+            check_whole(name, getattr(pipe, name))
+    except ModelError:
+        raise
+    except Exception as error:  # loaders raise types of their own for files that do not fit
         raise ModelError(
-            f"model '{info.name}': cannot be loaded as a Flux2KleinKVPipeline from safetensors: "
-            f"{str(error).splitlines()[0]}"
+            f"model '{info.name}': cannot be loaded as a Flux2KleinKVPipeline from safetensors: {first_line(error)}"
         ) from error
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
