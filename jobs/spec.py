@@ -8,14 +8,14 @@ from __future__ import annotations
 import dreamcache.inference.families  # noqa: F401 - registers the methods that a job file may name
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError
-from dreamcache.core.locations import as_folder
+from dreamcache.storage.roots import is_below
 from jobs.spec_file import SpecFile
 
 
 def _check_outside_catalog(spec: JobSpec) -> None:
     """A folder catalog is read with all below it: images generated there would be the next run's products."""
     for key, folder in (("output", spec.output), ("cache", spec.cache_uri)):
-        if as_folder(folder).startswith(as_folder(spec.catalog)):
+        if is_below(folder, spec.catalog):
             raise SpecError(
                 f"{key}: must lie outside the catalog's folder '{spec.catalog}', got '{folder}'; choose another folder"
             )

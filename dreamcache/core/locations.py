@@ -10,7 +10,6 @@ of a dataclass, so no list of settings is kept by hand. Knows texts and types; o
 from __future__ import annotations
 
 import enum
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
@@ -99,11 +98,6 @@ def expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
-
-
-def as_folder(location: str) -> str:
-    """For comparing prefixes: a local path without . and .., and one / at the end."""
-    return (location if is_uri(location) else os.path.normpath(location)).rstrip("/") + "/"
 
 
 def settings_of(spec: object) -> Iterator[LocatedSetting]:

@@ -91,6 +91,15 @@ def real_path(uri: str) -> str:
         return os.path.abspath(path)
 
 
+def is_below(uri: str, folder: str) -> bool:
+    """Whether `uri` is `folder` or lies in it, after symbolic links; both local or both s3://."""
+    one, other = (
+        _prefix(name) if is_uri(name) and not name.startswith(FILE_SCHEME) else _resolved(name)
+        for name in (uri, folder)
+    )
+    return one.startswith(other)
+
+
 def bucket_of(uri: str) -> str:
     """s3://bucket of an S3 URI."""
     return S3_SCHEME + uri.removeprefix(S3_SCHEME).partition("/")[0]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamcache.core.errors import SpecError, did_you_mean
-from dreamcache.core.locations import is_uri
+from dreamcache.storage.roots import is_below
 from jobs.export import huggingface, webdataset
 from jobs.export.csv_file import write_csv
 from jobs.export.fetch import Lost
@@ -109,11 +109,7 @@ def _check(output: str, target: str, form: str, layout: str | None) -> None:
         raise SpecError(f"--to {form}: must be one of {', '.join(FORMS)}{did_you_mean(form, FORMS)}")
     if form == "csv" and layout is not None:
         raise SpecError("--layout: a CSV file holds no images; leave it out, or choose another --to")
-
-    def folder(uri: str) -> str:
-        return (uri if is_uri(uri) else os.path.abspath(os.path.expanduser(uri))).rstrip("/") + "/"
-
-    if folder(target).startswith(folder(output)):
+    if is_below(os.path.expanduser(target), os.path.expanduser(output)):
         raise SpecError(
             f"target '{target}': must lie outside the job's output '{output}'; choose another folder"
         )

@@ -226,7 +226,9 @@ def test_the_command(tmp_path: Path) -> None:
     lossy = in_process("export", output, target)
     assert lossy.returncode == 3
     assert "4 written" in lossy.stdout and "4 were there, of 9" in lossy.stdout and "lost: " in lossy.stdout
+    (tmp_path / "link").symlink_to(output)
     for args, message in (
+        (["export", output, f"{tmp_path}/link/x"], "must lie outside the job's output"),
         (["outputs", output, "--where", "colour=red"], "has no such column (did you mean 'color'?)"),
         (["outputs", output, "--where", "color"], "must be COLUMN=VALUE"),
         (

@@ -102,6 +102,13 @@ def test_nothing_is_written_into_the_catalog_folder(tmp_path: Path, places: dict
     assert load_spec(write(tmp_path, catalog="photos", output="photos-out")).output.endswith("photos-out")
 
 
+def test_nor_through_a_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    with pytest.raises(SpecError, match="must lie outside the catalog's folder"):
+        load_spec(write(tmp_path, catalog="photos", output="link/out"))
+
+
 def test_overrides_change_single_settings(tmp_path: Path) -> None:
     spec = load_spec(write(tmp_path), {"generation.scheduler": "euler", "workers.generators.count": 3})
     assert (spec.generation.scheduler, spec.workers.generators.count) == ("euler", 3)
