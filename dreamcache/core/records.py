@@ -28,7 +28,10 @@ GENERATE_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest."""
+    """One product of the catalog. `attributes` are the catalog's further columns as text, for prompts and manifest.
+
+    typed: of those, the values that are no text: numbers, booleans and lists, for the manifest's `attr_` columns.
+    """
 
     subject_id: str
     class_name: str
@@ -36,6 +39,7 @@ class Subject:
     mask: str | None = None
     prompts: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    typed: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,8 +206,9 @@ class Done:
     """The image is committed under `key`, relative to the job's output.
 
     Here and below, segment_note: why no subject was cut out, so that the whole photo was the reference: a key of
-    `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run; None where
-    none was recorded.
+    `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run, a key of
+    settings.json; gpu_seconds: the item's share of its batch's time times the worker's declared GPUs. Both are None
+    where none was recorded.
     """
 
     item_id: str
@@ -219,6 +224,7 @@ class Done:
     quality: Quality | None = None
     segment_note: str | None = None
     settings_fingerprint: str | None = None
+    gpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,6 +239,7 @@ class Blocked:
     quality: Quality | None = None
     segment_note: str | None = None
     settings_fingerprint: str | None = None
+    gpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,16 +27,18 @@ class PlanRow(Request):
     """A request, why it cannot run (None for one that can), and the catalog's further columns as a JSON object.
 
     scene: the template of the prompt: its index among the job's, from "0", or among the row's own, from "row:0".
+    typed: of the further columns, those whose values are no text, as a JSON object; None for none.
     """
 
     code: str | None
     message: str | None
     attributes: str
     scene: str | None = None
+    typed: str | None = None
 
 
 PLAN_SCHEMA = schema_of(PlanRow)
-OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "attributes")
+OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "attributes", "typed")
 OF_PROMPT = ("prompt", "code", "message", "scene")
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 ITEM_BYTES = 32
@@ -84,6 +86,7 @@ class PlanRows:
             image=subject.image,
             mask=subject.mask,
             attributes=json.dumps(dict(subject.attributes), ensure_ascii=False),
+            typed=json.dumps(dict(subject.typed), ensure_ascii=False) if subject.typed else None,
         )
         self._prompts_of_subject.append(len(prompts))
         start, before_prompt, before_sample, before_subject, end = self._between
@@ -108,7 +111,7 @@ class PlanRows:
             "bad-row", row=bad.row, subject=bad.subject_id, code=bad.code, message=bad.message
         )
         empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
-        self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}"})
+        self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}", "typed": None})
         self._prompts_of_subject.append(1)
         self._add_prompt(("", bad.code, bad.message, None), rows=1)
         self._digests.append(_digest(ident))

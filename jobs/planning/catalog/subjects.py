@@ -13,7 +13,7 @@ from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME
 from dreamcache.core.records import Subject
 from dreamcache.core.texts import shown
 from dreamcache.storage.photo_uri import resolve
-from jobs.planning.catalog.cells import prompts_of, text_of
+from jobs.planning.catalog.cells import prompts_of, text_of, typed_of
 from jobs.planning.catalog.csv_rows import csv_rows
 from jobs.planning.catalog.jsonl_rows import jsonl_rows
 from jobs.planning.catalog.parquet_rows import EmbeddedImage, parquet_rows
@@ -60,10 +60,21 @@ def subjects_of_parts(
                 is_checked = True
             # A column named in the job file wins over one that has our name by chance.
             row = {**row, **{our: row.get(theirs) for our, theirs in columns.items()}}
-            yield _subject(row, where, folder, class_name, seen)
+            typed = _typed(row, is_text_file=part.form == "csv")
+            yield _subject(row, where, folder, class_name, seen, typed)
 
 
-def _subject(row: dict[str, Any], where: Where, folder: str, class_name: str, seen: Seen) -> Subject | BadRow:
+def _typed(row: Mapping[str, Any], *, is_text_file: bool) -> dict[str, object]:
+    """The values of further columns that are no text."""
+    values = {
+        key: typed_of(value, is_text_file=is_text_file) for key, value in row.items() if key not in KNOWN_COLUMNS
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _subject(
+    row: dict[str, Any], where: Where, folder: str, class_name: str, seen: Seen, typed: Mapping[str, object]
+) -> Subject | BadRow:
     subject_id = text_of(row.get("subject_id"))
     file, number = where
 
@@ -99,6 +110,7 @@ def _subject(row: dict[str, Any], where: Where, folder: str, class_name: str, se
         mask=resolve(mask, folder) if mask else None,
         prompts=prompts,
         attributes=attributes,
+        typed=typed,
     )
 
 
