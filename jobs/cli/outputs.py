@@ -41,7 +41,9 @@ def outputs(
     check_choice("--status", state, STATUSES)
     matches = Rows(output_of(place), filters_of(where, subject_id=subject, status=state))
     if matches.manifest.is_live:
-        typer.echo("no run has ended with these rows: they are joined from plan and ledger as of now", err=True)
+        typer.echo(
+            "no run has ended with these rows: they are joined from plan and ledger as of now", err=True
+        )
     rows, count = [], 0
     for row in matches:
         count += 1

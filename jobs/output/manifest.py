@@ -39,8 +39,8 @@ def _manifest_columns() -> list[tuple[str, pa.DataType]]:
 
 MANIFEST_COLUMNS = _manifest_columns()
 """`reference`, or `image`, is the reference photo's URI, `uri` the generated image's; status is done, blocked, failed
-or pending. seed: of the pixels; behind a quality gate that of the accepted try; seed_text: its digits, for readers whose
-numbers have 53 bits. verdict: passed or rejected by the gate, null without one. settings_fingerprint: a key of
+or pending. seed: of the pixels; behind a quality gate that of the accepted try; seed_text: its digits, for readers
+whose numbers have 53 bits. verdict: passed or rejected by the gate, null without one. settings_fingerprint: a key of
 settings.json."""
 OURS = tuple(name for name, _ in MANIFEST_COLUMNS)
 

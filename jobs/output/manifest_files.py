@@ -66,7 +66,9 @@ class ManifestFiles:
 
     def _writer(self, path: Path) -> pq.ParquetWriter:
         repeating = [name for name in self._schema.names if name not in HARDLY_REPEATING]
-        return pq.ParquetWriter(path, self._schema, compression="zstd", use_dictionary=_leaves(repeating, self._schema))
+        return pq.ParquetWriter(
+            path, self._schema, compression="zstd", use_dictionary=_leaves(repeating, self._schema)
+        )
 
 
 def _leaves(names: list[str], schema: pa.Schema) -> list[str]:

@@ -29,7 +29,7 @@ from jobs.output.manifest import Counts
 from jobs.output.manifest_files import ManifestFiles
 from jobs.output.publish_gallery import publish_gallery
 from jobs.planning.planner import Plan
-from jobs.reconcile.join import Join, Window
+from jobs.reconcile.join import Join
 
 ROUNDS = 10
 FAILED_COLUMNS = ("subject_id", "prompt", "sample", "code", "message", "attempts", "item_id", "image")

@@ -40,7 +40,7 @@ class Manifest:
     """
 
     def __init__(self, uri: str) -> None:
-        """Raises StorageError `no_manifest` before a run has begun, `newer_format` for the folder of a later release."""
+        """Raises StorageError `no_manifest` before a run has begun, `newer_format` for a later release's folder."""
         folder = OutputFolder(uri)
         published = _published(folder)
         self.uri = folder.uri
@@ -66,7 +66,9 @@ class Manifest:
     def reading(self) -> AbstractContextManager[None]:
         """What Arrow raises in this block becomes a StorageError `bad_manifest`."""
         where = f"{self.uri}/manifest.parquet"
-        return reading(where, "a job's manifest", code="bad_manifest", remedy="'dreamcache run' writes it anew")
+        return reading(
+            where, "a job's manifest", code="bad_manifest", remedy="'dreamcache run' writes it anew"
+        )
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """All rows in order, at most `rows` at a time, with the columns that the files have."""

@@ -111,7 +111,9 @@ class PlanRows:
             "bad-row", row=bad.row, subject=bad.subject_id, code=bad.code, message=bad.message
         )
         empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
-        self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}", "typed": None})
+        self._add_subject(
+            **{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}", "typed": None}
+        )
         self._prompts_of_subject.append(1)
         self._add_prompt(("", bad.code, bad.message, None), rows=1)
         self._digests.append(_digest(ident))

@@ -20,8 +20,8 @@ from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_row
 from dreamcache.storage.local import LocalStore
 from dreamcache.storage.store import ObjectInfo
-from jobs.output.folder import OutputFolder
 from jobs.output.attributes import column_names, of_plan
+from jobs.output.folder import OutputFolder
 from jobs.output.manifest import OURS, Counts, build_manifest, count
 from jobs.output.publish_manifest import publish_manifest
 from jobs.output.reader import first_outputs, outputs, scan_outputs

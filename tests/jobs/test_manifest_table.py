@@ -28,7 +28,9 @@ MakeSpec = Callable[..., JobSpec]
 
 def done(item: str) -> Done:
     key = f"images/{item[:2]}/{item}.png"
-    return Done(item_id=item, key=key, width=8, height=8, num_bytes=1, pixel_sha256="f", seconds=2.0, gpu_seconds=0.5)
+    return Done(
+        item_id=item, key=key, width=8, height=8, num_bytes=1, pixel_sha256="f", seconds=2.0, gpu_seconds=0.5
+    )
 
 
 def begin(spec: JobSpec) -> tuple[Plan, list[str], Ledger]:
@@ -57,13 +59,31 @@ def jsonl(tmp_path: Path, rows: list[dict[str, Any]]) -> str:
 
 def types_of(spec: JobSpec) -> dict[str, str]:
     table = outputs(spec.output)
-    return {name: str(table.schema.field(name).type) for name in table.column_names if name.startswith("attr_")}
+    return {
+        name: str(table.schema.field(name).type) for name in table.column_names if name.startswith("attr_")
+    }
 
 
 def test_columns_of_the_catalog_have_types(make_spec: MakeSpec, tmp_path: Path) -> None:
     rows = [
-        {"price": 10.5, "stock": 3, "sizes": ["S", "M"], "sale": True, "ean": "0123", "mixed": 1, "code": 2**60},
-        {"price": 12, "stock": None, "sizes": [], "sale": False, "ean": "99", "mixed": ["x"], "dims": [1, 2.5]},
+        {
+            "price": 10.5,
+            "stock": 3,
+            "sizes": ["S", "M"],
+            "sale": True,
+            "ean": "0123",
+            "mixed": 1,
+            "code": 2**60,
+        },
+        {
+            "price": 12,
+            "stock": None,
+            "sizes": [],
+            "sale": False,
+            "ean": "99",
+            "mixed": ["x"],
+            "dims": [1, 2.5],
+        },
     ]
     rows = [{"subject_id": name, "image": f"{name}.png", **row} for name, row in zip("ab", rows, strict=True)]
     spec = replace(make_spec(prompts=["a {price} thing"]), catalog=jsonl(tmp_path, rows))

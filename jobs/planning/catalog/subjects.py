@@ -67,7 +67,9 @@ def subjects_of_parts(
 def _typed(row: Mapping[str, Any], *, is_text_file: bool) -> dict[str, object]:
     """The values of further columns that are no text."""
     values = {
-        key: typed_of(value, is_text_file=is_text_file) for key, value in row.items() if key not in KNOWN_COLUMNS
+        key: typed_of(value, is_text_file=is_text_file)
+        for key, value in row.items()
+        if key not in KNOWN_COLUMNS
     }
     return {key: value for key, value in values.items() if value is not None}
 
