@@ -43,7 +43,8 @@ lint: install-dev
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations=20 -m 'not browser and not slow'
 
-# One process: these tests kill processes and wait for clusters. COMMIT=... runs the part whose turn it is.
+# One process: these tests kill processes and wait for clusters. COMMIT=... runs the part whose turn it is (12 minutes);
+# without it all run, about two hours.
 test-slow: install-dev
 	$(BIN)/python -m pytest $(SLOW) --durations=0 --durations-min=5 $(TURN) -m 'browser or slow'
 
@@ -51,7 +52,7 @@ test-slow: install-dev
 test-again: install-dev
 	$(BIN)/python -m pytest $(SLOW) $(TURN) --last-failed --last-failed-no-failures=none
 
-# Everything that can be killed, cut off, doubled or changed while a job runs; a third of it is part of CI's test-slow.
+# Everything that can be killed, cut off, doubled or changed while a job runs; a part of it is in CI's test-slow.
 chaos: install-dev
 	$(BIN)/python -m pytest $(SLOW) --durations=0 $(TURN) tests/chaos
 
