@@ -70,18 +70,18 @@ class Manifest:
             where, "a job's manifest", code="bad_manifest", remedy="'dreamcache run' writes it anew"
         )
 
-    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """All rows in order, at most `rows` at a time, with the columns that the files have."""
+    def batches(self, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows in order, at most `rows` at a time. columns: None for all that the files have."""
         with self.reading():
             for path in self.paths:
                 with pq.ParquetFile(path, filesystem=self.filesystem) as file:
-                    yield from file.iter_batches(rows)
+                    yield from file.iter_batches(rows, columns=_list(columns))
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def schema(self) -> pa.Schema:
         """Columns that the files have."""
         with self.reading(), pq.ParquetFile(self.paths[0], filesystem=self.filesystem) as file:
-            return tuple(file.schema_arrow.names)
+            return file.schema_arrow
 
 
 def outputs(
