@@ -15,7 +15,7 @@ from typing import ClassVar
 from dreamcache.core import ids
 from dreamcache.core.config import DType, EncodeSettings, GenerationSettings
 from dreamcache.core.errors import ModelError, SpecError
-from dreamcache.inference.families.family import Family, Passes
+from dreamcache.inference.families.family import Family, Passes, Photos
 from dreamcache.inference.families.sd_sizes import DEVICE_BYTES, HEADROOM, ITEM_BYTES, count_files
 from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.adapter import AdapterInfo
@@ -49,6 +49,7 @@ class Flux2Klein(Family):
 
     method: ClassVar[str] = "dreamcache"
     caches_features: ClassVar[bool] = True
+    photos: ClassVar[Photos] = "sequence"
     generation: ClassVar[frozenset[str]] = frozenset({"num_inference_steps", "height", "width"})
     refused: ClassVar[Mapping[str, str]] = {
         "generation.guidance": NO_GUIDANCE,

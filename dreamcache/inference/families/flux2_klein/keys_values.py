@@ -1,9 +1,10 @@
 """Keys and values of references: computed once from their latents, kept by the bytes they take.
 
-    latents [C, h, w] --one pass over the reference alone, timestep 0--> keys and values of every layer --LRU--> a batch
+    latents [C, h, w] of each photo --one pass over the photos alone, timestep 0--> keys and values of every layer
+      --LRU--> a batch
 
-Keys are stored after the rotary embedding, so the grid is part of them; one reference (one grid) a pass, because the
-transformer reads the ids of a batch's first row for all. Dropping an entry changes no pixel: it is computed again.
+Keys are stored after the rotary embedding, so grids, indices and order are part of them; one subject a pass, because
+the transformer reads the ids of a batch's first row for all. Dropping an entry changes no pixel: it is computed again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from dreamcache.core.lru import LRU
 from dreamcache.inference.families.flux2_klein.describe import LATENTS
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, photos_of
 
 DEVICE_SHARE = 0.3
 """Of the memory that is free once the weights are loaded."""
@@ -38,7 +39,7 @@ class ReferenceKV:
         self.extractions = 0
         self._recent: LRU[str, Flux2KVCache] = LRU(capacity_bytes or _free_bytes(base), size=_num_bytes)
 
-    def of(self, subjects: Sequence[SubjectFeatures]) -> Flux2KVCache:
+    def of(self, subjects: Sequence[Features]) -> Flux2KVCache:
         """Of a batch: row i has those of subjects[i]. All must have the same number of tokens."""
         rows = [self._of(subject) for subject in subjects]
         first = rows[0]
@@ -46,15 +47,17 @@ class ReferenceKV:
             return _join([first], repeat=len(rows))
         return _join(rows)
 
-    def _of(self, subject: SubjectFeatures) -> Flux2KVCache:
+    def _of(self, subject: Features) -> Flux2KVCache:
         return self._recent.get_or(subject.cache_key, lambda: self._extract(subject))
 
     @torch.no_grad()
-    def _extract(self, subject: SubjectFeatures) -> Flux2KVCache:
+    def _extract(self, subject: Features) -> Flux2KVCache:
+        """Of all photos at once: each has an index of its own, by its place, and they attend to one another."""
         self.extractions += 1
         base, model = self.base, self.base.transformer
-        latents = subject.maps[LATENTS][None].to(base._execution_device, model.dtype)
-        packed = base._pack_latents(latents)
+        device = base._execution_device
+        latents = [photo.maps[LATENTS][None].to(device, model.dtype) for photo in photos_of(subject)]
+        packed = torch.cat([base._pack_latents(one) for one in latents], dim=1)
         # One token of text that attends to the reference; the reference attends to itself only.
         text = torch.zeros(1, 1, model.config.joint_attention_dim, device=packed.device, dtype=packed.dtype)
         cache: Flux2KVCache = model(
@@ -63,7 +66,7 @@ class ReferenceKV:
             guidance=None,
             encoder_hidden_states=text,
             txt_ids=base._prepare_text_ids(text).to(packed.device),
-            img_ids=base._prepare_image_ids([latents]).to(packed.device),
+            img_ids=base._prepare_image_ids(latents).to(packed.device),
             return_dict=False,
             kv_cache_mode="extract",
             num_ref_tokens=packed.shape[1],
@@ -72,10 +75,9 @@ class ReferenceKV:
         return cache
 
 
-def num_tokens(subject: SubjectFeatures) -> int:
-    """Tokens of a reference; rows of a batch must have the same number."""
-    _, height, width = subject.maps[LATENTS].shape
-    return int(height * width)
+def num_tokens(subject: Features) -> int:
+    """Tokens of all photos; rows of a batch must have the same number."""
+    return sum(photo.maps[LATENTS][0].numel() for photo in photos_of(subject))
 
 
 def _layers(cache: Flux2KVCache) -> list[Any]:

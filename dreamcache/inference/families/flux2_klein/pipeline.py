@@ -30,7 +30,7 @@ from dreamcache.inference.families.flux2_klein.prompts import KleinPrompts
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.inference.protocols import SamplingSettings
 from dreamcache.model.base import check_whole, first_line, keep_rows_independent
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, SubjectFeatures
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.node_cache import once_per_node
@@ -67,13 +67,16 @@ class KleinPipeline:
     def __call__(
         self,
         prompt: Sequence[str],
-        subject: Sequence[SubjectFeatures],
+        subject: Sequence[Features],
         *,
         negative_prompt: str = "",
         generator: Sequence[torch.Generator],
         **settings: Unpack[SamplingSettings],
     ) -> PipelineOutput:
-        """One image per prompt. Of `settings`, num_inference_steps, height, width and output_type are read."""
+        """One image per prompt. A subject is one photo, or a `PhotoSet` in the order of the pipeline's `image`.
+
+        Of `settings`, num_inference_steps, height, width and output_type are read.
+        """
         noise = [self._noise(settings, one) for one in generator]
         pixels: list[Any] = [None] * len(prompt)
         # A batch has references of one number of tokens. A part of a mixed batch is filled up to the whole's shape,
@@ -107,7 +110,7 @@ class KleinPipeline:
     def _generate(
         self,
         prompts: list[str],
-        subjects: list[SubjectFeatures],
+        subjects: list[Features],
         noise: Tensor,
         settings: SamplingSettings,
     ) -> Tensor:
@@ -150,7 +153,7 @@ class KleinPipeline:
         return pixels
 
 
-def _by_tokens(subjects: Sequence[SubjectFeatures]) -> list[list[int]]:
+def _by_tokens(subjects: Sequence[Features]) -> list[list[int]]:
     """Rows of the batch, by the number of tokens of their references."""
     rows: dict[int, list[int]] = {}
     for row, subject in enumerate(subjects):
