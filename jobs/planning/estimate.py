@@ -185,6 +185,8 @@ def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict
 
 def _photo_keys(ready: pa.Table) -> set[str]:
     """Cache keys of all photos of planned rows."""
+    if "photo_set" not in ready.schema.names:
+        return set(pc.unique(ready["cache_key"]).to_pylist())
     single = ready.filter(pc.is_null(ready["photo_set"]))
     sets = pc.unique(ready["photo_set"]).to_pylist()
     several = {photo.cache_key for text in sets if text for photo in parsed(text, "plan")}
