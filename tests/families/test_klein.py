@@ -154,14 +154,17 @@ def test_keys_and_values_are_computed_once_a_subject_and_again_after_they_were_d
     before = pipe.keys_values.extractions
     wanted = [ours(pipe, subject, prompt) for prompt in ("a", "b", "c") for subject in subjects]
     assert pipe.keys_values.extractions == before + 2
-    small = ReferenceKV(pipe.base, capacity_bytes=1)  # only the newest stays
-    whole, pipe.keys_values = pipe.keys_values, small
-    try:
-        again = [ours(pipe, subject, prompt) for prompt in ("a", "b", "c") for subject in subjects]
-    finally:
-        pipe.keys_values = whole
-    assert small.extractions == 6
-    assert all(np.array_equal(one, two) for one, two in zip(wanted, again, strict=True))
+    whole = pipe.keys_values
+    for host, extractions, returned in ((0, 6, 0), (1 << 30, 2, 4)):
+        # Only the newest stays on the device; the others are dropped, or wait in host memory.
+        small = ReferenceKV(pipe.base, capacity_bytes=1, host_capacity_bytes=host)
+        pipe.keys_values = small
+        try:
+            again = [ours(pipe, subject, prompt) for prompt in ("a", "b", "c") for subject in subjects]
+        finally:
+            pipe.keys_values = whole
+        assert (small.extractions, small.returned) == (extractions, returned)
+        assert all(np.array_equal(one, two) for one, two in zip(wanted, again, strict=True))
 
 
 def test_the_family_is_recognized_and_recommends_four_steps(folder: Path) -> None:

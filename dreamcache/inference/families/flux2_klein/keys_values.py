@@ -17,27 +17,40 @@ from diffusers import Flux2KleinKVPipeline
 from diffusers.models.transformers.transformer_flux2 import Flux2KVCache
 from torch import Tensor
 
-from dreamcache.core.lru import LRU
 from dreamcache.inference.families.flux2_klein.describe import LATENTS
+from dreamcache.inference.families.two_levels import TwoLevels, device_bytes, host_bytes
 from dreamcache.model.features import Features, photos_of
-
-DEVICE_SHARE = 0.3
-"""Of the memory that is free once the weights are loaded."""
-
-CPU_BYTES = 2 << 30
 
 
 class ReferenceKV:
-    """The keys and values of the last subjects, on the transformer's device.
+    """The keys and values of the last subjects: on the transformer's device, then in host memory."""
 
-    extractions: how many were computed so far.
-    """
-
-    def __init__(self, base: Flux2KleinKVPipeline, capacity_bytes: int | None = None) -> None:
-        """capacity_bytes: of all that are kept; by default a share of free memory."""
+    def __init__(
+        self,
+        base: Flux2KleinKVPipeline,
+        capacity_bytes: int | None = None,
+        host_capacity_bytes: int | None = None,
+    ) -> None:
+        """capacity_bytes, host_capacity_bytes: of all that each level keeps; by default a share of free memory."""
         self.base = base
-        self.extractions = 0
-        self._recent: LRU[str, Flux2KVCache] = LRU(capacity_bytes or _free_bytes(base), size=_num_bytes)
+        device = base.transformer.device
+        self._recent: TwoLevels[str, Flux2KVCache] = TwoLevels(
+            device_bytes=device_bytes(device) if capacity_bytes is None else capacity_bytes,
+            host_bytes=host_bytes(device) if host_capacity_bytes is None else host_capacity_bytes,
+            size=_num_bytes,
+            to_host=lambda cache: _moved(cache, "cpu"),
+            to_device=lambda cache: _moved(cache, base.transformer.device),
+        )
+
+    @property
+    def extractions(self) -> int:
+        """How many passes over a subject's photos were run so far."""
+        return self._recent.computed
+
+    @property
+    def returned(self) -> int:
+        """How many subjects came back from host memory."""
+        return self._recent.returned
 
     def of(self, subjects: Sequence[Features]) -> Flux2KVCache:
         """Of a batch: row i has those of subjects[i]. All must have the same number of tokens."""
@@ -53,7 +66,6 @@ class ReferenceKV:
     @torch.no_grad()
     def _extract(self, subject: Features) -> Flux2KVCache:
         """Of all photos at once: each has an index of its own, by its place, and they attend to one another."""
-        self.extractions += 1
         base, model = self.base, self.base.transformer
         device = base._execution_device
         latents = [photo.maps[LATENTS][None].to(device, model.dtype) for photo in photos_of(subject)]
@@ -102,6 +114,9 @@ def _num_bytes(cache: Flux2KVCache) -> int:
     return sum(part.numel() * part.element_size() for layer in _layers(cache) for part in layer.get())
 
 
-def _free_bytes(base: Flux2KleinKVPipeline) -> int:
-    device = base.transformer.device
-    return int(DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else CPU_BYTES
+def _moved(cache: Flux2KVCache, device: torch.device | str) -> Flux2KVCache:
+    moved = Flux2KVCache(len(cache.double_block_caches), len(cache.single_block_caches))
+    moved.num_ref_tokens = cache.num_ref_tokens
+    for target, layer in zip(_layers(moved), _layers(cache), strict=True):
+        target.store(*(part.to(device) for part in layer.get()))
+    return moved
