@@ -43,5 +43,5 @@ class JobContext:
 
 
 def request_of(row: dict[str, Any]) -> Request:
-    """The request in a plan row."""
-    return Request(**{name: row[name] for name in REQUEST_COLUMNS})
+    """The request in a plan row; columns that came after the release that wrote it have their defaults."""
+    return Request(**{name: row[name] for name in REQUEST_COLUMNS if name in row})

@@ -27,8 +27,19 @@ GENERATE_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Photo:
+    """One photo of a product, and its mask if it has one: paths or s3:// URIs."""
+
+    image: str
+    mask: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest."""
+    """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest.
+
+    image, mask: the first photo. further: other photos of the same product, in the catalog's order.
+    """
 
     subject_id: str
     class_name: str
@@ -36,6 +47,12 @@ class Subject:
     mask: str | None = None
     prompts: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    further: tuple[Photo, ...] = ()
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """All of them, the first one first."""
+        return (Photo(image=self.image, mask=self.mask), *self.further)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +102,11 @@ def features_template(base_fingerprint: str, settings: EncodeSettings, class_nam
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One image to generate: a row of the plan."""
+    """One image to generate: a row of the plan.
+
+    With several photos, `photo_set` lists them all (`core.photo_sets`), `cache_key` names the set, and image, mask and
+    reference_id are those of the first; with one, photo_set is None.
+    """
 
     item_id: str
     subject_id: str
@@ -97,6 +118,7 @@ class Request:
     prompt: str
     sample: Int32
     seed: int
+    photo_set: str | None = None
 
 
 def item_id(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dreamcache.core.config import GenerationSettings
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, SpecError
+from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.outcome import Generated
 from dreamcache.inference.protocols import Pipeline, S
@@ -87,10 +88,11 @@ class Generator(Generic[S]):
                 if is_device_lost(error):
                     raise
                 outcomes[request.item_id] = _failed(request, error)
-        for start in range(0, len(ready), self.batch_size):
-            batch = ready[start : start + self.batch_size]
-            for outcome in self._generate_fitting(batch, self.settings.steps):
-                outcomes[outcome.item_id] = outcome
+        for part in _by_photos(ready):
+            for start in range(0, len(part), self.batch_size):
+                batch = part[start : start + self.batch_size]
+                for outcome in self._generate_fitting(batch, self.settings.steps):
+                    outcomes[outcome.item_id] = outcome
         return [outcomes[request.item_id] for request in requests]
 
     def _generate_fitting(
@@ -183,6 +185,14 @@ class Generator(Generic[S]):
         # A copy, because the checker blackens in place what it flags.
         _, flags = base.run_safety_checker(images.copy(), base.device, base.unet.dtype)
         return [bool(flag) for flag in flags]
+
+
+def _by_photos(ready: list[tuple[Request, S]]) -> list[list[tuple[Request, S]]]:
+    """Requests by their number of photos: a batch's tokens are stacked, and a row's last bits depend on its shape."""
+    parts: dict[int, list[tuple[Request, S]]] = {}
+    for request, subject in ready:
+        parts.setdefault(len(photos_of(request)), []).append((request, subject))
+    return list(parts.values())
 
 
 def _failed(request: Request, error: Exception) -> Failed:

@@ -14,6 +14,7 @@ from typing import Any
 from dreamcache.core import ids
 from dreamcache.core.errors import CatalogError, SpecError
 from dreamcache.core.parallel import map_ordered
+from dreamcache.core.photo_sets import parsed
 from dreamcache.evaluation.dreambench import PHOTO_SUFFIXES, Benchmark
 from dreamcache.evaluation.folder import read_folder
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, score_id
@@ -95,11 +96,10 @@ def plan_method(
 def _planned(
     method: MethodSpec, row: dict[str, Any], real: RealPhotos | None, settings: str, roots: Roots
 ) -> PlannedImage:
-    if real is None and not all(roots.allows(row[name]) for name in ("image", "mask") if row[name]):
-        photos: tuple[RealPhoto, ...] = ()
-    elif real is None:
-        own = RealPhoto(photo_id=row["reference_id"], uri=row["image"], mask=row["mask"])
-        photos = (own,)
+    if real is None:
+        own = _own_photos(row)
+        named = [uri for photo in own for uri in (photo.uri, photo.mask) if uri]
+        photos = own if all(map(roots.allows, named)) else ()
     else:
         photos = real.get(row["subject_id"], ())
     request = _request(
@@ -112,6 +112,14 @@ def _planned(
         prompt=row["prompt"],
     )
     return PlannedImage(method=method.name, request=request)
+
+
+def _own_photos(row: dict[str, Any]) -> tuple[RealPhoto, ...]:
+    """The item's references, as its manifest names them."""
+    if not row.get("photo_set"):
+        return (RealPhoto(photo_id=row["reference_id"], uri=row["image"], mask=row["mask"]),)
+    photos = parsed(row["photo_set"], f"item {str(row['item_id'])[:12]}")
+    return tuple(RealPhoto(photo_id=one.reference_id, uri=one.image, mask=one.mask) for one in photos)
 
 
 def _of_folder(

@@ -22,6 +22,7 @@ from PIL import Image
 from dreamcache.core import ids
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
+from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request, item_id
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
 from dreamcache.storage.arrow import reading
@@ -210,7 +211,10 @@ def _chosen_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tu
 def _check_roots(spec: JobSpec, request: Request) -> None:
     """Raises ImageError for a photo or mask that job.yaml does not let this job read, whatever the plan's row names."""
     roots = roots_of(spec.catalog, spec.catalog_roots)
-    for kind, uri in (("image", request.image), ("mask", request.mask)):
+    named = [
+        (kind, uri) for one in photos_of(request) for kind, uri in (("image", one.image), ("mask", one.mask))
+    ]
+    for kind, uri in named:
         if uri:
             roots.check(uri, f"subject '{request.subject_id}': {kind} '{uri}'")
 

@@ -8,7 +8,7 @@ Knows the plan's columns and how an item's id is computed; knows nothing of cata
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dreamcache.core import ids
+from dreamcache.core.photo_sets import PlannedPhoto, set_key, written
 from dreamcache.core.records import Request, Subject
 from dreamcache.storage.schema import schema_of
 from jobs.planning.catalog import BadRow
@@ -36,7 +37,16 @@ class PlanRow(Request):
 
 
 PLAN_SCHEMA = schema_of(PlanRow)
-OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "attributes")
+OF_SUBJECT = (
+    "subject_id",
+    "class_name",
+    "reference_id",
+    "cache_key",
+    "image",
+    "mask",
+    "attributes",
+    "photo_set",
+)
 OF_PROMPT = ("prompt", "code", "message", "scene")
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 ITEM_BYTES = 32
@@ -74,16 +84,21 @@ class PlanRows:
     def __len__(self) -> int:
         return len(self._digests)
 
-    def add(self, subject: Subject, reference_id: str, cache_key: str, prompts: list[Prompt]) -> None:
-        """All samples of each prompt. The prompts' texts must differ, since the ids are hashes of them."""
+    def add(self, subject: Subject, photos: Sequence[PlannedPhoto], prompts: list[Prompt]) -> None:
+        """All samples of each prompt. The prompts' texts must differ, since the ids are hashes of them.
+
+        photos: the subject's, as the set stands in ids (`photo_sets.in_order`).
+        """
+        cache_key, first = set_key([photo.cache_key for photo in photos]), photos[0]
         self._add_subject(
             subject_id=subject.subject_id,
             class_name=subject.class_name,
-            reference_id=reference_id,
+            reference_id=first.reference_id,
             cache_key=cache_key,
-            image=subject.image,
-            mask=subject.mask,
+            image=first.image,
+            mask=first.mask,
             attributes=json.dumps(dict(subject.attributes), ensure_ascii=False),
+            photo_set=written(photos),
         )
         self._prompts_of_subject.append(len(prompts))
         start, before_prompt, before_sample, before_subject, end = self._between
@@ -108,7 +123,9 @@ class PlanRows:
             "bad-row", row=bad.row, subject=bad.subject_id, code=bad.code, message=bad.message
         )
         empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
-        self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}"})
+        self._add_subject(
+            **{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}", "photo_set": None}
+        )
         self._prompts_of_subject.append(1)
         self._add_prompt(("", bad.code, bad.message, None), rows=1)
         self._digests.append(_digest(ident))

@@ -12,10 +12,12 @@ from typing import Literal
 from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.config.fields import (
+    MAX_PHOTOS,
     AtLeastOne,
     BatchSize,
     Name,
     NotNegative,
+    PhotoCount,
     Positive,
     Samples,
     WorkerCount,
@@ -93,10 +95,11 @@ class WorkersSpec(Settings):
 class Limits(ImageLimits):
     """What a photo may be, and what the job may cost, over all its runs; beyond that, a run stops with exit code 4.
 
-    max_items: items with a record. max_gpu_hours: declared GPUs of the workers x time they are up. max_hours: of
-    generating images, by the clock.
+    max_photos: of one subject; one with more costs its own row. max_items: items with a record. max_gpu_hours: declared
+    GPUs of the workers x time they are up. max_hours: of generating images, by the clock.
     """
 
+    max_photos: PhotoCount = MAX_PHOTOS
     max_items: AtLeastOne | None = None
     max_gpu_hours: Positive | None = None
     max_hours: Positive | None = None
@@ -109,6 +112,8 @@ class JobSpec(Settings):
     catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3:// URI. catalog_roots: folders and s3://
     prefixes where its photos and masks may lie, besides the catalog's own folder or bucket; 'dreamcache plan' prints
     the line for photos that lie elsewhere. columns maps our names to the catalog's own ({subject_id: sku}).
+    With {images: ..} (a list, or paths with | between them) or {view: ..} (rows share a subject), a subject has several
+    photos.
     class_name: for rows that have none. prompts: templates with {class_name}, {subject_id} and any catalog column; a
     row's own prompts come first. samples: images of every subject and prompt. seed: of the whole job. cache: shared by
     jobs; beside the output by default.
