@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dreamcache
 from dreamcache.core.config.job import JobSpec
+from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.records import Request
 from dreamcache.inference.facts import PlanFacts
 
@@ -34,6 +35,13 @@ class JobContext:
             "settings": str(self.spec.generation.as_dict()),
         }
 
+    def of_row(self, overrides: str | None) -> JobContext:
+        """As if the job had the settings of a plan row with these overrides."""
+        if overrides is None:
+            return self
+        generation = overrides_of(overrides).generation(self.spec.generation)
+        return replace(self, spec=replace(self.spec, generation=generation))
+
     def open_session(self) -> JobSession:
         """The job's models on this worker's device. Raises ModelError when they are not those of the plan."""
         from dreamcache.inference.session import JobSession, num_threads
@@ -44,4 +52,5 @@ class JobContext:
 
 def request_of(row: dict[str, Any]) -> Request:
     """The request in a plan row."""
-    return Request(**{name: row[name] for name in REQUEST_COLUMNS})
+    # A plan of an earlier release lacks the newest columns, which have a default.
+    return Request(**{name: row[name] for name in REQUEST_COLUMNS if name in row})

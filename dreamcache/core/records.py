@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageFormat
+from dreamcache.core.config.scenes import NO_OVERRIDES, Overrides
 
 Status = Literal["done", "blocked", "failed"]
 Int32 = Annotated[int, 32]
@@ -28,7 +29,10 @@ GENERATE_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest."""
+    """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest.
+
+    overrides: settings of its own, from columns that the job file maps.
+    """
 
     subject_id: str
     class_name: str
@@ -36,6 +40,7 @@ class Subject:
     mask: str | None = None
     prompts: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    overrides: Overrides = NO_OVERRIDES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +87,10 @@ def features_template(base_fingerprint: str, settings: EncodeSettings, class_nam
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One image to generate: a row of the plan."""
+    """One image to generate: a row of the plan.
+
+    overrides: settings of its own, of its scene or catalog row (`config.scenes.Overrides.text`); None for the job's.
+    """
 
     item_id: str
     subject_id: str
@@ -94,6 +102,7 @@ class Request:
     prompt: str
     sample: Int32
     seed: int
+    overrides: str | None = None
 
 
 def item_id(

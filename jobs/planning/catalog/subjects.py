@@ -19,6 +19,7 @@ from jobs.planning.catalog.jsonl_rows import jsonl_rows
 from jobs.planning.catalog.parquet_rows import EmbeddedImage, parquet_rows
 from jobs.planning.catalog.parts import Part, folder_of
 from jobs.planning.catalog.rows import MAX_CELL, MAX_ROWS, BadRow, Row, bad_row, id_problem, too_long
+from jobs.planning.catalog.setting_cells import SETTING_COLUMNS, mapped_settings, overrides_in
 
 KNOWN_COLUMNS = ("subject_id", "class_name", "image", "mask", "prompts")
 MAX_PROMPTS = 1_000
@@ -35,10 +36,11 @@ def subjects_of_parts(
     parts: list[Part], uri: str, columns: Mapping[str, str], class_name: str
 ) -> Iterator[Subject | BadRow]:
     """Subjects and bad rows of all files of a catalog. Raises CatalogError when a file as a whole cannot be read."""
-    unknown = sorted(set(columns) - set(KNOWN_COLUMNS))
+    allowed = (*KNOWN_COLUMNS, *SETTING_COLUMNS)
+    unknown = sorted(set(columns) - set(allowed))
     if unknown:
         raise CatalogError(
-            f"columns: '{unknown[0]}' is not one of {', '.join(KNOWN_COLUMNS)}{did_you_mean(unknown[0], KNOWN_COLUMNS)}"
+            f"columns: '{unknown[0]}' is not one of {', '.join(allowed)}{did_you_mean(unknown[0], allowed)}"
         )
     needed = (columns.get("subject_id", "subject_id"), columns.get("image", "image"))
     folder = folder_of(uri)
@@ -60,10 +62,17 @@ def subjects_of_parts(
                 is_checked = True
             # A column named in the job file wins over one that has our name by chance.
             row = {**row, **{our: row.get(theirs) for our, theirs in columns.items()}}
-            yield _subject(row, where, folder, class_name, seen)
+            yield _subject(row, where, folder, class_name, seen, columns)
 
 
-def _subject(row: dict[str, Any], where: Where, folder: str, class_name: str, seen: Seen) -> Subject | BadRow:
+def _subject(
+    row: dict[str, Any],
+    where: Where,
+    folder: str,
+    class_name: str,
+    seen: Seen,
+    columns: Mapping[str, str],
+) -> Subject | BadRow:
     subject_id = text_of(row.get("subject_id"))
     file, number = where
 
@@ -86,11 +95,16 @@ def _subject(row: dict[str, Any], where: Where, folder: str, class_name: str, se
         return bad("no_image", f"subject '{subject_id}': column 'image' must name a photo, got {got}")
     if problem := _location_problem((image, mask), folder):
         return bad("bad_image_uri", f"subject '{subject_id}': {problem}")
-    attributes = {key: text_of(value) for key, value in row.items() if key not in KNOWN_COLUMNS}
+    ours = {*KNOWN_COLUMNS, *mapped_settings(columns)}
+    attributes = {key: text_of(value) for key, value in row.items() if key not in ours}
     prompts = prompts_of(row.get("prompts"))
     problem = _size_problem({**attributes, "image": image, "mask": mask}, prompts)
     if problem:
         return bad("bad_row", f"subject '{subject_id}': {problem}")
+    try:
+        overrides = overrides_in(row, columns)
+    except ValueError as error:
+        return bad("bad_row", f"subject '{subject_id}': {error}; correct the cell, or leave it empty")
     seen[subject_id] = where
     return Subject(
         subject_id=subject_id,
@@ -99,6 +113,7 @@ def _subject(row: dict[str, Any], where: Where, folder: str, class_name: str, se
         mask=resolve(mask, folder) if mask else None,
         prompts=prompts,
         attributes=attributes,
+        overrides=overrides,
     )
 
 
