@@ -25,17 +25,22 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     s3_client.set_retry_budget(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
     telemetry = Telemetry(spec.output, "publisher")
     rows = batch.to_pylist()
-    fingerprint = settings_fingerprint(
-        adapter_fingerprint=facts.adapter.fingerprint,
-        settings=spec.generation,
-        image_format=spec.images,
-        noise=spec.noise,
-        quality=facts.gate,
-    )
+    contexts = {overrides: context.of_row(overrides) for overrides in {row["overrides"] for row in rows}}
+    fingerprints = {
+        overrides: settings_fingerprint(
+            adapter_fingerprint=facts.adapter.fingerprint,
+            settings=one.spec.generation,
+            image_format=spec.images,
+            noise=spec.noise,
+            quality=facts.gate,
+        )
+        for overrides, one in contexts.items()
+    }
     images = ImageStore(spec.output, spec.images)
     outcomes = [
-        replace(outcome, settings_fingerprint=fingerprint)
-        for outcome in commit(rows, images, context.provenance)
+        replace(outcome, settings_fingerprint=fingerprints[row["overrides"]])
+        for row in rows
+        for outcome in commit([row], images, contexts[row["overrides"]].provenance)
     ]
     Ledger(spec.output).append(outcomes)
     telemetry.published(outcomes)

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageFormat
+from dreamcache.core.config.scenes import NO_OVERRIDES, Overrides
 
 Status = Literal["done", "blocked", "failed"]
 Int32 = Annotated[int, 32]
@@ -39,6 +40,7 @@ class Subject:
     """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest.
 
     image, mask: the first photo. further: other photos of the same product, in the catalog's order.
+    overrides: settings of its own, from columns that the job file maps.
     """
 
     subject_id: str
@@ -48,6 +50,7 @@ class Subject:
     prompts: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     further: tuple[Photo, ...] = ()
+    overrides: Overrides = NO_OVERRIDES
 
     @property
     def photos(self) -> tuple[Photo, ...]:
@@ -106,6 +109,7 @@ class Request:
 
     With several photos, `photo_set` lists them all (`core.photo_sets`), `cache_key` names the set, and image, mask and
     reference_id are those of the first; with one, photo_set is None.
+    overrides: settings of its own, of its scene or catalog row (`config.scenes.Overrides.text`); None for the job's.
     """
 
     item_id: str
@@ -119,6 +123,7 @@ class Request:
     sample: Int32
     seed: int
     photo_set: str | None = None
+    overrides: str | None = None
 
 
 def item_id(

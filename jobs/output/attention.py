@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.errors import SpecError
 from dreamcache.core.images import decode_image, decode_mask, normalize
 from dreamcache.core.records import Request
@@ -45,7 +46,7 @@ def attention_png(session: JobSession, request: Request) -> bytes:
     if request.mask:
         data = read_photo(request.mask, f"{where}: mask", spec.limits)
         mask = decode_mask(data, where=f"{where}: mask", limits=spec.limits, size=photo.size)
-    settings = spec.generation
+    settings = overrides_of(request.overrides).generation(spec.generation)
     maps = attention_maps(
         pipe,
         request.prompt,

@@ -183,8 +183,9 @@ def _prepare(
     num_finished_prunes = finish_prunes(ledger) if prune else 0
     budget = Budget(spec.limits, status.current.details.get("spent"))
     status.current_details = lambda: {"spent": budget.spent()}
-    if note := note_of(spec, job_plan.facts):
-        status.note(note)
+    for note in (note_of(spec, job_plan.facts), *job_plan.notes):
+        if note:
+            status.note(note)
     return _Run(
         folder=folder,
         work=find_work(job_plan, ledger, retry),

@@ -26,10 +26,14 @@ from dreamcache.core.config.fields import (
 from dreamcache.core.config.methods import Method
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.config.rules import Settings, require
+from dreamcache.core.config.scenes import Scene
 from dreamcache.core.locations import Location, ModelRef, Written
 
 MAX_ITEMS_PER_ROW = 10_000
 """Images of one row of the catalog."""
+
+OWN_PLACEHOLDERS = ("class_name", "subject_id")
+"""Of prompts, for every subject."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,8 +119,10 @@ class JobSpec(Settings):
     With {images: ..} (a list, or paths with | between them) or {view: ..} (rows share a subject), a subject has several
     photos.
     class_name: for rows that have none. prompts: templates with {class_name}, {subject_id} and any catalog column; a
-    row's own prompts come first. samples: images of every subject and prompt. seed: of the whole job. cache: shared by
-    jobs; beside the output by default.
+    row's own prompts come first. scenes: prompts with a name, and settings of their own. matrix: attributes of prompts
+    and scenes, {light: [morning light, candle light]}; a prompt that names {light} is planned with each value.
+    samples: images of every subject and prompt. seed: of the whole job. cache: shared by jobs; beside the output by
+    default.
     method: what generates the images (see `inference.families`). noise: every item's own, or the same for a subject,
     prompt and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
     """
@@ -125,6 +131,8 @@ class JobSpec(Settings):
     catalog: Location
     output: Written
     prompts: tuple[str, ...] = ()
+    scenes: tuple[Scene, ...] = ()
+    matrix: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     samples: Samples = 1
     seed: int = 0
     class_name: str = "product"
@@ -143,11 +151,30 @@ class JobSpec(Settings):
     failures: FailurePolicy = FailurePolicy()
 
     def check(self) -> None:
-        items = len(self.prompts) * self.samples
+        items = len(self.prompts) * self.samples + sum(one.samples or self.samples for one in self.scenes)
         require(
             items <= MAX_ITEMS_PER_ROW, "prompts x samples", f"at most {MAX_ITEMS_PER_ROW:,} for a row", items
         )
+        names = [scene.name for scene in self.scenes]
+        require(
+            len(set(names)) == len(names),
+            "scenes",
+            "of different names",
+            [name for name in names if names.count(name) > 1][:2],
+        )
+        check_matrix(self.matrix)
 
     @property
     def cache_uri(self) -> str:
         return self.cache or self.output.rstrip("/") + "-cache"
+
+
+def check_matrix(matrix: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises ValueError for an attribute without values, with equal or empty ones, or with a name that is taken."""
+    for name, values in matrix.items():
+        is_name = name.isascii() and name.isidentifier() and len(name) <= 60
+        require(is_name, "matrix", "of names of 1-60 letters, digits or '_', no digit first", name)
+        require(name not in OWN_PLACEHOLDERS, "matrix", f"without {name}, which every subject has", name)
+        texts = [" ".join(value.split()) for value in values]
+        require(bool(texts) and all(texts), f"matrix.{name}", "a list of texts, none of them empty", values)
+        require(len(set(texts)) == len(texts), f"matrix.{name}", "a list of different texts", values)

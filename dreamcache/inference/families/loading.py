@@ -25,7 +25,10 @@ def load_pipeline(
     device: str,
     further: Callable[[str], dict[str, Any]] = lambda folder: {},
 ) -> P:
-    """weighted: parts with weights. further: parts of the model's folder that are opened otherwise. Raises ModelError."""
+    """weighted: parts with weights. further: parts of the model's folder that are opened otherwise.
+
+    Raises ModelError.
+    """
 
     def download() -> str:
         return str(kind.download(info.location, revision=info.revision, use_safetensors=True))
@@ -47,4 +50,5 @@ def load_pipeline(
     for name in weighted:
         getattr(pipe, name).requires_grad_(False).eval()
     keep_rows_independent(pipe.vae)
-    return pipe.to(device)
+    moved: P = pipe.to(device)
+    return moved

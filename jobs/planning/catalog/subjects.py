@@ -23,6 +23,7 @@ from jobs.planning.catalog.parquet_rows import parquet_rows
 from jobs.planning.catalog.parts import Part, folder_of
 from jobs.planning.catalog.photo_cells import photos_of, repeated_view, too_many
 from jobs.planning.catalog.rows import MAX_CELL, MAX_ROWS, BadRow, Row, bad_row, id_problem, too_long
+from jobs.planning.catalog.setting_cells import SETTING_COLUMNS, mapped_settings, overrides_in
 from jobs.planning.catalog.views import Views
 
 KNOWN_COLUMNS = ("subject_id", "class_name", "image", "mask", "prompts")
@@ -60,7 +61,7 @@ def subjects_of_parts(
     max_photos: int = MAX_PHOTOS,
 ) -> Iterator[Subject | BadRow]:
     """Subjects and bad rows of all files of a catalog. Raises CatalogError when a file as a whole cannot be read."""
-    allowed = (*KNOWN_COLUMNS, *MAPPED_COLUMNS)
+    allowed = (*KNOWN_COLUMNS, *MAPPED_COLUMNS, *SETTING_COLUMNS)
     unknown = sorted(set(columns) - set(allowed))
     if unknown:
         raise CatalogError(
@@ -149,7 +150,7 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
         return bad("no_image", f"subject '{subject_id}': {photos}")
     if problem := _location_problem(photos, folder):
         return bad("bad_image_uri", f"subject '{subject_id}': {problem}")
-    ours = {*KNOWN_COLUMNS, *(name for name in MAPPED_COLUMNS if name in columns)}
+    ours = {*KNOWN_COLUMNS, *(name for name in MAPPED_COLUMNS if name in columns), *mapped_settings(columns)}
     attributes = {key: text_of(value) for key, value in row.items() if key not in ours}
     prompts = prompts_of(row.get("prompts"))
     paths = {"image": max((photo.image for photo in photos), key=len)}
@@ -157,6 +158,10 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
     problem = _size_problem({**attributes, **paths}, prompts)
     if problem:
         return bad("bad_row", f"subject '{subject_id}': {problem}")
+    try:
+        overrides = overrides_in(row, columns)
+    except ValueError as error:
+        return bad("bad_row", f"subject '{subject_id}': {error}; correct the cell, or leave it empty")
     reading.seen[key] = where
     first, *further = (_resolved(photo, folder) for photo in photos)
     subject = Subject(
@@ -167,6 +172,7 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
         prompts=prompts,
         attributes=attributes,
         further=tuple(further),
+        overrides=overrides,
     )
     return _bounded(subject, where, reading.max_photos)
 
