@@ -38,7 +38,7 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     }
     images = ImageStore(spec.output, spec.images)
     outcomes = [
-        replace(outcome, settings_fingerprint=fingerprints[row["overrides"]])
+        with_run(outcome, fingerprints[row["overrides"]], spec.workers.generators.gpus)
         for row in rows
         for outcome in commit([row], images, contexts[row["overrides"]].provenance)
     ]
@@ -49,6 +49,13 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
         for o, row in zip(outcomes, rows, strict=True)
     ]
     return pa.Table.from_pylist(reported, schema=OUTCOMES)
+
+
+def with_run(outcome: Outcome, fingerprint: str, gpus: float) -> Outcome:
+    """The outcome with what its run adds: the settings, and what the image has cost. gpus: declared, of a generator."""
+    if isinstance(outcome, Done):
+        outcome = replace(outcome, gpu_seconds=outcome.seconds * gpus)
+    return replace(outcome, settings_fingerprint=fingerprint)
 
 
 def commit(

@@ -37,10 +37,11 @@ class Photo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest.
+    """One product of the catalog. `attributes` are the catalog's further columns as text, for prompts and manifest.
 
     image, mask: the first photo. further: other photos of the same product, in the catalog's order.
-    overrides: settings of its own, from columns that the job file maps.
+    typed: of the attributes, the values that are no text: numbers, booleans and lists, for the manifest's `attr_`
+    columns. overrides: settings of its own, from columns that the job file maps.
     """
 
     subject_id: str
@@ -50,6 +51,7 @@ class Subject:
     prompts: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     further: tuple[Photo, ...] = ()
+    typed: Mapping[str, object] = field(default_factory=dict)
     overrides: Overrides = NO_OVERRIDES
 
     @property
@@ -232,8 +234,9 @@ class Done:
     """The image is committed under `key`, relative to the job's output.
 
     Here and below, segment_note: why no subject was cut out, so that the whole photo was the reference: a key of
-    `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run; None where
-    none was recorded.
+    `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run, a key of
+    settings.json; gpu_seconds: the item's share of its batch's time times the worker's declared GPUs. Both are None
+    where none was recorded.
     """
 
     item_id: str
@@ -249,6 +252,7 @@ class Done:
     quality: Quality | None = None
     segment_note: str | None = None
     settings_fingerprint: str | None = None
+    gpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,6 +267,7 @@ class Blocked:
     quality: Quality | None = None
     segment_note: str | None = None
     settings_fingerprint: str | None = None
+    gpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

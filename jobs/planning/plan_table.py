@@ -29,17 +29,19 @@ class PlanRow(Request):
     """A request, why it cannot run (None for one that can), and the catalog's further columns as a JSON object.
 
     scene: the name of its scene, or the template of the prompt: its index among the job's, from "0", or among the
-    row's own, from "row:0".
+    row's own, from "row:0". typed: of the further columns, those whose values are no text, as a JSON object; None for
+    none.
     """
 
     code: str | None
     message: str | None
     attributes: str
     scene: str | None = None
+    typed: str | None = None
 
 
 PLAN_SCHEMA = schema_of(PlanRow)
-OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "photo_set")
+OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "photo_set", "typed")
 OF_PROMPT = ("prompt", "code", "message", "scene", "overrides", "attributes")
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 ITEM_BYTES = 32
@@ -111,6 +113,7 @@ class PlanRows:
             image=first.image,
             mask=first.mask,
             photo_set=written(photos),
+            typed=json.dumps(dict(subject.typed), ensure_ascii=False) if subject.typed else None,
         )
         self._prompts_of_subject.append(len(prompts))
         key_json, subject_json = ids.canonical_json(cache_key), ids.canonical_json(subject.subject_id)
@@ -142,7 +145,9 @@ class PlanRows:
             "bad-row", row=bad.row, subject=bad.subject_id, code=bad.code, message=bad.message
         )
         empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
-        self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "photo_set": None})
+        self._add_subject(
+            **{**empty, "subject_id": bad.subject_id, "mask": None, "photo_set": None, "typed": None}
+        )
         self._prompts_of_subject.append(1)
         self._add_prompt(Prompt("", bad.code, bad.message), "{}", rows=1)
         self._digests.append(_digest(ident))

@@ -24,6 +24,7 @@ from dreamcache.storage.s3_client import retrying
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
+from jobs.output.settings_file import add_settings
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import finish_prunes, prune_orphans, why_not
 from jobs.reconcile.remaining import Recorded, Work, find_work
@@ -178,7 +179,8 @@ def _prepare(
         )
     )
     mark_cache(spec.cache_uri)
-    folder.write_plan(job_plan.files)
+    folder.write_plan(job_plan.files, job_plan.fingerprint)
+    add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if prune else 0
     budget = Budget(spec.limits, status.current.details.get("spent"))

@@ -6,7 +6,7 @@ Knows our columns; knows no file format.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME
 from dreamcache.core.records import Photo, Subject
 from dreamcache.core.texts import shown
 from dreamcache.storage.photo_uri import resolve
-from jobs.planning.catalog.cells import prompts_of, text_of
+from jobs.planning.catalog.cells import prompts_of, text_of, typed_of
 from jobs.planning.catalog.csv_rows import csv_rows
 from jobs.planning.catalog.jsonl_rows import jsonl_rows
 from jobs.planning.catalog.parquet_rows import parquet_rows
@@ -43,13 +43,14 @@ READERS: dict[str, Reader] = {"csv": csv_rows, "jsonl": jsonl_rows, "parquet": p
 class Reading:
     """How a catalog's rows are read. columns: our names to its own; max_photos: of a subject.
 
-    seen: where each subject, or view of a subject, was read.
+    text_files: names of the parts whose cells have no types. seen: where each subject, or view of one, was read.
     """
 
     folder: str
     columns: Mapping[str, str]
     class_name: str
     max_photos: int
+    text_files: frozenset[str]
     seen: Seen = field(default_factory=dict)
 
 
@@ -67,7 +68,13 @@ def subjects_of_parts(
         raise CatalogError(
             f"columns: '{unknown[0]}' is not one of {', '.join(allowed)}{did_you_mean(unknown[0], allowed)}"
         )
-    reading = Reading(folder=folder_of(uri), columns=columns, class_name=class_name, max_photos=max_photos)
+    reading = Reading(
+        folder=folder_of(uri),
+        columns=columns,
+        class_name=class_name,
+        max_photos=max_photos,
+        text_files=frozenset(part.name for part in parts if part.form == "csv"),
+    )
     if "view" not in columns:
         for where, row in _rows(parts, uri, columns):
             yield _unusable(where, row) if isinstance(row, str) else _subject(row, where, reading)
@@ -129,6 +136,14 @@ def _bounded(subject: Subject, where: Where, most: int) -> Subject | BadRow:
     return bad_row(where[1], subject.subject_id, "too_many_photos", problem)
 
 
+def _typed(row: Mapping[str, Any], ours: Set[str], *, is_text_file: bool) -> dict[str, object]:
+    """The values of further columns that are no text."""
+    values = {
+        key: typed_of(value, is_text_file=is_text_file) for key, value in row.items() if key not in ours
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | BadRow:
     subject_id = text_of(row.get("subject_id"))
     file, number = where
@@ -172,6 +187,7 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
         prompts=prompts,
         attributes=attributes,
         further=tuple(further),
+        typed=_typed(row, ours, is_text_file=file in reading.text_files),
         overrides=overrides,
     )
     return _bounded(subject, where, reading.max_photos)
