@@ -120,12 +120,12 @@ def _run_jobs(
 def _score(spec: EvalSpec, planned: Sequence[PlannedImage], run: RunStatus) -> int:
     """Scores what has no score yet; returns how many this run scored."""
     known = Scores(spec.output).read()
+    images = unique(planned)
     pending = [
-        request
-        for ident, request in unique(planned).items()
-        if ident not in known or known[ident].code is not None
+        request for ident, request in images.items() if ident not in known or known[ident].code is not None
     ]
-    with RunProgress(run, len(pending), stage="scores") as progress:
+    scored = {"done": len(images) - len(pending)}
+    with RunProgress(run, len(pending), stage="scores", before=scored) as progress:
         for outcome in score_images(spec, pending) if pending else ():
             progress.add(outcome)
             run.check()
