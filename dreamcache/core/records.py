@@ -203,7 +203,8 @@ class Done:
 
     Here and below, segment_note: why no subject was cut out, so that the whole photo was the reference: a key of
     `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run; None where
-    none was recorded.
+    none was recorded. marks: layers of provenance in the stored file, "xmp,c2pa". perceptual_hash: of the stored
+    pixels, `provenance.hashes`.
     """
 
     item_id: str
@@ -219,6 +220,8 @@ class Done:
     quality: Quality | None = None
     segment_note: str | None = None
     settings_fingerprint: str | None = None
+    marks: str | None = None
+    perceptual_hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,7 +43,7 @@ MANIFEST_OF_0_1 = [
     ("seconds", REAL), ("device", TEXT), ("tries", NUMBER), ("image_score", REAL), ("text_score", REAL),
     ("verdict", TEXT), ("reference_id", TEXT), ("cache_key", TEXT), ("image", TEXT), ("mask", TEXT),
 ]  # fmt: skip
-ADDED = ("scene", "segment_note", "settings_fingerprint")
+ADDED = ("scene", "segment_note", "settings_fingerprint", "marks", "perceptual_hash")
 """Columns since then; everything else stays where it was. The manifest has the ledger's `recorded_at` too."""
 
 
