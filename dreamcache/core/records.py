@@ -236,7 +236,8 @@ class Done:
     Here and below, segment_note: why no subject was cut out, so that the whole photo was the reference: a key of
     `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run, a key of
     settings.json; gpu_seconds: the item's share of its batch's time times the worker's declared GPUs. Both are None
-    where none was recorded.
+    where none was recorded. marks: layers of provenance in the stored file, "xmp,c2pa". perceptual_hash: of the stored
+    pixels, `provenance.hashes`.
     """
 
     item_id: str
@@ -253,6 +254,8 @@ class Done:
     segment_note: str | None = None
     settings_fingerprint: str | None = None
     gpu_seconds: float | None = None
+    marks: str | None = None
+    perceptual_hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,7 +29,7 @@ from dreamcache.core.records import Request, item_id
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
 from dreamcache.storage.arrow import reading
 from dreamcache.storage.feature_cache import FeatureCache
-from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
+from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata, read_xmp
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.roots import roots_of
 from jobs.output.attention import attention_png
@@ -108,7 +108,7 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
     if attention is not None:
         store_for(attention).write(attention, picture)
         saved.append(attention)
-    again = encode_image(rgb, spec.images, read_metadata(stored))
+    again = encode_image(rgb, spec.images, read_metadata(stored), read_xmp(stored))
     before, now = decode_image(stored), decode_image(again)
     distance = np.abs(before.astype(np.int16) - now.astype(np.int16)) if before.shape == now.shape else None
     if distance is None:

@@ -18,6 +18,7 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.core.records import Failed, Outcome
 from dreamcache.inference.facts import note_of
+from dreamcache.provenance.marker import check_marks
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
@@ -172,6 +173,7 @@ def _prepare(
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
     job_plan = _plan(spec, address)
     spec = job_plan.spec
+    check_marks(spec)
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(

@@ -43,7 +43,10 @@ MANIFEST_OF_0_1 = [
     ("seconds", REAL), ("device", TEXT), ("tries", NUMBER), ("image_score", REAL), ("text_score", REAL),
     ("verdict", TEXT), ("reference_id", TEXT), ("cache_key", TEXT), ("image", TEXT), ("mask", TEXT),
 ]  # fmt: skip
-ADDED = ("overrides", "photo_set", "scene", "typed", "segment_note", "settings_fingerprint", "gpu_seconds")
+ADDED = (
+    "overrides", "photo_set", "scene", "typed", "segment_note", "settings_fingerprint", "gpu_seconds", "marks",
+    "perceptual_hash",
+)  # fmt: skip
 """Columns since then; everything else stays where it was. The manifest has the ledger's `recorded_at` too."""
 
 

@@ -24,6 +24,7 @@ from dreamcache.core.config.fields import (
     ZeroOrMore,
 )
 from dreamcache.core.config.methods import Method
+from dreamcache.core.config.provenance import Provenance, ProvenanceSettings
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.config.rules import Settings, require
 from dreamcache.core.config.scenes import Scene
@@ -125,6 +126,7 @@ class JobSpec(Settings):
     default.
     method: what generates the images (see `inference.families`). noise: every item's own, or the same for a subject,
     prompt and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
+    provenance: marks of generated images in every file; `off` must be written out.
     """
 
     name: Name
@@ -146,6 +148,7 @@ class JobSpec(Settings):
     noise: Literal["item", "scene"] = "item"
     quality: QualitySettings | None = None
     images: ImageFormat = ImageFormat()
+    provenance: Provenance = ProvenanceSettings()
     limits: Limits = Limits()
     workers: WorkersSpec = WorkersSpec()
     failures: FailurePolicy = FailurePolicy()
