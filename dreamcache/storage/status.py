@@ -22,7 +22,7 @@ from dreamcache.storage.open_store import join, store_for
 STATUS_FILE = "status.json"
 FORMAT = 2
 
-Kind = Literal["job", "evaluation", "synthesis", "training"]
+Kind = Literal["job", "evaluation", "synthesis", "training", "ablation"]
 State = Literal["starting", "running", "stopping", "stopped", "finished"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STATES: tuple[State, ...] = get_args(State)
