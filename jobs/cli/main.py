@@ -17,6 +17,7 @@ from dreamcache import __version__
 from dreamcache.core.errors import CatalogError, DreamCacheError, SpecError
 from dreamcache.core.texts import one_line, shown
 from jobs.cli import (
+    ablate,
     adapter,
     bench,
     cache,
@@ -87,6 +88,7 @@ for name, function, examples in (
     ("gallery", gallery.gallery, gallery.EXAMPLES),
     ("replay", replay.replay, replay.EXAMPLES),
     ("train", train.train, train.EXAMPLES),
+    ("ablate", ablate.ablate, ablate.EXAMPLES),
     ("synthesize", synthesize.synthesize, synthesize.EXAMPLES),
     ("evaluate", evaluate.evaluate, evaluate.EXAMPLES),
     ("doctor", doctor.doctor, doctor.EXAMPLES),
