@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from dreamcache.core.config import GenerationSettings, Guidance
+from dreamcache.core.config import SAVINGS, GenerationSettings, Guidance
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.sd_sizes import StableDiffusionFamily
 from dreamcache.storage.models.adapter import AdapterInfo
@@ -27,7 +27,7 @@ class BlipDiffusionFamily(StableDiffusionFamily):
         "guidance",
         "image_scale",
         "strength",
-    }
+    } - set(SAVINGS)
 
     def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
         """By the contents of the parts beside those of every Stable Diffusion folder."""
