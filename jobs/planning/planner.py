@@ -88,7 +88,7 @@ def plan(spec: JobSpec) -> Plan:
     entries = read_catalog(
         spec.catalog, columns=spec.columns, class_name=spec.class_name, left_out=written.left_out
     )
-    reader = PhotoReader(spec.limits, roots_of(spec.catalog, spec.catalog_roots))
+    reader = PhotoReader(spec.limits, roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts))
     for entry, photo in reader.read_ahead(entries):
         written.add(entry, photo)
     return written.end()

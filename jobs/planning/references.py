@@ -25,6 +25,7 @@ from jobs.planning.catalog import BadRow
 READERS = 16
 SUBJECTS_PER_READ = 8
 MOST_SHOWN = 200
+OUTSIDE = ("outside_roots", "host_not_allowed")
 
 Entry = Subject | BadRow
 
@@ -81,9 +82,9 @@ class PhotoReader:
                     try:
                         self._roots.check(uri, label)
                     except ImageError as error:
-                        outside = root_for(uri) if error.code == "outside_roots" else None
+                        outside = root_for(uri) if error.code in OUTSIDE else None
                         raise
-                    data[kind] = read_photo(uri, label, self._limits)
+                    data[kind] = read_photo(uri, label, self._limits, self._roots.hosts)
         except ImageError as error:
             self._faults.observe(error, started=started, number=number)
             reference_id = Reference.id_of_unreadable(subject.image, error.code)
