@@ -49,9 +49,12 @@ class Reference:
 
     @staticmethod
     def id_of(image: bytes, mask: bytes | None) -> str:
-        return ids.of_values(
-            "reference", image=ids.of_bytes(image), mask=ids.of_bytes(mask) if mask is not None else None
-        )
+        return Reference.id_of_contents(ids.of_bytes(image), ids.of_bytes(mask) if mask is not None else None)
+
+    @staticmethod
+    def id_of_contents(image: str, mask: str | None) -> str:
+        """image, mask: sha256 of their bytes, 64 hex digits."""
+        return ids.of_values("reference", image=image, mask=mask)
 
     @staticmethod
     def id_of_unreadable(uri: str, code: str) -> str:

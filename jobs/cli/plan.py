@@ -26,9 +26,12 @@ def plan(
     calibrate: Annotated[
         int, typer.Option(help="Generate so many items here, unrecorded, to estimate the time.", min=0)
     ] = 0,
+    verify_photos: Annotated[
+        bool, typer.Option(help="Read every photo, those too that the photo index knows unchanged.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a job would do; run and write nothing.
+    """Show what a job would do; run nothing, and write nothing but the photo index beside the cache.
 
     Items are new, unchanged, changed or orphaned; the estimate states passes and bytes. Photos outside the catalog's
     roots are counted by root, with the catalog_roots and catalog_hosts lines that let the job read them.
@@ -42,7 +45,7 @@ def plan(
     from jobs.reconcile.join import Join
 
     spec = load(job, settings)
-    job_plan = make_plan(spec)
+    job_plan = make_plan(spec, verify_photos=verify_photos)
     note = note_of(spec, job_plan.facts)
     with Join(job_plan.files, Ledger(spec.output).scan()) as join:
         changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
@@ -66,6 +69,7 @@ def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | N
         "orphans": {name: getattr(changes, name) for name in ("replaced", "dropped", "removed")},
         "note": note,
         **_outside(job_plan),
+        "photos": asdict(job_plan.photos),
         "left_out": dict(job_plan.left_out.counts),
         "cannot_run": [row for table in job_plan.unrunnable() for row in table.select(columns).to_pylist()],
     }
@@ -81,6 +85,11 @@ def _outside(job_plan: Plan) -> dict[str, Any]:
     line = setting_line(job_plan.spec.catalog_roots, named) if named else None
     of_hosts = {"catalog_hosts_line": hosts_line(job_plan.spec.catalog_hosts, sites)} if sites else {}
     return {"outside_roots": roots, "catalog_roots_line": line, **of_hosts}
+
+
+def _photo_lines(job_plan: Plan) -> list[str]:
+    photos = job_plan.photos
+    return [f"photos: {photos.read:,} read, {photos.known:,} known unchanged", *photos.notes]
 
 
 def _printable(root: str) -> str:
@@ -116,7 +125,12 @@ def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | Non
             f"orphans since the last manifest: replaced {changes.replaced}  dropped {changes.dropped}  "
             f"removed with their subject {changes.removed}; 'dreamcache run --prune' deletes their images"
         )
-    lines += [*job_plan.left_out.lines(), *estimate.lines(), *_outside_lines(job_plan)]
+    lines += [
+        *job_plan.left_out.lines(),
+        *_photo_lines(job_plan),
+        *estimate.lines(),
+        *_outside_lines(job_plan),
+    ]
     if note:
         lines.append(f"note: {note}")
     if job_plan.num_repeated_prompts:

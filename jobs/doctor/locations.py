@@ -23,7 +23,7 @@ ANSWERED = ("missing_image", "access_denied", "bad_response", "bad_redirect", "h
 
 
 def trials(spec: JobSpec) -> Iterator[Trial]:
-    """Catalog: its first row is read, its roots are listed, its hosts are asked. What is written: written and read. Output: swaps too."""
+    """Catalog: its first row is read, its roots are listed, its hosts are asked. What is written: also read."""
     yield Trial(name="catalog: read", attempt=lambda: _catalog(spec))
     for root in spec.catalog_roots:
         yield Trial(name=f"catalog_roots: list {root}", attempt=partial(_root, root))

@@ -29,7 +29,10 @@ from dreamcache.core.records import (
     scene_template,
 )
 from dreamcache.inference.facts import PlanFacts, plan_facts
+from dreamcache.storage.photo_contents import PhotoContents
+from dreamcache.storage.photo_index import FOLDER, PhotoIndex
 from dreamcache.storage.roots import roots_of
+from dreamcache.storage.store import join
 from jobs.planning.catalog import BadRow, LeftOut, read_catalog
 from jobs.planning.catalog.rows import bad_row
 from jobs.planning.outside import OutsideRoots
@@ -40,6 +43,15 @@ from jobs.planning.references import Entry, PhotoReader, PlannedPhoto
 
 ROWS_PER_TABLE = 20_000
 IDS = 1 << 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotosRead:
+    """Photos and masks whose content the index knew, and that were read. notes: why the index could not be used."""
+
+    known: int
+    read: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +69,7 @@ class Plan:
     num_unrunnable: int
     outside_roots: tuple[tuple[str, int], ...]
     left_out: LeftOut
+    photos: PhotosRead
     fingerprint: str
     """Made of the set of item ids: the same work has the same name, in whatever order it is planned."""
 
@@ -80,18 +93,24 @@ class Plan:
         return list(islice(rows, limit))
 
 
-def plan(spec: JobSpec) -> Plan:
-    """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
+def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
+    """Plans a job. Photos that are as the photo index beside the cache knows them are not read, unless verify_photos.
+
+    Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     facts = plan_facts(spec)
     spec = replace(spec, generation=spec.generation.resolved(dict(facts.adapter.recommended)))
     written = _Writing(spec, facts)
     entries = read_catalog(
         spec.catalog, columns=spec.columns, class_name=spec.class_name, left_out=written.left_out
     )
-    reader = PhotoReader(spec.limits, roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts))
+    index = PhotoIndex(join(spec.cache_uri, FOLDER))
+    roots = roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
+    contents = PhotoContents(spec.limits, index, verify=verify_photos, hosts=roots.hosts)
+    reader = PhotoReader(contents, roots)
     for entry, photo in reader.read_ahead(entries):
         written.add(entry, photo)
-    return written.end()
+    contents.save()
+    return written.end(PhotosRead(known=contents.num_known, read=contents.num_read, notes=tuple(index.notes)))
 
 
 class _Writing:
@@ -163,7 +182,7 @@ class _Writing:
         self.num_unrunnable += table.num_rows - table["code"].null_count
         self.files.append(table)
 
-    def end(self) -> Plan:
+    def end(self, photos: PhotosRead) -> Plan:
         self._write()
         self.files.close()
         if not self.files.num_rows:
@@ -182,6 +201,7 @@ class _Writing:
             num_unrunnable=self.num_unrunnable,
             outside_roots=self.outside.most(),
             left_out=self.left_out,
+            photos=photos,
             # A sum does not ask for an order, so ten million ids need no sorting to name their set.
             fingerprint=ids.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
         )

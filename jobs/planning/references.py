@@ -1,6 +1,6 @@
 """A catalog's photos become references, by content: read ahead by a few threads, in catalog order, in bounded memory.
 
-    entries --(Roots, read_photo)--> (entry, PlannedPhoto), in the same order
+    entries --(Roots, PhotoContents)--> (entry, PlannedPhoto), in the same order
 
 A photo that cannot be read is a value with its code. Knows photos' bytes and where they may lie; not what they show.
 """
@@ -14,11 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError
 from dreamcache.core.records import Reference, Subject
+from dreamcache.storage.photo_contents import PhotoContents
 from dreamcache.storage.photo_faults import PhotoFaults
-from dreamcache.storage.photos import read_photo
 from dreamcache.storage.roots import Roots, root_for
 from jobs.planning.catalog import BadRow
 
@@ -41,8 +40,8 @@ class PlannedPhoto:
 class PhotoReader:
     """Reads the photos of one plan. Raises StorageError once so many fail in a row that the storage is at fault."""
 
-    def __init__(self, limits: ImageLimits, roots: Roots) -> None:
-        self._limits, self._roots = limits, roots
+    def __init__(self, contents: PhotoContents, roots: Roots) -> None:
+        self._contents, self._roots = contents, roots
         self._faults = PhotoFaults()
 
     def read_ahead(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, PlannedPhoto]]:
@@ -75,7 +74,7 @@ class PhotoReader:
         self._faults.check()
         where, started, outside = f"subject '{subject.subject_id}'", time.monotonic(), None
         try:
-            data: dict[str, bytes | None] = {"image": None, "mask": None}
+            contents: dict[str, str | None] = {"image": None, "mask": None}
             for kind, uri in (("image", subject.image), ("mask", subject.mask)):
                 if uri:
                     label = f"{where}: {kind} '{_short(uri)}'"
@@ -84,16 +83,18 @@ class PhotoReader:
                     except ImageError as error:
                         outside = root_for(uri) if error.code in OUTSIDE else None
                         raise
-                    data[kind] = read_photo(uri, label, self._limits, self._roots.hosts)
+                    contents[kind] = self._contents.sha256(uri, label)
         except ImageError as error:
             self._faults.observe(error, started=started, number=number)
             reference_id = Reference.id_of_unreadable(subject.image, error.code)
             reference = Reference(reference_id=reference_id, code=error.code, message=str(error))
             return PlannedPhoto(reference=reference, outside=outside)
         self._faults.observe(None, started=started)
-        image = data["image"]
+        image = contents["image"]
         assert image is not None  # a subject always names a photo
-        return PlannedPhoto(reference=Reference(reference_id=Reference.id_of(image, data["mask"])))
+        return PlannedPhoto(
+            reference=Reference(reference_id=Reference.id_of_contents(image, contents["mask"]))
+        )
 
 
 def _storable(entry: Entry, number: int) -> Entry:

@@ -20,7 +20,7 @@ from dreamcache.storage.feature_file import RawTensor
 from tests.command import dreamcache, write_job
 from tests.end_to_end.photos import write_broken_photos, write_catalog, write_strange_photos
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(3, unit="module")]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(unit="module")]
 
 PROMPT = "a photo of a {class_name}"
 SOUND = ("plain.png", "cmyk.jpg", "8-bit.png", "16-bit.png", "palette.png", "animated.gif", "animated.webp")

@@ -215,6 +215,7 @@ def test_rows_are_streamed(tmp_path: Path) -> None:
     assert most < table.nbytes / 2
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     output, target = str(tmp_path / "output"), str(tmp_path / "target")
     rows = make_output(output)
