@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamcache.core import ids
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import CatalogError, SpecError
 from dreamcache.core.parallel import map_ordered
 from dreamcache.core.photo_sets import parsed
@@ -98,6 +99,15 @@ def plan_method(
     settings = fingerprint(spec.metrics)
     planned = [_planned(method, {**row, "uri": folder.image_uri(row)}, real, settings, roots) for row in done]
     return planned, len(rows) - len(done)
+
+
+def photo_hosts(spec: EvalSpec) -> tuple[CatalogHost, ...]:
+    """The web hosts that the evaluated jobs may read their photos from, by each output's job.yaml."""
+    outputs_of_jobs = [
+        method.job or spec.job_of(method).output for method in spec.lines() if not method.images
+    ]
+    hosts = (host for output in outputs_of_jobs for host in OutputFolder(output).photo_roots().hosts)
+    return tuple(dict.fromkeys(hosts))
 
 
 def _planned(

@@ -20,7 +20,7 @@ from dreamcache.storage.open_store import join
 from jobs.cluster.ray_cluster import join_cluster
 from jobs.evaluate.bench import read_bench, write_catalog
 from jobs.evaluate.engine import score_images
-from jobs.evaluate.plan import PlannedImage, plan_method, real_photos, unique
+from jobs.evaluate.plan import PlannedImage, photo_hosts, plan_method, real_photos, unique
 from jobs.evaluate.report import write_report
 from jobs.evaluate.spec import EvalSpec, dump_eval_spec
 from jobs.output.claim import claim
@@ -128,7 +128,7 @@ def _score(spec: EvalSpec, planned: Sequence[PlannedImage], run: RunStatus) -> i
     ]
     scored = {"done": len(images) - len(pending)}
     with RunProgress(run, len(pending), stage="scores", before=scored) as progress:
-        for outcome in score_images(spec, pending) if pending else ():
+        for outcome in score_images(spec, pending, photo_hosts(spec)) if pending else ():
             progress.add(outcome)
             run.check()
     return progress.counts["done"]

@@ -224,7 +224,7 @@ def _chosen_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tu
 
 def _check_roots(spec: JobSpec, request: Request) -> None:
     """Raises ImageError for a photo or mask that job.yaml does not let this job read, whatever the plan's row names."""
-    roots = roots_of(spec.catalog, spec.catalog_roots)
+    roots = roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
     named = [
         (kind, uri) for one in photos_of(request) for kind, uri in (("image", one.image), ("mask", one.mask))
     ]

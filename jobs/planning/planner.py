@@ -117,8 +117,9 @@ def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
         max_photos=spec.limits.max_photos,
     )
     index = PhotoIndex(join(spec.cache_uri, FOLDER))
-    contents = PhotoContents(spec.limits, index, verify=verify_photos)
-    reader = PhotoReader(contents, roots_of(spec.catalog, spec.catalog_roots))
+    roots = roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
+    contents = PhotoContents(spec.limits, index, verify=verify_photos, hosts=roots.hosts)
+    reader = PhotoReader(contents, roots)
     for entry, photos in reader.read_ahead(entries):
         written.add(entry, photos)
     contents.save()

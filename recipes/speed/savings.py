@@ -170,8 +170,8 @@ def chosen(report: dict[str, Any]) -> str:
 def markdown(report: dict[str, Any]) -> str:
     """The table of docs/speed.md."""
     lines = [
-        f"{report['subjects']} held-out designs, {report['scenes']} pictures each; brackets: 95 %, bootstrap over designs; "
-        "differences are paired and against the first row.",
+        f"{report['subjects']} held-out designs, {report['scenes']} pictures each; brackets: 95 %, bootstrap over "
+        "designs; differences are paired and against the first row.",
         "",
         "| settings | TFLOP an image | retrieval@1 | difference | MCLIP-I difference | PSNR | keeps identity |",
         "|---|---|---|---|---|---|---|",

@@ -23,6 +23,7 @@ from dreamcache.core.config.fields import (
     WorkerCount,
     ZeroOrMore,
 )
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.methods import Method
 from dreamcache.core.config.provenance import Provenance, ProvenanceSettings
 from dreamcache.core.config.quality import QualitySettings
@@ -116,7 +117,8 @@ class JobSpec(Settings):
 
     catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3:// URI. catalog_roots: folders and s3://
     prefixes where its photos and masks may lie, besides the catalog's own folder or bucket; 'dreamcache plan' prints
-    the line for photos that lie elsewhere. columns maps our names to the catalog's own ({subject_id: sku}).
+    the line for photos that lie elsewhere. catalog_hosts: web hosts that https:// photos and masks may be read from.
+    columns maps our names to the catalog's own ({subject_id: sku}).
     With {images: ..} (a list, or paths with | between them) or {view: ..} (rows share a subject), a subject has several
     photos.
     class_name: for rows that have none. prompts: templates with {class_name}, {subject_id} and any catalog column; a
@@ -139,6 +141,7 @@ class JobSpec(Settings):
     seed: int = 0
     class_name: str = "product"
     catalog_roots: tuple[Location, ...] = ()
+    catalog_hosts: tuple[CatalogHost, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     cache: Written | None = None
     method: Method = "dreamcache"

@@ -5,9 +5,8 @@ Nothing is downloaded: tokenizer and text encoder are the embedded model's, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
