@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from dreamcache.core import ids
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError, StorageError
 from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
@@ -103,12 +106,11 @@ class OutputFolder:
             values = parse_yaml(self.files.read("job.yaml"), self.at("job.yaml"))
         except (FileNotFoundError, SpecError):
             return Roots()
-        catalog, roots = (
-            (values.get("catalog"), values.get("catalog_roots")) if isinstance(values, dict) else ("", ())
-        )
+        names = ("catalog", "catalog_roots", "catalog_hosts")
+        catalog, roots, hosts = (values.get(name) if isinstance(values, dict) else None for name in names)
         if not isinstance(catalog, str) or not catalog:
             return Roots()
-        return roots_of(catalog, [root for root in roots or () if isinstance(root, str)])
+        return roots_of(catalog, [root for root in roots or () if isinstance(root, str)], _hosts_of(hosts))
 
     def image_uri(self, row: Mapping[str, Any]) -> str | None:
         """Where the image of a manifest's row lies; None where its key is not that of its item, or it has none."""
@@ -167,6 +169,14 @@ class OutputFolder:
 
     def write_file(self, key: str, data: bytes) -> None:
         self.files.write(key, data)
+
+
+def _hosts_of(entries: object) -> tuple[CatalogHost, ...]:
+    """`catalog_hosts` of a job.yaml; none where anything in it is no host, since the file may come from anyone."""
+    try:
+        return tuple(TypeAdapter(list[CatalogHost]).validate_python(entries or []))
+    except (ValidationError, ValueError):
+        return ()
 
 
 def _check_summary(summary: JsonObject) -> None:

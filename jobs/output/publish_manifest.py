@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import dreamcache
+from dreamcache.core.config.provenance import ProvenanceSettings
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.storage.ledger import Ledger
 from jobs.gallery import ITEM_LIMIT
@@ -132,9 +133,15 @@ def _summary(made_plan: Plan, counts: Counts) -> dict[str, Any]:
         "counts": asdict(counts),
         "base": {"name": made_plan.facts.base.name, "fingerprint": made_plan.facts.base.fingerprint},
         "adapter": {"fingerprint": made_plan.facts.adapter.fingerprint, "step": made_plan.facts.adapter.step},
+        "provenance": _provenance(made_plan.spec.provenance),
         "versions": versions(),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _provenance(settings: ProvenanceSettings) -> dict[str, Any]:
+    """Marks of the images that this run generates; the column `marks` has those of each stored file."""
+    return {"marking": settings.marking, "layers": list(settings.layers), "prompt": settings.prompt}
 
 
 def versions() -> dict[str, str]:
