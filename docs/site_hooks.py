@@ -16,14 +16,20 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DOCS = REPOSITORY / "docs"
 ADDED = "project"
 """The site's folder of pages that lie outside docs/."""
-ALWAYS = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "deploy/README.md", "dreamcache/mini/README.md")
+ALWAYS = (
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "deploy/README.md",
+    "dreamcache/mini/README.md",
+)
 SHOWN = (".md", ".jpg", ".png", ".svg")
 TROUBLESHOOTING = "troubleshooting.md"
 LINK = re.compile(r"(?P<text>!?\[[^\]\n]*\])\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 TITLE = """# Troubleshooting
 
-Every error has a code. Search for it, or look at the end of the message and in the columns `code` of the manifest and of
-`failed.csv`. `dreamcache retry job.yaml --reason CODE` tries its items again after the fix.
+Every error has a code. Search for it, or look at the end of the message, and in the column `code` of the manifest
+and of `failed.csv`. `dreamcache retry job.yaml --reason CODE` tries its items again after the fix.
 """
 
 
@@ -69,8 +75,10 @@ def troubleshooting(errors: str) -> str:
             sections.append(f"## {heading}\n")
         for code in codes:
             also = [f"`{other}`" for other in codes if other != code]
-            alike = f" The same holds for {', '.join(also)}." if also else ""
-            sections.append(f"### {code}\n\n{_sentence(meaning)}\n\n**What to do:** {_sentence(remedy)}{alike}\n")
+            alike = f" The same remedy is that of {', '.join(also)}." if also else ""
+            sections.append(
+                f"### {code}\n\n{_sentence(meaning)}\n\n**What to do:** {_sentence(remedy)}{alike}\n"
+            )
     return "\n".join(sections)
 
 

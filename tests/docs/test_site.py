@@ -37,7 +37,9 @@ def test_every_error_code_has_a_paragraph() -> None:
     text = troubleshooting((REPOSITORY / "docs/errors.md").read_text("utf-8"))
     headings = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
     codes = {span for span in page("docs/errors.md").spans if re.fullmatch(r"[a-z][a-z_0-9]+", span)}
-    rows = [line for line in (REPOSITORY / "docs/errors.md").read_text("utf-8").splitlines() if line[:3] == "| `"]
+    rows = [
+        line for line in (REPOSITORY / "docs/errors.md").read_text("utf-8").splitlines() if line[:3] == "| `"
+    ]
     assert headings == {code for row in rows for code in re.findall(r"`(\w+)`", row.split(" | ")[0])}
     assert len(headings & codes) == len(headings) > 80
     assert all(paragraph.count("**What to do:**") == 1 for paragraph in text.split("\n### ")[1:])
@@ -53,7 +55,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("material")
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-c", BUILD, str(folder)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [sys.executable, "-c", BUILD, str(folder)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -67,7 +73,9 @@ def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
     loaded = [
         match[0]
         for one in pages
-        for match in re.finditer(r"<(?:script|img|iframe|link)[^>]+(?:src|href)=\"?https?://[^>]+>", one.read_text())
+        for match in re.finditer(
+            r"<(?:script|img|iframe|link)[^>]+(?:src|href)=\"?https?://[^>]+>", one.read_text()
+        )
         if "canonical" not in match[0]
     ]
     assert not loaded

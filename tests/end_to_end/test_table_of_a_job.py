@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,14 +64,20 @@ def catalog(folder: Path) -> None:
     with (folder / "catalog.csv").open(newline="") as file:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
     for row, price in zip(rows, PRICES, strict=True):
-        row |= {"price": price, "sizes": ["S", "M"], "file_name": "test.png", "front_file_name": "a.png", "label": "x"}
+        row |= {
+            "price": price,
+            "sizes": ["S", "M"],
+            "file_name": "test.png",
+            "front_file_name": "a.png",
+            "label": "x",
+        }
     (folder / "images" / "bad.png").write_bytes(b"no picture")
     rows.append({"subject_id": "bad", "class_name": "mug", "image": "images/bad.png"})
     (folder / "catalog.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("table")
     catalog(folder)
     output = folder / "output"
@@ -88,7 +93,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     )
     with running("run", file, extra={}, log=folder / "log") as command:
         # The first part holds the items that cannot run.
-        assert command.wait_until(lambda: len(list(output.glob("ledger/*.parquet"))) >= 3), command.log.read_text()
+        assert command.wait_until(lambda: len(list(output.glob("ledger/*.parquet"))) >= 3), (
+            command.log.read_text()
+        )
         at_work = jobs.outputs(str(output))
         assert command.end(signal.SIGKILL) == -signal.SIGKILL
         command.wait_alone(30, but=RAY_AGENTS)
@@ -97,7 +104,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     killed = jobs.outputs(str(output))
     ended = dreamcache("run", file, "--quiet")
     assert ended.returncode == 3, ended.stderr
-    yield Job(output=str(output), at_work=at_work, killed=killed, killed_command=listed.stdout)
+    return Job(output=str(output), at_work=at_work, killed=killed, killed_command=listed.stdout)
 
 
 def test_rows_of_a_job_at_work_and_of_a_killed_one(job: Job) -> None:

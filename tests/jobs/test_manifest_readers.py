@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,14 @@ Row = dict[str, Any]
 
 
 @pytest.fixture(params=["local", "s3"])
-def output(
-    request: pytest.FixtureRequest, make_spec: Callable[..., JobSpec], tmp_path: Path
-) -> Iterator[str]:
+def output(request: pytest.FixtureRequest, make_spec: Callable[..., JobSpec], tmp_path: Path) -> str:
     """A published output; its manifest has one item done."""
     place = str(request.getfixturevalue("bucket")) if request.param == "s3" else str(tmp_path)
     spec = replace(make_spec(), catalog=jsonl(tmp_path, ROWS), output=f"{place}/output")
     made, ids, ledger = begin(spec)
     ledger.append([done(ids[0])])
     publish(spec, made)
-    yield spec.output
+    return spec.output
 
 
 def with_pandas(uri: str) -> list[Row]:
@@ -62,7 +60,9 @@ def with_polars(uri: str) -> list[Row]:
             "aws_allow_http": "true",
         }
     lazy = pl.scan_parquet(uri, storage_options=options)
-    rows: list[Row] = lazy.join(pl.LazyFrame(STOCK), on="subject_id", maintain_order="left").collect().to_dicts()
+    rows: list[Row] = (
+        lazy.join(pl.LazyFrame(STOCK), on="subject_id", maintain_order="left").collect().to_dicts()
+    )
     return rows
 
 
@@ -75,7 +75,9 @@ def with_duckdb(uri: str) -> list[Row]:
 
             connection.register_filesystem(s3fs.S3FileSystem(**s3fs_options()))
         connection.register("stock", stock)
-        query = f"select * from read_parquet('{uri}') join stock using (subject_id) order by subject_id, prompt"
+        query = (
+            f"select * from read_parquet('{uri}') join stock using (subject_id) order by subject_id, prompt"
+        )
         rows: list[Row] = connection.sql(query).to_arrow_table().to_pylist()
         return rows
 
@@ -116,7 +118,9 @@ def test_types_and_joins(
             row["subject_id"],
             row["attr_price"],
             list(row["attr_sizes"]),
-            None if row["attr_stock"] is None or row["attr_stock"] != row["attr_stock"] else row["attr_stock"],
+            None
+            if row["attr_stock"] is None or row["attr_stock"] != row["attr_stock"]
+            else row["attr_stock"],
             row["in_shop"],
         )
         for row in rows[::2]
