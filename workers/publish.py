@@ -37,7 +37,7 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
         replace(outcome, settings_fingerprint=fingerprint)
         for outcome in commit(rows, images, context.provenance)
     ]
-    Ledger(spec.output).append(outcomes)
+    Ledger(spec.output).append(outcomes, subjects={row["item_id"]: row["subject_id"] for row in rows})
     telemetry.published(outcomes)
     reported = [
         {"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None), "note": row["note"]}

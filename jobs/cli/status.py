@@ -13,6 +13,7 @@ from jobs.cli.options import PLACE_HELP, Json
 EXAMPLES = (
     "dreamcache status job.yaml",
     "dreamcache status s3://bucket/jobs/autumn --json",
+    "dreamcache status job.yaml --timeline runs.svg",
     "dreamcache status dreamcache-autumn-0123456789ab --address http://head:8265",
 )
 
@@ -22,6 +23,9 @@ def status(
     address: Annotated[
         str | None,
         typer.Option(help="Also ask this cluster, http://HEAD:8265, for the submitted job's state."),
+    ] = None,
+    timeline: Annotated[
+        str | None, typer.Option(help="Also write a picture of all runs, from their events: FILE.svg.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -43,6 +47,8 @@ def status(
         raise StorageError(f"output '{output}': has no status.json; no job has run there", code="no_job")
     manifest = OutputFolder(output).read_summary()
     outcome = seen_beside(stored, attempt)
+    if timeline is not None:
+        _write_timeline(output, timeline, outcome.state)
     if as_json:
         state = (
             as_seen(stored, outcome) if stored else {"state": outcome.state, "exit_reason": outcome.reason}
@@ -57,3 +63,16 @@ def status(
         counts = manifest["counts"]
         lines.append("manifest: " + "  ".join(f"{name} {counts[name]}" for name in sorted(counts)))
     echo("\n".join(lines))
+
+
+def _write_timeline(output: str, path: str, state: str) -> None:
+    from pathlib import Path
+
+    from dreamcache.storage.events import read_events
+    from jobs.output.timeline import timeline_svg
+
+    if not path.lower().endswith(".svg"):
+        raise typer.BadParameter(f"--timeline {path}: must be a file with the ending .svg")
+    svg = timeline_svg((event for _, event in read_events(output)), state=state)
+    Path(path).write_text(svg, "utf-8")
+    typer.echo(f"timeline: {path}", err=True)

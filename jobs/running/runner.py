@@ -8,6 +8,7 @@ Running again is the same command: it resumes where the ledger ends. Never impor
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
@@ -28,7 +29,7 @@ from jobs.output.folder import JOB_MARK, OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
 from jobs.planning.planner import Plan, plan
-from jobs.reconcile.prune import finish_prunes, prune_orphans, why_not
+from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
 from jobs.reconcile.remaining import Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
@@ -188,6 +189,7 @@ def _prepare(
     num_finished_prunes = finish_prunes(ledger) if prune else 0
     budget = Budget(spec.limits, status.current.details.get("spent"))
     status.current_details = lambda: {"spent": budget.spent()}
+    status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
     if note := note_of(spec, job_plan.facts):
         status.note(note)
     return _Run(
@@ -221,8 +223,10 @@ def _work_off(
     _record_planned(this)
     try:
         with progress, interrupting_when(this.budget.reached):
-            for count in _record_unrunnable(this.work, this.ledger):
-                progress.add_unrunnable(count)
+            for codes in _record_unrunnable(this.work, this.ledger):
+                progress.add_unrunnable(sum(codes.values()))
+                this.status.count_unrunnable(Counter(codes).elements())
+                this.status.record.add("planning_failed", codes=codes)
                 check()
             with closing(_generate_missing(this, progress)) as outcomes:
                 for outcome in outcomes:
@@ -242,10 +246,11 @@ def _work_off(
 
 
 def _prune(job_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> int:
-    if reason := why_not(job_plan):
-        on_note(reason)
-        return 0
-    return prune_orphans(job_plan, ledger)
+    unplannable = Unplannable(job_plan)
+    num_pruned = prune_orphans(job_plan, ledger, unplannable)
+    if unplannable.note:
+        on_note(unplannable.note)
+    return num_pruned
 
 
 def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
@@ -302,10 +307,15 @@ def _record_planned(this: _Run) -> None:
     )
 
 
-def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[int]:
-    """Records what cannot run as failed; how many at a time."""
+def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[dict[str, int]]:
+    """Records what cannot run as failed; yields how many of each code, a table at a time."""
     for rows in work.unrunnable():
         for start in range(0, rows.num_rows, RECORDS_PER_PART):
-            some = rows.slice(start, RECORDS_PER_PART).select(["item_id", "code", "message", "attempts"])
-            ledger.append([Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some.to_pylist()])
-        yield rows.num_rows
+            part = rows.slice(start, RECORDS_PER_PART)
+            some = part.select(["item_id", "code", "message", "attempts"]).to_pylist()
+            subjects = dict(zip(part["item_id"].to_pylist(), part["subject_id"].to_pylist(), strict=True))
+            ledger.append(
+                [Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some], subjects=subjects
+            )
+        if rows.num_rows:
+            yield dict(Counter(rows["code"].to_pylist()))

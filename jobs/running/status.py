@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +57,7 @@ class RunStatus:
     previous: the status of the run before, None for the first one. by_workers: the workers write status.json too, so
     that their newest word is the base of what the driver adds. current_details: called at each write, for what changes
     all the time (a job's costs). check: raises KeyboardInterrupt when one was requested (see `claimed_run`). record:
-    of the run's events, and the driver's log.
+    of the run's events, and the driver's log. limits: of its costs, by unit, for the metrics.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class RunStatus:
         self.previous, fault = _previous(output)
         self.current_details: Callable[[], Mapping[str, Any]] = _no_details
         self.check: Callable[[], None] = lambda: None
+        self.limits: Mapping[str, float | None] = {}
         self._by_workers = by_workers
         self._lock = threading.RLock()
         self._telemetry = Telemetry(output, "driver") if kind == "job" else None
@@ -142,6 +143,12 @@ class RunStatus:
         self.record.flush_if_due()
         if self._telemetry is not None:
             self._telemetry.remaining(self.current.remaining)
+            self._telemetry.costs(self.current_details().get("spent", {}), self.limits)
+
+    def count_unrunnable(self, codes: Iterable[str]) -> None:
+        """Items that failed at planning, for the metrics."""
+        if self._telemetry is not None:
+            self._telemetry.unrunnable(codes)
 
     def end(
         self, state: State, reason: str | None = None, *, details: Mapping[str, Any] | None = None
