@@ -39,6 +39,7 @@ def status(
     from jobs.cli.attempts import attempt_line, find
     from jobs.cluster.observe import seen_beside
     from jobs.output.folder import OutputFolder
+    from jobs.output.recount import recounted
     from jobs.running.status_text import status_lines
 
     output, attempt = find(place, address)
@@ -47,6 +48,7 @@ def status(
         raise StorageError(f"output '{output}': has no status.json; no job has run there", code="no_job")
     manifest = OutputFolder(output).read_summary()
     outcome = seen_beside(stored, attempt)
+    stored = recounted(output, stored, outcome) if stored else None
     if timeline is not None:
         _write_timeline(output, timeline, outcome.state)
     if as_json:

@@ -123,7 +123,8 @@ def _panel(run: _Run, top: int) -> list[str]:
     ]
     for quarter in range(5):
         second = run.length * quarter / 4
-        parts.append(_text(x(second), bottom + 14, format_duration(second), anchor="middle", fill="#555"))
+        text = format_duration(second) if run.length >= 10 else f"{second:.1f} s"
+        parts.append(_text(x(second), bottom + 14, text, anchor="middle", fill="#555"))
     parts += _workers(run, x, bottom)
     for index, line in ((1, "#2e8b57"), (2, "#c0392b")):
         # Counts stand until the next event: steps, as nothing is known in between.

@@ -119,7 +119,11 @@ def test_items_that_cannot_run_are_recorded_with_their_attempt(make_spec: MakeSp
     ledger = Ledger(spec.output)
     for attempts in (1, 2):
         work = find_work(made, ledger, lambda outcome: True)
-        assert sum(sum(codes.values()) for codes in _record_unrunnable(work, ledger)) == work.num_unrunnable == made.num_items
+        assert (
+            sum(sum(codes.values()) for codes in _record_unrunnable(work, ledger))
+            == work.num_unrunnable
+            == made.num_items
+        )
         assert {outcome.attempts for outcome in ledger.outcomes().values()} == {attempts}
 
 
