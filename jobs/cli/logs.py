@@ -37,7 +37,8 @@ def logs(
     """Print the log of a job's runs.
 
     A job file or an output is read from the output folder, where the log outlives the cluster; a job's id, or
-    --address, asks the cluster for what the submitted driver has printed. With --json: all events.
+    --address, asks the cluster for what the submitted driver has printed, and --follow does where it runs. With
+    --json: all events.
     """
     from jobs.cluster.observe import JOB_ID
 
@@ -49,8 +50,28 @@ def logs(
                 "--events: are read from the output; give the job file or the output folder"
             )
         _from_cluster(job, follow, address, as_json)
-    else:
+    elif not (follow and not events and _follow_submitted(job)):
         _from_folder(job, follow, events, as_json)
+
+
+def _follow_submitted(job: str) -> bool:
+    """Follows the submitted driver of this job, where the cluster of the environment runs one now; else False."""
+    from dreamcache.core.errors import DreamCacheError
+    from jobs.cli.attempts import follow as follow_log
+    from jobs.cli.attempts import key_of
+    from jobs.cluster.jobs_api import connect
+    from jobs.cluster.observe import newest
+
+    key = key_of(job)
+    try:
+        api = connect(None)
+        attempt = newest(api, key)
+    except DreamCacheError:
+        return False
+    if attempt.has_ended:
+        return False
+    follow_log(api, attempt)
+    return True
 
 
 def _from_folder(job: str, follow: bool, events: bool, as_json: bool) -> None:
@@ -65,7 +86,9 @@ def _from_folder(job: str, follow: bool, events: bool, as_json: bool) -> None:
         return
     if not part_names(output, "jsonl") and read_status(output) is None:
         raise StorageError(
-            f"output '{output}': has no events and no status.json; no job has run there", code="no_job"
+            f"output '{output}': has no events and no status.json, so no job has run there; for a submitted one give "
+            f"its id or --address",
+            code="no_job",
         )
     for text in _lines(output, events, follow):
         echo(text)

@@ -36,11 +36,16 @@ BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.45, "webp": 0.25}
 SPREAD = 1.3
 """How much slower than its slowest measured batch a run may well be: storage, uneven nodes, a last short batch."""
 
+RAY_SECONDS = (5.0, 15.0)
+"""From the command to the workers' processes: Ray's start, or joining it, and the first processes. Not measured by
+--calibrate, which starts none."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """Measured here. image_seconds: of one generator, the fastest and the slowest batch's share for one image;
-    encode_seconds: median of one reference; image_bytes: mean of the stored files."""
+    """Measured here. load_seconds: imports, models and what a session opens. image_seconds: of one generator, the
+    fastest and the slowest batch's share for one image; encode_seconds: median of one reference; image_bytes: mean of
+    the stored files."""
 
     device: str
     items: int
@@ -56,8 +61,8 @@ class Estimate:
     """items: of the plan that can run, and to_make of them have no image yet. Half evaluations are of all items; two
     halves are one evaluation of the U-Net. cache_bytes: of all references' features before compression, exact, None
     for a base model whose files do not state its sizes. output_bytes_by: "guess" or "measured". eta_seconds,
-    gpu_hours, cpu_hours: (low, high) of what is to be generated, by the declared workers; None where nothing was
-    measured on such a device, and note says why.
+    gpu_hours, cpu_hours: (low, high) of what is to be generated, by the declared workers; startup_seconds: the part of
+    eta_seconds before the first batch. None where nothing was measured on such a device, and note says why.
     """
 
     items: int
@@ -73,6 +78,7 @@ class Estimate:
     eta_seconds: tuple[float, float] | None = None
     gpu_hours: tuple[float, float] | None = None
     cpu_hours: tuple[float, float] | None = None
+    startup_seconds: tuple[float, float] | None = None
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,6 +105,10 @@ class Estimate:
                 f"ETA {' to '.join(map(format_duration, self.eta_seconds))} for {self.to_make} items with the "
                 f"declared workers, {hours[0]:.2f} to {hours[1]:.2f} {kind}-hours"
             )
+            if self.startup_seconds is not None:
+                lines.append(
+                    f"of it {' to '.join(map(format_duration, self.startup_seconds))} for starting workers"
+                )
         return [*lines, *([self.note] if self.note else [])]
 
 
@@ -141,6 +151,7 @@ def estimate(
         eta_seconds=eta,
         gpu_hours=gpu,
         cpu_hours=cpu,
+        startup_seconds=_start_up(measured) if measured and eta else None,
         note="; ".join(text for text in (note, _gate_note(spec)) if text),
     )
 
@@ -184,9 +195,9 @@ def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict
 
 def _calibrate(spec: JobSpec, rows: Sequence[dict[str, Any]], facts: PlanFacts) -> Calibration:
     """Generates the rows' images in this process as a worker would, in its batches; keeps nothing of them."""
+    loading = time.perf_counter()
     from dreamcache.inference.session import local_session
 
-    loading = time.perf_counter()
     with local_session(spec, facts, capacity=len(rows)) as session:
         load_seconds = time.perf_counter() - loading
         requests = [request_of(row) for row in rows]
@@ -256,7 +267,8 @@ def _time(
     fast, slow = (
         max(encoding, items * seconds / workers.generators.count) for seconds in measured.image_seconds
     )
-    eta = (fast + measured.load_seconds, SPREAD * slow + 2 * measured.load_seconds)
+    start = _start_up(measured)
+    eta = (start[0] + fast, start[1] + SPREAD * slow) if items else (0.0, 0.0)
     note = (
         "one batch was timed, with its warm-up; a larger --calibrate is more exact"
         if measured.batches < 2
@@ -264,6 +276,12 @@ def _time(
     )
     gpu_hours, cpu_hours = ((eta[0] * n / 3600, eta[1] * n / 3600) for n in (workers.gpus, workers.cpus))
     return eta, gpu_hours, cpu_hours, note
+
+
+def _start_up(measured: Calibration) -> _Range:
+    """Seconds until the first batch: Ray, then workers that import and load what this process did, perhaps several on
+    one machine at a time."""
+    return RAY_SECONDS[0] + measured.load_seconds, RAY_SECONDS[1] + 2 * measured.load_seconds
 
 
 def _gate_note(spec: JobSpec) -> str:

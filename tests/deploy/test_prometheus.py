@@ -104,7 +104,6 @@ def panel_queries() -> list[str]:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.turns(5)
 @pytest.mark.timeout(900)
 def test_every_panel_has_data_while_a_job_runs(head: RayHead, tmp_path: Path) -> None:
     rows = [*write_photos(tmp_path, 12), {"subject_id": "bad", "image": "none.png", "class_name": "mug"}]
