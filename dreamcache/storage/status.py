@@ -28,7 +28,7 @@ OLDER_FORMATS = (2,)
 HEARTBEAT_S = 10.0
 """A run that has not ended writes its status at least so often."""
 
-Kind = Literal["job", "evaluation", "synthesis", "training"]
+Kind = Literal["job", "evaluation", "synthesis", "training", "ablation"]
 State = Literal["starting", "running", "stopping", "stopped", "failed", "finished"]
 """As the run records it; a run whose driver died is "lost" for who looks (see `run_state`)."""
 KINDS: tuple[Kind, ...] = get_args(Kind)

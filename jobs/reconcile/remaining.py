@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dreamcache.core.errors import StorageError
 from dreamcache.core.records import Outcome
 from dreamcache.storage.ledger import Ledger, from_row
-from dreamcache.storage.photo_faults import STORAGE_WIDE
+from dreamcache.storage.photo_faults import ASKED_AGAIN
 from jobs.planning.planner import Plan
 from jobs.reconcile.join import Join, Window
 from workers.tables import PLANNED
@@ -75,7 +75,7 @@ class Work:
 
 def find_work(made_plan: Plan, ledger: Ledger, retry: Retry | None = None) -> Work:
     """Rows without a record, those whose failed or blocked record `retry` accepts, and those that failed because a
-    storage did not answer (`STORAGE_WIDE`), which the same command tries again.
+    storage did not answer (`ASKED_AGAIN`), which the same command tries again.
 
     Raises StorageError `prune_unfinished` when images of planned items are perhaps being deleted.
     """
@@ -118,7 +118,7 @@ def _storage_failed(window: Window) -> NDArray[np.bool_]:
     """Rows that can run and whose photo could not be fetched; those that a plan cannot read have another id then."""
     failed = pc.and_(
         pc.equal(window.records["status"], "failed"),
-        pc.is_in(window.records["code"], value_set=pa.array(STORAGE_WIDE)),
+        pc.is_in(window.records["code"], value_set=pa.array(ASKED_AGAIN)),
     )
     rows: NDArray[np.bool_] = pc.and_(
         pc.fill_null(failed, False), pc.is_null(window.planned["code"])

@@ -19,6 +19,7 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.core.records import Failed, Outcome
 from dreamcache.inference.facts import note_of
+from dreamcache.provenance.marker import check_marks
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
@@ -28,6 +29,7 @@ from jobs.output.claim import is_claimed_by
 from jobs.output.folder import JOB_MARK, OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
+from jobs.output.settings_file import add_settings
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
 from jobs.reconcile.remaining import Recorded, Work, find_work
@@ -172,6 +174,7 @@ def _prepare(
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
     job_plan = _plan(spec, address)
     spec = job_plan.spec
+    check_marks(spec)
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(
@@ -184,14 +187,16 @@ def _prepare(
         )
     )
     mark_cache(spec.cache_uri)
-    folder.write_plan(job_plan.files)
+    folder.write_plan(job_plan.files, job_plan.fingerprint)
+    add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if prune else 0
     budget = Budget(spec.limits, status.current.details.get("spent"))
     status.current_details = lambda: {"spent": budget.spent()}
     status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
-    if note := note_of(spec, job_plan.facts):
-        status.note(note)
+    for note in (note_of(spec, job_plan.facts), *job_plan.notes):
+        if note:
+            status.note(note)
     return _Run(
         folder=folder,
         work=find_work(job_plan, ledger, retry),
