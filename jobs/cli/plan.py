@@ -45,18 +45,13 @@ def plan(
     roots are counted by root, with the catalog_roots and catalog_hosts lines that let the job read them.
     """
     from dreamcache.inference.facts import note_of
-    from dreamcache.storage.ledger import Ledger
-    from jobs.output.reader import scan_outputs_if_any
     from jobs.planning.estimate import estimate_plan
     from jobs.planning.planner import plan as make_plan
-    from jobs.reconcile.changes import OLD_COLUMNS, find_changes
-    from jobs.reconcile.join import Join
 
     spec = load(job, settings)
     job_plan = make_plan(spec, verify_photos=verify_photos)
     note = "; ".join(one for one in (note_of(spec, job_plan.facts), *job_plan.notes) if one) or None
-    with Join(job_plan.files, Ledger(spec.output).scan()) as join:
-        changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
+    changes = _changes(job_plan)
     estimate = estimate_plan(job_plan, calibrate, changes.counts.pending)
     missing = _misfits(spec, address)
     if as_json:
@@ -65,6 +60,18 @@ def plan(
         lines = _lines(job_plan, changes, estimate, note)
         lines += [f"does not fit: {text}; a run waits for such a node" for text in missing]
         echo("\n".join(lines))
+
+
+def _changes(job_plan: Plan) -> Changes:
+    """Against what the output holds."""
+    from dreamcache.storage.ledger import Ledger
+    from jobs.output.reader import scan_outputs_if_any
+    from jobs.reconcile.changes import OLD_COLUMNS, find_changes
+    from jobs.reconcile.join import Join
+
+    output = job_plan.spec.output
+    with Join(job_plan.files, Ledger(output).scan()) as join:
+        return find_changes(join, scan_outputs_if_any(output, columns=OLD_COLUMNS))
 
 
 def _misfits(spec: JobSpec, address: str | None) -> list[str]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.cli.common import echo, print_json
 from jobs.cli.options import PLACE_HELP, Json
+
+if TYPE_CHECKING:
+    from dreamcache.storage.json_object import JsonObject
+    from dreamcache.storage.run_state import Seen
+    from dreamcache.storage.status import Status
 
 EXAMPLES = (
     "dreamcache status job.yaml",
@@ -40,7 +45,6 @@ def status(
     from jobs.cluster.observe import seen_beside
     from jobs.output.folder import OutputFolder
     from jobs.output.recount import recounted
-    from jobs.running.status_text import status_lines
 
     output, attempt = find(place, address)
     stored = read_status(output)
@@ -58,13 +62,19 @@ def status(
         print_json({**state, "manifest": manifest, "cluster": asdict(attempt) if attempt else None})
         return
     lines = [attempt_line(attempt)] if attempt else []
-    lines += status_lines(stored, outcome) if stored else [f"output '{output}': has no status.json yet"]
+    echo("\n".join([*lines, *_lines(output, stored, outcome, manifest)]))
+
+
+def _lines(output: str, stored: Status | None, outcome: Seen, manifest: JsonObject | None) -> list[str]:
+    from jobs.running.status_text import status_lines
+
+    lines = status_lines(stored, outcome) if stored else [f"output '{output}': has no status.json yet"]
     if stored is None and outcome.reason:
         lines.append(f"reason: {outcome.reason}")
     if manifest and "counts" in manifest:
         counts = manifest["counts"]
         lines.append("manifest: " + "  ".join(f"{name} {counts[name]}" for name in sorted(counts)))
-    echo("\n".join(lines))
+    return lines
 
 
 def _write_timeline(output: str, path: str, state: str) -> None:

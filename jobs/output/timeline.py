@@ -2,7 +2,7 @@
 
     events -> runs side by side on one axis of time: images done, workers, what went wrong -> SVG
 
-Knows events; knows nothing of Ray. Long pauses between runs are not drawn to scale: each run has its own panel.
+Knows events; knows nothing of Ray. Long pauses between runs are not to scale: each run has its own panel.
 """
 
 from __future__ import annotations

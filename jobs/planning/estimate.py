@@ -27,6 +27,7 @@ from dreamcache.inference.facts import PlanFacts, family_of_job
 from dreamcache.inference.families import Family
 from jobs.formatting import format_bytes, format_duration
 from jobs.planning.planner import Plan
+from jobs.planning.run_time import Calibration, run_time, start_up
 from workers.context import request_of
 
 if TYPE_CHECKING:
@@ -34,28 +35,6 @@ if TYPE_CHECKING:
 
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.45, "webp": 0.25}
 """A guess for photographs at the default quality; --calibrate measures it."""
-
-SPREAD = 1.3
-"""How much slower than its slowest measured batch a run may well be: storage, uneven nodes, a last short batch."""
-
-RAY_SECONDS = (5.0, 15.0)
-"""From the command to the workers' processes: Ray's start, or joining it, and the first processes. Not measured by
---calibrate, which starts none."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Calibration:
-    """Measured here. load_seconds: imports, models and what a session opens. image_seconds: of one generator, the
-    fastest and the slowest batch's share for one image; encode_seconds: median of one reference; image_bytes: mean of
-    the stored files."""
-
-    device: str
-    items: int
-    batches: int
-    load_seconds: float
-    encode_seconds: float
-    image_seconds: tuple[float, float]
-    image_bytes: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,11 +59,14 @@ class Estimate:
     eta_seconds: tuple[float, float] | None = None
     gpu_hours: tuple[float, float] | None = None
     cpu_hours: tuple[float, float] | None = None
-    startup_seconds: tuple[float, float] | None = None
     note: str = ""
 
+    @property
+    def startup_seconds(self) -> tuple[float, float] | None:
+        return start_up(self.calibration) if self.calibration and self.eta_seconds else None
+
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "startup_seconds": self.startup_seconds}
 
     def lines(self) -> list[str]:
         """For people."""
@@ -140,7 +122,7 @@ def estimate(
     to_make = items if pending is None else min(items, pending)
     # Subjects are cached or not as a whole, so references remain in proportion.
     remaining = math.ceil(keys * to_make / items) if items else 0
-    eta, gpu, cpu, note = _time(spec, measured, to_make, remaining) if measured else (None, None, None, "")
+    eta, gpu, cpu, note = run_time(spec, measured, to_make, remaining) if measured else (None, None, None, "")
     return Estimate(
         items=items,
         to_make=to_make,
@@ -155,7 +137,6 @@ def estimate(
         eta_seconds=eta,
         gpu_hours=gpu,
         cpu_hours=cpu,
-        startup_seconds=_start_up(measured) if measured and eta else None,
         note="; ".join(text for text in (note, _gate_note(spec)) if text),
     )
 
@@ -282,38 +263,6 @@ def _seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
-
-
-_Range = tuple[float, float]
-
-
-def _time(
-    spec: JobSpec, measured: Calibration, items: int, references: int
-) -> tuple[_Range | None, _Range | None, _Range | None, str]:
-    """(ETA, GPU-hours, CPU-hours, note). Encoding and generating overlap: the slower of the two counts."""
-    workers = spec.workers
-    if workers.generators.gpus > 0 and measured.device == "cpu":
-        note = "the job declares GPUs and this machine has none, so its time is not known; calibrate on such a GPU"
-        return None, None, None, note
-    encoding = references * measured.encode_seconds / workers.encoders.count
-    fast, slow = (
-        max(encoding, items * seconds / workers.generators.count) for seconds in measured.image_seconds
-    )
-    start = _start_up(measured)
-    eta = (start[0] + fast, start[1] + SPREAD * slow) if items else (0.0, 0.0)
-    note = (
-        "one batch was timed, with its warm-up; a larger --calibrate is more exact"
-        if measured.batches < 2
-        else ""
-    )
-    gpu_hours, cpu_hours = ((eta[0] * n / 3600, eta[1] * n / 3600) for n in (workers.gpus, workers.cpus))
-    return eta, gpu_hours, cpu_hours, note
-
-
-def _start_up(measured: Calibration) -> _Range:
-    """Seconds until the first batch: Ray, then workers that import and load what this process did, perhaps several on
-    one machine at a time."""
-    return RAY_SECONDS[0] + measured.load_seconds, RAY_SECONDS[1] + 2 * measured.load_seconds
 
 
 def _gate_note(spec: JobSpec) -> str:

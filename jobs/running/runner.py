@@ -38,47 +38,11 @@ from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
 from jobs.running.engine import generate_images
 from jobs.running.interrupt import interrupt_of, interrupting_when
 from jobs.running.progress import RunProgress
+from jobs.running.report import Report
 from jobs.running.status import RunStatus
 from jobs.running.worker_events import WorkerEvent
 
 RECORDS_PER_PART = 1000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """How a run ended. `counts` are of the whole plan, not of this run alone; generated: images of this run."""
-
-    output: str
-    counts: Counts
-    generated: int
-    seconds: float
-    gallery: str | None
-    pruned: int = 0
-    encoded_again: int = 0
-    """References whose cached features were damaged, or not what was asked for."""
-    stopped: str | None = None
-    """Which budget has stopped it, if any."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 all done, 3 finished with failed or blocked items, 4 stopped by a budget."""
-        if self.stopped:
-            return 4
-        return 0 if self.counts.done == self.counts.total else 3
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "output": self.output,
-            "gallery": self.gallery,
-            "generated": self.generated,
-            "pruned": self.pruned,
-            "encoded_again": self.encoded_again,
-            "seconds": round(self.seconds, 1),
-            "exit_code": self.exit_code,
-            "stopped": self.stopped,
-            "total": self.counts.total,
-            **asdict(self.counts),
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,12 +142,7 @@ def _prepare(
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(
-            folder.uri,
-            "job",
-            spec.name,
-            claim=lambda: folder.claim(spec),
-            address=address,
-            quiet=quiet,
+            folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
         )
     )
     mark_cache(spec.cache_uri)
@@ -191,12 +150,9 @@ def _prepare(
     add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if prune else 0
-    budget = Budget(spec.limits, status.current.details.get("spent"))
-    status.current_details = lambda: {"spent": budget.spent()}
-    status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
-    for note in (note_of(spec, job_plan.facts), *job_plan.notes):
-        if note:
-            status.note(note)
+    budget = _budget(spec, status)
+    for note in filter(None, (note_of(spec, job_plan.facts), *job_plan.notes)):
+        status.note(note)
     return _Run(
         folder=folder,
         work=find_work(job_plan, ledger, retry),
@@ -206,6 +162,14 @@ def _prepare(
         address=address,
         num_finished_prunes=num_finished_prunes,
     )
+
+
+def _budget(spec: JobSpec, status: RunStatus) -> Budget:
+    """What the job may still cost; the status and the metrics state it from now on."""
+    budget = Budget(spec.limits, status.current.details.get("spent"))
+    status.current_details = lambda: {"spent": budget.spent()}
+    status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
+    return budget
 
 
 def _plan(spec: JobSpec, address: str | None) -> Plan:

@@ -102,6 +102,23 @@ def panel_queries() -> list[str]:
     return [e.replace("$job", ".*").replace("$__rate_interval", "5m") for e in expressions]
 
 
+def check_job(server: Prometheus, output: str) -> None:
+    """Gauges in every scrape, planning failures by reason, alerts that are evaluated without an error."""
+    left = "ray_dreamcache_items_left"
+    [gauge] = server.values(left)
+    assert gauge["metric"]["output"] == output
+    # In every scrape since it was seen first, not now and then.
+    [samples] = server.get("query", query=f"{left}[30s]")["result"]
+    assert len(samples["values"]) >= 10, samples
+    planning = 'ray_dreamcache_images_total{worker="driver"}'
+    [failed] = server.values(planning)
+    assert (failed["metric"]["code"], failed["value"][1]) == ("missing_image", "2")
+    alerts = {alert["labels"]["alertname"] for alert in server.get("alerts")["alerts"]}
+    assert "DreamCachePlanningFailures" in alerts
+    states = [rule["health"] for group in server.get("rules")["groups"] for rule in group["rules"]]
+    assert states and set(states) == {"ok"}
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900)
@@ -132,18 +149,7 @@ def test_every_panel_has_data_while_a_job_runs(head: RayHead, tmp_path: Path) ->
             wait_until(lambda: all(map(server.values, panel_queries())), 120, str(
                 [query for query in panel_queries() if not server.values(query)]
             ))  # fmt: skip
-            [gauge] = server.values(left)
-            assert gauge["metric"]["output"] == str(tmp_path / "autumn")
-            # In every scrape since it was seen first, not now and then.
-            [samples] = server.get("query", query=f"{left}[30s]")["result"]
-            assert len(samples["values"]) >= 10, samples
-            planning = 'ray_dreamcache_images_total{worker="driver"}'
-            [failed] = server.values(planning)
-            assert (failed["metric"]["code"], failed["value"][1]) == ("missing_image", "2")
-            alerts = {alert["labels"]["alertname"] for alert in server.get("alerts")["alerts"]}
-            assert "DreamCachePlanningFailures" in alerts
-            states = [rule["health"] for group in server.get("rules")["groups"] for rule in group["rules"]]
-            assert states and set(states) == {"ok"}
+            check_job(server, str(tmp_path / "autumn"))
             command.process.terminate()
             command.process.wait(timeout=120)
     finally:

@@ -135,6 +135,12 @@ def test_an_operators_day(day: Day, tmp_path: Path) -> None:
     stopped = day.check("stopped", manifest=True)
     assert stopped["done"] > killed["done"]
 
+    _resume_change_and_retry(day, tmp_path)
+    _read_the_record(day, tmp_path)
+
+
+def _resume_change_and_retry(day: Day, tmp_path: Path) -> None:
+    job = day.job
     assert day.command("run", job.path, "--quiet").returncode == 0
     assert day.check("finished", manifest=True)["done"] == 2 * SUBJECTS
     again = day.json("run", job.path)
@@ -162,6 +168,9 @@ def test_an_operators_day(day: Day, tmp_path: Path) -> None:
     failed = csv.DictReader(io.StringIO(job.read("failed.csv").decode()))
     assert list(failed) == []
 
+
+def _read_the_record(day: Day, tmp_path: Path) -> None:
+    job = day.job
     events = Counter(event["event"] for event in day.json("logs", job.path))
     assert events["started"] == 7 and events["finished"] == 5 and events["stopped"] == 1
     assert events["planning_failed"] == 1 and events["worker_ready"] >= 4
