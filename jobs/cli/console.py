@@ -17,7 +17,8 @@ import sys
 import warnings
 from contextlib import suppress
 
-VERBOSE = "DREAMCACHE_VERBOSE"
+from jobs.cluster.ray_cluster import VERBOSE
+
 FLAG = "--verbose"
 NOISY = (
     "ray",

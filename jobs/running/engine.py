@@ -46,10 +46,10 @@ def generate_images(
     """Generates the images of rows (PLANNED) and yields each item's status as its record is committed.
 
     unrecorded: those of the rows that have no terminal record now; called only when a pipeline was lost, and items
-    recorded since its last batch are then not yielded. on_note: called with what the user should know of a worker,
-    each thing once. on_gpu_seconds: called with what the workers have cost since its last call. Both may raise, which
-    stops the workers, as closing the iterator does. on_refused: called at the end, see `AttemptBook.refused`;
-    on_worker: from another thread, see `AttemptBook.events`. Raises DreamCacheError when the whole cannot go on.
+    recorded since its last batch are then not yielded. on_note: called with what the user should know, each thing
+    once. on_gpu_seconds: with what the workers have cost since its last call. Both may raise, which stops the workers,
+    as closing the iterator does. on_refused: at the end, see `AttemptBook.refused`; on_worker: from another thread, see
+    `AttemptBook.events`. Raises DreamCacheError when the whole cannot go on.
     """
     import ray
 
