@@ -10,9 +10,9 @@ from jobs.output.timeline import timeline_svg
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def event(second: float, kind: str, run: str = "a", **facts: Any) -> dict[str, Any]:
+def event(second: float, name: str, /, run: str = "a", **facts: Any) -> dict[str, Any]:
     minute, rest = divmod(second, 60)
-    return {"at": f"2026-11-27T08:{int(minute):02d}:{rest:06.3f}+00:00", "run": run, "event": kind, **facts}
+    return {"at": f"2026-11-27T08:{int(minute):02d}:{rest:06.3f}+00:00", "run": run, "event": name, **facts}
 
 
 DAY = [
