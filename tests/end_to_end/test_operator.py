@@ -133,7 +133,7 @@ def test_an_operators_day(day: Day, tmp_path: Path) -> None:
         assert command.end(signal.SIGTERM) == 130, command.log.read_text()
         command.wait_alone(90)
     stopped = day.check("stopped", manifest=True)
-    assert stopped["done"] > killed["done"]
+    assert killed["done"] <= stopped["done"] <= len(job.objects("images/"))
 
     _resume_change_and_retry(day, tmp_path)
     _read_the_record(day, tmp_path)

@@ -45,8 +45,8 @@ def orphaned(spec: JobSpec, subjects: dict[str, str]) -> tuple[set[str], int, st
 def test_one_photo_that_cannot_be_read_costs_only_its_own_subject(make_spec: MakeSpec) -> None:
     spec = make_spec(ALL)
     subjects = generate(spec)
-    Path(spec.catalog).with_name("a.png").unlink()
     changed = make_spec(ALL, prompts=["a {class_name} at night"])
+    Path(changed.catalog).with_name("a.png").unlink()
     gone, num_kept, note = orphaned(changed, subjects)
     assert (gone, num_kept) == ({"b"}, 2) and note is not None and "2 images" in note
     made = plan(changed)
