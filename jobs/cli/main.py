@@ -43,8 +43,21 @@ from jobs.cli import (
 )
 from jobs.cli import list as list_verb
 from jobs.cli.common import add_verb
+from jobs.cli.console import quiet_core, quiet_libraries, take_verbose
 
 INTERRUPTED = 130
+STARTS_RAY = (
+    "demo",
+    "run",
+    "retry",
+    "evaluate",
+    "train",
+    "synthesize",
+    "bench",
+    "replay",
+    "submit",
+    "doctor",
+)
 TRACEBACK = "DREAMCACHE_TRACEBACK"
 """Set, an unexpected error ends with its traceback."""
 
@@ -66,6 +79,10 @@ def _version(is_asked: bool) -> None:
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Print what Ray and libraries print too; goes with every command."),
     ] = False,
 ) -> None:
     """Personalized images of every product of a catalog, from one photo each, as one batch job."""
@@ -109,8 +126,15 @@ def main() -> None:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # what the terminal's encoding lacks ends no command
+    words = sys.argv[1:]
+    is_verbose = take_verbose(words)
+    sys.argv[1:] = words
+    if not is_verbose:
+        quiet_libraries()
+        if words and words[0] in STARTS_RAY and "--help" not in words:
+            quiet_core()
     try:
-        _check_words(sys.argv[1:])
+        _check_words(words)
         app()
     except (SpecError, CatalogError) as error:
         _end(str(error), 2)
