@@ -47,4 +47,5 @@ def load_pipeline(
     for name in weighted:
         getattr(pipe, name).requires_grad_(False).eval()
     keep_rows_independent(pipe.vae)
-    return pipe.to(device)
+    moved: P = pipe.to(device)
+    return moved
