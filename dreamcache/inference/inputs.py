@@ -19,6 +19,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from dreamcache.core.config import DEFAULT_SCALES
+from dreamcache.core.config.savings import Savings
 from dreamcache.core.errors import did_you_mean
 from dreamcache.inference.rules import (
     InputError,
@@ -60,6 +61,9 @@ class Arguments:
     strength: OneOrMany[float]
     num_inference_steps: int
     scheduler: str | SchedulerMixin | None
+    reuse_encoder: int
+    reuse_guidance: int
+    guidance_interval: Sequence[float]
     height: int | None
     width: int | None
     num_images_per_prompt: int
@@ -91,6 +95,7 @@ class Inputs:
     strength: list[float]
     num_inference_steps: int
     scheduler: Any
+    savings: Savings
     latent_size: tuple[int, int]
     latents: Tensor | None
     generator: torch.Generator | list[torch.Generator] | None
@@ -125,6 +130,7 @@ def check_inputs(pipe: PipelineParts, call: Arguments) -> Inputs:
         strength=spread.numbers(call.strength, "strength", least=0, most=1),
         num_inference_steps=whole(call.num_inference_steps, "num_inference_steps", 1, MOST_STEPS),
         scheduler=_scheduler(pipe, call.scheduler),
+        savings=_savings(call),
         latent_size=size,
         latents=call.latents,
         generator=generators(call.generator, spread),
@@ -285,6 +291,20 @@ def _check_subject(pipe: PipelineParts, subject: object) -> None:
     if missing:
         raise InputError(
             f"subject: its features lack the adapter's places {', '.join(missing)}; encode the reference again"
+        )
+
+
+def _savings(call: Arguments) -> Savings:
+    counts = {name: whole(getattr(call, name), name, 1, 10) for name in ("reuse_encoder", "reuse_guidance")}
+    try:
+        start, end = call.guidance_interval
+        return Savings(guidance_interval=(start, end), **counts)
+    except (TypeError, ValueError):
+        refuse(
+            "guidance_interval",
+            "two shares of the steps from 0 to 1, the first below the second",
+            repr(call.guidance_interval)[:60],
+            "(0.0, 1.0) guides every step",
         )
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config.savings import WHOLE
 from dreamcache.inference.encode import Encoder
 from dreamcache.inference.inputs import Arguments, Inputs, OneOrMany, check_inputs
 from dreamcache.inference.parts import PipelineParts
@@ -110,6 +111,9 @@ class DreamCachePipeline(PipelineParts):
         strength: OneOrMany[float] = 1.0,
         num_inference_steps: int = 50,
         scheduler: str | SchedulerMixin | None = None,
+        reuse_encoder: int = 1,
+        reuse_guidance: int = 1,
+        guidance_interval: Sequence[float] = WHOLE,
         height: int | None = None,
         width: int | None = None,
         num_images_per_prompt: int = 1,
@@ -129,7 +133,8 @@ class DreamCachePipeline(PipelineParts):
         image_guidance_scale: other names of text_scale and image_scale, InstructPix2Pix's for the same formula. Scales
         that are not set are the adapter's recommended ones, else 7.5 and 0.4. strength: 1 the paper's injection, 0 the
         base model's block. scheduler: a name of `sampler.SCHEDULERS`, a diffusers scheduler, None for the base model's
-        own. latents: unit noise [B, 4, h, w] instead of `generator`. prompt_embeds: [prompts, tokens, width] instead of
+        own. reuse_encoder, reuse_guidance, guidance_interval: what steps leave out, see `core.config.savings.Savings`.
+        latents: unit noise [B, 4, h, w] instead of `generator`. prompt_embeds: [prompts, tokens, width] instead of
         `prompt`. output_type: "pil", "np", "pt" or "latent". callback_on_step_end: as in diffusers, of `latents` alone;
         `pipe._interrupt = True` ends the call after that step. return_dict: False gives a tuple.
         Raises InputError or PromptError before any pass of a model.
@@ -156,6 +161,9 @@ class DreamCachePipeline(PipelineParts):
                 strength=strength,
                 num_inference_steps=num_inference_steps,
                 scheduler=scheduler,
+                reuse_encoder=reuse_encoder,
+                reuse_guidance=reuse_guidance,
+                guidance_interval=guidance_interval,
                 height=height,
                 width=width,
                 num_images_per_prompt=num_images_per_prompt,
@@ -177,8 +185,9 @@ class DreamCachePipeline(PipelineParts):
         self._interrupt = False
         conditions = self._conditions(inputs)
         with on_device(self.base.unet, self.device):
+            denoiser = GuidedDenoiser(self.base.unet, self.adapter, conditions, savings=inputs.savings)
             latents = sample(
-                GuidedDenoiser(self.base.unet, self.adapter, conditions),
+                denoiser,
                 inputs.scheduler,
                 self._noise(inputs).to(self.device, self.dtype),
                 num_inference_steps=inputs.num_inference_steps,
@@ -186,6 +195,7 @@ class DreamCachePipeline(PipelineParts):
                 on_step=self._on_step(callback, inputs) if callback is not None else None,
                 is_interrupted=lambda: self._interrupt,
                 progress=self.base.progress_bar,
+                running=denoiser.running,
             )
         if inputs.output_type != "latent":
             pixels = self.base.vae.decode(latents / self.base.vae.config.scaling_factor, return_dict=False)[0]

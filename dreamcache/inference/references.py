@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 
 from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import CacheError, ImageError, ModelError, StorageError
 from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.photo_sets import photos_of
@@ -32,12 +34,18 @@ class ReferenceFeatures:
     """
 
     def __init__(
-        self, encoder: ReferenceEncoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64
+        self,
+        encoder: ReferenceEncoder,
+        cache: FeatureCache,
+        limits: ImageLimits,
+        capacity: int = 64,
+        hosts: Sequence[CatalogHost] = (),
     ) -> None:
         self.encoder = encoder
         self.cache = cache
         self.limits = limits
         self.capacity = capacity
+        self.hosts = hosts
         self.on_features: OnFeatures = lambda source, seconds: None
         self.on_refused: OnRefused = lambda cache_key, message: None
         self._recent: OrderedDict[str, SubjectFeatures] = OrderedDict()
@@ -104,7 +112,7 @@ class ReferenceFeatures:
 
     def _encode(self, request: Request) -> SubjectFeatures:
         where = f"subject '{request.subject_id}': image '{request.image}'"
-        photo, mask_data = read_reference(request, self.limits)
+        photo, mask_data = read_reference(request, self.limits, self.hosts)
         image = decode_image(photo, where=where, limits=self.limits)
         mask = None
         if mask_data is not None:

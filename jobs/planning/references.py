@@ -24,6 +24,7 @@ from jobs.planning.catalog import BadRow
 READERS = 16
 SUBJECTS_PER_READ = 8
 MOST_SHOWN = 200
+OUTSIDE = ("outside_roots", "host_not_allowed")
 
 Entry = Subject | BadRow
 
@@ -96,7 +97,7 @@ class PhotoReader:
                     try:
                         self._roots.check(uri, label)
                     except ImageError as error:
-                        outside = root_for(uri) if error.code == "outside_roots" else None
+                        outside = root_for(uri) if error.code in OUTSIDE else None
                         raise
                     contents[kind] = self._contents.sha256(uri, label)
         except ImageError as error:

@@ -23,14 +23,14 @@ from dreamcache.core.photo_sets import PlannedPhoto
 from dreamcache.core.records import Subject, gated_template, item_id, item_template
 from dreamcache.inference.facts import trained_otherwise
 from dreamcache.storage.models.encoders import gate_identity
-from jobs.planning.plan_table import PlanRows
+from jobs.planning.plan_table import PlanRows, Prompt
 from jobs.planning.planner import plan
 from jobs.spec import dump_spec
 from tests.jobs.conftest import write_json
 
 MakeSpec = Callable[..., JobSpec]
 RELATIVE = {"base": "base", "adapter": "adapter"}
-LATER = ("scene", "photo_set")
+LATER = ("scene", "photo_set", "overrides", "typed")
 """Columns that the pinned rows of earlier releases do not have."""
 
 
@@ -107,7 +107,7 @@ def test_ids_made_by_column_are_the_records_own(subject_id: str, prompt: str, sa
     rows.add(
         Subject(subject_id=subject_id, class_name="mug", image="x"),
         [PlannedPhoto(image="x", mask=None, reference_id="ab" * 32, cache_key="cd" * 32)],
-        [(prompt, None, None, "0")],
+        [Prompt(prompt, None, None, "0")],
     )
     table, sum_of_ids = rows.take()
     expected = [

@@ -46,7 +46,8 @@ class Family(ABC):
     method: the value of `method` in a job file. caches_features: whether references are encoded ahead into the
     feature cache; else the photo is read where images are generated. photos: how many of a subject are read: one, a set
     whose order does not matter, or a sequence whose order does. generation: keys of `generation` with a meaning.
-    refused: settings that a job may not change, by dotted key, each with the reason.
+    refused: settings that a job may not change, by dotted key, each with the reason. per_image: keys of `generation`
+    that may differ between the images of one batch.
     """
 
     method: ClassVar[str]
@@ -54,6 +55,7 @@ class Family(ABC):
     photos: ClassVar[Photos] = "one"
     refused: ClassVar[Mapping[str, str]] = {}
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
+    per_image: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def package(self) -> str:

@@ -25,7 +25,10 @@ def load_pipeline(
     device: str,
     further: Callable[[str], dict[str, Any]] = lambda folder: {},
 ) -> P:
-    """weighted: parts with weights. further: parts of a folder that are opened otherwise. Raises ModelError."""
+    """weighted: parts with weights. further: parts of the model's folder that are opened otherwise.
+
+    Raises ModelError.
+    """
 
     def download() -> str:
         return str(kind.download(info.location, revision=info.revision, use_safetensors=True))

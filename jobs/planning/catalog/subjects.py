@@ -6,7 +6,7 @@ Knows our columns; knows no file format.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,13 +16,14 @@ from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME
 from dreamcache.core.records import Photo, Subject
 from dreamcache.core.texts import shown
 from dreamcache.storage.photo_uri import resolve
-from jobs.planning.catalog.cells import prompts_of, text_of
+from jobs.planning.catalog.cells import prompts_of, text_of, typed_of
 from jobs.planning.catalog.csv_rows import csv_rows
 from jobs.planning.catalog.jsonl_rows import jsonl_rows
 from jobs.planning.catalog.parquet_rows import parquet_rows
 from jobs.planning.catalog.parts import Part, folder_of
 from jobs.planning.catalog.photo_cells import photos_of, repeated_view, too_many
 from jobs.planning.catalog.rows import MAX_CELL, MAX_ROWS, BadRow, Row, bad_row, id_problem, too_long
+from jobs.planning.catalog.setting_cells import SETTING_COLUMNS, mapped_settings, overrides_in
 from jobs.planning.catalog.views import Views
 
 KNOWN_COLUMNS = ("subject_id", "class_name", "image", "mask", "prompts")
@@ -42,13 +43,14 @@ READERS: dict[str, Reader] = {"csv": csv_rows, "jsonl": jsonl_rows, "parquet": p
 class Reading:
     """How a catalog's rows are read. columns: our names to its own; max_photos: of a subject.
 
-    seen: where each subject, or view of a subject, was read.
+    text_files: names of the parts whose cells have no types. seen: where each subject, or view of one, was read.
     """
 
     folder: str
     columns: Mapping[str, str]
     class_name: str
     max_photos: int
+    text_files: frozenset[str]
     seen: Seen = field(default_factory=dict)
 
 
@@ -60,13 +62,19 @@ def subjects_of_parts(
     max_photos: int = MAX_PHOTOS,
 ) -> Iterator[Subject | BadRow]:
     """Subjects and bad rows of all files of a catalog. Raises CatalogError when a file as a whole cannot be read."""
-    allowed = (*KNOWN_COLUMNS, *MAPPED_COLUMNS)
+    allowed = (*KNOWN_COLUMNS, *MAPPED_COLUMNS, *SETTING_COLUMNS)
     unknown = sorted(set(columns) - set(allowed))
     if unknown:
         raise CatalogError(
             f"columns: '{unknown[0]}' is not one of {', '.join(allowed)}{did_you_mean(unknown[0], allowed)}"
         )
-    reading = Reading(folder=folder_of(uri), columns=columns, class_name=class_name, max_photos=max_photos)
+    reading = Reading(
+        folder=folder_of(uri),
+        columns=columns,
+        class_name=class_name,
+        max_photos=max_photos,
+        text_files=frozenset(part.name for part in parts if part.form == "csv"),
+    )
     if "view" not in columns:
         for where, row in _rows(parts, uri, columns):
             yield _unusable(where, row) if isinstance(row, str) else _subject(row, where, reading)
@@ -128,6 +136,14 @@ def _bounded(subject: Subject, where: Where, most: int) -> Subject | BadRow:
     return bad_row(where[1], subject.subject_id, "too_many_photos", problem)
 
 
+def _typed(row: Mapping[str, Any], ours: Set[str], *, is_text_file: bool) -> dict[str, object]:
+    """The values of further columns that are no text."""
+    values = {
+        key: typed_of(value, is_text_file=is_text_file) for key, value in row.items() if key not in ours
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | BadRow:
     subject_id = text_of(row.get("subject_id"))
     file, number = where
@@ -149,7 +165,7 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
         return bad("no_image", f"subject '{subject_id}': {photos}")
     if problem := _location_problem(photos, folder):
         return bad("bad_image_uri", f"subject '{subject_id}': {problem}")
-    ours = {*KNOWN_COLUMNS, *(name for name in MAPPED_COLUMNS if name in columns)}
+    ours = {*KNOWN_COLUMNS, *(name for name in MAPPED_COLUMNS if name in columns), *mapped_settings(columns)}
     attributes = {key: text_of(value) for key, value in row.items() if key not in ours}
     prompts = prompts_of(row.get("prompts"))
     paths = {"image": max((photo.image for photo in photos), key=len)}
@@ -157,6 +173,10 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
     problem = _size_problem({**attributes, **paths}, prompts)
     if problem:
         return bad("bad_row", f"subject '{subject_id}': {problem}")
+    try:
+        overrides = overrides_in(row, columns)
+    except ValueError as error:
+        return bad("bad_row", f"subject '{subject_id}': {error}; correct the cell, or leave it empty")
     reading.seen[key] = where
     first, *further = (_resolved(photo, folder) for photo in photos)
     subject = Subject(
@@ -167,6 +187,8 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
         prompts=prompts,
         attributes=attributes,
         further=tuple(further),
+        typed=_typed(row, ours, is_text_file=file in reading.text_files),
+        overrides=overrides,
     )
     return _bounded(subject, where, reading.max_photos)
 

@@ -17,6 +17,9 @@ class StableDiffusion(StableDiffusionFamily):
     method: ClassVar[str] = "dreamcache"
     caches_features: ClassVar[bool] = True
     photos: ClassVar[Photos] = "set"
+    per_image: ClassVar[frozenset[str]] = frozenset(
+        {"negative_prompt", "text_scale", "image_scale", "strength"}
+    )
 
     def recognizes(self, base: str, revision: str | None) -> bool:
         """By model_index.json; a base without one is for `describe_base` to judge."""
