@@ -34,7 +34,9 @@ SETTLED_NS = 2_000_000_000
 def state_of(uri: str) -> PhotoState | None:
     """None where nothing is there, where it is no regular file, or the storage does not say: reading it will."""
     if is_web(uri):
-        return None  # its state would be its ETag, which `storage.web.client.WebPhotos.fetch` returns and takes
+        return (
+            None  # its state would be its ETag, which `storage.web.client.WebPhotos.fetch` returns and takes
+        )
     try:
         if not uri.startswith(S3_SCHEME):
             return _of_file(uri)

@@ -20,6 +20,7 @@ from jobs.cli import (
     adapter,
     bench,
     cache,
+    cluster,
     demo,
     doctor,
     evaluate,
@@ -93,6 +94,7 @@ for name, function, examples in (
     add_verb(app, name, examples)(function)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
+app.add_typer(cluster.app, name="cluster", help="A Ray cluster and an S3 server on this machine.")
 app.add_typer(bench.app, name="bench", help="Measurements of the program itself, on this machine.")
 
 
