@@ -22,6 +22,7 @@ from jobs.cli import (
     cache,
     cluster,
     demo,
+    deploy,
     doctor,
     evaluate,
     export,
@@ -95,6 +96,7 @@ for name, function, examples in (
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
 app.add_typer(cluster.app, name="cluster", help="A Ray cluster and an S3 server on this machine.")
+app.add_typer(deploy.app, name="deploy", help="Manifests for KubeRay and EC2, from a job file.")
 app.add_typer(bench.app, name="bench", help="Measurements of the program itself, on this machine.")
 
 

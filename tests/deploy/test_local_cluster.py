@@ -103,6 +103,12 @@ def test_a_job_runs_on_it_and_exports_its_metrics(folder: Path, tmp_path: Path) 
         return subprocess.run(dreamcache("cluster", *words), capture_output=True, text=True, timeout=300,
                               check=False, cwd=tmp_path, env=user)  # fmt: skip
 
+    (tmp_path / "job.yaml").write_text(
+        "name: a\ncatalog: s3://b/c.csv\noutput: s3://b/out\nprompts: [a mug]\n"
+    )
+    words = dreamcache("deploy", "render", "kuberay", "--job", "job.yaml")
+    made = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path, env=user)
+    assert "kind: RayJob" in made.stdout, "the wheel holds the templates"
     up = cluster("up", "--workers", "1", "--cpus", "2", "--folder", str(folder))
     assert up.returncode == 0, up.stderr
     variables = exports(up.stdout)
