@@ -56,7 +56,11 @@ class JobSession:
     def generator(self) -> Generator[Subject]:
         """With the job's settings and batch size."""
         return Generator(
-            self.pipe, self.spec.generation, self.references.get, batch_size=self.spec.workers.batch_size
+            self.pipe,
+            self.spec.generation,
+            self.references.get,
+            batch_size=self.spec.workers.batch_size,
+            per_image=family_of_job(self.spec).per_image,
         )
 
     def warm_up(self, generator: Generator[Subject]) -> None:

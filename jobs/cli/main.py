@@ -17,6 +17,7 @@ from dreamcache import __version__
 from dreamcache.core.errors import CatalogError, DreamCacheError, SpecError
 from dreamcache.core.texts import one_line, shown
 from jobs.cli import (
+    ablate,
     adapter,
     bench,
     cache,
@@ -31,6 +32,7 @@ from jobs.cli import (
     logs,
     outputs,
     plan,
+    provenance,
     replay,
     retry,
     run,
@@ -88,6 +90,7 @@ for name, function, examples in (
     ("gallery", gallery.gallery, gallery.EXAMPLES),
     ("replay", replay.replay, replay.EXAMPLES),
     ("train", train.train, train.EXAMPLES),
+    ("ablate", ablate.ablate, ablate.EXAMPLES),
     ("synthesize", synthesize.synthesize, synthesize.EXAMPLES),
     ("evaluate", evaluate.evaluate, evaluate.EXAMPLES),
     ("doctor", doctor.doctor, doctor.EXAMPLES),
@@ -97,6 +100,9 @@ app.add_typer(cache.app, name="cache", help="The feature cache: list, show, veri
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
 app.add_typer(cluster.app, name="cluster", help="A Ray cluster and an S3 server on this machine.")
 app.add_typer(deploy.app, name="deploy", help="Manifests for KubeRay and EC2, from a job file.")
+app.add_typer(
+    provenance.app, name="provenance", help="Marks of generated images: certificates for signed manifests."
+)
 app.add_typer(bench.app, name="bench", help="Measurements of the program itself, on this machine.")
 
 

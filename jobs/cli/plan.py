@@ -46,7 +46,7 @@ def plan(
 
     spec = load(job, settings)
     job_plan = make_plan(spec, verify_photos=verify_photos)
-    note = note_of(spec, job_plan.facts)
+    note = "; ".join(one for one in (note_of(spec, job_plan.facts), *job_plan.notes) if one) or None
     with Join(job_plan.files, Ledger(spec.output).scan()) as join:
         changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
     estimate = estimate_plan(job_plan, calibrate, changes.counts.pending)

@@ -18,6 +18,7 @@ from dreamcache.core.locations import is_uri
 from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.photos import read_photo
 from jobs.gallery import Scaler, make_thumbnail, write_gallery
+from jobs.output.attributes import without_typed
 from jobs.output.folder import OutputFolder
 
 READERS = 8
@@ -44,7 +45,7 @@ def publish_gallery(
     # A local path is meaningful on one machine only, and the page may be copied elsewhere.
     source = folder.uri if is_uri(folder.uri) else ""
     key = write_gallery(
-        manifest=first_rows,
+        manifest=without_typed(first_rows),
         references=references,
         write=folder.write_file,
         title=str(summary["job"]) if summary else "job",

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import dreamcache
 from dreamcache.core.config.hosts import CatalogHost, host_of
 from dreamcache.core.errors import DreamCacheError, ImageError
 from dreamcache.core.web_url import WebUrl, parse_web, redirected
@@ -37,7 +36,7 @@ HEADERS = {
     # Fixed, so that a server that chooses a format by them sends a worker the bytes that were planned.
     "Accept": "image/png,image/jpeg,image/webp;q=0.9,*/*;q=0.5",
     "Accept-Encoding": "identity",
-    "User-Agent": f"dreamcache/{dreamcache.__version__}",
+    "User-Agent": "dreamcache",
 }
 
 
