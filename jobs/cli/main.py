@@ -21,7 +21,9 @@ from jobs.cli import (
     adapter,
     bench,
     cache,
+    cluster,
     demo,
+    deploy,
     detect,
     doctor,
     evaluate,
@@ -115,6 +117,8 @@ for name, function, examples in (
     add_verb(app, name, examples)(function)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
+app.add_typer(cluster.app, name="cluster", help="A Ray cluster and an S3 server on this machine.")
+app.add_typer(deploy.app, name="deploy", help="Manifests for KubeRay and EC2, from a job file.")
 app.add_typer(
     provenance.app, name="provenance", help="Marks of generated images: certificates for signed manifests."
 )
