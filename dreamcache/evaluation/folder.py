@@ -24,6 +24,8 @@ from dreamcache.storage.store import relative_to
 TABLE = "prompts.csv"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MASK = ".mask.png"
+MAX_TABLE_BYTES = 64 << 20
+"""Of a table of prompts: half a million images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +102,9 @@ def _read_table(uri: str) -> dict[str, dict[str, str]]:
     location = join(uri, TABLE)
     try:
         rows = list(
-            csv.DictReader(io.StringIO(store_for(uri).read(location).decode("utf-8-sig"), newline=""))
+            csv.DictReader(
+                io.StringIO(store_for(uri).read(location, MAX_TABLE_BYTES).decode("utf-8-sig"), newline="")
+            )
         )
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{location}: must be a CSV file in UTF-8: {error}") from error

@@ -30,6 +30,7 @@ from jobs.cli import (
     logs,
     outputs,
     plan,
+    provenance,
     replay,
     retry,
     run,
@@ -95,6 +96,9 @@ for name, function, examples in (
     add_verb(app, name, examples)(function)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
+app.add_typer(
+    provenance.app, name="provenance", help="Marks of generated images: certificates for signed manifests."
+)
 app.add_typer(bench.app, name="bench", help="Measurements of the program itself, on this machine.")
 
 

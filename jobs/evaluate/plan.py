@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamcache.core import ids
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import CatalogError, SpecError
 from dreamcache.core.parallel import map_ordered
+from dreamcache.core.photo_sets import parsed
 from dreamcache.evaluation.dreambench import PHOTO_SUFFIXES, Benchmark, BenchSubject, read_dreambench
 from dreamcache.evaluation.folder import read_folder
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, score_id
@@ -99,14 +101,22 @@ def plan_method(
     return planned, len(rows) - len(done)
 
 
+def photo_hosts(spec: EvalSpec) -> tuple[CatalogHost, ...]:
+    """The web hosts that the evaluated jobs may read their photos from, by each output's job.yaml."""
+    outputs_of_jobs = [
+        method.job or spec.job_of(method).output for method in spec.lines() if not method.images
+    ]
+    hosts = (host for output in outputs_of_jobs for host in OutputFolder(output).photo_roots().hosts)
+    return tuple(dict.fromkeys(hosts))
+
+
 def _planned(
     method: MethodSpec, row: dict[str, Any], real: RealPhotos | None, settings: str, roots: Roots
 ) -> PlannedImage:
-    if real is None and not all(roots.allows(row[name]) for name in ("image", "mask") if row[name]):
-        photos: tuple[RealPhoto, ...] = ()
-    elif real is None:
-        own = RealPhoto(photo_id=row["reference_id"], uri=row["image"], mask=row["mask"])
-        photos = (own,)
+    if real is None:
+        own = _own_photos(row)
+        named = [uri for photo in own for uri in (photo.uri, photo.mask) if uri]
+        photos = own if all(map(roots.allows, named)) else ()
     else:
         photos = real.get(row["subject_id"], ())
     request = _request(
@@ -130,6 +140,14 @@ def _is_asked(spec: EvalSpec, bench: Benchmark | None, subject_id: str, prompt: 
         return not spec.dreambench.subjects
     # What states no prompt may be of any.
     return spec.dreambench.num_prompts is None or prompt is None or prompt in subject.filled()
+
+
+def _own_photos(row: dict[str, Any]) -> tuple[RealPhoto, ...]:
+    """The item's references, as its manifest names them."""
+    if not row.get("photo_set"):
+        return (RealPhoto(photo_id=row["reference_id"], uri=row["image"], mask=row["mask"]),)
+    photos = parsed(row["photo_set"], f"item {str(row['item_id'])[:12]}")
+    return tuple(RealPhoto(photo_id=one.reference_id, uri=one.image, mask=one.mask) for one in photos)
 
 
 def _of_folder(

@@ -20,7 +20,7 @@ from dreamcache.storage.open_store import join
 from jobs.cluster.ray_cluster import join_cluster
 from jobs.evaluate.bench import read_bench, write_catalog
 from jobs.evaluate.engine import score_images
-from jobs.evaluate.plan import PlannedImage, plan_method, real_photos, unique
+from jobs.evaluate.plan import PlannedImage, photo_hosts, plan_method, real_photos, unique
 from jobs.evaluate.report import write_report
 from jobs.evaluate.spec import EvalSpec, dump_eval_spec
 from jobs.output.claim import claim
@@ -122,13 +122,13 @@ def _run_jobs(
 def _score(spec: EvalSpec, planned: Sequence[PlannedImage], run: RunStatus) -> int:
     """Scores what has no score yet; returns how many this run scored."""
     known = Scores(spec.output).read()
+    images = unique(planned)
     pending = [
-        request
-        for ident, request in unique(planned).items()
-        if ident not in known or known[ident].code is not None
+        request for ident, request in images.items() if ident not in known or known[ident].code is not None
     ]
-    with RunProgress(run, len(pending), stage="scores") as progress:
-        for outcome in score_images(spec, pending) if pending else ():
+    scored = {"done": len(images) - len(pending)}
+    with RunProgress(run, len(pending), stage="scores", before=scored) as progress:
+        for outcome in score_images(spec, pending, photo_hosts(spec)) if pending else ():
             progress.add(outcome)
             run.check()
     return progress.counts["done"]
