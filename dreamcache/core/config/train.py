@@ -125,14 +125,16 @@ class ReferenceSettings(Settings):
 class LossSettings(Settings):
     """Which conditions a sample loses, and how its error is weighed.
 
-    drop_*: shares of the samples that lose the text alone, the reference alone, and both: guidance needs all three.
+    drop_*: shares of the samples that lose the text alone, the reference alone, and both. Without its reference a
+    sample passes through the frozen base alone, and its gradient is zero: the base predicts e(0, 0) and e(0, cT) as it
+    is, so by default no reference is dropped.
     foreground: extra weight of the error on the subject's mask, 0 for none. min_snr_gamma: 0 for none, 5 is usual
     (arXiv 2303.09556).
     """
 
     drop_text: NotNegative = 0.07
-    drop_image: NotNegative = 0.05
-    drop_both: NotNegative = 0.05
+    drop_image: NotNegative = 0.0
+    drop_both: NotNegative = 0.0
     foreground: NotNegative = 0.0
     min_snr_gamma: NotNegative = 0.0
 
