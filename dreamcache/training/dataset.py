@@ -21,6 +21,7 @@ from dreamcache.core.errors import CatalogError, ImageError
 from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
+from dreamcache.training.bad_samples import BadSample, check_bad
 from dreamcache.training.order import SampleOrder
 from dreamcache.training.sources import Source, StoredSample, open_source
 from dreamcache.training.transform import Floats, ItemShape, Target, as_array, reference_view, target_view
@@ -61,16 +62,6 @@ class DecodedSample:
     def framed(self) -> bool:
         """Whether the reference is a photo of its own that needs no cutting out."""
         return bool(self.reference_id)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BadSample:
-    """A sample that cannot be used. where: its file, row or member; code and message: why."""
-
-    number: int
-    where: str
-    code: str
-    message: str
 
 
 class Samples:
@@ -170,18 +161,6 @@ class Samples:
             reference=photo,
             reference_mask=photo_mask,
             reference_id=reference_id,
-        )
-
-
-def check_bad(count: int, total: int, settings: DataSettings, path: str, last: str) -> None:
-    """Raises ImageError `too_many_bad_samples` for more samples than the settings allow to be passed over."""
-    allowed = settings.bad_samples_allowed(total)
-    if count > allowed:
-        raise ImageError(
-            f"data '{path}': {count} of {total:,} samples cannot be used, data.max_bad_share "
-            f"{settings.max_bad_share:g} allows {allowed}; the last one: {last}; correct them, or raise "
-            f"data.max_bad_share",
-            code="too_many_bad_samples",
         )
 
 

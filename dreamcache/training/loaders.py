@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 
-from dreamcache.training.dataset import BadSample, TrainItems
+from dreamcache.training.bad_samples import BadSample
+from dreamcache.training.dataset import TrainItems
 from dreamcache.training.loss import TrainBatch
 
 LOADERS_OF_A_GPU = 4

@@ -23,8 +23,9 @@ from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.errors import DreamCacheError, SpecError
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
+from dreamcache.training.bad_samples import BadSample, check_bad
 from dreamcache.training.checkpoints import Checkpoint
-from dreamcache.training.dataset import BadSample, Samples, TrainItems, ValidationItems, check_bad
+from dreamcache.training.dataset import Samples, TrainItems, ValidationItems
 from dreamcache.training.loaders import Rows, micro_batches, num_loaders
 from dreamcache.training.loss import AdapterLoss, TrainBatch
 from dreamcache.training.optimizer import EMA, TrainedModule, learned, learning_rate
