@@ -19,6 +19,7 @@ from dreamcache.core import ids
 from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, IntegrationName
 from dreamcache.core.config.methods import methods, register_method
 from dreamcache.core.errors import ModelError, SpecError, did_you_mean
+from dreamcache.segment.u2net_file import with_segmenter_id
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo, describe_base
 
@@ -88,7 +89,7 @@ class Family(ABC):
                 f"reference.places: must hold every place of the adapter, lacks {', '.join(missing)}; add them, or "
                 f"leave the key out"
             )
-        return resolved
+        return with_segmenter_id(resolved)
 
     def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:  # noqa: B027 - most have no rule
         """Raises SpecError for settings that this base model cannot follow."""
