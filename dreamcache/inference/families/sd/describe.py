@@ -14,6 +14,7 @@ class StableDiffusion(StableDiffusionFamily):
     """adapter: a folder or s3:// URI; None takes the embedded one."""
 
     method: ClassVar[str] = "dreamcache"
+    takes_loras: ClassVar[bool] = True
     caches_features: ClassVar[bool] = True
     per_image: ClassVar[frozenset[str]] = frozenset(
         {"negative_prompt", "text_scale", "image_scale", "strength"}
