@@ -32,7 +32,7 @@ class JobContext:
             "base": f"{base.name}@{base.fingerprint[:12]}",
             "adapter": self.facts.adapter.fingerprint[:12],
             "dreamcache": dreamcache.__version__,
-            "settings": str(self.spec.generation.as_dict()),
+            "settings": str(self._public_settings()),
         }
 
     def of_row(self, overrides: str | None) -> JobContext:
@@ -41,6 +41,11 @@ class JobContext:
             return self
         generation = overrides_of(overrides).generation(self.spec.generation)
         return replace(self, spec=replace(self.spec, generation=generation))
+
+    def _public_settings(self) -> dict[str, Any]:
+        """Those of generation, without texts that only `provenance.prompt` publishes."""
+        private = () if self.spec.provenance.prompt else ("negative_prompt",)
+        return {name: value for name, value in self.spec.generation.as_dict().items() if name not in private}
 
     def open_session(self) -> JobSession:
         """The job's models on this worker's device. Raises ModelError when they are not those of the plan."""
@@ -51,6 +56,5 @@ class JobContext:
 
 
 def request_of(row: dict[str, Any]) -> Request:
-    """The request in a plan row."""
-    # A plan of an earlier release lacks the newest columns, which have a default.
+    """The request in a plan row; columns that came after the release that wrote it have their defaults."""
     return Request(**{name: row[name] for name in REQUEST_COLUMNS if name in row})

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dreamcache.core.config import GenerationSettings
 from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, SpecError
+from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.outcome import Generated
 from dreamcache.inference.protocols import Pipeline, S
@@ -93,7 +94,7 @@ class Generator(Generic[S]):
                 if is_device_lost(error):
                     raise
                 outcomes[request.item_id] = _failed(request, error)
-        for group in self._by_settings(ready):
+        for group in (part for same in self._by_settings(ready) for part in _by_photos(same)):
             for start in range(0, len(group), self.batch_size):
                 batch = group[start : start + self.batch_size]
                 for outcome in self._generate_fitting(batch, self.settings.steps):
@@ -178,6 +179,9 @@ class Generator(Generic[S]):
             guidance=settings.guidance,
             num_inference_steps=steps,
             scheduler=settings.scheduler,
+            reuse_encoder=settings.reuse_encoder,
+            reuse_guidance=settings.reuse_guidance,
+            guidance_interval=settings.guidance_interval,
             height=settings.height or None,
             width=settings.width or None,
             generator=[torch.Generator("cpu").manual_seed(request.seed) for request, _ in filled],
@@ -212,6 +216,14 @@ class Generator(Generic[S]):
         # A copy, because the checker blackens in place what it flags.
         _, flags = base.run_safety_checker(images.copy(), base.device, base.unet.dtype)
         return [bool(flag) for flag in flags]
+
+
+def _by_photos(ready: list[tuple[Request, S]]) -> list[list[tuple[Request, S]]]:
+    """Requests by their number of photos: a batch's tokens are stacked, and a row's last bits depend on its shape."""
+    parts: dict[int, list[tuple[Request, S]]] = {}
+    for request, subject in ready:
+        parts.setdefault(len(photos_of(request)), []).append((request, subject))
+    return list(parts.values())
 
 
 def _failed(request: Request, error: Exception) -> Failed:

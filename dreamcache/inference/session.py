@@ -49,6 +49,7 @@ class JobSession:
             cache=FeatureCache(cache or spec.cache_uri, facts.base.fingerprint),
             limits=spec.limits,
             capacity=capacity,
+            hosts=spec.catalog_hosts,
         )
         self.references: References[Subject] = module.open_references(self.pipe, sources)
 
@@ -83,7 +84,12 @@ class JobSession:
         from dreamcache.evaluation.score import Scorer
 
         check_gate(self.spec, self.facts)
-        scorer = Scorer(settings.used_metrics, device=str(self.device), limits=self.spec.limits)
+        scorer = Scorer(
+            settings.used_metrics,
+            device=str(self.device),
+            limits=self.spec.limits,
+            hosts=self.spec.catalog_hosts,
+        )
         return Gate(generator, scorer, settings)
 
     @property

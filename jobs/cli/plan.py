@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dreamcache.core.web_url import is_web
 from jobs.cli.common import echo, load, print_json
 from jobs.cli.options import Job, Json, Set
 
@@ -30,10 +31,12 @@ def plan(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a job would do; run nothing, and write nothing but the photo index beside the cache.
+    """Show what a job would do; run nothing.
+
+    Nothing is written but the photo index beside the cache.
 
     Items are new, unchanged, changed or orphaned; the estimate states passes and bytes. Photos outside the catalog's
-    roots are counted by root, with the catalog_roots line that lets the job read them.
+    roots are counted by root, with the catalog_roots and catalog_hosts lines that let the job read them.
     """
     from dreamcache.inference.facts import note_of
     from dreamcache.storage.ledger import Ledger
@@ -76,12 +79,14 @@ def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | N
 
 def _outside(job_plan: Plan) -> dict[str, Any]:
     """Roots that the catalog names and the job file does not, and the line that would name them."""
-    from jobs.planning.outside import setting_line
+    from jobs.planning.outside import hosts_line, setting_line
 
     roots = [{"root": root, "photos": photos} for root, photos in job_plan.outside_roots]
-    named = [root for root, _ in job_plan.outside_roots]
-    line = setting_line(job_plan.spec.catalog_roots, named) if roots else None
-    return {"outside_roots": roots, "catalog_roots_line": line}
+    named = [root for root, _ in job_plan.outside_roots if not is_web(root)]
+    sites = [root for root, _ in job_plan.outside_roots if is_web(root)]
+    line = setting_line(job_plan.spec.catalog_roots, named) if named else None
+    of_hosts = {"catalog_hosts_line": hosts_line(job_plan.spec.catalog_hosts, sites)} if sites else {}
+    return {"outside_roots": roots, "catalog_roots_line": line, **of_hosts}
 
 
 def _photo_lines(job_plan: Plan) -> list[str]:
@@ -102,7 +107,7 @@ def _outside_lines(job_plan: Plan) -> list[str]:
     return [
         *lines,
         "if these locations are yours, put this line into the job file:",
-        outside["catalog_roots_line"],
+        *(outside[key] for key in ("catalog_roots_line", "catalog_hosts_line") if outside.get(key)),
     ]
 
 

@@ -24,11 +24,12 @@ from dreamcache.core import ids
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.config.scenes import Overrides, overrides_of
 from dreamcache.core.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
+from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request, item_id
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
 from dreamcache.storage.arrow import reading
 from dreamcache.storage.feature_cache import FeatureCache
-from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
+from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata, read_xmp
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.roots import roots_of
 from jobs.output.attention import attention_png
@@ -107,7 +108,7 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
     if attention is not None:
         store_for(attention).write(attention, picture)
         saved.append(attention)
-    again = encode_image(rgb, spec.images, read_metadata(stored))
+    again = encode_image(rgb, spec.images, read_metadata(stored), read_xmp(stored))
     before, now = decode_image(stored), decode_image(again)
     distance = np.abs(before.astype(np.int16) - now.astype(np.int16)) if before.shape == now.shape else None
     if distance is None:
@@ -223,8 +224,11 @@ def _chosen_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tu
 
 def _check_roots(spec: JobSpec, request: Request) -> None:
     """Raises ImageError for a photo or mask that job.yaml does not let this job read, whatever the plan's row names."""
-    roots = roots_of(spec.catalog, spec.catalog_roots)
-    for kind, uri in (("image", request.image), ("mask", request.mask)):
+    roots = roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
+    named = [
+        (kind, uri) for one in photos_of(request) for kind, uri in (("image", one.image), ("mask", one.mask))
+    ]
+    for kind, uri in named:
         if uri:
             roots.check(uri, f"subject '{request.subject_id}': {kind} '{uri}'")
 

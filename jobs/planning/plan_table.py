@@ -8,7 +8,7 @@ Knows the plan's columns and how an item's id is computed; knows nothing of cata
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dreamcache.core import ids
+from dreamcache.core.photo_sets import PlannedPhoto, set_key, written
 from dreamcache.core.records import Request, Subject
 from dreamcache.storage.schema import schema_of
 from jobs.planning.catalog import BadRow
@@ -28,17 +29,19 @@ class PlanRow(Request):
     """A request, why it cannot run (None for one that can), and the catalog's further columns as a JSON object.
 
     scene: the name of its scene, or the template of the prompt: its index among the job's, from "0", or among the
-    row's own, from "row:0".
+    row's own, from "row:0". typed: of the further columns, those whose values are no text, as a JSON object; None for
+    none.
     """
 
     code: str | None
     message: str | None
     attributes: str
     scene: str | None = None
+    typed: str | None = None
 
 
 PLAN_SCHEMA = schema_of(PlanRow)
-OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask")
+OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "photo_set", "typed")
 OF_PROMPT = ("prompt", "code", "message", "scene", "overrides", "attributes")
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 ITEM_BYTES = 32
@@ -96,15 +99,21 @@ class PlanRows:
     def __len__(self) -> int:
         return len(self._digests)
 
-    def add(self, subject: Subject, reference_id: str, cache_key: str, prompts: list[Prompt]) -> None:
-        """All samples of each prompt. The prompts must differ in text or template: the ids are hashes of them."""
+    def add(self, subject: Subject, photos: Sequence[PlannedPhoto], prompts: list[Prompt]) -> None:
+        """All samples of each prompt. The prompts must differ in text or template: the ids are hashes of them.
+
+        photos: the subject's, as the set stands in ids (`photo_sets.in_order`).
+        """
+        cache_key, first = set_key([photo.cache_key for photo in photos]), photos[0]
         self._add_subject(
             subject_id=subject.subject_id,
             class_name=subject.class_name,
-            reference_id=reference_id,
+            reference_id=first.reference_id,
             cache_key=cache_key,
-            image=subject.image,
-            mask=subject.mask,
+            image=first.image,
+            mask=first.mask,
+            photo_set=written(photos),
+            typed=json.dumps(dict(subject.typed), ensure_ascii=False) if subject.typed else None,
         )
         self._prompts_of_subject.append(len(prompts))
         key_json, subject_json = ids.canonical_json(cache_key), ids.canonical_json(subject.subject_id)
@@ -136,7 +145,9 @@ class PlanRows:
             "bad-row", row=bad.row, subject=bad.subject_id, code=bad.code, message=bad.message
         )
         empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
-        self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None})
+        self._add_subject(
+            **{**empty, "subject_id": bad.subject_id, "mask": None, "photo_set": None, "typed": None}
+        )
         self._prompts_of_subject.append(1)
         self._add_prompt(Prompt("", bad.code, bad.message), "{}", rows=1)
         self._digests.append(_digest(ident))

@@ -21,6 +21,7 @@ from dreamcache.core import ids
 from dreamcache.core.config.job import MAX_ITEMS_PER_ROW, JobSpec
 from dreamcache.core.config.scenes import NO_OVERRIDES, Overrides
 from dreamcache.core.errors import SpecError
+from dreamcache.core.photo_sets import PlannedPhoto, in_order
 from dreamcache.core.records import (
     Reference,
     Subject,
@@ -29,7 +30,7 @@ from dreamcache.core.records import (
     item_template,
     scene_template,
 )
-from dreamcache.inference.facts import PlanFacts, plan_facts
+from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
 from dreamcache.storage.photo_contents import PhotoContents
 from dreamcache.storage.photo_index import FOLDER, PhotoIndex
 from dreamcache.storage.roots import roots_of
@@ -40,7 +41,7 @@ from jobs.planning.outside import OutsideRoots
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt, Variant
 from jobs.planning.prompts import TemplateError, fill
-from jobs.planning.references import Entry, PhotoReader, PlannedPhoto
+from jobs.planning.references import Entry, PhotoReader, ReadPhotos
 from jobs.planning.scenes import Matrix, Values, Wanted, wanted_of_job, wanted_of_row
 
 ROWS_PER_TABLE = 20_000
@@ -109,13 +110,18 @@ def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
     spec = replace(spec, generation=spec.generation.resolved(dict(facts.adapter.recommended)))
     written = _Writing(spec, facts)
     entries = read_catalog(
-        spec.catalog, columns=spec.columns, class_name=spec.class_name, left_out=written.left_out
+        spec.catalog,
+        columns=spec.columns,
+        class_name=spec.class_name,
+        left_out=written.left_out,
+        max_photos=spec.limits.max_photos,
     )
     index = PhotoIndex(join(spec.cache_uri, FOLDER))
-    contents = PhotoContents(spec.limits, index, verify=verify_photos)
-    reader = PhotoReader(contents, roots_of(spec.catalog, spec.catalog_roots))
-    for entry, photo in reader.read_ahead(entries):
-        written.add(entry, photo)
+    roots = roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
+    contents = PhotoContents(spec.limits, index, verify=verify_photos, hosts=roots.hosts)
+    reader = PhotoReader(contents, roots)
+    for entry, photos in reader.read_ahead(entries):
+        written.add(entry, photos)
     contents.save()
     return written.end(PhotosRead(known=contents.num_known, read=contents.num_read, notes=tuple(index.notes)))
 
@@ -139,6 +145,7 @@ class _Writing:
         self.features = lru_cache(maxsize=256)(
             lambda class_name: features_template(facts.base.fingerprint, facts.reference, class_name)
         )
+        self.family = family_of_job(spec)
         self.left_out = LeftOut()
         self.attributes: dict[str, None] = {}
         self.outside = OutsideRoots()
@@ -146,18 +153,18 @@ class _Writing:
         self.num_subjects = self.repeated = self.num_unrunnable = self.sum_of_ids = 0
         self.any_prompt = self.any_without = False
 
-    def add(self, entry: Entry, photo: PlannedPhoto) -> None:
+    def add(self, entry: Entry, photos: ReadPhotos) -> None:
         self.num_subjects += 1
         if isinstance(entry, BadRow):
             self.rows.add_bad(entry)
         else:
-            self._add_subject(entry, photo.reference)
-        if photo.outside is not None:
-            self.outside.add(photo.outside)
+            self._add_subject(entry, photos)
+        if photos.outside is not None:
+            self.outside.add(photos.outside)
         if len(self.rows) >= ROWS_PER_TABLE:
             self._write()
 
-    def _add_subject(self, subject: Subject, photo: Reference) -> None:
+    def _add_subject(self, subject: Subject, photos: ReadPhotos) -> None:
         self.attributes.update(dict.fromkeys(subject.attributes))
         _check_taken(subject, self.matrix)
         if self.spec.model.base == "mini" and not self.notes and not _is_of_minis_world(subject):
@@ -167,22 +174,34 @@ class _Writing:
         if images > MAX_ITEMS_PER_ROW:
             self.rows.add_bad(_too_many(subject, images))
             return
+        if subject.further and self.family.photos == "one":
+            self.rows.add_bad(_reads_one_photo(subject, self.spec.method))
+            return
         if images:
-            ordered = self._prompts(subject, photo)
+            ordered = self._prompts(subject, photos.problem)
             self.any_prompt = True
         else:
             why = f"subject '{subject.subject_id}': needs at least one prompt, in the job file or in column 'prompts'"
             ordered = [Prompt("", "no_prompts", why)]
             self.any_without = True
-        key = self.features(subject.class_name).key(reference=photo.reference_id)
-        self.rows.add(subject, photo.reference_id, key, ordered)
+        keys = self.features(subject.class_name)
+        planned = [
+            PlannedPhoto(
+                image=photo.image,
+                mask=photo.mask,
+                reference_id=reference.reference_id,
+                cache_key=keys.key(reference=reference.reference_id),
+            )
+            for photo, reference in zip(subject.photos, photos.references, strict=True)
+        ]
+        self.rows.add(subject, in_order(planned, is_ordered=self.family.photos == "sequence"), ordered)
 
-    def _prompts(self, subject: Subject, photo: Reference) -> list[Prompt]:
+    def _prompts(self, subject: Subject, problem: Reference | None) -> list[Prompt]:
         """Each that differs in text or settings once: an item's id holds its subject's, so repeats are within it."""
         prompts: dict[tuple[str, str | None], tuple[Prompt, int]] = {}
         total = 0
         for one in (*wanted_of_row(subject.prompts, self.spec.samples, self.matrix), *self.of_job):
-            text, code, message = _filled(one.template, subject, photo)
+            text, code, message = _filled(one.template, subject, problem)
             variant = self._variant_of(one, subject.overrides)
             prompt, samples = Prompt(text, code, message, one.scene, variant), one.samples
             total += samples
@@ -268,6 +287,12 @@ def _too_many(subject: Subject, images: int) -> BadRow:
     return bad_row(0, subject.subject_id, "bad_row", f"{where}: {rule}; use fewer")
 
 
+def _reads_one_photo(subject: Subject, method: str) -> BadRow:
+    rule = f"method '{method}' reads one photo of a product, got {len(subject.photos)}"
+    message = f"subject '{subject.subject_id}': {rule}; name one, or choose another method"
+    return bad_row(0, subject.subject_id, "too_many_photos", message)
+
+
 def _check_taken(subject: Subject, matrix: Matrix) -> None:
     """Raises SpecError for an attribute of the matrix that the catalog has as well: which one would a prompt mean?"""
     taken = matrix.names & subject.attributes.keys() if matrix.names else ()
@@ -278,10 +303,10 @@ def _check_taken(subject: Subject, matrix: Matrix) -> None:
         )
 
 
-def _filled(template: str, subject: Subject, photo: Reference) -> tuple[str, str | None, str | None]:
+def _filled(template: str, subject: Subject, problem: Reference | None) -> tuple[str, str | None, str | None]:
     """(prompt, code, message); a prompt that cannot be filled is shown as it was written."""
     try:
         prompt = fill(template, subject)
     except TemplateError as error:
         return template, error.code, str(error)
-    return prompt, photo.code, photo.message
+    return prompt, problem.code if problem else None, problem.message if problem else None

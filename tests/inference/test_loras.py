@@ -21,7 +21,7 @@ from tests.lora_file import lora_tensors, write_lora
 from tests.tiny import save_base, save_random_adapter
 
 pytest.importorskip("peft")
-pytestmark = [pytest.mark.slow, pytest.mark.turns(10, unit="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.turns(unit="module")]
 CALL: dict[str, Any] = {"num_inference_steps": 2, "output_type": "np"}
 PROMPT = "a mug"
 

@@ -12,16 +12,20 @@ from typing import Literal
 from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.config.fields import (
+    MAX_PHOTOS,
     AtLeastOne,
     BatchSize,
     Name,
     NotNegative,
+    PhotoCount,
     Positive,
     Samples,
     WorkerCount,
     ZeroOrMore,
 )
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.methods import Method
+from dreamcache.core.config.provenance import Provenance, ProvenanceSettings
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.config.rules import Settings, require
 from dreamcache.core.config.scenes import Scene
@@ -115,10 +119,11 @@ class WorkersSpec(Settings):
 class Limits(ImageLimits):
     """What a photo may be, and what the job may cost, over all its runs; beyond that, a run stops with exit code 4.
 
-    max_items: items with a record. max_gpu_hours: declared GPUs of the workers x time they are up. max_hours: of
-    generating images, by the clock.
+    max_photos: of one subject; one with more costs its own row. max_items: items with a record. max_gpu_hours: declared
+    GPUs of the workers x time they are up. max_hours: of generating images, by the clock.
     """
 
+    max_photos: PhotoCount = MAX_PHOTOS
     max_items: AtLeastOne | None = None
     max_gpu_hours: Positive | None = None
     max_hours: Positive | None = None
@@ -130,7 +135,10 @@ class JobSpec(Settings):
 
     catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3:// URI. catalog_roots: folders and s3://
     prefixes where its photos and masks may lie, besides the catalog's own folder or bucket; 'dreamcache plan' prints
-    the line for photos that lie elsewhere. columns maps our names to the catalog's own ({subject_id: sku}).
+    the line for photos that lie elsewhere. catalog_hosts: web hosts that https:// photos and masks may be read from.
+    columns maps our names to the catalog's own ({subject_id: sku}).
+    With {images: ..} (a list, or paths with | between them) or {view: ..} (rows share a subject), a subject has several
+    photos.
     class_name: for rows that have none. prompts: templates with {class_name}, {subject_id} and any catalog column; a
     row's own prompts come first. scenes: prompts with a name, and settings of their own. matrix: attributes of prompts
     and scenes, {light: [morning light, candle light]}; a prompt that names {light} is planned with each value.
@@ -138,6 +146,7 @@ class JobSpec(Settings):
     default.
     method: what generates the images (see `inference.families`). noise: every item's own, or the same for a subject,
     prompt and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
+    provenance: marks of generated images in every file; `off` must be written out.
     """
 
     name: Name
@@ -150,6 +159,7 @@ class JobSpec(Settings):
     seed: int = 0
     class_name: str = "product"
     catalog_roots: tuple[Location, ...] = ()
+    catalog_hosts: tuple[CatalogHost, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     cache: Written | None = None
     method: Method = "dreamcache"
@@ -159,6 +169,7 @@ class JobSpec(Settings):
     noise: Literal["item", "scene"] = "item"
     quality: QualitySettings | None = None
     images: ImageFormat = ImageFormat()
+    provenance: Provenance = ProvenanceSettings()
     limits: Limits = Limits()
     workers: WorkersSpec = WorkersSpec()
     failures: FailurePolicy = FailurePolicy()
