@@ -104,7 +104,7 @@ def _fetched(uri: str) -> Path:
     info = store.stat(file)
     if info is None:
         raise ModelError(f"model.loras '{uri}': there is no {file}; check the URI")
-    _check_size(uri, info.size)
+    _check_size(uri, info.num_bytes)
 
     def fetch() -> str:
         data = store.read(file)
