@@ -29,6 +29,7 @@ from dreamcache.inference.pictures import Picture, as_mask, as_picture
 from dreamcache.inference.placement import base_lock, on_device
 from dreamcache.model.denoiser import Conditions, GuidedDenoiser
 from dreamcache.model.features import Features, SubjectFeatures
+from dreamcache.model.loras import refuse_unnamed
 from dreamcache.model.sampler import OnStep, sample
 from dreamcache.segment.u2net_file import with_segmenter_id
 
@@ -61,6 +62,7 @@ class DreamCachePipeline(PipelineParts):
 
     def encoder(self, settings: EncodeSettings) -> Encoder:
         """The encoder for these settings on this base; kept, since a segmenter may hold weights."""
+        refuse_unnamed(self.base)
         dtype: Any = str(self.dtype).removeprefix("torch.")
         settings = settings.resolved(self.info.native_size, self.places, dtype, self.reader_name)
         settings = with_segmenter_id(settings)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -39,6 +40,8 @@ class Reporter:
             "base": spec.model.base,
             "revision": spec.model.revision,
             "adapter": spec.model.adapter,
+            "loras": [asdict(lora) for lora in spec.model.loras],
+            "allow_other_base": spec.model.allow_other_base,
         }
         request = {
             "address": address,

@@ -129,13 +129,19 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         report["versions"]["dreamcache"] = None
         return report
     report["versions"]["dreamcache"] = dreamcache.__version__
-    from dreamcache.core.config.job import ModelSpec
+    from dreamcache.core.config.job import LoraSpec, ModelSpec
     from dreamcache.core.errors import DreamCacheError
     from dreamcache.inference.facts import describe_models
     from dreamcache.storage.open_store import store_for
 
     try:
-        model = ModelSpec(base=request["base"], revision=request["revision"], adapter=request["adapter"])
+        model = ModelSpec(
+            base=request["base"],
+            revision=request["revision"],
+            adapter=request["adapter"],
+            loras=tuple(LoraSpec(**lora) for lora in request.get("loras", ())),
+            allow_other_base=request.get("allow_other_base", False),
+        )
         report["model"] = list(describe_models(request["method"], model).fingerprints)
     except DreamCacheError as error:
         report["model_error"] = str(error)

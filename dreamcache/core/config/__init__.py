@@ -18,7 +18,7 @@ from dreamcache.core.locations import ModelRef
 
 Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "u2net", "grabcut", "none"]
 Guidance = Literal["combined", "joint"]
-Scheduler = Literal["ddim", "dpmpp_2m", "euler", "euler_a", "unipc", "pndm", "heun"]
+Scheduler = Literal["ddim", "dpmpp_2m", "euler", "euler_a", "unipc", "pndm", "heun", "lcm", "tcd"]
 DType = Literal["float32", "bfloat16", "float16"]
 IntegrationName = Literal["spatial_concat", "spatial_sum", "textual_sum", "decoupled"]
 FeatureSource = Literal["own", "middle"]
