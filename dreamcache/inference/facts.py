@@ -48,9 +48,8 @@ def family_of_job(spec: JobSpec) -> Family:
 
 def describe_models(method: str, model: ModelSpec) -> ModelFacts:
     """Base and adapter as they are on this machine. Raises SpecError or ModelError."""
-    family = family_of(method, model.base, model.revision)
-    base = family.describe_base(model.base, model.revision)
-    return ModelFacts(base=base, adapter=family.describe_adapter(model.adapter, base))
+    base, adapter = family_of(method, model.base, model.revision).describe_models(model)
+    return ModelFacts(base=base, adapter=adapter)
 
 
 def plan_facts(spec: JobSpec) -> PlanFacts:

@@ -302,7 +302,7 @@ def _savings(call: Arguments) -> Savings:
     except (TypeError, ValueError):
         refuse(
             "guidance_interval",
-            "two shares of the steps from 0 to 1, the first below the second",
+            "two shares of the steps from 0 to 1, the first below the second, or 0 and 0",
             repr(call.guidance_interval)[:60],
             "(0.0, 1.0) guides every step",
         )

@@ -5,7 +5,8 @@ Knows folders and devices; knows nothing of prompts, images or guidance (see `pi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from dreamcache.model.reference_unet import load_reference_unet, own_weights
 from dreamcache.model.text import PromptEncoder
 from dreamcache.storage.models.adapter import AdapterInfo, describe_adapter
 from dreamcache.storage.models.base import BaseInfo, describe_base
+from dreamcache.storage.models.loras import with_loras
 
 
 class PipelineParts:
@@ -51,19 +53,24 @@ class PipelineParts:
         *,
         adapter: str | Path | None = None,
         revision: str | None = None,
+        loras: Sequence[tuple[str, float]] = (),
+        allow_other_base: bool = False,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ) -> Self:
         """Loads `mini`, a diffusers folder or a hub id with a revision, and its adapter (path or s3:// URI).
 
         adapter: None takes the one in the model's own folder, as `mini` and what `save_pretrained` wrote have it.
+        loras: (path or s3:// URI, weight) of each; fused into the base, and part of its identity. allow_other_base:
+        takes an adapter that was trained on another base.
         Raises ModelError when the model cannot be loaded or the adapter was trained on another base.
 
         >>> DreamCachePipeline.from_pretrained("mini", dtype=torch.bfloat16).dtype
         torch.bfloat16
         """
         where, _ = parse_placement((), {"device": device})
-        info = describe_base(str(name), revision)
+        info = with_loras(describe_base(str(name), revision), [(str(path), weight) for path, weight in loras])
+        info = replace(info, allow_other_base=allow_other_base)
         adapter_info = describe_adapter(None if adapter is None else str(adapter), info)
         base = load_base(info, dtype=dtype, device=str(where))
         loaded = load_adapter(adapter_info, base.unet)

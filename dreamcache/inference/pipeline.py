@@ -29,7 +29,9 @@ from dreamcache.inference.pictures import Picture, as_mask, as_picture
 from dreamcache.inference.placement import base_lock, on_device
 from dreamcache.model.denoiser import Conditions, GuidedDenoiser
 from dreamcache.model.features import Features, SubjectFeatures
+from dreamcache.model.loras import refuse_unnamed
 from dreamcache.model.sampler import OnStep, sample
+from dreamcache.segment.u2net_file import with_segmenter_id
 
 OnStepEnd = Callable[["DreamCachePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
@@ -60,8 +62,10 @@ class DreamCachePipeline(PipelineParts):
 
     def encoder(self, settings: EncodeSettings) -> Encoder:
         """The encoder for these settings on this base; kept, since a segmenter may hold weights."""
+        refuse_unnamed(self.base)
         dtype: Any = str(self.dtype).removeprefix("torch.")
         settings = settings.resolved(self.info.native_size, self.places, dtype, self.reader_name)
+        settings = with_segmenter_id(settings)
         key = ids.canonical_json(settings.as_dict())
         if key not in self._encoders:
             self._encoders[key] = Encoder(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from dreamcache.core.errors import ModelError
+from dreamcache.model.loras import fuse_loras
 from dreamcache.model.unet import check_layout
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.models.files import read_json
@@ -46,6 +47,8 @@ def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffu
             f"model '{info.name}': cannot be loaded as a StableDiffusionPipeline from safetensors: "
             f"{first_line(error)}"
         ) from error
+    if info.loras:
+        fuse_loras(pipe, info.loras)
     check_layout(pipe.unet)
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):

@@ -27,6 +27,8 @@ SCHEDULERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "unipc": ("UniPCMultistepScheduler", {}),
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
     "heun": ("HeunDiscreteScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+    "tcd": ("TCDScheduler", {}),
 }
 
 STABLE_DIFFUSION: Mapping[str, Any] = {"steps_offset": 1, "set_alpha_to_one": False}

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import dreamcache
 from dreamcache.core.config.provenance import ProvenanceSettings
 from dreamcache.core.errors import DreamCacheError, StorageError
+from dreamcache.inference.facts import PlanFacts
 from dreamcache.storage.ledger import Ledger
 from jobs.gallery import ITEM_LIMIT
 from jobs.output import attributes
@@ -131,12 +132,28 @@ def _summary(made_plan: Plan, counts: Counts) -> dict[str, Any]:
         "plan": made_plan.fingerprint,
         "subjects": made_plan.num_subjects,
         "counts": asdict(counts),
-        "base": {"name": made_plan.facts.base.name, "fingerprint": made_plan.facts.base.fingerprint},
-        "adapter": {"fingerprint": made_plan.facts.adapter.fingerprint, "step": made_plan.facts.adapter.step},
+        **_models(made_plan.facts),
         "provenance": _provenance(made_plan.spec.provenance),
         "versions": versions(),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _models(facts: PlanFacts) -> dict[str, Any]:
+    """loras: on the base; trained_on: the adapter's base where it is another one (`model.allow_other_base`)."""
+    base, adapter = facts.base, facts.adapter
+    models: dict[str, Any] = {
+        "base": {"name": base.name, "fingerprint": base.fingerprint},
+        "adapter": {"fingerprint": adapter.fingerprint, "step": adapter.step},
+    }
+    if base.loras:
+        models["base"]["loras"] = [
+            {"file": Path(lora.location).name, "sha256": lora.sha256, "weight": lora.weight}
+            for lora in base.loras
+        ]
+    if adapter.base_fingerprint not in (base.fingerprint, base.plain_fingerprint):
+        models["adapter"]["trained_on"] = {"name": adapter.base_name, "fingerprint": adapter.base_fingerprint}
+    return models
 
 
 def _provenance(settings: ProvenanceSettings) -> dict[str, Any]:

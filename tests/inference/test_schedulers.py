@@ -26,6 +26,8 @@ CLASSES = {
     "unipc": "UniPCMultistepScheduler",
     "pndm": "PNDMScheduler",
     "heun": "HeunDiscreteScheduler",
+    "lcm": "LCMScheduler",
+    "tcd": "TCDScheduler",
 }
 SET: dict[str, dict[str, Any]] = {"pndm": {"skip_prk_steps": True}, "ddim": {"clip_sample": False}}
 SAME_KERNELS = 0.0
@@ -37,7 +39,9 @@ def generators() -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in (1, 2)]
 
 
-def of_diffusers(pipe: DreamCachePipeline, name: str, **changes: Any) -> np.ndarray:
+def of_diffusers(
+    pipe: DreamCachePipeline, name: str, *, guidance_scale: float = 5.0, **changes: Any
+) -> np.ndarray:
     """The images of diffusers' pipeline with its scheduler of that name."""
     config = {**pipe.base.scheduler.config, **changes}
     config.pop("_use_default_values", None)
@@ -46,7 +50,11 @@ def of_diffusers(pipe: DreamCachePipeline, name: str, **changes: Any) -> np.ndar
         **{**pipe.base.components, "scheduler": scheduler}, requires_safety_checker=False
     )
     theirs.set_progress_bar_config(disable=True)
-    images: np.ndarray = theirs(PROMPTS, generator=generators(), guidance_scale=5.0, **OPTIONS).images
+    # The pipeline's own default is 0, which of TCD is not the scheduler's.
+    own = {"eta": 0.3} if name == "tcd" else {}
+    images: np.ndarray = theirs(
+        PROMPTS, generator=generators(), guidance_scale=guidance_scale, **OPTIONS, **own
+    ).images
     return images
 
 
@@ -88,6 +96,22 @@ def test_a_subject_of_strength_0_changes_nothing(epsilon_pipe: DreamCachePipelin
         images = pipe(PROMPTS, subject, generator=generators(), **sampling, **OPTIONS).images
         distance = np.abs(images - wanted).max()
         assert distance > 100 * THREE_BRANCHES if changes else distance <= THREE_BRANCHES
+
+
+@pytest.mark.parametrize("name", ["lcm", "tcd"])
+def test_without_guidance_one_branch_runs(epsilon_pipe: DreamCachePipeline, name: str) -> None:
+    """What a distilled base is sampled with: diffusers' guidance_scale 1."""
+    pipe, passes = epsilon_pipe, []
+    handle = pipe.base.unet.conv_out.register_forward_hook(lambda *args: passes.append(len(args[2])))
+    off: dict[str, Any] = {"scheduler": name, "guidance_interval": (0.0, 0.0)}
+    images = pipe(PROMPTS, generator=generators(), **off, **OPTIONS).images
+    assert passes == [len(PROMPTS)] * 4
+    handle.remove()
+    wanted = of_diffusers(pipe, name, guidance_scale=1.0)
+    assert np.abs(images - wanted).max() <= THREE_BRANCHES
+    subject = pipe.encode_reference(picture(0))
+    with_subject = pipe(PROMPTS, subject, generator=generators(), **off, **OPTIONS).images
+    assert np.abs(with_subject - wanted).max() > 100 * THREE_BRANCHES
 
 
 @pytest.fixture(scope="module")

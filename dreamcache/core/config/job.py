@@ -34,18 +34,36 @@ from dreamcache.core.locations import Location, ModelRef, Written
 MAX_ITEMS_PER_ROW = 10_000
 """Images of one row of the catalog."""
 
+MAX_LORAS = 16
 OWN_PLACEHOLDERS = ("class_name", "subject_id")
 """Of prompts, for every subject."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LoraSpec(Settings):
+    """path: a safetensors file, or a folder with one; s3:// too. weight: by which its change is multiplied."""
+
+    path: Location
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec(Settings):
-    """base: `mini`, a diffusers folder, or a hub id with `revision`. adapter: folder or s3:// URI."""
+    """base: `mini`, a diffusers folder, or a hub id with `revision`. adapter: folder or s3:// URI.
+
+    loras: put on the base in this order; part of its identity. allow_other_base: takes an adapter that was trained on
+    another base of the same layout.
+    """
 
     base: ModelRef = "mini"
     revision: str | None = None
     adapter: Location | None = None
+    loras: tuple[LoraSpec, ...] = ()
+    allow_other_base: bool = False
     dtype: DType = "float32"
+
+    def check(self) -> None:
+        require(len(self.loras) <= MAX_LORAS, "loras", f"at most {MAX_LORAS}", len(self.loras))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,6 +21,7 @@ EverySo = Annotated[int, Interval(ge=1, le=10)]
 """1: at every prediction. n: at every n-th one."""
 
 WHOLE = (0.0, 1.0)
+NO_GUIDANCE = (0.0, 0.0)
 
 
 class Guided(Enum):
@@ -45,7 +46,7 @@ class Savings(Settings):
 
     reuse_guidance: the branches with dropped conditions run at every so many predictions; between, the difference that
     they made is added again. guidance_interval: from which to which share of the predictions guidance acts; outside of
-    it only the branch with all conditions runs.
+    it only the branch with all conditions runs; [0, 0] is no guidance, for distilled bases.
     """
 
     reuse_encoder: EverySo = 1
@@ -54,7 +55,8 @@ class Savings(Settings):
 
     def check(self) -> None:
         start, end = self.guidance_interval
-        require(start < end, "guidance_interval", "two shares, the first below the second", [start, end])
+        rule = "two shares, the first below the second, or [0, 0]"
+        require(start < end or (start, end) == NO_GUIDANCE, "guidance_interval", rule, [start, end])
 
     def work(self, predictions: int) -> Iterator[Work]:
         """Of each of so many predictions, in order."""

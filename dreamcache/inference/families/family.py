@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import ClassVar, Literal, cast
 
 from dreamcache.core import ids
 from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, IntegrationName
+from dreamcache.core.config.job import ModelSpec
 from dreamcache.core.config.methods import methods, register_method
 from dreamcache.core.errors import ModelError, SpecError, did_you_mean
+from dreamcache.segment.u2net_file import with_segmenter_id
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo, describe_base
+from dreamcache.storage.models.loras import with_loras
 
 Photos = Literal["one", "set", "sequence"]
 
@@ -47,7 +50,7 @@ class Family(ABC):
     feature cache; else the photo is read where images are generated. photos: how many of a subject are read: one, a set
     whose order does not matter, or a sequence whose order does. generation: keys of `generation` with a meaning.
     refused: settings that a job may not change, by dotted key, each with the reason. per_image: keys of `generation`
-    that may differ between the images of one batch.
+    that may differ between the images of one batch. takes_loras: whether `model.loras` can be put on its bases.
     """
 
     method: ClassVar[str]
@@ -56,6 +59,7 @@ class Family(ABC):
     refused: ClassVar[Mapping[str, str]] = {}
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
     per_image: ClassVar[frozenset[str]] = frozenset()
+    takes_loras: ClassVar[bool] = False
 
     @property
     def package(self) -> str:
@@ -69,6 +73,15 @@ class Family(ABC):
     def describe_base(self, base: str, revision: str | None) -> BaseInfo:
         """The base model. Raises ModelError when it is missing or of another layout."""
         return describe_base(base, revision)
+
+    def describe_models(self, model: ModelSpec) -> tuple[BaseInfo, AdapterInfo]:
+        """The base, with its LoRAs, and what stands beside it. Raises SpecError or ModelError."""
+        if model.loras and not self.takes_loras:
+            raise SpecError(f"model.loras: cannot be put on model '{model.base}' here; leave the key out")
+        loras = [(lora.path, lora.weight) for lora in model.loras]
+        base = with_loras(self.describe_base(model.base, model.revision), loras)
+        base = replace(base, allow_other_base=True) if model.allow_other_base else base
+        return base, self.describe_adapter(model.adapter, base)
 
     @abstractmethod
     def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
@@ -88,7 +101,7 @@ class Family(ABC):
                 f"reference.places: must hold every place of the adapter, lacks {', '.join(missing)}; add them, or "
                 f"leave the key out"
             )
-        return resolved
+        return with_segmenter_id(resolved)
 
     def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:  # noqa: B027 - most have no rule
         """Raises SpecError for settings that this base model cannot follow."""

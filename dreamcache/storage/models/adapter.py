@@ -185,12 +185,18 @@ def _reference_unet(folder: Path, config: JsonObject) -> str:
 
 
 def check_adapter_fits(adapter: AdapterInfo, base: BaseInfo) -> None:
-    """Raises ModelError naming both sides when the adapter was trained on another base."""
-    if adapter.base_fingerprint != base.fingerprint:
+    """Raises ModelError naming both sides when the adapter was trained on another base, unless that is allowed.
+
+    An adapter of a base fits this base with LoRAs too: whoever names them knows what they change.
+    """
+    if not base.allow_other_base and adapter.base_fingerprint not in (
+        base.fingerprint,
+        base.plain_fingerprint,
+    ):
         raise ModelError(
             f"adapter '{adapter.location}': was trained on base '{adapter.base_name}' "
             f"({adapter.base_fingerprint[:12]}), but the loaded base is '{base.name}' ({base.fingerprint[:12]}); "
-            f"load that base, or an adapter trained on this one"
+            f"load that base, or an adapter trained on this one; model.allow_other_base takes this one anyway"
         )
 
 

@@ -20,6 +20,7 @@ from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.files import as_bad_model, config_hash, file_hash, read_json, regular_file
 from dreamcache.storage.models.layout import missing_tensors
 from dreamcache.storage.models.lookup import locate, mini_folder, require_pinned
+from dreamcache.storage.models.loras import LoraInfo
 from dreamcache.storage.models.weights import read_tensors, weight_files
 
 INDEX = "model_index.json"
@@ -53,6 +54,8 @@ class BaseInfo:
     """A base model: `location` is a folder, or a hub id to be used with `revision`.
 
     native_size: side in pixels the model was trained at; fingerprint: sha256 of all that decides its output.
+    loras: put on it; then plain_fingerprint is that of the base without them. allow_other_base: adapters that were
+    trained on another base are taken.
     """
 
     name: str
@@ -61,6 +64,9 @@ class BaseInfo:
     fingerprint: str
     native_size: int
     prediction_type: str
+    loras: tuple[LoraInfo, ...] = ()
+    plain_fingerprint: str = ""
+    allow_other_base: bool = False
 
 
 def describe_base(name: str, revision: str | None = None) -> BaseInfo:

@@ -25,6 +25,10 @@ MOST_STEPS = 0.9
 MOST_STEPS_ZERO_SNR = 0.5
 """The same of a base whose schedule ends in pure noise: euler_a gives NaN from two thirds on."""
 
+FEW_STEPS = ("lcm", "tcd")
+MOST_FEW_STEPS = 50
+"""Of the schedulers of distilled models, whose timesteps are among so many."""
+
 TOKENS = 77
 """Of CLIP, where a config does not state it."""
 
@@ -38,6 +42,11 @@ def check_schedule(settings: GenerationSettings, base: BaseInfo) -> None:
         trained = config.get("num_train_timesteps", 1000)
         if type(trained) is not int or not 10 <= trained <= 1_000_000:
             raise ValueError(f"a number from 10 to 1000000, got {str(trained)[:40]}")
+    if settings.scheduler in FEW_STEPS and settings.steps > MOST_FEW_STEPS:
+        raise SpecError(
+            f"model '{base.name}': generation.num_inference_steps: at most {MOST_FEW_STEPS} with scheduler "
+            f"'{settings.scheduler}', got {settings.steps}; distilled models need 4 to 8"
+        )
     check_steps(settings.steps, config, where=f"model '{base.name}': generation.")
 
 
@@ -56,7 +65,7 @@ def zero_snr_text(scheduler: str) -> str:
     """Why a base whose schedule ends in pure noise cannot be sampled with this scheduler."""
     return (
         f"scheduler: must be able to begin with pure noise, as this base does (rescale_betas_zero_snr), '{scheduler}' "
-        f"is not; use ddim, dpmpp_2m, euler, euler_a or unipc"
+        f"is not; use ddim, dpmpp_2m, euler, euler_a, unipc, lcm or tcd"
     )
 
 

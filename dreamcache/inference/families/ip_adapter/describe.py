@@ -32,6 +32,7 @@ class IpAdapterFamily(StableDiffusionFamily):
     """adapter: a .safetensors file, or hub://owner/name/folder/file.safetensors@commit."""
 
     method: ClassVar[str] = "ip-adapter"
+    takes_loras: ClassVar[bool] = True
     guidance: ClassVar[Guidance | None] = "joint"
     generation: ClassVar[frozenset[str]] = (
         frozenset(GenerationSettings.__dataclass_fields__)

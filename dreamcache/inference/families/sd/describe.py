@@ -15,6 +15,7 @@ class StableDiffusion(StableDiffusionFamily):
     """adapter: a folder or s3:// URI; None takes the embedded one."""
 
     method: ClassVar[str] = "dreamcache"
+    takes_loras: ClassVar[bool] = True
     caches_features: ClassVar[bool] = True
     photos: ClassVar[Photos] = "set"
     per_image: ClassVar[frozenset[str]] = frozenset(

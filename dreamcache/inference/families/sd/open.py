@@ -18,7 +18,13 @@ def open_pipeline(
     """See `FamilyModule`."""
     dtype = getattr(torch, model.dtype)
     pipe = DreamCachePipeline.from_pretrained(
-        model.base, revision=model.revision, adapter=model.adapter, dtype=dtype, device=device
+        model.base,
+        revision=model.revision,
+        adapter=model.adapter,
+        loras=[(lora.path, lora.weight) for lora in model.loras],
+        allow_other_base=model.allow_other_base,
+        dtype=dtype,
+        device=device,
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe

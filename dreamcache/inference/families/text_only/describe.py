@@ -14,6 +14,7 @@ class TextOnlyFamily(StableDiffusionFamily):
     """Takes no adapter."""
 
     method: ClassVar[str] = "text-only"
+    takes_loras: ClassVar[bool] = True
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__) - {
         "guidance",
         "image_scale",
