@@ -72,11 +72,16 @@ def status(folder: Folder = "", as_json: Json = False) -> None:
 def down(
     folder: Folder = "",
     delete: Annotated[bool, typer.Option("--delete", help="Delete the folder, objects included.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Stop what 'up' started, and nothing else."""
     from jobs.deploy.local.cluster import down as stop
 
-    echo(f"stopped {stop(_folder(folder), delete=delete)} processes")
+    count = stop(_folder(folder), delete=delete)
+    if as_json:
+        print_json({"processes": count})
+    else:
+        echo(f"stopped {count} processes")
 
 
 def _folder(folder: str) -> Path:

@@ -8,7 +8,6 @@ Knows the templates' form and Kueue's labels; asks no API server.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Mapping
 from copy import deepcopy
@@ -177,9 +176,7 @@ def _policy(spec: JobSpec, name: str, labels: Mapping[str, str]) -> list[Documen
     rules: list[dict[str, Any]] = []
     for host in spec.catalog_hosts:
         port = parse_web(f"https://{host.site}/").port
-        blocks: list[Document] = [
-            {"ipBlock": {"cidr": str(ipaddress.ip_network(network))}} for network in host.networks
-        ]
+        blocks: list[Document] = [{"ipBlock": {"cidr": network}} for network in map(str, host.private)]
         if not blocks and port != 443:
             blocks = [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
                                                                     "100.64.0.0/10", "169.254.0.0/16"]}}]  # fmt: skip
