@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
-from dreamcache.core.photo_sets import parsed
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.facts import PlanFacts, family_of_job
 from dreamcache.inference.families import Family
 from jobs.formatting import format_bytes, format_duration
+from jobs.planning.plan_table import photo_keys
 from jobs.planning.planner import Plan
 from jobs.planning.run_time import Calibration, run_time, start_up
 from workers.context import request_of
@@ -181,7 +181,7 @@ def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict
     rows: list[dict[str, Any]] = []
     for table in tables:
         ready = table.filter(pc.is_null(table["code"]))
-        keys.update(int(key[:16], 16) for key in _photo_keys(ready))
+        keys.update(int(key[:16], 16) for key in photo_keys(ready))
         while wanted and following < items + ready.num_rows:
             rows += ready.slice(following - items, 1).to_pylist()
             if (
@@ -194,16 +194,6 @@ def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict
         items += ready.num_rows
     number = min(wanted, len(rows))
     return items, len(keys), [rows[index * len(rows) // number] for index in range(number)]
-
-
-def _photo_keys(ready: pa.Table) -> set[str]:
-    """Cache keys of all photos of planned rows."""
-    if "photo_set" not in ready.schema.names:
-        return set(pc.unique(ready["cache_key"]).to_pylist())
-    single = ready.filter(pc.is_null(ready["photo_set"]))
-    sets = pc.unique(ready["photo_set"]).to_pylist()
-    several = {photo.cache_key for text in sets if text for photo in parsed(text, "plan")}
-    return several | set(pc.unique(single["cache_key"]).to_pylist())
 
 
 def _calibrate(spec: JobSpec, rows: Sequence[dict[str, Any]], facts: PlanFacts) -> Calibration:

@@ -21,7 +21,6 @@ from dreamcache.core import ids
 from dreamcache.core.config.job import MAX_ITEMS_PER_ROW, JobSpec
 from dreamcache.core.config.scenes import NO_OVERRIDES, Overrides
 from dreamcache.core.errors import SpecError
-from dreamcache.core.photo_sets import PlannedPhoto, in_order
 from dreamcache.core.records import (
     Reference,
     Subject,
@@ -38,6 +37,7 @@ from dreamcache.storage.store import join
 from jobs.planning.catalog import BadRow, LeftOut, read_catalog
 from jobs.planning.catalog.rows import bad_row
 from jobs.planning.outside import OutsideRoots
+from jobs.planning.photo_sets import planned_photos, reads_one_photo
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt, Variant
 from jobs.planning.prompts import TemplateError, fill
@@ -175,7 +175,7 @@ class _Writing:
             self.rows.add_bad(_too_many(subject, images))
             return
         if subject.further and self.family.photos == "one":
-            self.rows.add_bad(_reads_one_photo(subject, self.spec.method))
+            self.rows.add_bad(reads_one_photo(subject, self.spec.method))
             return
         if images:
             ordered = self._prompts(subject, photos.problem)
@@ -184,17 +184,8 @@ class _Writing:
             why = f"subject '{subject.subject_id}': needs at least one prompt, in the job file or in column 'prompts'"
             ordered = [Prompt("", "no_prompts", why)]
             self.any_without = True
-        keys = self.features(subject.class_name)
-        planned = [
-            PlannedPhoto(
-                image=photo.image,
-                mask=photo.mask,
-                reference_id=reference.reference_id,
-                cache_key=keys.key(reference=reference.reference_id),
-            )
-            for photo, reference in zip(subject.photos, photos.references, strict=True)
-        ]
-        self.rows.add(subject, in_order(planned, is_ordered=self.family.photos == "sequence"), ordered)
+        planned = planned_photos(subject, photos, self.features(subject.class_name), self.family)
+        self.rows.add(subject, planned, ordered)
 
     def _prompts(self, subject: Subject, problem: Reference | None) -> list[Prompt]:
         """Each that differs in text or settings once: an item's id holds its subject's, so repeats are within it."""
@@ -285,12 +276,6 @@ def _too_many(subject: Subject, images: int) -> BadRow:
     where = f"subject '{subject.subject_id}'"
     rule = f"a row may give at most {MAX_ITEMS_PER_ROW:,} images, its prompts x samples give {images:,}"
     return bad_row(0, subject.subject_id, "bad_row", f"{where}: {rule}; use fewer")
-
-
-def _reads_one_photo(subject: Subject, method: str) -> BadRow:
-    rule = f"method '{method}' reads one photo of a product, got {len(subject.photos)}"
-    message = f"subject '{subject.subject_id}': {rule}; name one, or choose another method"
-    return bad_row(0, subject.subject_id, "too_many_photos", message)
 
 
 def _check_taken(subject: Subject, matrix: Matrix) -> None:

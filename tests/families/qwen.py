@@ -48,13 +48,10 @@ def make_reader() -> PhotoReader:
     return PhotoReader(image_processor=photos, tokenizer=words, video_processor=None, chat_template=CHAT)
 
 
-def make_qwen() -> QwenImage21Pipeline:
-    """Three blocks, 32 channels wide."""
-    torch.manual_seed(0)
-    reader = make_reader()
+def _make_text(reader: PhotoReader) -> Qwen3VLForConditionalGeneration:
     names = ("image_pad", "video_pad", "vision_start", "vision_end")
     ids = {name: reader.tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in names}
-    text = Qwen3VLForConditionalGeneration(
+    return Qwen3VLForConditionalGeneration(
         Qwen3VLConfig(
             text_config=dict(
                 vocab_size=len(reader.tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=3,
@@ -73,6 +70,13 @@ def make_qwen() -> QwenImage21Pipeline:
             video_token_id=ids["video_pad"],
         )
     )  # fmt: skip
+
+
+def make_qwen() -> QwenImage21Pipeline:
+    """Three blocks, 32 channels wide."""
+    torch.manual_seed(0)
+    reader = make_reader()
+    text = _make_text(reader)
     transformer = QwenImage21Transformer2DModel(
         in_channels=8, out_channels=8, num_layers=3, attention_head_dim=16, num_attention_heads=2, context_in_dim=32,
         axes_dims_rope=(4, 6, 6),

@@ -50,7 +50,7 @@ DOWN = 16
 """Pixels of a side for one of the latents."""
 MULTIPLE = 32
 MAX_RATIO = 8
-NO_GUIDANCE = "images are generated without guidance, as its pipeline does unless told otherwise"
+NO_GUIDANCE = "images are generated without guidance, which is its pipeline's default"
 NO_PASS = "a reference is encoded by the VAE and the language model alone"
 
 

@@ -132,7 +132,7 @@ class QwenImagePipeline:
         return array if output_type == "np" else processor.numpy_to_pil(array)
 
     def _noise(self, grid: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """[1, tokens, C], drawn in the pipeline's own layout; in float32 on the CPU for every device."""
+        """[1, tokens, C], sampled in the pipeline's own layout; in float32 on the CPU for every device."""
         channels = self.base.transformer.config.in_channels
         noise = randn_tensor(
             (1, 1, channels, *grid), generator=generator, device=torch.device("cpu"), dtype=torch.float32
