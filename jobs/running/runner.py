@@ -165,9 +165,8 @@ def _prepare(
     prune: bool,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    job_plan = plan(spec)
+    job_plan = _marked_plan(spec)
     spec = job_plan.spec
-    check_marks(spec)
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(
@@ -196,6 +195,13 @@ def _prepare(
         address=address,
         num_finished_prunes=num_finished_prunes,
     )
+
+
+def _marked_plan(spec: JobSpec) -> Plan:
+    """The plan of a job whose images can be marked. Raises as `plan` and `check_marks`."""
+    job_plan = plan(spec)
+    check_marks(job_plan.spec)
+    return job_plan
 
 
 def _work_off(
