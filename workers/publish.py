@@ -27,25 +27,37 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     s3_client.set_retry_budget(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
     telemetry = Telemetry(spec.output, "publisher")
     rows = batch.to_pylist()
-    fingerprint = settings_fingerprint(
-        adapter_fingerprint=facts.adapter.fingerprint,
-        settings=spec.generation,
-        image_format=spec.images,
-        noise=spec.noise,
-        quality=facts.gate,
-    )
-    images = ImageStore(spec.output, spec.images)
+    contexts = {overrides: context.of_row(overrides) for overrides in {row["overrides"] for row in rows}}
+    fingerprints = {
+        overrides: settings_fingerprint(
+            adapter_fingerprint=facts.adapter.fingerprint,
+            settings=one.spec.generation,
+            image_format=spec.images,
+            noise=spec.noise,
+            quality=facts.gate,
+        )
+        for overrides, one in contexts.items()
+    }
+    images, marker = ImageStore(spec.output, spec.images), marker_of(spec.provenance, spec.name)
     outcomes = [
-        replace(outcome, settings_fingerprint=fingerprint)
-        for outcome in commit(rows, images, context.provenance, marker_of(spec.provenance, spec.name))
+        with_run(outcome, fingerprints[row["overrides"]], spec.workers.generators.gpus)
+        for row in rows
+        for outcome in commit([row], images, contexts[row["overrides"]].provenance, marker)
     ]
-    Ledger(spec.output).append(outcomes)
+    Ledger(spec.output).append(outcomes, subjects={row["item_id"]: row["subject_id"] for row in rows})
     telemetry.published(outcomes)
     reported = [
         {"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None), "note": row["note"]}
         for o, row in zip(outcomes, rows, strict=True)
     ]
     return pa.Table.from_pylist(reported, schema=OUTCOMES)
+
+
+def with_run(outcome: Outcome, fingerprint: str, gpus: float) -> Outcome:
+    """The outcome with what its run adds: the settings, and what the image has cost. gpus: declared, of a generator."""
+    if isinstance(outcome, Done):
+        outcome = replace(outcome, gpu_seconds=outcome.seconds * gpus)
+    return replace(outcome, settings_fingerprint=fingerprint)
 
 
 def commit(

@@ -24,6 +24,7 @@ LIVE_CLASSES = ("cat", "dog")
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 PUBLISHED_SUBJECTS = 30
 PROMPTS_EACH = 25
+PUBLISHED_SAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,13 +30,17 @@ MAX_TABLE_BYTES = 64 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FolderImage:
-    """prompt: None where neither table nor name states it; class_name: None where the table states none."""
+    """prompt: None where neither table nor name states it; class_name: None where the table states none.
+
+    sample: number among the images of one subject and prompt, in order of their names, from 0.
+    """
 
     subject_id: str
     uri: str
     prompt: str | None
     class_name: str | None = None
     mask: str | None = None
+    sample: int = 0
 
 
 def read_folder(uri: str, prompts: Mapping[str, Sequence[str]]) -> list[FolderImage]:
@@ -60,20 +64,24 @@ def read_folder(uri: str, prompts: Mapping[str, Sequence[str]]) -> list[FolderIm
             )
         images = [name for name in images if name in table]
     listed = []
+    counted: dict[tuple[str, str | None], list[str]] = {}
     for name in images:
         row = table[name] if table is not None else {}
         parts = name.split("/")
         subject = row.get("subject_id") or (parts[0] if len(parts) > 1 else PurePosixPath(name).stem)
         mask = str(PurePosixPath(name).with_suffix("")) + MASK
+        prompt = row.get("prompt") or prompt_of(parts[1:], prompts.get(subject, ()))
         listed.append(
             FolderImage(
                 subject_id=subject,
                 uri=join(uri, name),
-                prompt=row.get("prompt") or prompt_of(parts[1:], prompts.get(subject, ())),
+                prompt=prompt,
                 class_name=row.get("class_name") or None,
                 mask=join(uri, mask) if mask in masks else None,
+                sample=len(counted.setdefault((subject, prompt), [])),
             )
         )
+        counted[subject, prompt].append(name)
     return listed
 
 

@@ -19,6 +19,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from dreamcache.core.config import DEFAULT_SCALES
+from dreamcache.core.config.savings import Savings
 from dreamcache.core.errors import did_you_mean
 from dreamcache.inference.rules import (
     InputError,
@@ -30,7 +31,7 @@ from dreamcache.inference.rules import (
     refuse,
     whole,
 )
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, PhotoSet, SubjectFeatures, photos_of
 from dreamcache.model.sampler import SCHEDULERS, make_scheduler
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Arguments:
     """The arguments of `DreamCachePipeline.__call__` as they came; see there."""
 
     prompt: OneOrMany[str] | None
-    subject: OneOrMany[SubjectFeatures | None]
+    subject: OneOrMany[Features | None]
     negative_prompt: OneOrMany[str] | None
     guidance: str
     text_scale: OneOrMany[float] | None
@@ -60,6 +61,9 @@ class Arguments:
     strength: OneOrMany[float]
     num_inference_steps: int
     scheduler: str | SchedulerMixin | None
+    reuse_encoder: int
+    reuse_guidance: int
+    guidance_interval: Sequence[float]
     height: int | None
     width: int | None
     num_images_per_prompt: int
@@ -84,13 +88,14 @@ class Inputs:
     negative_prompts: list[str] | None
     prompt_embeds: Tensor | None
     negative_prompt_embeds: Tensor | None
-    subjects: list[SubjectFeatures | None]
+    subjects: list[Features | None]
     guidance: str
     text_scale: list[float]
     image_scale: list[float]
     strength: list[float]
     num_inference_steps: int
     scheduler: Any
+    savings: Savings
     latent_size: tuple[int, int]
     latents: Tensor | None
     generator: torch.Generator | list[torch.Generator] | None
@@ -109,7 +114,9 @@ def check_inputs(pipe: PipelineParts, call: Arguments) -> Inputs:
     choice(call.output_type, "output_type", OUTPUT_TYPES, "'pil' gives pictures to save")
     subjects = spread(call.subject, "subject")
     for subject in subjects:
-        _check_subject(pipe, subject)
+        for photo in subject.photos if isinstance(subject, PhotoSet) else (subject,):
+            _check_subject(pipe, photo)
+    _check_counts(subjects)
     scales = {
         name: spread.numbers(_either(call, name, alias, pipe.recommended.get(name)), name)
         for name, alias in (("text_scale", "guidance_scale"), ("image_scale", "image_guidance_scale"))
@@ -123,6 +130,7 @@ def check_inputs(pipe: PipelineParts, call: Arguments) -> Inputs:
         strength=spread.numbers(call.strength, "strength", least=0, most=1),
         num_inference_steps=whole(call.num_inference_steps, "num_inference_steps", 1, MOST_STEPS),
         scheduler=_scheduler(pipe, call.scheduler),
+        savings=_savings(call),
         latent_size=size,
         latents=call.latents,
         generator=generators(call.generator, spread),
@@ -243,13 +251,25 @@ def _latent_size(pipe: PipelineParts, call: Arguments, images: int) -> tuple[int
     return size
 
 
+def _check_counts(subjects: Sequence[Features | None]) -> None:
+    """Subjects of one call are stacked, so each has the same number of photos."""
+    counts = {len({photo.cache_key for photo in photos_of(one)}) for one in subjects if one is not None}
+    if len(counts) > 1:
+        refuse(
+            "subject",
+            "subjects of the same number of photos in one call",
+            f"{' and '.join(map(str, sorted(counts)))} photos",
+            "call once for each number",
+        )
+
+
 def _check_subject(pipe: PipelineParts, subject: object) -> None:
     if subject is None:
         return
     if not isinstance(subject, SubjectFeatures):
         refuse(
             "subject",
-            "SubjectFeatures or None",
+            "SubjectFeatures, a PhotoSet of them, or None",
             f"a {type(subject).__name__}",
             "use pipe.encode_reference(photo)",
         )
@@ -271,6 +291,20 @@ def _check_subject(pipe: PipelineParts, subject: object) -> None:
     if missing:
         raise InputError(
             f"subject: its features lack the adapter's places {', '.join(missing)}; encode the reference again"
+        )
+
+
+def _savings(call: Arguments) -> Savings:
+    counts = {name: whole(getattr(call, name), name, 1, 10) for name in ("reuse_encoder", "reuse_guidance")}
+    try:
+        start, end = call.guidance_interval
+        return Savings(guidance_interval=(start, end), **counts)
+    except (TypeError, ValueError):
+        refuse(
+            "guidance_interval",
+            "two shares of the steps from 0 to 1, the first below the second",
+            repr(call.guidance_interval)[:60],
+            "(0.0, 1.0) guides every step",
         )
 
 

@@ -21,13 +21,14 @@ from torch import Tensor
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config.savings import WHOLE
 from dreamcache.inference.encode import Encoder
 from dreamcache.inference.inputs import Arguments, Inputs, OneOrMany, check_inputs
 from dreamcache.inference.parts import PipelineParts
 from dreamcache.inference.pictures import Picture, as_mask, as_picture
 from dreamcache.inference.placement import base_lock, on_device
 from dreamcache.model.denoiser import Conditions, GuidedDenoiser
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, SubjectFeatures
 from dreamcache.model.sampler import OnStep, sample
 
 OnStepEnd = Callable[["DreamCachePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
@@ -99,7 +100,7 @@ class DreamCachePipeline(PipelineParts):
     def __call__(
         self,
         prompt: OneOrMany[str] | None = None,
-        subject: OneOrMany[SubjectFeatures | None] = None,
+        subject: OneOrMany[Features | None] = None,
         *,
         negative_prompt: OneOrMany[str] | None = None,
         guidance: str = "combined",
@@ -110,6 +111,9 @@ class DreamCachePipeline(PipelineParts):
         strength: OneOrMany[float] = 1.0,
         num_inference_steps: int = 50,
         scheduler: str | SchedulerMixin | None = None,
+        reuse_encoder: int = 1,
+        reuse_guidance: int = 1,
+        guidance_interval: Sequence[float] = WHOLE,
         height: int | None = None,
         width: int | None = None,
         num_images_per_prompt: int = 1,
@@ -124,14 +128,15 @@ class DreamCachePipeline(PipelineParts):
     ) -> PipelineOutput:
         """Generates one image per prompt and sample; every list has one entry per prompt or per image.
 
-        subject: one for all, or one per prompt, None for plain generation. guidance: "combined" or "joint" (Supp S4);
-        text_scale is the one scale of joint guidance. guidance_scale, image_guidance_scale: other names of text_scale
-        and image_scale, InstructPix2Pix's for the same formula. Scales that are not set are the adapter's recommended
-        ones, else 7.5 and 0.4. strength: 1 the paper's injection, 0 the base model's block. scheduler: a name of
-        `sampler.SCHEDULERS`, a diffusers scheduler, None for the base model's own. latents: unit noise [B, 4, h, w]
-        instead of `generator`. prompt_embeds: [prompts, tokens, width] instead of `prompt`. output_type: "pil", "np",
-        "pt" or "latent". callback_on_step_end: as in diffusers, of `latents` alone; `pipe._interrupt = True` ends the
-        call after that step. return_dict: False gives a tuple.
+        subject: one for all, or one per prompt, None for plain generation; a `PhotoSet` for several photos of it.
+        guidance: "combined" or "joint" (Supp S4); text_scale is the one scale of joint guidance. guidance_scale,
+        image_guidance_scale: other names of text_scale and image_scale, InstructPix2Pix's for the same formula. Scales
+        that are not set are the adapter's recommended ones, else 7.5 and 0.4. strength: 1 the paper's injection, 0 the
+        base model's block. scheduler: a name of `sampler.SCHEDULERS`, a diffusers scheduler, None for the base model's
+        own. reuse_encoder, reuse_guidance, guidance_interval: what steps leave out, see `core.config.savings.Savings`.
+        latents: unit noise [B, 4, h, w] instead of `generator`. prompt_embeds: [prompts, tokens, width] instead of
+        `prompt`. output_type: "pil", "np", "pt" or "latent". callback_on_step_end: as in diffusers, of `latents` alone;
+        `pipe._interrupt = True` ends the call after that step. return_dict: False gives a tuple.
         Raises InputError or PromptError before any pass of a model.
 
         >>> generator = torch.Generator().manual_seed(0)
@@ -156,6 +161,9 @@ class DreamCachePipeline(PipelineParts):
                 strength=strength,
                 num_inference_steps=num_inference_steps,
                 scheduler=scheduler,
+                reuse_encoder=reuse_encoder,
+                reuse_guidance=reuse_guidance,
+                guidance_interval=guidance_interval,
                 height=height,
                 width=width,
                 num_images_per_prompt=num_images_per_prompt,
@@ -177,8 +185,9 @@ class DreamCachePipeline(PipelineParts):
         self._interrupt = False
         conditions = self._conditions(inputs)
         with on_device(self.base.unet, self.device):
+            denoiser = GuidedDenoiser(self.base.unet, self.adapter, conditions, savings=inputs.savings)
             latents = sample(
-                GuidedDenoiser(self.base.unet, self.adapter, conditions),
+                denoiser,
                 inputs.scheduler,
                 self._noise(inputs).to(self.device, self.dtype),
                 num_inference_steps=inputs.num_inference_steps,
@@ -186,6 +195,7 @@ class DreamCachePipeline(PipelineParts):
                 on_step=self._on_step(callback, inputs) if callback is not None else None,
                 is_interrupted=lambda: self._interrupt,
                 progress=self.base.progress_bar,
+                running=denoiser.running,
             )
         if inputs.output_type != "latent":
             pixels = self.base.vae.decode(latents / self.base.vae.config.scaling_factor, return_dict=False)[0]

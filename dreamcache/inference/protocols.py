@@ -53,6 +53,9 @@ class SamplingSettings(TypedDict, total=False):
     strength: float
     num_inference_steps: int
     scheduler: str | None
+    reuse_encoder: int
+    reuse_guidance: int
+    guidance_interval: Sequence[float]
     height: int | None
     width: int | None
     output_type: str

@@ -1,24 +1,26 @@
 """One guided prediction: the branches of guidance through the two halves of the U-Net, with the image condition.
 
 Branches that share their text share the encoder half: combined guidance costs 2 encoder and 3 decoder halves. Only an
-adapter with places in the encoder half, an ablation, has every branch run it. Knows halves, injection and guidance;
-knows nothing of prompts, schedulers or images.
+adapter with places in the encoder half, an ablation, has every branch run it. Savings leave halves and branches out
+(`core.config.savings`). Knows halves, injection and guidance; knows nothing of prompts, schedulers or images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
+from dreamcache.core.config.savings import Guided, Savings, Work
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.guidance import BRANCHES, guide
-from dreamcache.model.inject import Memory, injecting
+from dreamcache.model.inject import Injector, Memory
 from dreamcache.model.places import reach_the_encoder
-from dreamcache.model.unet import EncoderState, decoder_half, encoder_half
+from dreamcache.model.unet import EncoderState, decoder_half, encoder_half, time_embedding
 
 Projected = Mapping[str, KeysValues]
 """One subject's adapter keys and values by place, each [1, heads, tokens, head size]."""
@@ -42,57 +44,126 @@ class Conditions:
 
 
 class GuidedDenoiser:
-    """model(x, t) for the sampler: x [B, 4, h, w] -> guided prediction of the same shape."""
+    """model(x, t) for the sampler: x [B, 4, h, w] -> guided prediction of the same shape.
+
+    Within `running(predictions)` hooks stay on and savings are followed; a call outside of it computes everything.
+    """
 
     def __init__(
-        self, unet: UNet2DConditionModel, adapter: DreamCacheAdapter | None, conditions: Conditions
+        self,
+        unet: UNet2DConditionModel,
+        adapter: DreamCacheAdapter | None,
+        conditions: Conditions,
+        *,
+        savings: Savings = Savings(),
+        injector: Injector | None = None,
     ) -> None:
+        """injector: of this U-Net and adapter, where there is one already."""
         self.unet = unet
         self.adapter = adapter
         # Without any subject both modes are plain classifier-free guidance, at its cost.
         self.mode = conditions.mode if any(s is not None for s in conditions.subjects) else "text"
         self.branches = BRANCHES[self.mode]
-        batch = conditions.text.shape[0]
+        self.batch = conditions.text.shape[0]
         self.encoder_text = torch.cat([conditions.null_text, conditions.text])
-        offsets = torch.tensor([batch if text else 0 for _, text in self.branches])
+        offsets = torch.tensor([self.batch if text else 0 for _, text in self.branches])
         self.from_encoder = (
-            (offsets[:, None] + torch.arange(batch)[None]).flatten().to(conditions.text.device)
+            (offsets[:, None] + torch.arange(self.batch)[None]).flatten().to(conditions.text.device)
         )
         self.decoder_text = self.encoder_text.index_select(0, self.from_encoder)
         self.text_scale = conditions.text_scale.view(-1, 1, 1, 1)
         self.image_scale = conditions.image_scale.view(-1, 1, 1, 1)
-        self.memory = self._memory(conditions)
+        self.memory = self._memory(conditions, self.branches)
+        self.savings = savings
+        # The last branch has every condition: savings compute it alone.
+        self.last_memory = self._memory(conditions, self.branches[-1:]) if savings != Savings() else None
         self.shares_encoder = adapter is None or not reach_the_encoder(adapter.places)
+        if self.memory is not None and injector is None and adapter is not None:
+            injector = Injector(unet, adapter)
+        self.injector = injector if self.memory is not None else None
+        self._work: Iterator[Work] = iter(())
+        self._state: EncoderState | None = None
+        self._difference: Tensor | None = None
+
+    @contextmanager
+    def running(self, predictions: int) -> Iterator[None]:
+        """A loop of so many calls."""
+        self._work = self.savings.work(predictions)
+        try:
+            with self._installed():
+                yield
+        finally:
+            self._work, self._state, self._difference = iter(()), None, None
 
     def __call__(self, x: Tensor, timestep: Tensor) -> Tensor:
-        if self.memory is None or self.adapter is None:
-            predictions = self._decode(self._encode_shared(x, timestep))
-        elif self.shares_encoder:
-            state = self._encode_shared(x, timestep)
-            with injecting(self.unet, self.adapter, self.memory):
-                predictions = self._decode(state)
-        else:
-            every = torch.cat([x] * len(self.branches))
-            with injecting(self.unet, self.adapter, self.memory):
-                predictions = self._decode(encoder_half(self.unet, every, timestep, self.decoder_text))
-        return guide(
-            self.mode, list(predictions.chunk(len(self.branches))), self.image_scale, self.text_scale
-        )
+        work = next(self._work, Work())
+        # Only here: what a caller or a callback sees must be free to take part in a gradient.
+        with self._installed(), torch.inference_mode():
+            if work.guided is Guided.ALL:
+                return self._guided(x, timestep, work)
+            last = self._last(x, timestep, work)
+            kept = self._difference if work.guided is Guided.KEPT else None
+            return last if kept is None else last + kept
 
-    def _encode_shared(self, x: Tensor, timestep: Tensor) -> EncoderState:
-        """One encoder pass a text, in the rows of the branches."""
-        state = encoder_half(self.unet, torch.cat([x, x]), timestep, self.encoder_text)
-        return state if self.mode == "text" else state.rows(self.from_encoder)
+    def _guided(self, x: Tensor, timestep: Tensor, work: Work) -> Tensor:
+        with self._reading(self.memory):
+            if self.shares_encoder:
+                state = self._rows(self._encode(x, timestep, self.encoder_text, work), self.from_encoder)
+            else:
+                state = self._encode(x, timestep, self.decoder_text, work)
+            predictions = decoder_half(self.unet, state, self.decoder_text)
+        branches = list(predictions.chunk(len(self.branches)))
+        guided = guide(self.mode, branches, self.image_scale, self.text_scale)
+        if self.savings.reuse_guidance > 1:
+            self._difference = guided - branches[-1]
+        return guided
 
-    def _decode(self, state: EncoderState) -> Tensor:
-        return decoder_half(self.unet, state, self.decoder_text)
+    def _last(self, x: Tensor, timestep: Tensor, work: Work) -> Tensor:
+        """The prediction of the branch with all conditions."""
+        text = self.encoder_text[self.batch :]
+        with self._reading(self.last_memory):
+            state = self._encode(x, timestep, text, work)
+            rows = state.hidden.shape[0]
+            if rows > self.batch:  # of every text or branch; the last one's rows are the last
+                state = state.last(self.batch)
+            return decoder_half(self.unet, state, text)
 
-    def _memory(self, conditions: Conditions) -> Memory | None:
+    def _encode(self, x: Tensor, timestep: Tensor, text: Tensor, work: Work) -> EncoderState:
+        """The encoder half for the rows of `text`, or its last state at this timestep."""
+        state = self._state
+        if work.encodes or state is None:
+            rows = text.shape[0] // self.batch
+            state = encoder_half(self.unet, torch.cat([x] * rows) if rows > 1 else x, timestep, text)
+            self._state = state if self.savings.reuse_encoder > 1 else None
+            return state
+        time = time_embedding(self.unet, x[:1], timestep).expand(state.time.shape[0], -1)
+        return replace(state, time=time)
+
+    def _rows(self, state: EncoderState, index: Tensor) -> EncoderState:
+        return state if self.mode == "text" else state.rows(index)
+
+    @contextmanager
+    def _installed(self) -> Iterator[None]:
+        with self.injector.installed() if self.injector is not None else nullcontext():
+            yield
+
+    @contextmanager
+    def _reading(self, memory: Memory | None) -> Iterator[None]:
+        if self.injector is None:
+            yield
+            return
+        self.injector.memory = memory
+        try:
+            yield
+        finally:
+            self.injector.memory = None
+
+    def _memory(self, conditions: Conditions, branches: Sequence[tuple[bool, bool]]) -> Memory | None:
         """Stacks keys and values once for all steps: a row for each image branch of each sample with a subject."""
-        batch = conditions.text.shape[0]
+        batch = self.batch
         with_subject = [i for i, subject in enumerate(conditions.subjects) if subject is not None]
-        image_branches = [b for b, (image, _) in enumerate(self.branches) if image]
-        if not with_subject or not image_branches:
+        image_branches = [b for b, (image, _) in enumerate(branches) if image]
+        if not with_subject or not image_branches or self.adapter is None:
             return None
         stacked = {}
         for place in next(s for s in conditions.subjects if s is not None):
@@ -110,4 +181,5 @@ class GuidedDenoiser:
                 .repeat(len(image_branches))
                 .view(-1, 1, 1)
             )
-        return Memory(keys_values=stacked, rows=rows, strength=strength)
+        every_row = len(rows) == batch * len(branches)
+        return Memory(keys_values=stacked, rows=None if every_row else rows, strength=strength)

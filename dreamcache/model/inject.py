@@ -1,7 +1,7 @@
 """Injection: adapters act on a U-Net from outside, through hooks, for the rows of a batch that have a subject.
 
-The base modules and weights stay untouched: outside `injecting(...)` the U-Net is the plain one. A row without
-a subject, or with strength 0, gets exactly the base block's output.
+The base modules and weights stay untouched: without a memory the U-Net is the plain one. A row without a subject, or
+with strength 0, gets exactly the base block's output.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from torch.utils.hooks import RemovableHandle
 from dreamcache.model.adapter import DreamCacheAdapter, Integration, KeysValues
 from dreamcache.model.places import transformer_at
 
+TARGETS = {"self_attention": "attn1", "text_attention": "attn2", "block": ""}
+"""The module of a transformer block whose output an integration replaces, by its point."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Memory:
@@ -34,40 +37,76 @@ class Memory:
     strength: Tensor | None = None
 
 
+class Injector:
+    """The hooks of one adapter on one U-Net. memory: what the places read now; None leaves the base U-Net.
+
+    Places are found once, and hooks stay on while the memory changes: a loop over steps enters `installed` once.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, adapter: DreamCacheAdapter) -> None:
+        """Raises ModelError for a place that the U-Net does not have."""
+        self.memory: Memory | None = None
+        self._places = [
+            (place, transformer_at(unet, place).transformer_blocks[0], adapter.block(place))
+            for place in adapter.places
+        ]
+        self._handles: list[RemovableHandle] = []
+
+    @contextmanager
+    def installed(self, memory: Memory | None = None) -> Iterator[None]:
+        """Within the block, the transformer block of every place reads `memory`, and what it is replaced with."""
+        own = not self._handles
+        before, self.memory = self.memory, memory
+        try:
+            if own:
+                self.install()
+            yield
+        finally:
+            self.memory = before
+            if own:
+                self.remove()
+
+    def install(self) -> None:
+        for place, block, integration in self._places:
+            self._handles += self._hook(place, block, integration)
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _hook(self, place: str, block: nn.Module, integration: Integration) -> list[RemovableHandle]:
+        target = block.get_submodule(TARGETS[integration.point])
+        # attn1 sees norm1(x) only, while the adapter needs x itself: one hook keeps x, the other joins.
+        source = target if integration.point == "text_attention" else block
+        inputs: list[Tensor] = []
+
+        def keep_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self.memory is not None:
+                inputs[:] = [args[0] if args else kwargs["hidden_states"]]
+
+        def join(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            memory = self.memory
+            if memory is None:
+                return None
+            return blend(integration, inputs.pop(), output, memory, memory.keys_values[place], module)
+
+        return [
+            source.register_forward_pre_hook(keep_input, with_kwargs=True),
+            target.register_forward_hook(join),
+        ]
+
+
 @contextmanager
 def injecting(
     unet: UNet2DConditionModel, adapter: DreamCacheAdapter, memory: Memory | None
 ) -> Iterator[None]:
     """Within the block, the transformer block of every place reads `memory`. None leaves the base U-Net."""
-    handles: list[RemovableHandle] = []
-    if memory is not None:
-        for place in adapter.places:
-            block = transformer_at(unet, place).transformer_blocks[0]
-            handles += _hook(block, adapter.block(place), memory, memory.keys_values[place])
-    try:
+    if memory is None:
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _hook(block: nn.Module, adapter: Integration, memory: Memory, kv: KeysValues) -> list[RemovableHandle]:
-    names = {"self_attention": "attn1", "text_attention": "attn2", "block": ""}
-    target = block.get_submodule(names[adapter.point])
-    # attn1 sees norm1(x) only, while the adapter needs x itself: one hook keeps x, the other joins.
-    source = target if adapter.point == "text_attention" else block
-    kept: list[Tensor] = []
-
-    def keep_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kept[:] = [args[0] if args else kwargs["hidden_states"]]
-
-    def join(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        return blend(adapter, kept.pop(), output, memory, kv, module)
-
-    return [
-        source.register_forward_pre_hook(keep_input, with_kwargs=True),
-        target.register_forward_hook(join),
-    ]
+        return
+    with Injector(unet, adapter).installed(memory):
+        yield
 
 
 def blend(

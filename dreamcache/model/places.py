@@ -20,14 +20,16 @@ PARTS = {"encoder": "down_blocks", "middle": "mid_block", "decoder": "up_blocks"
 
 def transformer_at(unet: UNet2DConditionModel, place: str) -> Transformer2DModel:
     """The spatial transformer at `place`. Raises ModelError naming the places that exist."""
-    known = all_places(unet)
-    if place not in known:
+    try:
+        module = unet.get_submodule(place)
+    except AttributeError:
+        module = None
+    if not isinstance(module, Transformer2DModel):
+        known = all_places(unet)
         raise ModelError(
             f"place '{place}': not a spatial transformer of this U-Net{did_you_mean(place, known)}; "
             f"it has {', '.join(known)}"
         )
-    module = unet.get_submodule(place)
-    assert isinstance(module, Transformer2DModel)
     return module
 
 

@@ -63,21 +63,26 @@ def sample(
     on_step: OnStep | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
     progress: Callable[..., AbstractContextManager[Any]] = lambda total: nullcontext(),
+    running: Callable[[int], AbstractContextManager[None]] = lambda predictions: nullcontext(),
 ) -> Tensor:
     """Denoises unit noise [B, 4, h, w] to latents. The scheduler is used up: give a fresh one a call.
 
     Raises SpecError for more steps than the schedule has room for.
 
-    is_interrupted: asked after each step; True ends the loop. progress: progress(total=steps) is a tqdm bar.
+    model: its timestep is on the device of the noise. on_step: its timestep is on the CPU. is_interrupted: asked after
+    each step; True ends the loop. progress: progress(total=steps) is a tqdm bar. running: entered for the whole loop,
+    with the number of predictions.
     """
     check_steps(num_inference_steps, scheduler.config)
-    scheduler.set_timesteps(num_inference_steps, device=noise.device)
+    # Schedulers look timesteps up, which on a GPU waits for all work before it, so theirs are on the CPU.
+    scheduler.set_timesteps(num_inference_steps, device="cpu")
+    on_device = scheduler.timesteps.to(noise.device)
     accepted = inspect.signature(scheduler.step).parameters
     options = {"generator": generator} if generator is not None and "generator" in accepted else {}
     latents: Tensor = noise * scheduler.init_noise_sigma
-    with progress(total=len(scheduler.timesteps)) as bar:
+    with progress(total=len(on_device)) as bar, running(len(on_device)):
         for index, timestep in enumerate(scheduler.timesteps):
-            prediction = model(scheduler.scale_model_input(latents, timestep), timestep)
+            prediction = model(scheduler.scale_model_input(latents, timestep), on_device[index])
             latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
             if on_step is not None:
                 latents = on_step(index, timestep, latents)

@@ -32,6 +32,14 @@ class EncoderState:
             time=self.time.index_select(0, index),
         )
 
+    def last(self, count: int) -> EncoderState:
+        """The state of the last so many rows."""
+        return EncoderState(
+            hidden=self.hidden[-count:],
+            skips=tuple(skip[-count:] for skip in self.skips),
+            time=self.time[-count:],
+        )
+
 
 def check_layout(unet: UNet2DConditionModel) -> None:
     """Raises ModelError for a U-Net that is not of the SD 1.x / 2.x layout (SDXL and such)."""
@@ -46,7 +54,7 @@ def encoder_half(
     unet: UNet2DConditionModel, latents: Tensor, timestep: Tensor | int, text: Tensor
 ) -> EncoderState:
     """conv_in and the down blocks. latents [B, 4, h, w]; text [B, tokens, width]."""
-    time = unet.time_embedding(unet.get_time_embed(sample=latents, timestep=timestep))
+    time = time_embedding(unet, latents, timestep)
     hidden = unet.conv_in(latents)
     skips: tuple[Tensor, ...] = (hidden,)
     for block in unet.down_blocks:
@@ -54,6 +62,12 @@ def encoder_half(
         hidden, outputs = block(hidden_states=hidden, temb=time, **extra)
         skips += tuple(outputs)
     return EncoderState(hidden=hidden, skips=skips, time=time)
+
+
+def time_embedding(unet: UNet2DConditionModel, latents: Tensor, timestep: Tensor | int) -> Tensor:
+    """[B, D] for each row of latents [B, 4, h, w]."""
+    embedding: Tensor = unet.time_embedding(unet.get_time_embed(sample=latents, timestep=timestep))
+    return embedding
 
 
 def decoder_half(unet: UNet2DConditionModel, state: EncoderState, text: Tensor) -> Tensor:

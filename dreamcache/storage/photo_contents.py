@@ -8,10 +8,12 @@ Knows the index and photos' bytes; not what they show.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Lock
 
 from dreamcache.core import ids
 from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.locations import S3_SCHEME
 from dreamcache.storage.photo_index import PhotoIndex, PhotoState
 from dreamcache.storage.photo_states import Listings, is_settled, state_of
@@ -20,9 +22,17 @@ from dreamcache.storage.photos import read_photo
 
 
 class PhotoContents:
-    """Of one plan. verify: every photo is read, whatever the index says. Thread-safe."""
+    """Of one plan. verify: every photo is read, whatever the index says. hosts: of https:// photos. Thread-safe."""
 
-    def __init__(self, limits: ImageLimits, index: PhotoIndex, *, verify: bool = False) -> None:
+    def __init__(
+        self,
+        limits: ImageLimits,
+        index: PhotoIndex,
+        *,
+        verify: bool = False,
+        hosts: Sequence[CatalogHost] = (),
+    ) -> None:
+        self._hosts = hosts
         self._limits, self._index, self._verify = limits, index, verify
         self._listings = Listings(self._row)
         self._lock = Lock()
@@ -36,7 +46,7 @@ class PhotoContents:
         state = state_of(uri)
         if not self._verify and state is not None and (row := self._row(state)) is not None:
             return self._known(row)
-        content = ids.of_bytes(read_photo(uri, where, self._limits))
+        content = ids.of_bytes(read_photo(uri, where, self._limits, self._hosts))
         with self._lock:
             self.num_read += 1
         if state is not None and is_settled(state):

@@ -19,6 +19,7 @@ from threading import Lock
 
 from dreamcache.core.errors import StorageError
 from dreamcache.core.locations import S3_SCHEME
+from dreamcache.core.web_url import is_web
 from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import store_for
 from dreamcache.storage.photo_index import PhotoState
@@ -32,6 +33,10 @@ SETTLED_NS = 2_000_000_000
 
 def state_of(uri: str) -> PhotoState | None:
     """None where nothing is there, where it is no regular file, or the storage does not say: reading it will."""
+    if is_web(uri):
+        return (
+            None  # its state would be its ETag, which `storage.web.client.WebPhotos.fetch` returns and takes
+        )
     try:
         if not uri.startswith(S3_SCHEME):
             return _of_file(uri)

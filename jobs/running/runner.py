@@ -8,9 +8,11 @@ Running again is the same command: it resumes where the ledger ends. Never impor
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from dreamcache.core.config.job import JobSpec
@@ -22,57 +24,25 @@ from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.s3_client import retrying
-from jobs.output.folder import OutputFolder
+from dreamcache.storage.status import COUNTED
+from jobs.output.claim import is_claimed_by
+from jobs.output.folder import JOB_MARK, OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
+from jobs.output.settings_file import add_settings
 from jobs.planning.planner import Plan, plan
-from jobs.reconcile.prune import finish_prunes, prune_orphans, why_not
+from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
 from jobs.reconcile.remaining import Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
-from jobs.running.claimed_run import INTERRUPTED, claimed_run
+from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
 from jobs.running.engine import generate_images
 from jobs.running.interrupt import interrupt_of, interrupting_when
 from jobs.running.progress import RunProgress
+from jobs.running.report import Report
 from jobs.running.status import RunStatus
+from jobs.running.worker_events import WorkerEvent
 
 RECORDS_PER_PART = 1000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """How a run ended. `counts` are of the whole plan, not of this run alone; generated: images of this run."""
-
-    output: str
-    counts: Counts
-    generated: int
-    seconds: float
-    gallery: str | None
-    pruned: int = 0
-    encoded_again: int = 0
-    """References whose cached features were damaged, or not what was asked for."""
-    stopped: str | None = None
-    """Which budget has stopped it, if any."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 all done, 3 finished with failed or blocked items, 4 stopped by a budget."""
-        if self.stopped:
-            return 4
-        return 0 if self.counts.done == self.counts.total else 3
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "output": self.output,
-            "gallery": self.gallery,
-            "generated": self.generated,
-            "pruned": self.pruned,
-            "encoded_again": self.encoded_again,
-            "seconds": round(self.seconds, 1),
-            "exit_code": self.exit_code,
-            "stopped": self.stopped,
-            "total": self.counts.total,
-            **asdict(self.counts),
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +66,8 @@ class _Run:
         return publish_manifest(self.work.plan, self.folder, gallery=gallery, on_note=self.status.note)
 
     def end(self, stopped: BaseException | None, counts: Counts) -> None:
-        """The status's last word. stopped: what has ended the run before its end."""
+        """The status's last word. stopped: what has ended the run before its end; counts: of the whole plan."""
+        self.status.update(total=counts.total, counts={name: getattr(counts, name) for name in COUNTED})
         self.status.end(
             "finished" if stopped is None else "stopped",
             None if stopped is None else str(stopped) or INTERRUPTED,
@@ -134,7 +105,7 @@ def run(
             this = _prepare(spec, stack, retry=retry, quiet=quiet, address=address, prune=prune)
         # The storage has answered: from now on it is worth waiting for.
         with retrying(policy.storage_patience_s, policy.storage_timeout_s):
-            progress = RunProgress(this.status, this.work.num_pending)
+            progress = RunProgress(this.status, this.work.num_pending, before=this.work.recorded)
             stopped, num_pruned = _work_off(this, progress, prune=prune)
             # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
             counts, page = this.publish(gallery=gallery and stopped is None)
@@ -165,26 +136,21 @@ def _prepare(
     prune: bool,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    job_plan = _marked_plan(spec)
+    job_plan = _plan(spec, address)
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(
-            folder.uri,
-            "job",
-            spec.name,
-            claim=lambda: folder.claim(spec),
-            address=address,
-            quiet=quiet,
+            folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
         )
     )
     mark_cache(spec.cache_uri)
-    folder.write_plan(job_plan.files)
+    folder.write_plan(job_plan.files, job_plan.fingerprint)
+    add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if prune else 0
-    budget = Budget(spec.limits, status.current.details.get("spent"))
-    status.current_details = lambda: {"spent": budget.spent()}
-    if note := note_of(spec, job_plan.facts):
+    budget = _budget(spec, status)
+    for note in filter(None, (note_of(spec, job_plan.facts), *job_plan.notes)):
         status.note(note)
     return _Run(
         folder=folder,
@@ -197,11 +163,25 @@ def _prepare(
     )
 
 
-def _marked_plan(spec: JobSpec) -> Plan:
-    """The plan of a job whose images can be marked. Raises as `plan` and `check_marks`."""
-    job_plan = plan(spec)
-    check_marks(job_plan.spec)
-    return job_plan
+def _budget(spec: JobSpec, status: RunStatus) -> Budget:
+    """What the job may still cost; the status and the metrics state it from now on."""
+    budget = Budget(spec.limits, status.current.details.get("spent"))
+    status.current_details = lambda: {"spent": budget.spent()}
+    status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
+    return budget
+
+
+def _plan(spec: JobSpec, address: str | None) -> Plan:
+    try:
+        job_plan = plan(spec)
+        check_marks(job_plan.spec)
+        return job_plan
+    except Exception as error:
+        # The error that is raised matters more than what cannot be recorded of it.
+        with suppress(DreamCacheError, OSError):
+            if is_claimed_by(spec.output, "job.yaml", name=spec.name, mark=JOB_MARK):
+                record_early_end(spec.output, "job", spec.name, error, address=address)
+        raise
 
 
 def _work_off(
@@ -210,17 +190,21 @@ def _work_off(
     """(what has stopped the run before its end, images pruned). Raises what ends the run as an error."""
     num_pruned = this.num_finished_prunes
     check = this.status.check
+    _record_planned(this)
     try:
         with progress, interrupting_when(this.budget.reached):
-            for count in _record_unrunnable(this.work, this.ledger):
-                progress.add_unrunnable(count)
+            for codes in _record_unrunnable(this.work, this.ledger):
+                progress.add_unrunnable(sum(codes.values()))
+                this.status.count_unrunnable(Counter(codes).elements())
+                this.status.record.add("planning_failed", codes=codes)
                 check()
-            with closing(_generate_missing(this)) as outcomes:
+            with closing(_generate_missing(this, progress)) as outcomes:
                 for outcome in outcomes:
                     progress.add(outcome)
                     check()
             if prune:
                 num_pruned += _prune(this.work.plan, this.ledger, this.status.note)
+                this.status.record.add("pruned", images=num_pruned)
     except BaseException as error:
         stopped = error if isinstance(error, BudgetReached) else interrupt_of(error, check)
         if stopped is None:
@@ -232,13 +216,14 @@ def _work_off(
 
 
 def _prune(job_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> int:
-    if reason := why_not(job_plan):
-        on_note(reason)
-        return 0
-    return prune_orphans(job_plan, ledger)
+    unplannable = Unplannable(job_plan)
+    num_pruned = prune_orphans(job_plan, ledger, unplannable)
+    if unplannable.note:
+        on_note(unplannable.note)
+    return num_pruned
 
 
-def _generate_missing(this: _Run) -> Generator[str]:
+def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
     """Each item's status as its record is committed, a window of the plan after the other. Raises BudgetReached."""
     spec, work, ledger, budget = this.spec, this.work, this.ledger, this.budget
     budget.check()
@@ -246,6 +231,7 @@ def _generate_missing(this: _Run) -> Generator[str]:
     for window in work.windows():
         rows = window.slice(0, remaining)
         if rows.num_rows:
+            this.status.record.add("window", items=rows.num_rows)
             statuses = generate_images(
                 spec,
                 work.plan,
@@ -255,6 +241,7 @@ def _generate_missing(this: _Run) -> Generator[str]:
                 on_note=this.status.note,
                 on_gpu_seconds=budget.on_gpu_seconds,
                 on_refused=this.on_refused,
+                on_worker=partial(_on_worker, this, progress),
             )
             with closing(statuses):
                 yield from statuses
@@ -267,10 +254,38 @@ def _generate_missing(this: _Run) -> Generator[str]:
                 raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
 
 
-def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[int]:
-    """Records what cannot run as failed; how many at a time."""
+def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
+    """An event of the attempt book's goes into the record; the first generator that is ready ends the start-up."""
+    facts = {name: value for name, value in event.items() if name not in ("number", "at", "event")}
+    this.status.record.add(event["event"], at=event["at"], **facts)
+    if event["event"] == "worker_ready" and event.get("kind") == "generator":
+        progress.ready()
+
+
+def _record_planned(this: _Run) -> None:
+    """What this run has to do."""
+    work = this.work
+    facts: dict[str, Any] = {
+        "items": work.plan.num_items,
+        "subjects": work.plan.num_subjects,
+        "to_do": work.num_pending,
+    }
+    facts |= {"cannot_run": work.num_unrunnable, "recorded": dict(work.recorded)}
+    this.status.record.add("planned", plan=work.plan.fingerprint, **facts)
+    this.status.record.line(
+        f"planned {facts['items']} items of {facts['subjects']} subjects, {facts['to_do']} to do"
+    )
+
+
+def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[dict[str, int]]:
+    """Records what cannot run as failed; yields how many of each code, a table at a time."""
     for rows in work.unrunnable():
         for start in range(0, rows.num_rows, RECORDS_PER_PART):
-            some = rows.slice(start, RECORDS_PER_PART).select(["item_id", "code", "message", "attempts"])
-            ledger.append([Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some.to_pylist()])
-        yield rows.num_rows
+            part = rows.slice(start, RECORDS_PER_PART)
+            some = part.select(["item_id", "code", "message", "attempts"]).to_pylist()
+            subjects = dict(zip(part["item_id"].to_pylist(), part["subject_id"].to_pylist(), strict=True))
+            ledger.append(
+                [Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some], subjects=subjects
+            )
+        if rows.num_rows:
+            yield dict(Counter(rows["code"].to_pylist()))

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 WIDTH = 80
 VERBS = (
     "demo init plan run submit status logs stop list retry outputs export gallery replay cache adapter train "
-    "synthesize evaluate bench doctor schema"
+    "cluster deploy detect ablate provenance synthesize evaluate bench doctor schema"
 ).split()
 
 
@@ -53,7 +53,7 @@ def test_all_verbs_are_there() -> None:
     assert sorted(ROOT_COMMAND.commands) == sorted(VERBS)
 
 
-@pytest.mark.parametrize("group", [(), ("cache",), ("adapter",), ("bench",)])
+@pytest.mark.parametrize("group", [(), ("cache",), ("adapter",), ("bench",), ("cluster",), ("deploy",)])
 def test_summaries_fit(group: tuple[str, ...]) -> None:
     text = help_of(*group)
     assert all(len(line) <= WIDTH for line in text.splitlines()), text
@@ -133,6 +133,7 @@ def test_a_schema_refuses_an_unknown_key(kind: FileKind) -> None:
     printed = CliRunner().invoke(app, ["schema", kind])
     assert json.loads(printed.output) == json_schema(kind)
     value = {"name": "a", "output": "o", "catalog": "c", "train": {"data": {"path": "d"}}, "methods": []}
+    value |= {"training": {}, "variants": [{"name": "a"}]}
     known = json_schema(kind)["properties"]
     value = {key: item for key, item in value.items() if key in known}
     assert schema_of(kind).is_valid(value), list(schema_of(kind).iter_errors(value))
@@ -157,7 +158,12 @@ def whole_files() -> Iterator[tuple[str, FileKind, Any]]:
             value = yaml.safe_load(block.split("```")[0])
             if not isinstance(value, dict) or not {"name", "output"} <= set(value):
                 continue
-            signs: dict[str, FileKind] = {"train": "train", "captions": "synthesize", "catalog": "job"}
+            signs: dict[str, FileKind] = {
+                "variants": "ablate",
+                "train": "train",
+                "captions": "synthesize",
+                "catalog": "job",
+            }
             kind = next((kind for key, kind in signs.items() if key in value), "evaluate")
             yield f"{page.name}-{number}", kind, value
 

@@ -119,7 +119,11 @@ def test_items_that_cannot_run_are_recorded_with_their_attempt(make_spec: MakeSp
     ledger = Ledger(spec.output)
     for attempts in (1, 2):
         work = find_work(made, ledger, lambda outcome: True)
-        assert sum(_record_unrunnable(work, ledger)) == work.num_unrunnable == made.num_items
+        assert (
+            sum(sum(codes.values()) for codes in _record_unrunnable(work, ledger))
+            == work.num_unrunnable
+            == made.num_items
+        )
         assert {outcome.attempts for outcome in ledger.outcomes().values()} == {attempts}
 
 
@@ -228,7 +232,7 @@ def test_nothing_is_pruned_while_a_photo_cannot_be_read(make_spec: MakeSpec, tmp
     data = photo.read_bytes()
     photo.unlink()
     listed = json.loads(dreamcache("run", str(job), "--prune", "--dry-run", "--json").stdout)
-    assert listed["would_delete"] == [] and "2 planned items" in listed["why_not"]
+    assert (listed["would_delete"], listed["kept"]) == ([], 2) and "2 planned items" in listed["note"]
     ran = json.loads(dreamcache("run", str(job), "--prune", "--json").stdout)
     assert (ran["pruned"], ran["failed"], ran["exit_code"]) == (0, 2, 3)
     photo.write_bytes(data)
@@ -250,7 +254,7 @@ def test_a_retry_stopped_by_a_limit_says_so(make_spec: MakeSpec) -> None:
     assert report.stopped is not None and "max_hours" in report.stopped
 
 
-def test_a_run_that_cannot_write_its_manifest_is_stopped(
+def test_a_run_that_cannot_write_its_manifest_has_failed(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_spec()
@@ -263,7 +267,7 @@ def test_a_run_that_cannot_write_its_manifest_is_stopped(
     with pytest.raises(StorageError, match="no room"):
         run(spec, gallery=False, quiet=True)
     status = read_status(spec.output)
-    assert status is not None and (status.state, status.exit_reason) == ("stopped", "no room")
+    assert status is not None and (status.state, status.exit_reason) == ("failed", "no room")
 
 
 def test_what_a_storage_outage_failed_is_tried_again_by_the_same_command(make_spec: MakeSpec) -> None:

@@ -13,6 +13,7 @@ from annotated_types import Ge, Interval, Lt
 
 from dreamcache.core.config.fields import AtLeastOne, Share, Side, Timestep
 from dreamcache.core.config.rules import RuleText, Settings, require
+from dreamcache.core.config.savings import WHOLE, EverySo, Savings
 from dreamcache.core.locations import ModelRef
 
 Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "grabcut", "none"]
@@ -29,6 +30,9 @@ DEFAULT_STEPS = 50
 
 DEFAULT_SCALES: Mapping[str, float] = {"text_scale": 7.5, "image_scale": 0.4}
 """The paper's, for an adapter that recommends none. These are the settings that an adapter may recommend."""
+
+SAVINGS: Mapping[str, Any] = {name: getattr(Savings(), name) for name in Savings.__dataclass_fields__}
+"""The settings of `generation` that leave work out, with the values that leave out nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +102,7 @@ class GenerationSettings(Settings):
     num_inference_steps: of the scheduler. None for steps and scales: see `resolved`.
     strength: 1 is the paper's injection, 0 the base model's block, between them a blend.
     height, width: pixels, multiples of 8; 0 takes the base model's own.
+    reuse_encoder, reuse_guidance, guidance_interval: what steps leave out (docs/speed.md); 1, 1 and [0, 1] is nothing.
     """
 
     guidance: Guidance = "combined"
@@ -109,6 +114,17 @@ class GenerationSettings(Settings):
     height: Side = 0
     width: Side = 0
     negative_prompt: str = ""
+    reuse_encoder: EverySo = 1
+    reuse_guidance: EverySo = 1
+    guidance_interval: tuple[Share, Share] = WHOLE
+
+    def check(self) -> None:
+        self.savings.check()
+
+    @property
+    def savings(self) -> Savings:
+        """What steps leave out."""
+        return Savings(**{name: getattr(self, name) for name in SAVINGS})
 
     def resolved(self, recommended: Mapping[str, float]) -> GenerationSettings:
         """With steps and scales that are not set filled in: those recommended for the model, else the defaults."""
@@ -139,7 +155,9 @@ class GenerationSettings(Settings):
         """Of resolved settings, as they enter the item id. Raises ValueError for others."""
         text_scale, image_scale = self.scales
         own = {"num_inference_steps": self.steps, "text_scale": text_scale, "image_scale": image_scale}
-        return {**asdict(self), **own}
+        # Without savings, ids are those of releases that knew none.
+        unused = {name for name, value in SAVINGS.items() if getattr(self, name) == value}
+        return {name: value for name, value in {**asdict(self), **own}.items() if name not in unused}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

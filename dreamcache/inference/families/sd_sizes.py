@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, Guidance
+from dreamcache.core.config.savings import Guided
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.family import Family, Passes
 from dreamcache.storage.models.adapter import ADAPTER_WEIGHTS, REFERENCE_UNET, AdapterInfo
@@ -62,11 +63,20 @@ class StableDiffusionFamily(Family):
 
 
 def passes_per_image(settings: GenerationSettings, guidance: Guidance | None = None) -> Passes:
-    """Exact: guidance's halves times the scheduler's predictions, which heun and pndm have more of than steps."""
-    steps = settings.steps
-    predictions = {"heun": 2 * steps - 1, "pndm": steps + 1}.get(settings.scheduler, steps)
+    """Exact: guidance's halves of each of the scheduler's predictions, which heun and pndm have more of than steps."""
     encoder, decoder = BRANCHES[guidance or settings.guidance]
-    return Passes(encoder_halves=encoder * predictions, decoder_halves=decoder * predictions)
+    encoders = decoders = 0
+    for work in settings.savings.work(predictions_of(settings)):
+        every = work.guided is Guided.ALL
+        decoders += decoder if every else 1
+        encoders += (encoder if every else 1) if work.encodes else 0
+    return Passes(encoder_halves=encoders, decoder_halves=decoders)
+
+
+def predictions_of(settings: GenerationSettings) -> int:
+    """Exact: of one image, by its scheduler."""
+    steps = settings.steps
+    return {"heun": 2 * steps - 1, "pndm": steps + 1}.get(settings.scheduler, steps)
 
 
 def feature_shapes(base: BaseInfo, reference: EncodeSettings) -> dict[str, tuple[int, int, int]]:

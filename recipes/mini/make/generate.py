@@ -80,7 +80,9 @@ class Generator:
             strength=torch.ones(count, device=self.device),
         )
         denoiser = GuidedDenoiser(self.models.unet, self.models.adapter, conditions)
-        latents = sample(denoiser, new_scheduler(), noise, num_inference_steps=steps)
+        latents = sample(
+            denoiser, new_scheduler(), noise, num_inference_steps=steps, running=denoiser.running
+        )
         pictures = self.vae.decode(latents).sample.clamp(-1, 1)
         return ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from dreamcache.core.config import GenerationSettings, Guidance
+from dreamcache.core.config import SAVINGS, GenerationSettings, Guidance
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.sd_sizes import StableDiffusionFamily
 from dreamcache.storage.models.adapter import AdapterInfo
@@ -23,11 +23,15 @@ class BlipDiffusionFamily(StableDiffusionFamily):
 
     method: ClassVar[str] = "blip-diffusion"
     guidance: ClassVar[Guidance | None] = "joint"
-    generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__) - {
-        "guidance",
-        "image_scale",
-        "strength",
-    }
+    generation: ClassVar[frozenset[str]] = (
+        frozenset(GenerationSettings.__dataclass_fields__)
+        - {
+            "guidance",
+            "image_scale",
+            "strength",
+        }
+        - set(SAVINGS)
+    )
 
     def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
         """By the contents of the parts beside those of every Stable Diffusion folder."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from dreamcache.core.config import GenerationSettings, Guidance
+from dreamcache.core.config import SAVINGS, GenerationSettings, Guidance
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.sd_sizes import StableDiffusionFamily
 from dreamcache.storage.models.adapter import AdapterInfo
@@ -33,10 +33,14 @@ class IpAdapterFamily(StableDiffusionFamily):
 
     method: ClassVar[str] = "ip-adapter"
     guidance: ClassVar[Guidance | None] = "joint"
-    generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__) - {
-        "guidance",
-        "strength",
-    }
+    generation: ClassVar[frozenset[str]] = (
+        frozenset(GenerationSettings.__dataclass_fields__)
+        - {
+            "guidance",
+            "strength",
+        }
+        - set(SAVINGS)
+    )
 
     def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
         """By the contents of the weights and of the image encoder."""
