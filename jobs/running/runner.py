@@ -138,7 +138,6 @@ def _prepare(
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
     job_plan = _plan(spec, address)
     spec = job_plan.spec
-    check_marks(spec)
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(
@@ -174,7 +173,9 @@ def _budget(spec: JobSpec, status: RunStatus) -> Budget:
 
 def _plan(spec: JobSpec, address: str | None) -> Plan:
     try:
-        return plan(spec)
+        job_plan = plan(spec)
+        check_marks(job_plan.spec)
+        return job_plan
     except Exception as error:
         # The error that is raised matters more than what cannot be recorded of it.
         with suppress(DreamCacheError, OSError):

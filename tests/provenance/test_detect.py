@@ -81,7 +81,7 @@ def test_files_that_are_no_images_are_values(data: bytes) -> None:
     assert detection.problem
 
 
-def test_signed_tampered_and_stripped_are_told_apart(tmp_path: Path) -> None:
+def test_signed_tampered_and_stripped_are_distinguished(tmp_path: Path) -> None:
     pytest.importorskip("c2pa", reason="c2pa-python is not installed")
     write_chain(tmp_path / "chain")
     chain = (tmp_path / "chain" / "chain.pem").read_text()

@@ -1,4 +1,4 @@
-"""Signed manifests: pixels stay, what was changed is told apart from what was stripped, and who signed is known."""
+"""Signed manifests: pixels stay, what was changed is distinguished from what was stripped, and who signed is known."""
 
 from __future__ import annotations
 
