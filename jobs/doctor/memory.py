@@ -34,7 +34,7 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
             models.adapter,
             spec.generation,
             batch_size=batch_size,
-            dtype=spec.model.dtype,
+            dtype=spec.dtype,
             on_gpu=on_gpu,
         )
 

@@ -83,7 +83,8 @@ class Plan:
 def plan(spec: JobSpec) -> Plan:
     """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     facts = plan_facts(spec)
-    spec = replace(spec, generation=spec.generation.resolved(dict(facts.adapter.recommended)))
+    generation = spec.generation.resolved(dict(facts.adapter.recommended))
+    spec = replace(spec, model=spec.model_to_open, generation=generation)
     written = _Writing(spec, facts)
     entries = read_catalog(
         spec.catalog, columns=spec.columns, class_name=spec.class_name, left_out=written.left_out

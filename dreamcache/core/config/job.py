@@ -6,10 +6,18 @@ Parsed from YAML by `jobs.spec`. Knows nothing of files, models or Ray.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
+from dreamcache.core.config import (
+    CompileMode,
+    DType,
+    EncodeSettings,
+    GenerationSettings,
+    ImageFormat,
+    ImageLimits,
+    ModelDType,
+)
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.config.fields import (
     AtLeastOne,
@@ -32,12 +40,27 @@ MAX_ITEMS_PER_ROW = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec(Settings):
-    """base: `mini`, a diffusers folder, or a hub id with `revision`. adapter: folder or s3:// URI."""
+    """base: `mini`, a diffusers folder, or a hub id with `revision`. adapter: folder or s3:// URI.
+
+    dtype: of arithmetic; part of the ids. auto is bfloat16 where generators declare a GPU, else float32. compile: the
+    U-Net's halves by torch.compile, once a shape (docs/speed.md); pixels stay within rounding, ids as they are.
+    """
 
     base: ModelRef = "mini"
     revision: str | None = None
     adapter: Location | None = None
-    dtype: DType = "float32"
+    dtype: ModelDType = "auto"
+    compile: CompileMode = "off"
+
+    def resolved(self, *, on_gpu: bool) -> ModelSpec:
+        """With a dtype in the place of `auto`."""
+        return replace(self, dtype=self.dtype_on(on_gpu=on_gpu))
+
+    def dtype_on(self, *, on_gpu: bool) -> DType:
+        """What `dtype` means for workers with or without a GPU."""
+        if self.dtype == "auto":
+            return "bfloat16" if on_gpu else "float32"
+        return self.dtype
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +165,16 @@ class JobSpec(Settings):
         require(
             items <= MAX_ITEMS_PER_ROW, "prompts x samples", f"at most {MAX_ITEMS_PER_ROW:,} for a row", items
         )
+
+    @property
+    def dtype(self) -> DType:
+        """Of arithmetic, by what the job declares: the planner, which has no GPU, and every worker know the same one."""
+        return self.model.dtype_on(on_gpu=self.workers.generators.gpus > 0)
+
+    @property
+    def model_to_open(self) -> ModelSpec:
+        """`model` with nothing left open."""
+        return replace(self.model, dtype=self.dtype)
 
     @property
     def cache_uri(self) -> str:

@@ -68,9 +68,7 @@ class Savings(Settings):
                 guided = Guided.KEPT if guided_before % self.reuse_guidance else Guided.ALL
                 guided_before += 1
             # A state of the last branch alone has no rows for the others.
-            encodes = index % self.reuse_encoder == 0 or (
-                guided is Guided.ALL and encoded is not Guided.ALL
-            )
+            encodes = index % self.reuse_encoder == 0 or (guided is Guided.ALL and encoded is not Guided.ALL)
             if encodes:
                 encoded = guided
             yield Work(guided=guided, encodes=encodes)

@@ -43,12 +43,14 @@ class Family(ABC):
 
     method: the value of `method` in a job file. caches_features: whether references are encoded ahead into the
     feature cache; else the photo is read where images are generated. generation: keys of `generation` with a meaning.
-    refused: settings that a job may not change, by dotted key, each with the reason.
+    refused: settings that a job may not change, by dotted key, each with the reason. compiles: whether `model.compile` has
+    a meaning.
     """
 
     method: ClassVar[str]
     caches_features: ClassVar[bool] = False
     refused: ClassVar[Mapping[str, str]] = {}
+    compiles: ClassVar[bool] = False
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
 
     @property

@@ -44,6 +44,7 @@ def family_module(family: Family) -> FamilyModule:
 
 def open_pipeline(family: Family, model: ModelSpec, *, device: str = "cpu") -> Pipeline[Subject]:
     """A family's pipeline on `device`, from the files that this machine has. Raises ModelError."""
+    model = model.resolved(on_gpu=device != "cpu")
     base = family.describe_base(model.base, model.revision)
     adapter = family.describe_adapter(model.adapter, base)
     return family_module(family).open_pipeline(model, base, adapter, device=device)

@@ -57,9 +57,7 @@ class Parts:
         branches = BRANCHES[guidance] if guided is Guided.ALL else BRANCHES[guidance][-1:]
         texts = len({text for _, text in branches})
         with_image = sum(image for image, _ in branches)
-        return (
-            texts * self.encoder * encodes + len(branches) * self.decoder + with_image * self.adapters
-        )
+        return texts * self.encoder * encodes + len(branches) * self.decoder + with_image * self.adapters
 
     def image(self, settings: GenerationSettings, guidance: str | None = None) -> int:
         """All predictions of an image and its decoding. guidance: None takes the settings' own."""

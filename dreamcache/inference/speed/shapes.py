@@ -5,9 +5,8 @@ Nothing is downloaded: tokenizer and text encoder are the embedded model's, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,8 +37,8 @@ class Size:
 
     name: str
     side: int = 512
-    unet: Mapping[str, Any] = field(default_factory=dict)
-    vae: Mapping[str, Any] = field(default_factory=dict)
+    unet: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    vae: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def latent_side(self) -> int:

@@ -23,11 +23,15 @@ class BlipDiffusionFamily(StableDiffusionFamily):
 
     method: ClassVar[str] = "blip-diffusion"
     guidance: ClassVar[Guidance | None] = "joint"
-    generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__) - {
-        "guidance",
-        "image_scale",
-        "strength",
-    } - set(SAVINGS)
+    generation: ClassVar[frozenset[str]] = (
+        frozenset(GenerationSettings.__dataclass_fields__)
+        - {
+            "guidance",
+            "image_scale",
+            "strength",
+        }
+        - set(SAVINGS)
+    )
 
     def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
         """By the contents of the parts beside those of every Stable Diffusion folder."""

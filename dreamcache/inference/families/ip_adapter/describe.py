@@ -33,10 +33,14 @@ class IpAdapterFamily(StableDiffusionFamily):
 
     method: ClassVar[str] = "ip-adapter"
     guidance: ClassVar[Guidance | None] = "joint"
-    generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__) - {
-        "guidance",
-        "strength",
-    } - set(SAVINGS)
+    generation: ClassVar[frozenset[str]] = (
+        frozenset(GenerationSettings.__dataclass_fields__)
+        - {
+            "guidance",
+            "strength",
+        }
+        - set(SAVINGS)
+    )
 
     def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
         """By the contents of the weights and of the image encoder."""

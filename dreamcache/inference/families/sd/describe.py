@@ -15,6 +15,7 @@ class StableDiffusion(StableDiffusionFamily):
 
     method: ClassVar[str] = "dreamcache"
     caches_features: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
 
     def recognizes(self, base: str, revision: str | None) -> bool:
         """By model_index.json; a base without one is for `describe_base` to judge."""

@@ -21,6 +21,8 @@ def open_pipeline(
         model.base, revision=model.revision, adapter=model.adapter, dtype=dtype, device=device
     )
     pipe.set_progress_bar_config(disable=True)
+    if model.compile != "off":
+        pipe.compile(model.compile)
     return pipe
 
 
