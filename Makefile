@@ -13,9 +13,11 @@ TURN := $(if $(COMMIT),--commit $(COMMIT))
 PROCESSES ?= 2
 # Of each target of `make fuzz`.
 SECONDS ?= 600
+# Of `make bench-plan`.
+PHOTOS ?= 20000
 SLOW := --timeout-method=thread --verbose
 
-.PHONY: demo settings test test-slow test-again test-all chaos mutants fuzz lint format install install-dev mini clean
+.PHONY: demo settings test test-slow test-again test-all chaos mutants fuzz bench-plan lint format install install-dev mini clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -43,7 +45,8 @@ lint: install-dev
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations=20 -m 'not browser and not slow'
 
-# One process: these tests kill processes and wait for clusters. COMMIT=... runs the part whose turn it is.
+# One process: these tests kill processes and wait for clusters. COMMIT=... runs the part whose turn it is (12 minutes);
+# without it all run, about two hours.
 test-slow: install-dev
 	$(BIN)/python -m pytest $(SLOW) --durations=0 --durations-min=5 $(TURN) -m 'browser or slow'
 
@@ -51,7 +54,7 @@ test-slow: install-dev
 test-again: install-dev
 	$(BIN)/python -m pytest $(SLOW) $(TURN) --last-failed --last-failed-no-failures=none
 
-# Everything that can be killed, cut off, doubled or changed while a job runs; a third of it is part of CI's test-slow.
+# Everything that can be killed, cut off, doubled or changed while a job runs; a part of it is in CI's test-slow.
 chaos: install-dev
 	$(BIN)/python -m pytest $(SLOW) --durations=0 $(TURN) tests/chaos
 
@@ -59,6 +62,10 @@ chaos: install-dev
 # report in docs; COMMIT=... runs a tenth after a `make test` that passed, so not first without a bug, and writes none.
 mutants: install-dev
 	$(BIN)/python -m tests.mutants.run $(if $(COMMIT),$(TURN) --trust,--report docs/mutants.md)
+
+# What a plan asks of S3: 20,000 photos of 200 kB on a real server, planned four times. CI has 500 of them.
+bench-plan: install-dev
+	BENCH_PHOTOS=$(PHOTOS) $(BIN)/python -m pytest --capture=no --timeout 3600 tests/jobs/test_plan_reads.py
 
 # Ten minutes for each thing that reads files of others; SECONDS=5 is what CI runs. Finds are in fuzz-finds/.
 fuzz: install-dev

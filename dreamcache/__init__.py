@@ -18,14 +18,22 @@ if TYPE_CHECKING:
     from dreamcache.core.config import EncodeSettings
     from dreamcache.inference.attention import attention_maps
     from dreamcache.inference.pipeline import DreamCachePipeline
-    from dreamcache.model.features import SubjectFeatures
+    from dreamcache.model.features import PhotoSet, SubjectFeatures
 
 __version__ = "0.1.0"
-__all__ = ["DreamCachePipeline", "EncodeSettings", "SubjectFeatures", "__version__", "attention_maps"]
+__all__ = [
+    "DreamCachePipeline",
+    "EncodeSettings",
+    "PhotoSet",
+    "SubjectFeatures",
+    "__version__",
+    "attention_maps",
+]
 
 _HOMES = {
     "DreamCachePipeline": "dreamcache.inference.pipeline",
     "EncodeSettings": "dreamcache.core.config",
+    "PhotoSet": "dreamcache.model.features",
     "SubjectFeatures": "dreamcache.model.features",
     "attention_maps": "dreamcache.inference.attention",
 }

@@ -2,7 +2,7 @@
 
     dataclass -> pydantic -> JSON Schema (draft 2020-12), each key described by its class's docstring
 
-Knows the four kinds of files and how docstrings describe keys; knows nothing of what a setting does. Imports no torch.
+Knows the five kinds of files and how docstrings describe keys; knows nothing of what a setting does. Imports no torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
-FileKind = Literal["job", "train", "evaluate", "synthesize"]
+FileKind = Literal["job", "train", "evaluate", "synthesize", "ablate"]
 FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SPECS: dict[FileKind, tuple[str, str]] = {
@@ -22,6 +22,7 @@ _SPECS: dict[FileKind, tuple[str, str]] = {
     "train": ("jobs.train.spec", "TrainSpec"),
     "evaluate": ("jobs.evaluate.spec", "EvalSpec"),
     "synthesize": ("jobs.synthesize.spec", "SynthSpec"),
+    "ablate": ("jobs.ablate.spec", "AblateSpec"),
 }
 
 

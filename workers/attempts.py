@@ -11,11 +11,15 @@ like any other failure. Workers that do not die are not disturbed. Costs one sho
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.errors import DreamCacheError
+
+MOST_EVENTS = 10_000
 
 Units = tuple[str, ...]
 """What is tried at once: item ids of a batch, or the cache key of one photo."""
@@ -64,13 +68,36 @@ class AttemptBook:
         self._joined: dict[str, tuple[float, float]] = {}
         self._spent = 0.0
         self._refused: dict[str, str] = {}
+        self._kinds: dict[str, dict[str, str]] = {}
+        self._events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
+        self._num_events = 0
 
-    def join(self, worker: str, gpus: float = 0.0) -> int:
-        """Records the start of a worker's process. Returns how often it died since it last finished an attempt."""
+    def join(self, worker: str, gpus: float = 0.0, kind: str = "worker", host: str = "") -> int:
+        """Records the start of a worker's process. Returns how often it died since it last finished an attempt.
+
+        kind, host: for the events alone.
+        """
+        if worker in self._joined:
+            units = len(self._in_flight[worker][0]) if worker in self._in_flight else 0
+            self._report("worker_lost", worker=worker, in_flight=units, **self._kinds.get(worker, {}))
         self._settle(worker)
+        self._kinds[worker] = {"kind": kind, "host": host}
+        self._report("worker_started", worker=worker, **self._kinds[worker])
         self._starts[worker] = self._starts.get(worker, 0) + 1
         self._joined.setdefault(worker, (self.clock(), gpus))
         return self._starts[worker] - 1
+
+    def ready(self, worker: str) -> None:
+        """The worker's model is loaded: its next step is the first batch."""
+        self._report("worker_ready", worker=worker, **self._kinds.get(worker, {}))
+
+    def events(self, after: int) -> list[dict[str, Any]]:
+        """What happened to workers, oldest first, without the events up to number `after`; the newest are kept."""
+        return [event for event in self._events if event["number"] > after]
+
+    def _report(self, event: str, **facts: Any) -> None:
+        self._num_events += 1
+        self._events.append({"number": self._num_events, "at": time.time(), "event": event, **facts})
 
     def sort(self, units: Sequence[str]) -> AttemptPlan:
         """In which groups to try units, by what is known of them."""
@@ -99,6 +126,9 @@ class AttemptBook:
 
     def settle(self) -> None:
         """Every worker is gone, as when a pipeline has broken: all that was in flight is suspect."""
+        for worker in self._joined:
+            units = len(self._in_flight[worker][0]) if worker in self._in_flight else 0
+            self._report("worker_lost", worker=worker, in_flight=units, **self._kinds.get(worker, {}))
         for worker in list(self._in_flight):
             self._settle(worker)
         self._spent = self.gpu_seconds()
@@ -122,12 +152,15 @@ class AttemptBook:
             return
         units, deadline = self._in_flight.pop(worker)
         timed_out = self.clock() >= deadline
+        code = "timeout" if timed_out else "worker_died"
+        self._report("retried", worker=worker, code=code, units=len(units), first=units[0] if units else None)
         for unit in units:
             suspicion = self._suspects.setdefault(unit, _Suspicion(size=len(units)))
             suspicion.size = min(suspicion.size, len(units))
             if len(units) == 1:
-                suspicion.alone.append("timeout" if timed_out else "worker_died")
+                suspicion.alone.append(code)
                 if len(suspicion.alone) == self.policy.max_attempts:
+                    self._report("quarantined", unit=unit, code=code, attempts=len(suspicion.alone))
                     self._starts[worker] = 1  # a unit is quarantined: the worker itself is not to blame
 
     def _quarantine(self, unit: str) -> Quarantine | None:

@@ -21,12 +21,13 @@ class EncodeWorker:
     def __init__(self, context: JobContext, watch: Watch) -> None:
         telemetry = Telemetry(context.spec.output, "encoder")
         self.watch = watch
-        self.watch.join()
+        self.watch.join("encoder")
         self.references = context.open_session().references
         self.references.on_features = telemetry.features
         self.references.on_refused = watch.refuse
         self.faults = PhotoFaults()
         telemetry.warmed()
+        watch.ready()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()

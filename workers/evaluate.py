@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.evaluate import MetricSettings
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, Scores
 from workers.bootstrap import start_torch
 
@@ -33,12 +34,13 @@ SCORED = pa.schema([("score_id", pa.string()), ("status", pa.string())])
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalContext:
-    """What every scorer needs to know. num_threads: torch threads of one scorer."""
+    """What every scorer needs to know. num_threads: torch threads of one scorer. hosts: of https:// photos."""
 
     output: str
     metrics: MetricSettings
     limits: ImageLimits
     num_threads: int
+    hosts: tuple[CatalogHost, ...] = ()
 
 
 class EvaluateWorker:
@@ -48,7 +50,7 @@ class EvaluateWorker:
         from dreamcache.evaluation.score import Scorer
 
         device = start_torch(context.num_threads)
-        self.scorer = Scorer(context.metrics, device=device, limits=context.limits)
+        self.scorer = Scorer(context.metrics, device=device, limits=context.limits, hosts=context.hosts)
         self.scores = Scores(context.output)
 
     def __call__(self, batch: pa.Table) -> pa.Table:

@@ -26,7 +26,7 @@ class GenerateWorker:
     def __init__(self, context: JobContext, watch: Watch) -> None:
         self.telemetry = Telemetry(context.spec.output, "generator")
         self.watch = watch
-        self.watch.join()
+        self.watch.join("generator")
         session = context.open_session()
         session.references.on_refused = watch.refuse
         self.generator = session.generator()
@@ -35,6 +35,7 @@ class GenerateWorker:
         self.device = session.device_name
         session.warm_up(self.generator)
         self.telemetry.warmed()
+        watch.ready()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = {row["item_id"]: {**NO_PIXELS, **row} for row in batch.to_pylist()}

@@ -9,6 +9,7 @@ import faulthandler
 import os
 import resource
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,8 @@ class AttemptBookActor(Protocol):
     @property
     def join(self) -> RemoteMethod: ...
     @property
+    def ready(self) -> RemoteMethod: ...
+    @property
     def sort(self) -> RemoteMethod: ...
     @property
     def begin(self) -> RemoteMethod: ...
@@ -65,13 +68,16 @@ class Watch:
         self.gpus = gpus
         self.memory_bytes = memory_bytes
 
-    def join(self) -> None:
-        """The first call in a worker's life. Raises DreamCacheError `worker_lost` when it died too often."""
+    def join(self, kind: str = "worker") -> None:
+        """The first call in a worker's life. Raises DreamCacheError `worker_lost` when it died too often.
+
+        kind: "encoder" or "generator", for the record of events.
+        """
         import ray
 
         # A restarted actor keeps its id; so the book knows that this is the one that died.
         self.worker = str(ray.get_runtime_context().get_actor_id())
-        deaths = ray.get(self.book.join.remote(self.worker, self.gpus))
+        deaths = ray.get(self.book.join.remote(self.worker, self.gpus, kind, socket.gethostname()))
         if deaths >= self.policy.max_worker_deaths:
             raise DreamCacheError(
                 f"a worker died {deaths} times and finished no batch in between (failures.max_worker_deaths is "
@@ -85,6 +91,10 @@ class Watch:
         if self.memory_bytes or not self.gpus:
             limit_memory(self.memory_bytes or int(MEMORY_SHARE * machine_memory()))
         self.shutdown = GracefulShutdown()
+
+    def ready(self) -> None:
+        """See `AttemptBook.ready`."""
+        self.book.ready.remote(self.worker)
 
     def sort(self, units: Sequence[str]) -> AttemptPlan:
         """See `AttemptBook.sort`."""

@@ -66,6 +66,12 @@ class ModelError(DreamCacheError):
     code = "bad_model"
 
 
+class SigningError(DreamCacheError):
+    """Images cannot be signed, or a signature cannot be read, with the certificates and packages that are here."""
+
+    code = "not_signed"
+
+
 NO_ITEMS_FAULT = (StorageError, ModelError)
 """Errors that every item would meet: they end a run, which the same command resumes once they are fixed."""
 

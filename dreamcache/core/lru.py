@@ -16,11 +16,20 @@ V = TypeVar("V")
 class LRU(Generic[K, V]):
     """Values by key, up to a total size; the newest value stays whatever its size."""
 
-    def __init__(self, capacity: int, *, size: Callable[[V], int] = lambda value: 1) -> None:
-        """capacity: the most that sizes may sum to. size: of a value, in any unit; without it values are counted."""
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        size: Callable[[V], int] = lambda value: 1,
+        on_drop: Callable[[K, V], None] = lambda key, value: None,
+    ) -> None:
+        """capacity: the most that sizes may sum to. size: of a value, in any unit; without it values are counted.
+
+        on_drop: receives what had to go, and not what was taken or replaced.
+        """
         self.capacity = capacity
         self.total = 0
-        self._size = size
+        self._size, self._on_drop = size, on_drop
         self._values: OrderedDict[K, V] = OrderedDict()
 
     def __len__(self) -> int:
@@ -48,7 +57,17 @@ class LRU(Generic[K, V]):
         self._values[key] = value
         self.total += self._size(value)
         while self.total > self.capacity and len(self._values) > 1:
-            self.total -= self._size(self._values.popitem(last=False)[1])
+            dropped = self._values.popitem(last=False)
+            self.total -= self._size(dropped[1])
+            self._on_drop(*dropped)
+        return value
+
+    def take(self, key: K) -> V | None:
+        """The value, which is no longer held; None when there is none."""
+        if key not in self._values:
+            return None
+        value = self._values.pop(key)
+        self.total -= self._size(value)
         return value
 
     def get_or(self, key: K, create: Callable[[], V]) -> V:

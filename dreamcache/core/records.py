@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings, GenerationSettings, ImageFormat
+from dreamcache.core.config.scenes import NO_OVERRIDES, Overrides
 
 Status = Literal["done", "blocked", "failed"]
 Int32 = Annotated[int, 32]
@@ -27,8 +28,21 @@ GENERATE_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Photo:
+    """One photo of a product, and its mask if it has one: paths or s3:// URIs."""
+
+    image: str
+    mask: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """One product of the catalog. `attributes` are the catalog's further columns, for prompts and manifest."""
+    """One product of the catalog. `attributes` are the catalog's further columns as text, for prompts and manifest.
+
+    image, mask: the first photo. further: other photos of the same product, in the catalog's order.
+    typed: of the attributes, the values that are no text: numbers, booleans and lists, for the manifest's `attr_`
+    columns. overrides: settings of its own, from columns that the job file maps.
+    """
 
     subject_id: str
     class_name: str
@@ -36,6 +50,14 @@ class Subject:
     mask: str | None = None
     prompts: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    further: tuple[Photo, ...] = ()
+    typed: Mapping[str, object] = field(default_factory=dict)
+    overrides: Overrides = NO_OVERRIDES
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """All of them, the first one first."""
+        return (Photo(image=self.image, mask=self.mask), *self.further)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,9 +71,12 @@ class Reference:
 
     @staticmethod
     def id_of(image: bytes, mask: bytes | None) -> str:
-        return ids.of_values(
-            "reference", image=ids.of_bytes(image), mask=ids.of_bytes(mask) if mask is not None else None
-        )
+        return Reference.id_of_contents(ids.of_bytes(image), ids.of_bytes(mask) if mask is not None else None)
+
+    @staticmethod
+    def id_of_contents(image: str, mask: str | None) -> str:
+        """image, mask: sha256 of their bytes, 64 hex digits."""
+        return ids.of_values("reference", image=image, mask=mask)
 
     @staticmethod
     def id_of_unreadable(uri: str, code: str) -> str:
@@ -82,7 +107,12 @@ def features_template(base_fingerprint: str, settings: EncodeSettings, class_nam
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One image to generate: a row of the plan."""
+    """One image to generate: a row of the plan.
+
+    With several photos, `photo_set` lists them all (`core.photo_sets`), `cache_key` names the set, and image, mask and
+    reference_id are those of the first; with one, photo_set is None.
+    overrides: settings of its own, of its scene or catalog row (`config.scenes.Overrides.text`); None for the job's.
+    """
 
     item_id: str
     subject_id: str
@@ -94,6 +124,8 @@ class Request:
     prompt: str
     sample: Int32
     seed: int
+    photo_set: str | None = None
+    overrides: str | None = None
 
 
 def item_id(
@@ -202,8 +234,10 @@ class Done:
     """The image is committed under `key`, relative to the job's output.
 
     Here and below, segment_note: why no subject was cut out, so that the whole photo was the reference: a key of
-    `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run; None where
-    none was recorded.
+    `segment.REASONS`; None where a subject was. settings_fingerprint: `settings_fingerprint` of the run, a key of
+    settings.json; gpu_seconds: the item's share of its batch's time times the worker's declared GPUs. Both are None
+    where none was recorded. marks: layers of provenance in the stored file, "xmp,c2pa". perceptual_hash: of the stored
+    pixels, `provenance.hashes`.
     """
 
     item_id: str
@@ -219,6 +253,9 @@ class Done:
     quality: Quality | None = None
     segment_note: str | None = None
     settings_fingerprint: str | None = None
+    gpu_seconds: float | None = None
+    marks: str | None = None
+    perceptual_hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,6 +270,7 @@ class Blocked:
     quality: Quality | None = None
     segment_note: str | None = None
     settings_fingerprint: str | None = None
+    gpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,18 +29,43 @@ class BootstrapSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """The mean of the subjects' means, and the interval around it; with one subject the interval has no width."""
+    """The mean of n subjects' means, and the interval around it.
+
+    low, high: None with one subject, of which nothing can be resampled: a number without an interval.
+    """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    n: int = 0
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """(low, high), None where there is no interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def is_above_zero(self) -> bool:
+        """Whether the whole interval is above zero: what a difference needs to be claimed."""
+        return self.low is not None and self.low > 0
+
+    @property
+    def is_below_zero(self) -> bool:
+        return self.high is not None and self.high < 0
+
+    def __str__(self) -> str:
+        if self.bounds is None:
+            return f"{self.mean:.3f} (n = {self.n})"
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def interval(subject_means: Sequence[float], settings: BootstrapSettings) -> Interval:
-    """Mean and percentile interval of one number per subject. ValueError for no subjects."""
+    """Mean and percentile interval of one number per subject; no interval of one. ValueError for no subjects."""
     values = np.asarray(subject_means, dtype=np.float64)
     if values.size == 0:
         raise ValueError("subject_means must hold at least one subject")
+    if values.size == 1:
+        return Interval(mean=float(values[0]), low=None, high=None, n=1)
     rng = np.random.default_rng(settings.seed)
     means = np.empty(settings.resamples)
     step = max(1, CHUNK // values.size)  # bounds memory for many subjects
@@ -51,4 +76,4 @@ def interval(subject_means: Sequence[float], settings: BootstrapSettings) -> Int
         )
     tail = 50 * (1 - settings.level)
     low, high = np.percentile(means, [tail, 100 - tail])
-    return Interval(mean=float(values.mean()), low=float(low), high=float(high))
+    return Interval(mean=float(values.mean()), low=float(low), high=float(high), n=int(values.size))

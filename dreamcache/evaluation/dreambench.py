@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 
 from dreamcache.core.errors import CatalogError
+from dreamcache.evaluation.folder import MAX_TABLE_BYTES
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.store import relative_to
 
@@ -23,6 +24,7 @@ LIVE_CLASSES = ("cat", "dog")
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 PUBLISHED_SUBJECTS = 30
 PROMPTS_EACH = 25
+PUBLISHED_SAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +89,7 @@ def _read_prompts(uri: str) -> tuple[dict[str, str], tuple[str, ...], tuple[str,
     """(class by subject, object prompts, live-subject prompts)."""
     location = join(uri, PROMPTS_FILE)
     try:
-        text = store_for(uri).read(location).decode("utf-8")
+        text = store_for(uri).read(location, MAX_TABLE_BYTES).decode("utf-8")
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise CatalogError(
             f"benchmark '{uri}': needs {PROMPTS_FILE} as DreamBooth's data set has it, got none that can be read"

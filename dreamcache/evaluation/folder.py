@@ -24,17 +24,23 @@ from dreamcache.storage.store import relative_to
 TABLE = "prompts.csv"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MASK = ".mask.png"
+MAX_TABLE_BYTES = 64 << 20
+"""Of a table of prompts: half a million images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FolderImage:
-    """prompt: None where neither table nor name states it; class_name: None where the table states none."""
+    """prompt: None where neither table nor name states it; class_name: None where the table states none.
+
+    sample: number among the images of one subject and prompt, in order of their names, from 0.
+    """
 
     subject_id: str
     uri: str
     prompt: str | None
     class_name: str | None = None
     mask: str | None = None
+    sample: int = 0
 
 
 def read_folder(uri: str, prompts: Mapping[str, Sequence[str]]) -> list[FolderImage]:
@@ -58,20 +64,24 @@ def read_folder(uri: str, prompts: Mapping[str, Sequence[str]]) -> list[FolderIm
             )
         images = [name for name in images if name in table]
     listed = []
+    counted: dict[tuple[str, str | None], list[str]] = {}
     for name in images:
         row = table[name] if table is not None else {}
         parts = name.split("/")
         subject = row.get("subject_id") or (parts[0] if len(parts) > 1 else PurePosixPath(name).stem)
         mask = str(PurePosixPath(name).with_suffix("")) + MASK
+        prompt = row.get("prompt") or prompt_of(parts[1:], prompts.get(subject, ()))
         listed.append(
             FolderImage(
                 subject_id=subject,
                 uri=join(uri, name),
-                prompt=row.get("prompt") or prompt_of(parts[1:], prompts.get(subject, ())),
+                prompt=prompt,
                 class_name=row.get("class_name") or None,
                 mask=join(uri, mask) if mask in masks else None,
+                sample=len(counted.setdefault((subject, prompt), [])),
             )
         )
+        counted[subject, prompt].append(name)
     return listed
 
 
@@ -92,7 +102,9 @@ def _read_table(uri: str) -> dict[str, dict[str, str]]:
     location = join(uri, TABLE)
     try:
         rows = list(
-            csv.DictReader(io.StringIO(store_for(uri).read(location).decode("utf-8-sig"), newline=""))
+            csv.DictReader(
+                io.StringIO(store_for(uri).read(location, MAX_TABLE_BYTES).decode("utf-8-sig"), newline="")
+            )
         )
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{location}: must be a CSV file in UTF-8: {error}") from error

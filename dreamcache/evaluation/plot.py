@@ -47,17 +47,16 @@ class Axis:
 
 def interval_chart(title: str, rows: Mapping[str, Interval]) -> str:
     """One row per method: its mean and interval."""
-    values = [value for row in rows.values() for value in (row.low, row.high)]
+    values = [value for row in rows.values() for value in (row.bounds or (row.mean, row.mean))]
     axis = _axis(values, LABELS, LABELS + WIDE)
     height = TOP + ROW * len(rows) + BOTTOM
     parts = [_title(title), *_vertical_ticks(axis, TOP, height - BOTTOM)]
     for number, (name, row) in enumerate(rows.items()):
         y, colour = TOP + ROW * (number + 0.5), COLOURS[number % len(COLOURS)]
         parts.append(_text(LABELS - 10, y + 4, name, anchor="end"))
-        parts.append(_line(axis.at(row.low), y, axis.at(row.high), y, colour, 3))
-        parts.append(
-            _dot(axis.at(row.mean), y, colour, f"{name}: {row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]", 6)
-        )
+        if row.bounds is not None:
+            parts.append(_line(axis.at(row.bounds[0]), y, axis.at(row.bounds[1]), y, colour, 3))
+        parts.append(_dot(axis.at(row.mean), y, colour, f"{name}: {row}", 6))
         parts.append(_text(LABELS + WIDE + 10, y + 4, f"{row.mean:.3f}"))
     return _svg(LABELS + WIDE + 70, height, parts)
 

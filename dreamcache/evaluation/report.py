@@ -1,7 +1,8 @@
 """The report of an evaluation: the paper's table as Markdown, the same numbers as Arrow tables, and its charts.
 
-Published numbers appear beside ours only where the encoders are the paper's; otherwise the report states that its
-numbers compare within itself alone. Knows summaries; knows nothing of storage.
+Published numbers appear beside ours only where encoders, segmenter and benchmark settings are the paper's; otherwise
+the report states that its numbers compare within itself alone, or why none stand beside them. Knows summaries; knows
+nothing of storage.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dreamcache.core.config.evaluate import METRICS, TITLES, MetricSettings
 from dreamcache.evaluation.bootstrap import Interval
 from dreamcache.evaluation.dreambench import PROMPTS_EACH, PUBLISHED_SUBJECTS
 from dreamcache.evaluation.plot import interval_chart, subject_chart
-from dreamcache.evaluation.summary import MethodMean, ScoredImage, Summary
+from dreamcache.evaluation.summary import Difference, MethodMean, ScoredImage, Summary, title_of
 
 # The paper's DreamBench numbers (docs/method.md section 6), shown beside ours where the encoders are the same.
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
@@ -51,12 +52,17 @@ MINI_NOTE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportContext:
-    """What the report states besides its numbers. links, pictures: title -> address relative to the report."""
+    """What the report states besides its numbers. links, pictures: title -> address relative to the report.
+
+    is_dreambench: whether images are of DreamBench's subjects and prompts. not_the_papers: settings of the benchmark
+    that differ from the paper's, for which published numbers are withheld.
+    """
 
     name: str
     metrics: MetricSettings
     level: float
     is_dreambench: bool = False
+    not_the_papers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     pictures: Mapping[str, str] = field(default_factory=dict)
@@ -64,18 +70,22 @@ class ReportContext:
 
 def markdown(summary: Summary, context: ReportContext) -> str:
     """report.md."""
-    parts = [f"# Evaluation: {context.name}", _models(context.metrics)]
+    parts = [f"# Evaluation: {context.name}", models_line(context.metrics)]
     paper = context.metrics.are_the_papers and context.is_dreambench
+    withheld = context.not_the_papers if paper else ()
     if not context.metrics.are_the_papers:
         parts.append(NOT_COMPARABLE + (f" {MINI_NOTE}" if context.metrics.clip == "mini" else ""))
     parts += list(context.notes)
     parts += [f"![{title}]({address})" for title, address in context.pictures.items()]
     parts.append(
-        f"Means over subjects, with {context.level:.0%} bootstrap intervals over subjects. Higher is better."
+        f"Means over subjects, with {context.level:.0%} bootstrap intervals over subjects; (n) is the number of "
+        "subjects that have the metric. One subject has no interval. Higher is better."
     )
-    parts.append(_table(_head(summary), [_row(mean, summary.metrics) for mean in summary.methods]))
-    if paper:
-        parts.append(_published(summary))
+    parts.append(markdown_table(_head(summary), [_row(mean, summary.columns) for mean in summary.methods]))
+    if paper and not withheld:
+        parts.append(_published(summary, context.metrics))
+    if withheld:
+        parts.append(f"Published numbers are not shown: {'; '.join(withheld)}.")
     parts += [_not_found(summary), _differences(summary), _charts(summary)]
     if context.links:
         parts.append("\n".join(f"- [{title}]({address})" for title, address in context.links.items()))
@@ -109,6 +119,7 @@ def images_table(images: Sequence[ScoredImage]) -> pa.Table:
             *((name, pa.string()) for name in ("reason", "code", "message")),
             *((name, pa.int32()) for name in ("num_real", "num_real_found", "num_real_unreadable")),
             ("score_id", pa.string()),
+            ("sample", pa.int32()),
         ]
     )
     rows = []
@@ -116,7 +127,9 @@ def images_table(images: Sequence[ScoredImage]) -> pa.Table:
         score = asdict(image.score)
         values = score.pop("values")
         own = {name: getattr(image, name) for name in schema.names[:5]}
-        rows.append({**own, **score, **{metric: values.get(metric) for metric in METRICS}})
+        rows.append(
+            {**own, **score, **{metric: values.get(metric) for metric in METRICS}, "sample": image.sample}
+        )
     return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -128,7 +141,7 @@ def subjects_table(summary: Summary) -> pa.Table:
                 "method": mean.method,
                 "subject_id": mean.subject_id,
                 "class_name": mean.class_name,
-                **{metric: mean.values.get(metric) for metric in summary.metrics},
+                **{column: mean.values.get(column) for column in summary.columns},
                 "num_scored": mean.num_scored,
                 "num_failed": mean.num_failed,
                 "num_not_found": mean.num_not_found,
@@ -139,47 +152,71 @@ def subjects_table(summary: Summary) -> pa.Table:
 
 
 def methods_table(summary: Summary) -> pa.Table:
-    """A row per method: mean, low and high of each metric."""
-    return pa.Table.from_pylist([method_row(mean, summary.metrics) for mean in summary.methods])
+    """A row per method: mean, low, high and number of subjects of each metric."""
+    return pa.Table.from_pylist([method_row(mean, summary.columns) for mean in summary.methods])
+
+
+def differences_table(summary: Summary) -> pa.Table:
+    """A row per difference to the first method, also where nothing could be paired."""
+    rows = []
+    for one in summary.differences:
+        counts = {name: getattr(one, name) for name in ("num_subjects", "num_images", "by_subject")}
+        rows.append(
+            {
+                "method": one.method,
+                "other": one.other,
+                **interval_columns(one.values, summary.columns),
+                **counts,
+            }
+        )
+    return pa.Table.from_pylist(rows)
+
+
+def interval_columns(values: Mapping[str, Interval], columns: Sequence[str]) -> dict[str, float | int | None]:
+    """{column, column_low, column_high, column_n} of each column."""
+    row: dict[str, float | int | None] = {}
+    for column in columns:
+        value = values.get(column)
+        row[column] = value.mean if value else None
+        row[f"{column}_low"] = value.low if value else None
+        row[f"{column}_high"] = value.high if value else None
+        row[f"{column}_n"] = value.n if value else 0
+    return row
 
 
 def method_row(mean: MethodMean, metrics: tuple[str, ...]) -> dict[str, object]:
     """A method's row of the table as plain values."""
-    row: dict[str, object] = {"method": mean.method}
-    for metric in metrics:
-        value = mean.values.get(metric)
-        row[metric] = value.mean if value else None
-        row[f"{metric}_low"] = value.low if value else None
-        row[f"{metric}_high"] = value.high if value else None
+    row: dict[str, object] = {"method": mean.method, **interval_columns(mean.values, metrics)}
     counts = ("num_subjects", "num_scored", "num_failed", "num_not_found", "num_missing")
     return {**row, **{name: getattr(mean, name) for name in counts}}
 
 
-def _models(metrics: MetricSettings) -> str:
+def models_line(metrics: MetricSettings) -> str:
+    """The line that names encoders and segmenter."""
     named = "; ".join(f"{name}: `{model}`" for name, model in metrics.encoders.items())
     segments = f"masked by `{metrics.segmenter}`" if metrics.segmenter else "no masked metrics"
     return f"Encoders: {named}; {segments}."
 
 
 def _head(summary: Summary) -> list[str]:
-    return ["method", "subjects", "images", *(TITLES[metric] for metric in summary.metrics)]
+    return ["method", "subjects", "images", *(title_of(column) for column in summary.columns)]
 
 
 def _row(mean: MethodMean, metrics: tuple[str, ...]) -> list[str]:
     counts = [mean.method, str(mean.num_subjects), str(mean.num_scored)]
-    return [*counts, *(_interval(mean.values.get(metric)) for metric in metrics)]
+    return [*counts, *(interval_text(mean.values.get(metric)) for metric in metrics)]
 
 
-def _published(summary: Summary) -> str:
+def _published(summary: Summary, metrics: MetricSettings) -> str:
     parts = [
         f"Published, for comparison ({PUBLISHED_SUBJECTS} subjects, {PROMPTS_EACH} prompts, 4 images each; ours are of "
         f"the subjects and images counted above):"
     ]
-    for numbers in (PUBLISHED, PUBLISHED_MASKED):
+    for numbers in (PUBLISHED, PUBLISHED_MASKED) if metrics.has_the_papers_segmenter else (PUBLISHED,):
         columns = [metric for metric in summary.metrics if metric in next(iter(numbers.values()))]
         if columns:
             rows = [[name, *(f"{row[metric]:.3f}" for metric in columns)] for name, row in numbers.items()]
-            parts.append(_table(["published", *(TITLES[metric] for metric in columns)], rows))
+            parts.append(markdown_table(["published", *(TITLES[metric] for metric in columns)], rows))
     return "\n\n".join(parts)
 
 
@@ -190,7 +227,7 @@ def _not_found(summary: Summary) -> str:
             why = ", ".join(f"{reason} {count}" for reason, count in sorted(mean.reasons.items()))
             lines.append(
                 f"- {mean.method}: {mean.num_not_found} of {mean.num_scored} images have no segment to compare and "
-                f"are in no masked mean ({why})"
+                f'are in no masked mean ({why}); columns with "misses 0" count those without a segment as 0'
             )
         if mean.num_failed or mean.num_missing:
             lines.append(
@@ -201,16 +238,33 @@ def _not_found(summary: Summary) -> str:
 
 
 def _differences(summary: Summary) -> str:
+    paired = [one for one in summary.differences if one.values]
     rows = [
         [
             f"{one.method} - {one.other}",
             str(one.num_subjects),
-            *(_interval(one.values.get(m)) for m in summary.metrics),
+            str(one.num_images),
+            *(interval_text(one.values.get(column)) for column in summary.columns),
         ]
-        for one in summary.differences
+        for one in paired
     ]
-    head = ["difference, paired by subject", "subjects", *(TITLES[metric] for metric in summary.metrics)]
-    return _table(head, rows) if rows else ""
+    head = ["difference, paired by subject, prompt and sample", "subjects", "pairs"]
+    head += [title_of(column) for column in summary.columns]
+    notes = [line for one in summary.differences if (line := _pairing_note(one))]
+    return "\n\n".join(
+        [*([markdown_table(head, rows)] if rows else []), *(["\n".join(notes)] if notes else [])]
+    )
+
+
+def _pairing_note(one: Difference) -> str:
+    if not one.values:
+        return (
+            f"- {one.method} and {one.other} have no image of the same subject, prompt and sample: their rows above "
+            f"are of different pictures and do not compare"
+        )
+    if one.by_subject:
+        return f"- {one.method} - {one.other}: prompts of one side are not known, whole subjects are compared"
+    return ""
 
 
 def _charts(summary: Summary) -> str:
@@ -218,23 +272,27 @@ def _charts(summary: Summary) -> str:
 
 
 def _subjects(summary: Summary) -> str:
-    head = ["subject", "method", "images", "not found", *(TITLES[metric] for metric in summary.metrics)]
+    head = ["subject", "method", "images", "not found", *(title_of(column) for column in summary.columns)]
     order = {subject: i for i, subject in enumerate(dict.fromkeys(m.subject_id for m in summary.subjects))}
     rows = []
     for mean in sorted(summary.subjects, key=lambda mean: order[mean.subject_id])[:500]:
-        values = [mean.values.get(metric) for metric in summary.metrics]
+        values = [mean.values.get(column) for column in summary.columns]
         cells = ["-" if value is None else f"{value:.3f}" for value in values]
         rows.append([mean.subject_id, mean.method, str(mean.num_scored), str(mean.num_not_found), *cells])
     more = len(summary.subjects) - len(rows)
     tail = f"\n\n... and {more} more rows in `subjects.parquet`" if more else ""
-    return "## By subject\n\n" + _table(head, rows) + tail
+    return "## By subject\n\n" + markdown_table(head, rows) + tail
 
 
-def _interval(value: Interval | None) -> str:
-    return "-" if value is None else f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
+def interval_text(value: Interval | None) -> str:
+    """A cell: mean, interval and number of subjects."""
+    if value is None:
+        return "-"
+    return str(value) if value.bounds is None else f"{value} ({value.n})"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; cells are one line each."""
     lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

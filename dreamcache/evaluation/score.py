@@ -16,6 +16,7 @@ from PIL import Image
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.evaluate import IMAGE_METRICS, TEXT_METRIC, MetricSettings
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, ImageError
 from dreamcache.core.images import decode_image, decode_mask, on_white
 from dreamcache.core.lru import LRU
@@ -62,10 +63,17 @@ class Scorer:
     """Scores images with one group of encoders, loaded once. Raises ModelError when one cannot be."""
 
     def __init__(
-        self, settings: MetricSettings, *, device: str = "cpu", limits: ImageLimits | None = None
+        self,
+        settings: MetricSettings,
+        *,
+        device: str = "cpu",
+        limits: ImageLimits | None = None,
+        hosts: Sequence[CatalogHost] = (),
     ) -> None:
+        """hosts: that https:// photos may be read from."""
         self.settings = settings
         self.limits = limits or ImageLimits()
+        self.hosts = hosts
         self.encoders = load_encoders(settings.encoders, device)
         self.segmenters = SegmenterSet(settings.segmenter_models, device=device)
         self._texts: dict[str, Floats] = {}
@@ -143,10 +151,11 @@ class Scorer:
         )
 
     def _read(self, uri: str, mask_uri: str | None, class_name: str, where: str) -> Embedding:
-        picture = decode_image(read_photo(uri, where, self.limits), where=where, limits=self.limits)
+        photo = read_photo(uri, where, self.limits, self.hosts)
+        picture = decode_image(photo, where=where, limits=self.limits)
         mask = None
         if mask_uri:
-            data = read_photo(mask_uri, f"{where}: mask", self.limits)
+            data = read_photo(mask_uri, f"{where}: mask", self.limits, self.hosts)
             mask = decode_mask(data, where=f"{where}: mask", limits=self.limits, size=picture.size)
         return self._embed_picture(picture, mask, class_name)
 

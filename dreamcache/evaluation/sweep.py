@@ -64,7 +64,7 @@ def sweep_charts(points: Sequence[Point], rule: ChoiceRule, chosen: Point | None
             Curve(
                 name=guidance,
                 points=[(p.scale, v.mean, f"{p.scale:g}") for p, v in own],
-                bars=[(v.low, v.high) for _, v in own],
+                bars=[v.bounds or (v.mean, v.mean) for _, v in own],
             )
             for guidance, own in _by_guidance(points, metric)
         ]

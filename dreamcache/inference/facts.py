@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dreamcache.core.config import EncodeSettings, GenerationSettings
 from dreamcache.core.config.job import JobSpec, ModelSpec
+from dreamcache.core.config.scenes import Overrides
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families import Family, family_of
 from dreamcache.storage.models.adapter import AdapterInfo
@@ -63,7 +64,12 @@ def plan_facts(spec: JobSpec) -> PlanFacts:
             f"compiled, got {spec.model.compile!r}; leave the key out"
         )
     recommended = dict(models.adapter.recommended)
-    family.check_generation(spec.generation.resolved(recommended), models.base)
+    _refuse_overrides(spec, family, models)
+    for name, settings in _named_settings(spec):
+        try:
+            family.check_generation(settings.resolved(recommended), models.base)
+        except SpecError as error:
+            raise SpecError(f"{name}{error}") from error
     require_pinned_models("reference.segmenter_models", spec.reference.segmenter_models)
     return PlanFacts(
         base=models.base,
@@ -86,6 +92,33 @@ def _refuse_settings(spec: JobSpec, family: Family, models: ModelFacts) -> None:
             raise SpecError(
                 f"{key}: has no meaning for model '{models.base.name}', since {reason}; got {value!r}; "
                 "leave the key out"
+            )
+
+
+def settings_of_scenes(spec: JobSpec) -> list[GenerationSettings]:
+    """Each that the job's items have, but for what rows of the catalog set."""
+    return list(dict.fromkeys(settings for _, settings in _named_settings(spec)))
+
+
+def _named_settings(spec: JobSpec) -> list[tuple[str, GenerationSettings]]:
+    """(what an error says before it, settings) of the job and of each scene, the same settings once."""
+    named = {spec.generation: ""}
+    for scene in spec.scenes:
+        named.setdefault(scene.overrides.generation(spec.generation), f"scene '{scene.name}': ")
+    return [(name, settings) for settings, name in named.items()]
+
+
+def _refuse_overrides(spec: JobSpec, family: Family, models: ModelFacts) -> None:
+    """Raises SpecError for a setting of a scene or of a mapped column that the family does not have."""
+    refused = {key.removeprefix("generation."): why for key, why in family.refused.items()}
+    for name in Overrides.__dataclass_fields__:
+        uses = [
+            f"scenes: '{scene.name}': {name}" for scene in spec.scenes if getattr(scene, name) is not None
+        ]
+        uses += [f"columns.{name}"] if name in spec.columns else []
+        if uses and name in refused:
+            raise SpecError(
+                f"{uses[0]}: has no meaning for model '{models.base.name}', since {refused[name]}; leave it out"
             )
 
 

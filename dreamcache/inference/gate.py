@@ -20,6 +20,7 @@ from PIL import Image
 
 from dreamcache.core import ids
 from dreamcache.core.config.quality import QualitySettings
+from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Blocked, Failed, Quality, Request
 from dreamcache.evaluation.score import Scorer
 from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
@@ -76,14 +77,16 @@ class Gate:
             tries[request.item_id].append(Try(seed=seed, outcome=outcome, score=score))
 
     def _score(self, request: Request, generated: Generated) -> Score:
-        photo = RealPhoto(photo_id=request.reference_id, uri=request.image, mask=request.mask)
+        photos = tuple(
+            RealPhoto(photo_id=one.reference_id, uri=one.image, mask=one.mask) for one in photos_of(request)
+        )
         score_request = ScoreRequest(
             score_id=request.item_id,
             subject_id=request.subject_id,
             class_name=request.class_name,
             image=f"item {request.item_id[:12]}",
             prompt=request.prompt,
-            real=(photo,),
+            real=photos,
         )
         return self.scorer.score_one(score_request, Image.fromarray(generated.rgb))
 

@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from dreamcache.core.config import GenerationSettings
+from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, SpecError
+from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.outcome import Generated
 from dreamcache.inference.protocols import Pipeline, S
@@ -43,8 +45,11 @@ class Generator(Generic[S]):
         features_of: Callable[[Request], S],
         *,
         batch_size: int,
+        per_image: frozenset[str] = frozenset(),
     ) -> None:
+        """per_image: see `Family`; requests that differ in other settings are generated in batches of their own."""
         self.pipe = pipe
+        self.per_image = per_image
         self.settings = settings.resolved(dict(pipe.adapter_info.recommended) if pipe.adapter_info else {})
         self.features_of = features_of
         self.batch_size = self.micro_batch = batch_size
@@ -80,6 +85,8 @@ class Generator(Generic[S]):
         for request in requests:
             try:
                 self.pipe.prompts.check(request.prompt)
+                if request.overrides is not None:
+                    self.pipe.prompts.check(self._settings_of(request).negative_prompt)
                 ready.append((request, self.features_of(request)))
             except NO_ITEMS_FAULT:
                 raise
@@ -87,11 +94,23 @@ class Generator(Generic[S]):
                 if is_device_lost(error):
                     raise
                 outcomes[request.item_id] = _failed(request, error)
-        for start in range(0, len(ready), self.batch_size):
-            batch = ready[start : start + self.batch_size]
-            for outcome in self._generate_fitting(batch, self.settings.steps):
-                outcomes[outcome.item_id] = outcome
+        for group in (part for same in self._by_settings(ready) for part in _by_photos(same)):
+            for start in range(0, len(group), self.batch_size):
+                batch = group[start : start + self.batch_size]
+                for outcome in self._generate_fitting(batch, self.settings.steps):
+                    outcomes[outcome.item_id] = outcome
         return [outcomes[request.item_id] for request in requests]
+
+    def _by_settings(self, ready: list[tuple[Request, S]]) -> list[list[tuple[Request, S]]]:
+        """Requests that may share a batch, in order of their first."""
+        groups: dict[object, list[tuple[Request, S]]] = {}
+        for request, features in ready:
+            key = overrides_of(request.overrides).batch_key(self.per_image)
+            groups.setdefault(key, []).append((request, features))
+        return list(groups.values())
+
+    def _settings_of(self, request: Request) -> GenerationSettings:
+        return overrides_of(request.overrides).generation(self.settings)
 
     def _generate_fitting(
         self, batch: list[tuple[Request, S]], steps: int
@@ -138,16 +157,26 @@ class Generator(Generic[S]):
     ) -> list[Generated | Blocked | Failed]:
         started = time.perf_counter()
         filled = batch + [batch[0]] * (self.micro_batch - len(batch))
-        settings = self.settings
+        each = [self._settings_of(request) for request, _ in filled]
+        settings = each[0]
         text_scale, image_scale = settings.scales
+        # One value where all have it, as families take it that have no other within a batch.
+        own: Any = {
+            name: [getattr(one, name) for one in each]
+            for name in self.per_image
+            if any(getattr(one, name) != getattr(settings, name) for one in each)
+        }
+        values: Any = {
+            "negative_prompt": settings.negative_prompt,
+            "text_scale": text_scale,
+            "image_scale": image_scale,
+            "strength": settings.strength,
+            **own,
+        }
         images = self.pipe(
             prompt=[request.prompt for request, _ in filled],
             subject=[features for _, features in filled],
-            negative_prompt=settings.negative_prompt,
             guidance=settings.guidance,
-            text_scale=text_scale,
-            image_scale=image_scale,
-            strength=settings.strength,
             num_inference_steps=steps,
             scheduler=settings.scheduler,
             reuse_encoder=settings.reuse_encoder,
@@ -157,6 +186,7 @@ class Generator(Generic[S]):
             width=settings.width or None,
             generator=[torch.Generator("cpu").manual_seed(request.seed) for request, _ in filled],
             output_type="np",
+            **values,
         ).images[: len(batch)]
         withheld = self._unsafe(images)
         seconds = (time.perf_counter() - started) / len(batch)
@@ -186,6 +216,14 @@ class Generator(Generic[S]):
         # A copy, because the checker blackens in place what it flags.
         _, flags = base.run_safety_checker(images.copy(), base.device, base.unet.dtype)
         return [bool(flag) for flag in flags]
+
+
+def _by_photos(ready: list[tuple[Request, S]]) -> list[list[tuple[Request, S]]]:
+    """Requests by their number of photos: a batch's tokens are stacked, and a row's last bits depend on its shape."""
+    parts: dict[int, list[tuple[Request, S]]] = {}
+    for request, subject in ready:
+        parts.setdefault(len(photos_of(request)), []).append((request, subject))
+    return list(parts.values())
 
 
 def _failed(request: Request, error: Exception) -> Failed:

@@ -31,7 +31,7 @@ from dreamcache.inference.rules import (
     refuse,
     whole,
 )
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, PhotoSet, SubjectFeatures, photos_of
 from dreamcache.model.sampler import SCHEDULERS, make_scheduler
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Arguments:
     """The arguments of `DreamCachePipeline.__call__` as they came; see there."""
 
     prompt: OneOrMany[str] | None
-    subject: OneOrMany[SubjectFeatures | None]
+    subject: OneOrMany[Features | None]
     negative_prompt: OneOrMany[str] | None
     guidance: str
     text_scale: OneOrMany[float] | None
@@ -88,7 +88,7 @@ class Inputs:
     negative_prompts: list[str] | None
     prompt_embeds: Tensor | None
     negative_prompt_embeds: Tensor | None
-    subjects: list[SubjectFeatures | None]
+    subjects: list[Features | None]
     guidance: str
     text_scale: list[float]
     image_scale: list[float]
@@ -114,7 +114,9 @@ def check_inputs(pipe: PipelineParts, call: Arguments) -> Inputs:
     choice(call.output_type, "output_type", OUTPUT_TYPES, "'pil' gives pictures to save")
     subjects = spread(call.subject, "subject")
     for subject in subjects:
-        _check_subject(pipe, subject)
+        for photo in subject.photos if isinstance(subject, PhotoSet) else (subject,):
+            _check_subject(pipe, photo)
+    _check_counts(subjects)
     scales = {
         name: spread.numbers(_either(call, name, alias, pipe.recommended.get(name)), name)
         for name, alias in (("text_scale", "guidance_scale"), ("image_scale", "image_guidance_scale"))
@@ -249,13 +251,25 @@ def _latent_size(pipe: PipelineParts, call: Arguments, images: int) -> tuple[int
     return size
 
 
+def _check_counts(subjects: Sequence[Features | None]) -> None:
+    """Subjects of one call are stacked, so each has the same number of photos."""
+    counts = {len({photo.cache_key for photo in photos_of(one)}) for one in subjects if one is not None}
+    if len(counts) > 1:
+        refuse(
+            "subject",
+            "subjects of the same number of photos in one call",
+            f"{' and '.join(map(str, sorted(counts)))} photos",
+            "call once for each number",
+        )
+
+
 def _check_subject(pipe: PipelineParts, subject: object) -> None:
     if subject is None:
         return
     if not isinstance(subject, SubjectFeatures):
         refuse(
             "subject",
-            "SubjectFeatures or None",
+            "SubjectFeatures, a PhotoSet of them, or None",
             f"a {type(subject).__name__}",
             "use pipe.encode_reference(photo)",
         )

@@ -28,7 +28,7 @@ from dreamcache.inference.parts import PipelineParts
 from dreamcache.inference.pictures import Picture, as_mask, as_picture
 from dreamcache.inference.placement import base_lock, on_device
 from dreamcache.model.denoiser import Conditions, GuidedDenoiser
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, SubjectFeatures
 from dreamcache.model.sampler import OnStep, sample
 
 OnStepEnd = Callable[["DreamCachePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
@@ -100,7 +100,7 @@ class DreamCachePipeline(PipelineParts):
     def __call__(
         self,
         prompt: OneOrMany[str] | None = None,
-        subject: OneOrMany[SubjectFeatures | None] = None,
+        subject: OneOrMany[Features | None] = None,
         *,
         negative_prompt: OneOrMany[str] | None = None,
         guidance: str = "combined",
@@ -128,15 +128,15 @@ class DreamCachePipeline(PipelineParts):
     ) -> PipelineOutput:
         """Generates one image per prompt and sample; every list has one entry per prompt or per image.
 
-        subject: one for all, or one per prompt, None for plain generation. guidance: "combined" or "joint" (Supp S4);
-        text_scale is the one scale of joint guidance. guidance_scale, image_guidance_scale: other names of text_scale
-        and image_scale, InstructPix2Pix's for the same formula. Scales that are not set are the adapter's recommended
-        ones, else 7.5 and 0.4. strength: 1 the paper's injection, 0 the base model's block. scheduler: a name of
-        `sampler.SCHEDULERS`, a diffusers scheduler, None for the base model's own. reuse_encoder, reuse_guidance,
-        guidance_interval: what steps leave out, see `core.config.savings.Savings`. latents: unit noise [B, 4, h, w]
-        instead of `generator`. prompt_embeds: [prompts, tokens, width] instead of `prompt`. output_type: "pil", "np",
-        "pt" or "latent". callback_on_step_end: as in diffusers, of `latents` alone; `pipe._interrupt = True` ends the
-        call after that step. return_dict: False gives a tuple.
+        subject: one for all, or one per prompt, None for plain generation; a `PhotoSet` for several photos of it.
+        guidance: "combined" or "joint" (Supp S4); text_scale is the one scale of joint guidance. guidance_scale,
+        image_guidance_scale: other names of text_scale and image_scale, InstructPix2Pix's for the same formula. Scales
+        that are not set are the adapter's recommended ones, else 7.5 and 0.4. strength: 1 the paper's injection, 0 the
+        base model's block. scheduler: a name of `sampler.SCHEDULERS`, a diffusers scheduler, None for the base model's
+        own. reuse_encoder, reuse_guidance, guidance_interval: what steps leave out, see `core.config.savings.Savings`.
+        latents: unit noise [B, 4, h, w] instead of `generator`. prompt_embeds: [prompts, tokens, width] instead of
+        `prompt`. output_type: "pil", "np", "pt" or "latent". callback_on_step_end: as in diffusers, of `latents` alone;
+        `pipe._interrupt = True` ends the call after that step. return_dict: False gives a tuple.
         Raises InputError or PromptError before any pass of a model.
 
         >>> generator = torch.Generator().manual_seed(0)
@@ -185,7 +185,9 @@ class DreamCachePipeline(PipelineParts):
         self._interrupt = False
         conditions = self._conditions(inputs)
         with on_device(self.base.unet, self.device):
-            denoiser = GuidedDenoiser(self.base.unet, self.adapter, conditions, savings=inputs.savings, halves=self.halves)
+            denoiser = GuidedDenoiser(
+                self.base.unet, self.adapter, conditions, savings=inputs.savings, halves=self.halves
+            )
             latents = sample(
                 denoiser,
                 inputs.scheduler,

@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
 
 from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import CacheError, ImageError, ModelError, StorageError
 from dreamcache.core.images import decode_image, decode_mask
+from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request
 from dreamcache.inference.protocols import OnFeatures, OnRefused, ReferenceEncoder
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, PhotoSet, SubjectFeatures
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.feature_check import check_finite
 from dreamcache.storage.photos import read_reference
@@ -24,46 +28,70 @@ logger = logging.getLogger(__name__)
 
 
 class ReferenceFeatures:
-    """request -> SubjectFeatures. Keeps the last `capacity` subjects in memory: plans are sorted by subject."""
+    """request -> SubjectFeatures, or a PhotoSet where the item has several photos, each cached by itself.
+
+    Keeps the last `capacity` photos in memory, and those of one subject at least: plans are sorted by subject.
+    """
 
     def __init__(
-        self, encoder: ReferenceEncoder, cache: FeatureCache, limits: ImageLimits, capacity: int = 64
+        self,
+        encoder: ReferenceEncoder,
+        cache: FeatureCache,
+        limits: ImageLimits,
+        capacity: int = 64,
+        hosts: Sequence[CatalogHost] = (),
     ) -> None:
         self.encoder = encoder
         self.cache = cache
         self.limits = limits
         self.capacity = capacity
+        self.hosts = hosts
         self.on_features: OnFeatures = lambda source, seconds: None
         self.on_refused: OnRefused = lambda cache_key, message: None
         self._recent: OrderedDict[str, SubjectFeatures] = OrderedDict()
 
-    def get(self, request: Request) -> SubjectFeatures:
-        """Raises ImageError or StorageError when the photo cannot be used, ModelError where versions differ."""
+    def get(self, request: Request) -> Features:
+        """Raises ImageError or StorageError when a photo cannot be used, ModelError where versions differ."""
+        photos = photos_of(request)
+        features = tuple(self._of_photo(photo) for photo in photos)
+        self._forget(len(photos))
+        return features[0] if len(features) == 1 else PhotoSet(photos=features)
+
+    def _of_photo(self, request: Request) -> SubjectFeatures:
         features = self._recent.get(request.cache_key) or self._fetch(request)
         self._remember(features, request)
         return features
 
     def has(self, request: Request) -> bool:
-        """Whether the features are in memory already."""
-        return request.cache_key in self._recent
+        """Whether the features of all photos are in memory already."""
+        with suppress(ImageError):  # of a row that `get` refuses
+            return all(photo.cache_key in self._recent for photo in photos_of(request))
+        return False
 
     def segment_note(self, request: Request) -> str | None:
-        """Why the whole photo was used for features that are in memory; None where a subject was cut out."""
-        features = self._recent.get(request.cache_key)
-        return features.segment_note if features is not None else None
+        """Why a whole photo was used for features that are in memory; None where a subject was cut out of each."""
+        with suppress(ImageError):
+            known = [self._recent.get(photo.cache_key) for photo in photos_of(request)]
+            return next((one.segment_note for one in known if one is not None and one.segment_note), None)
+        return None
 
     def recall(self, request: Request, cache: FeatureCache) -> bool:
-        """Takes the features from another cache into memory, without a look at the photo. Raises CacheError."""
-        stored = cache.get(request.cache_key, self.encoder.expected(request.reference_id))
-        if stored is None:
-            return False
-        self._remember(SubjectFeatures.from_stored(stored), request)
+        """Takes the features from another cache into memory, without a look at photos. Raises CacheError."""
+        photos = photos_of(request)
+        for photo in photos:
+            stored = cache.get(photo.cache_key, self.encoder.expected(photo.reference_id))
+            if stored is None:
+                return False
+            self._remember(SubjectFeatures.from_stored(stored), photo)
+        self._forget(len(photos))
         return True
 
     def _remember(self, features: SubjectFeatures, request: Request) -> None:
         self._recent[request.cache_key] = features
         self._recent.move_to_end(request.cache_key)
-        if len(self._recent) > self.capacity:
+
+    def _forget(self, in_use: int) -> None:
+        while len(self._recent) > max(self.capacity, in_use):
             self._recent.popitem(last=False)
 
     def _fetch(self, request: Request) -> SubjectFeatures:
@@ -84,7 +112,7 @@ class ReferenceFeatures:
 
     def _encode(self, request: Request) -> SubjectFeatures:
         where = f"subject '{request.subject_id}': image '{request.image}'"
-        photo, mask_data = read_reference(request, self.limits)
+        photo, mask_data = read_reference(request, self.limits, self.hosts)
         image = decode_image(photo, where=where, limits=self.limits)
         mask = None
         if mask_data is not None:

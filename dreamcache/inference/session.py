@@ -49,13 +49,18 @@ class JobSession:
             cache=FeatureCache(cache or spec.cache_uri, facts.base.fingerprint),
             limits=spec.limits,
             capacity=capacity,
+            hosts=spec.catalog_hosts,
         )
         self.references: References[Subject] = module.open_references(self.pipe, sources)
 
     def generator(self) -> Generator[Subject]:
         """With the job's settings and batch size."""
         return Generator(
-            self.pipe, self.spec.generation, self.references.get, batch_size=self.spec.workers.batch_size
+            self.pipe,
+            self.spec.generation,
+            self.references.get,
+            batch_size=self.spec.workers.batch_size,
+            per_image=family_of_job(self.spec).per_image,
         )
 
     def warm_up(self, generator: Generator[Subject]) -> None:
@@ -79,7 +84,12 @@ class JobSession:
         from dreamcache.evaluation.score import Scorer
 
         check_gate(self.spec, self.facts)
-        scorer = Scorer(settings.used_metrics, device=str(self.device), limits=self.spec.limits)
+        scorer = Scorer(
+            settings.used_metrics,
+            device=str(self.device),
+            limits=self.spec.limits,
+            hosts=self.spec.catalog_hosts,
+        )
         return Gate(generator, scorer, settings)
 
     @property

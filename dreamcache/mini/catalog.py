@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dreamcache.mini.world.design import HELD_OUT_FROM, design_from_seed
+from dreamcache.mini.world.design import CLASSES, HELD_OUT_FROM, design_from_seed
 from dreamcache.mini.world.render import pose_from_seed, render
 
 COLUMNS = ("subject_id", "class_name", "image", "color", "pattern")
@@ -46,3 +46,11 @@ def _write_subject(folder: Path, seed: int, size: int) -> dict[str, str]:
         "color": design.color_names[0],
         "pattern": design.pattern,
     }
+
+
+def is_of_this_world(subject_id: str, class_name: str) -> bool:
+    """Whether a subject has the id and class of a sample, as `write_sample_catalog` names them."""
+    name, _, digits = subject_id.rpartition("-")
+    if name != class_name or not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+        return False
+    return CLASSES[int(digits) % len(CLASSES)] == class_name

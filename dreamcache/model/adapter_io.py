@@ -23,11 +23,13 @@ from dreamcache.core.errors import ModelError
 from dreamcache.core.texts import shown
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.places import default_places, place_shapes
+from dreamcache.storage.bounded import NotRegular, TooLarge, read_regular
 from dreamcache.storage.json_object import parse_object
 from dreamcache.storage.models.adapter import (
     ADAPTER_CONFIG,
     ADAPTER_FORMAT,
     ADAPTER_WEIGHTS,
+    MAX_BYTES,
     REFERENCE_UNET,
     AdapterInfo,
 )
@@ -35,6 +37,8 @@ from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.open_store import join, store_for
 
 TENSOR_FAULTS = (
+    NotRegular,
+    TooLarge,
     SafetensorError,
     OSError,
     RuntimeError,
@@ -109,7 +113,7 @@ def recommend(folder: str, scales: Mapping[str, float]) -> dict[str, float]:
     """
     store, uri = store_for(folder), join(folder, ADAPTER_CONFIG)
     try:
-        config = parse_object(store.read(uri))
+        config = parse_object(store.read(uri, MAX_BYTES[ADAPTER_CONFIG]))
         config["recommended"] = {**config.get("recommended", {}), **scales}
     except (FileNotFoundError, ValueError, TypeError) as error:
         raise ModelError(
@@ -133,7 +137,7 @@ def load_adapter(info: AdapterInfo, unet: UNet2DConditionModel) -> DreamCacheAda
 def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file, all of them finite numbers. Raises ModelError."""
     try:
-        tensors = load(path.read_bytes())
+        tensors = load(read_regular(path, MAX_BYTES[path.name], where))
     except TENSOR_FAULTS as error:
         raise ModelError(
             f"{where}: {path.name} must be a safetensors file that is intact, got {type(error).__name__}: {error}; "

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamcache.core.photo_sets import set_key
 from dreamcache.storage.feature_cache import RawTensor, StoredFeatures, from_parquet, to_parquet
 from dreamcache.storage.open_store import store_for
 
@@ -81,6 +82,38 @@ class SubjectFeatures:
             maps={place: _from_raw(raw) for place, raw in stored.maps.items()},
             segment_note=stored.segment_note,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PhotoSet:
+    """Several photos of one subject, each encoded by itself, in the order in which a model reads them.
+
+    For adapters the order has no meaning. Raises ValueError for none, or for photos of several base models.
+
+    >>> both = PhotoSet(photos=(pipe.encode_reference(photo), pipe.encode_reference(photo.rotate(90))))
+    >>> pipe("a photo of a mug on the beach", both, num_inference_steps=2).images[0].size
+    (64, 64)
+    """
+
+    photos: tuple[SubjectFeatures, ...]
+
+    def __post_init__(self) -> None:
+        if len({photo.base_fingerprint for photo in self.photos}) != 1:
+            raise ValueError("photos must be one or more, of one base model; encode them with one pipeline")
+
+    @property
+    def cache_key(self) -> str:
+        """Names the photos and their order."""
+        return set_key([photo.cache_key for photo in self.photos])
+
+
+Features = SubjectFeatures | PhotoSet
+"""What a model reads of one subject."""
+
+
+def photos_of(features: Features) -> tuple[SubjectFeatures, ...]:
+    """Of each photo, in order."""
+    return features.photos if isinstance(features, PhotoSet) else (features,)
 
 
 def _to_raw(value: Tensor) -> RawTensor:

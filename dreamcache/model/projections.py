@@ -9,7 +9,7 @@ import torch
 
 from dreamcache.core.lru import LRU
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, SubjectFeatures, photos_of
 
 DEFAULT_BYTES = 1 << 30
 
@@ -27,14 +27,32 @@ class ProjectionCache:
         return self._recent.total
 
     @torch.no_grad()
-    def get(self, subject: SubjectFeatures) -> dict[str, KeysValues]:
-        """Keys and values by place, each [1, heads, tokens, head size], in the adapter's dtype and device."""
-        return self._recent.get_or(subject.cache_key, lambda: self._project(subject))
+    def get(self, subject: Features) -> dict[str, KeysValues]:
+        """Keys and values by place, each [1, heads, tokens, head size], in the adapter's dtype and device.
+
+        Those of several photos stand one after the other, sorted by key, so that their order has no meaning.
+        """
+        photos = {photo.cache_key: photo for photo in photos_of(subject)}
+        projected = [self._of_photo(photo) for _, photo in sorted(photos.items())]
+        return projected[0] if len(projected) == 1 else _joined(projected)
+
+    def _of_photo(self, photo: SubjectFeatures) -> dict[str, KeysValues]:
+        return self._recent.get_or(photo.cache_key, lambda: self._project(photo))
 
     def _project(self, subject: SubjectFeatures) -> dict[str, KeysValues]:
         weight = next(self.adapter.parameters())
         maps = {place: subject.maps[place][None].to(weight) for place in self.adapter.feature_places}
         return self.adapter.project(maps)
+
+
+def _joined(photos: list[dict[str, KeysValues]]) -> dict[str, KeysValues]:
+    return {
+        place: KeysValues(
+            keys=torch.cat([photo[place].keys for photo in photos], dim=2),
+            values=torch.cat([photo[place].values for photo in photos], dim=2),
+        )
+        for place in photos[0]
+    }
 
 
 def _size(projected: dict[str, KeysValues]) -> int:

@@ -19,7 +19,8 @@ from torch import Tensor
 from dreamcache.core.errors import ModelError
 from dreamcache.model.adapter_io import copy_into
 from dreamcache.model.tap import tap_features
-from dreamcache.storage.models.adapter import REFERENCE_UNET, AdapterInfo
+from dreamcache.storage.bounded import read_regular
+from dreamcache.storage.models.adapter import MAX_BYTES, REFERENCE_UNET, AdapterInfo
 
 
 def load_reference_unet(
@@ -33,7 +34,7 @@ def load_reference_unet(
         return unet
     where = f"adapter '{info.location}', {REFERENCE_UNET}"
     try:
-        tensors = load((Path(info.location) / REFERENCE_UNET).read_bytes())
+        tensors = load(read_regular(Path(info.location) / REFERENCE_UNET, MAX_BYTES[REFERENCE_UNET], where))
     except SafetensorError as error:
         raise ModelError(f"{where}: is damaged ({error}); train it again") from error
     wanted = read_names(unet, info.feature_places)

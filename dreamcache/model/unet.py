@@ -35,7 +35,9 @@ class EncoderState:
     def copy(self) -> EncoderState:
         """In memory of its own."""
         return EncoderState(
-            hidden=self.hidden.clone(), skips=tuple(skip.clone() for skip in self.skips), time=self.time.clone()
+            hidden=self.hidden.clone(),
+            skips=tuple(skip.clone() for skip in self.skips),
+            time=self.time.clone(),
         )
 
     def last(self, count: int) -> EncoderState:

@@ -23,16 +23,20 @@ from dreamcache.storage.store import ObjectInfo
 Pixels = NDArray[np.uint8]
 
 METADATA_KEY = "dreamcache"
+PNG_XMP = "XML:com.adobe.xmp"
 EXIF_IFD = 0x8769
 USER_COMMENT = 0x9286
 ASCII = b"ASCII\0\0\0"
 EXIF_BYTES = 60_000  # an EXIF block ends at 64 KiB
 
 
-def encode_image(rgb: Pixels, image_format: ImageFormat, metadata: Mapping[str, str]) -> bytes:
+def encode_image(
+    rgb: Pixels, image_format: ImageFormat, metadata: Mapping[str, str], xmp: bytes | None = None
+) -> bytes:
     """The file of an image, uint8 [height, width, 3], with `metadata` as JSON inside.
 
-    PNG: text chunk `dreamcache`. JPEG and WebP: EXIF UserComment. Read it with `read_metadata`.
+    PNG: text chunk `dreamcache`. JPEG and WebP: EXIF UserComment. Read it with `read_metadata`. xmp: a packet, where
+    the format has its place for one; read it with `read_xmp`.
     ImageError when the pixels are not such an array, or the metadata do not fit the format.
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
@@ -43,6 +47,8 @@ def encode_image(rgb: Pixels, image_format: ImageFormat, metadata: Mapping[str, 
     if image_format.format == "png":
         chunks = PngImagePlugin.PngInfo()
         chunks.add_text(METADATA_KEY, text)
+        if xmp is not None:
+            chunks.add_itxt(PNG_XMP, xmp.decode())
         image.save(out, "PNG", pnginfo=chunks)
         return out.getvalue()
     if len(text) > EXIF_BYTES:
@@ -52,11 +58,12 @@ def encode_image(rgb: Pixels, image_format: ImageFormat, metadata: Mapping[str, 
         )
     exif = Image.Exif()
     exif.get_ifd(EXIF_IFD)[USER_COMMENT] = ASCII + text.encode("ascii")
+    tags = {"exif": exif.tobytes(), **({} if xmp is None else {"xmp": xmp})}
     if image_format.format == "jpeg":
         # Full colour resolution: halved, it smears coloured print on packages.
-        image.save(out, "JPEG", quality=image_format.quality, subsampling="4:4:4", exif=exif.tobytes())
+        image.save(out, "JPEG", quality=image_format.quality, subsampling="4:4:4", **tags)
     else:
-        image.save(out, "WEBP", quality=image_format.quality, method=4, exif=exif.tobytes())
+        image.save(out, "WEBP", quality=image_format.quality, method=4, **tags)
     return out.getvalue()
 
 
@@ -81,6 +88,16 @@ def read_metadata(data: bytes) -> dict[str, str]:
     except ValueError:
         return {}
     return {str(k): str(v) for k, v in values.items()} if isinstance(values, dict) else {}
+
+
+def read_xmp(data: bytes) -> bytes | None:
+    """The XMP packet of a file of ours, None when it has none. ImageError when it is no image."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+            packet = image.info.get(PNG_XMP) or image.info.get("xmp")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"image file cannot be decoded: {error}") from error
+    return packet.encode() if isinstance(packet, str) else packet
 
 
 def pixel_sha256(rgb: Pixels) -> str:

@@ -2,6 +2,7 @@
 
     resolve("../img/a.png", "s3://shop/cat") -> "s3://shop/img/a.png"
     check_uri("s3://shop", "row 2")          -> ImageError: must name an object, s3://bucket/key, got no key
+    check_uri("https://me@shop/a.png", "row 2") -> ImageError: must name no user or password
 
 A cell of a catalog is written by anyone. What no file or object can be called is refused here, before any storage is
 asked, so that it costs its own row. Knows texts; opens nothing (where photos may lie: `roots`).
@@ -13,6 +14,7 @@ import re
 
 from dreamcache.core.errors import ImageError
 from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
+from dreamcache.core.web_url import is_web, parse_web
 from dreamcache.storage.local import local_path
 from dreamcache.storage.store import join
 
@@ -51,9 +53,17 @@ def check_uri(uri: str, where: str) -> None:
 
     where: names the photo in messages.
     """
+    if is_web(uri):
+        try:
+            parse_web(uri)
+        except ValueError as error:
+            raise ImageError(f"{where}: {error}; correct the address", code="bad_image_uri") from error
+        return
     if is_uri(uri) and not uri.startswith(SCHEMES):
         raise ImageError(
-            f"{where}: must be a path or an s3:// URI; copy the file there", code="bad_image_uri"
+            f"{where}: must be a path, an s3:// URI or an https:// address of a host in catalog_hosts; copy the file "
+            "there",
+            code="bad_image_uri",
         )
     is_local = not uri.startswith(S3_SCHEME)
     path = str(local_path(uri)) if is_local else uri

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import ImageError, StorageError
 from dreamcache.core.records import Reference, Request
+from dreamcache.core.web_url import is_web
 from dreamcache.storage.bounded import NotRegular, TooLarge, read_bounded
 from dreamcache.storage.photo_uri import check_uri
 
 
-def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
-    """The bytes at a path or s3:// URI.
+def read_photo(uri: str, where: str, limits: ImageLimits, hosts: Sequence[CatalogHost] = ()) -> bytes:
+    """The bytes at a path, s3:// URI or https:// address.
 
     Raises ImageError, with the storage's code where it was the storage that refused: what is about one photo costs its
-    own row, and `photo_faults` decides when the storage as a whole fails. Web addresses are refused: a catalog could
-    have workers send any request into their network.
+    own row, and `photo_faults` decides when the storage as a whole fails. Web addresses are read from `hosts` only: a
+    catalog could have workers send any request into their network.
     """
     check_uri(uri, where)
+    if is_web(uri):
+        from dreamcache.storage.web.client import web_photos  # urllib3 is loaded only by who uses it
+
+        photo = web_photos(tuple(hosts)).fetch(uri, where, limits.max_bytes)
+        assert photo.data is not None  # no ETag was sent
+        return photo.data
     try:
         return read_bounded(uri, limits.max_bytes)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
@@ -29,15 +39,19 @@ def read_photo(uri: str, where: str, limits: ImageLimits) -> bytes:
         raise ImageError(f"{where}: {error}", code=error.code) from error
 
 
-def read_reference(request: Request, limits: ImageLimits) -> tuple[bytes, bytes | None]:
+def read_reference(
+    request: Request, limits: ImageLimits, hosts: Sequence[CatalogHost] = ()
+) -> tuple[bytes, bytes | None]:
     """The photo of a planned item, and its mask if it has one.
 
     Raises as `read_photo`, and ImageError `changed_photo` when they are not those that were planned: their image
     would stand under the other photo's name.
     """
     where = f"subject '{request.subject_id}'"
-    image = read_photo(request.image, f"{where}: image '{request.image}'", limits)
-    mask = read_photo(request.mask, f"{where}: mask '{request.mask}'", limits) if request.mask else None
+    image = read_photo(request.image, f"{where}: image '{request.image}'", limits, hosts)
+    mask = (
+        read_photo(request.mask, f"{where}: mask '{request.mask}'", limits, hosts) if request.mask else None
+    )
     if Reference.id_of(image, mask) != request.reference_id:
         message = (
             f"{where}: image '{request.image}': must be the photo planned, got another; run the job again"

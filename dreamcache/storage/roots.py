@@ -1,9 +1,11 @@
-"""Where a catalog's photos may lie: below its own folder or in its own bucket, and below `catalog_roots`.
+"""Where a catalog's photos may lie: below its own folder or in its bucket, below `catalog_roots`, on `catalog_hosts`.
 
-    JobSpec.catalog, .catalog_roots --roots_of--> Roots --check--> ImageError `outside_roots` for /etc/shadow
+    JobSpec.catalog, .catalog_roots, .catalog_hosts --roots_of--> Roots
+    Roots --check--> ImageError `outside_roots` for /etc/shadow, `host_not_allowed` for https://other.example/a.png
 
 Local paths are compared after symbolic links are resolved, so that a link in the catalog's folder is no way out. Roots
-come from job.yaml, never from a catalog or a manifest. Knows locations; reads no photo.
+come from job.yaml, never from a catalog or a manifest. What a host's addresses may be: `storage.web`, which reads from
+them. Knows locations; reads no photo.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dreamcache.core.config.hosts import CatalogHost, host_of
 from dreamcache.core.errors import ImageError, SpecError
 from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
+from dreamcache.core.web_url import HTTPS, is_web, parse_web
 from dreamcache.storage.local import local_path
 from dreamcache.storage.photo_uri import THIS_MACHINE, check_uri
 
@@ -23,15 +27,19 @@ TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Roots:
-    """folders: of this machine, resolved, each with / at its end. prefixes: s3://bucket/ or s3://bucket/prefix/."""
+    """folders: of this machine, resolved, each with / at its end. prefixes: s3://bucket/ or s3://bucket/prefix/.
+    hosts: of https:// addresses; who reads a photo that these roots allow hands them to `read_photo`."""
 
     folders: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+    hosts: tuple[CatalogHost, ...] = ()
 
     def check(self, uri: str, where: str) -> None:
-        """Raises ImageError `outside_roots`, or as `check_uri`. where: names the photo in messages."""
+        """Raises ImageError `outside_roots`, `host_not_allowed`, or as `check_uri`. where: names the photo."""
         check_uri(uri, where)
-        if not self._holds(uri):
+        if is_web(uri):
+            check_host(uri, self.hosts, where)
+        elif not self._holds(uri):
             raise ImageError(
                 f"{where}: must lie below the catalog's folder or bucket or below catalog_roots, got one "
                 f"in '{root_for(uri)[:200]}'; name that root in the job file's catalog_roots ('dreamcache plan' "
@@ -48,14 +56,19 @@ class Roots:
         return self._holds(uri)
 
     def _holds(self, uri: str) -> bool:
+        if is_web(uri):
+            return host_of(parse_web(uri).site, self.hosts) is not None
         if uri.startswith(S3_SCHEME):
             return uri.startswith(self.prefixes)
         # A root itself is below itself: that it is no photo is for the reader to say.
         return f"{real_path(uri)}/".startswith(self.folders)
 
 
-def roots_of(catalog: str, extra: Sequence[str] = ()) -> Roots:
-    """The roots of a job. extra: `catalog_roots`. Raises SpecError for a root that is no location."""
+def roots_of(catalog: str, extra: Sequence[str] = (), hosts: Sequence[CatalogHost] = ()) -> Roots:
+    """The roots of a job. extra: `catalog_roots`. hosts: `catalog_hosts`.
+
+    Raises SpecError for a root that is no location.
+    """
     for root in extra:
         host = root.removeprefix(FILE_SCHEME).partition("/")[0] if root.startswith(FILE_SCHEME) else ""
         bad_s3 = root.startswith(S3_SCHEME) and not root.removeprefix(S3_SCHEME).partition("/")[0]
@@ -72,11 +85,25 @@ def roots_of(catalog: str, extra: Sequence[str] = ()) -> Roots:
         local.insert(0, _resolved(catalog))
     else:
         local.insert(0, _resolved(str(local_path(catalog).parent)))
-    return Roots(folders=tuple(local), prefixes=tuple(remote))
+    return Roots(folders=tuple(local), prefixes=tuple(remote), hosts=tuple(hosts))
+
+
+def check_host(uri: str, hosts: Sequence[CatalogHost], where: str) -> None:
+    """Raises ImageError `host_not_allowed` unless one of `hosts` is that of an https:// address."""
+    site = parse_web(uri).site
+    if host_of(site, hosts) is None:
+        raise ImageError(
+            f"{where}: must be on a host that the job file names, got '{site}'; if it is yours, add it: "
+            f"catalog_hosts: [{{host: '{site}'}}]",
+            code="host_not_allowed",
+        )
 
 
 def root_for(uri: str) -> str:
-    """What `catalog_roots` must name so that this photo may be read: its bucket, or its folder after links."""
+    """What `catalog_roots` must name so that this photo may be read: its bucket, or its folder after links; of an
+    https:// address its host, which `catalog_hosts` must name."""
+    if is_web(uri):
+        return HTTPS + parse_web(uri).site
     if uri.startswith(S3_SCHEME):
         return bucket_of(uri)
     return os.path.dirname(real_path(uri))

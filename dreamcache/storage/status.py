@@ -16,17 +16,24 @@ from typing import Any, Literal, get_args
 from dreamcache.core.errors import StorageError
 from dreamcache.core.texts import shown
 from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
+from dreamcache.storage.driver import Driver
 from dreamcache.storage.json_object import MAX_BYTES, parse_object
 from dreamcache.storage.open_store import join, store_for
 
 STATUS_FILE = "status.json"
-FORMAT = 2
+FORMAT = 3
+OLDER_FORMATS = (2,)
+"""Read by the same rules: what they lack is unknown. Format 1 has a reader of its own."""
 
-Kind = Literal["job", "evaluation", "synthesis", "training"]
-State = Literal["starting", "running", "stopping", "stopped", "finished"]
+HEARTBEAT_S = 10.0
+"""A run that has not ended writes its status at least so often."""
+
+Kind = Literal["job", "evaluation", "synthesis", "training", "ablation"]
+State = Literal["starting", "running", "stopping", "stopped", "failed", "finished"]
+"""As the run records it; a run whose driver died is "lost" for who looks (see `run_state`)."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STATES: tuple[State, ...] = get_args(State)
-ENDED: tuple[State, ...] = ("stopped", "finished")
+ENDED: tuple[State, ...] = ("stopped", "failed", "finished")
 COUNTED = ("done", "blocked", "failed")
 """How one unit of work ends."""
 
@@ -43,11 +50,14 @@ class _NewerFormatError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
-    """One run. total: units of work of this run; counts: units that have ended, by how (COUNTED).
+    """One run. total: units of work of the whole plan; counts: units that have ended in all runs, by how (COUNTED).
+    this_run: the same of this run alone, with its `total`; nothing where it is not counted apart.
 
     Times are ISO 8601 in UTC. unit: what is counted (images, parts, steps). stage: of a synthesis. rate: how many
-    `rate_unit` (images/s) the run does now; eta_s: seconds to its end, as far as known. address: the Ray cluster, None
-    where the run started its own. exit_reason: why a run stopped before its end. details: what only this kind has.
+    `rate_unit` (images/s) the run does now; eta_s: seconds to its end, as far as known. startup_s: seconds until the
+    first worker was ready, so far while none is; first_batch_s: from then to the first outcome, None before.
+    address: the Ray cluster, None where the run started its own. exit_reason: why a run stopped or failed.
+    driver, heartbeat_at: whose run it is, and its last sign of life. details: what only this kind has.
     """
 
     kind: Kind
@@ -65,6 +75,11 @@ class Status:
     notes: tuple[str, ...] = ()
     address: str | None = None
     exit_reason: str | None = None
+    this_run: Mapping[str, int] = field(default_factory=dict)
+    startup_s: float | None = None
+    first_batch_s: float | None = None
+    driver: Driver | None = None
+    heartbeat_at: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,6 +87,8 @@ class Status:
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
         times = [datetime.fromisoformat(time) for time in (self.started_at, self.updated_at)]  # or ValueError
+        if self.heartbeat_at is not None:
+            datetime.fromisoformat(self.heartbeat_at)
         if (times[0].tzinfo is None) != (times[1].tzinfo is None):
             raise ValueError("started_at and updated_at must both have a time zone")
 
@@ -91,8 +108,12 @@ class Status:
 
     @property
     def remaining(self) -> int:
-        """Units of this run without an outcome."""
-        return self.total - self.ended
+        """Units without an outcome; none where a plan that has become smaller is not counted anew yet."""
+        return max(0, self.total - self.ended)
+
+    @property
+    def done(self) -> int:
+        return self.counts.get("done", 0)
 
     @property
     def elapsed_s(self) -> float:
@@ -115,8 +136,13 @@ def now() -> str:
 
 def write_status(output: str, status: Status) -> None:
     """Replaces <output>/status.json. Raises StorageError."""
+    store_for(output).write(join(output, STATUS_FILE), status_bytes(status))
+
+
+def status_bytes(status: Status) -> bytes:
+    """The file of a status."""
     text = json.dumps(status.as_dict(), indent=1, ensure_ascii=False, sort_keys=True, default=str)
-    store_for(output).write(join(output, STATUS_FILE), (text + "\n").encode())
+    return (text + "\n").encode("utf-8", "backslashreplace")
 
 
 def read_status(output: str) -> Status | None:
@@ -137,7 +163,7 @@ def read_status(output: str) -> Status | None:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         kind = NewerStatusError if isinstance(error, _NewerFormatError) else StorageError
         raise kind(
-            f"{uri}: must be the status of a run in format {FORMAT} or 1, got {type(error).__name__}: {error}; "
+            f"{uri}: must be the status of a run in format 1 to {FORMAT}, got {type(error).__name__}: {error}; "
             f"read it with the version of dreamcache that wrote it, or delete it: a run writes it anew",
             code="bad_status",
         ) from error
@@ -148,25 +174,33 @@ def parse_status(value: Mapping[str, Any]) -> Status:
     version = value.get("format", 1)
     if version == 1:
         return _of_format_1(value)
-    if version != FORMAT:
+    if version != FORMAT and version not in OLDER_FORMATS:
         is_newer = isinstance(version, int) and version > FORMAT
         raise (_NewerFormatError if is_newer else ValueError)(f"format {shown(version)}")
     names = {item.name for item in fields(Status)}
     known = {name: item for name, item in value.items() if name in names}
+    driver = known.get("driver")
+    known["driver"] = None if driver is None else _driver(driver)
     return _checked(Status(**{**known, "notes": tuple(known.get("notes", ()))}))
+
+
+def _driver(value: Mapping[str, Any]) -> Driver:
+    """Of a file. Keys that this release does not know are passed over. ValueError or TypeError for no driver."""
+    return Driver(**{name: value[name] for name in (item.name for item in fields(Driver)) if name in value})
 
 
 def _checked(status: Status) -> Status:
     """The status of a file, whose values have the types that its readers rely on. Raises ValueError."""
     texts = [status.name, status.unit, status.rate_unit, *status.notes]
     texts += [text for text in (status.stage, status.address, status.exit_reason) if text is not None]
-    numbers = [status.total, *status.counts.values()]
+    numbers = [status.total, *status.counts.values(), *status.this_run.values()]
     spent = status.details.get("spent") or {}
-    reals = [status.rate, *spent.values(), *([] if status.eta_s is None else [status.eta_s])]
+    optional = (status.eta_s, status.startup_s, status.first_batch_s)
+    reals = [status.rate, *spent.values(), *(value for value in optional if value is not None)]
     rules = (
         ("texts must be texts", all(isinstance(text, str) for text in texts)),
         ("counts must be whole numbers of 0 or more", all(map(_is_count, numbers))),
-        ("rate, eta_s and spent must be finite numbers of 0 or more", all(map(_is_amount, reals))),
+        ("rate, durations and spent must be finite numbers of 0 or more", all(map(_is_amount, reals))),
     )
     for rule, holds in rules:
         if not holds:

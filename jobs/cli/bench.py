@@ -124,7 +124,7 @@ def segment(
             cut.segmenter,
             cut.ground,
             f"{cut.iou.mean:.3f}",
-            f"{cut.iou.low:.3f} to {cut.iou.high:.3f}",
+            "-" if cut.iou.bounds is None else f"{cut.iou.low:.3f} to {cut.iou.high:.3f}",
             f"{cut.found}/{cut.photos}",
             f"{1000 * cut.seconds:.0f}",
         ]

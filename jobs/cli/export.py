@@ -61,6 +61,9 @@ def export(
     else:
         size = f", {format_bytes(result.num_bytes)}" if form != "csv" else ""
         echo(f"{result.target}: {result.written} written{size}, {result.kept} were there, of {result.rows}")
+        if result.skipped:
+            listed = ", ".join(f"{count} {status}" for status, count in result.skipped.items())
+            echo(f"skipped, since they have no image: {listed}")
         if result.renamed:
             echo(f"{result.renamed} names were shared; their items' first digits were added")
         for loss in result.lost[:SHOWN_LOST]:

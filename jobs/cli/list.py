@@ -25,8 +25,10 @@ COLUMNS = (
     "done",
     "failed",
     "remaining",
+    "total",
     "started_at",
     "output",
+    "reason",
 )
 
 
@@ -39,6 +41,7 @@ def list_jobs(
 ) -> None:
     """List the jobs of a cluster, or of an output root.
 
+    Counts are of the whole plan, over all runs. A run whose driver has died is 'lost'.
     An output root needs no cluster; its evaluations, syntheses and trainings are listed too.
     """
     from jobs.cluster.jobs_api import ClusterError, connect

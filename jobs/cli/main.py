@@ -17,6 +17,7 @@ from dreamcache import __version__
 from dreamcache.core.errors import CatalogError, DreamCacheError, SpecError
 from dreamcache.core.texts import one_line, shown
 from jobs.cli import (
+    ablate,
     adapter,
     bench,
     cache,
@@ -29,6 +30,7 @@ from jobs.cli import (
     logs,
     outputs,
     plan,
+    provenance,
     replay,
     retry,
     run,
@@ -86,6 +88,7 @@ for name, function, examples in (
     ("gallery", gallery.gallery, gallery.EXAMPLES),
     ("replay", replay.replay, replay.EXAMPLES),
     ("train", train.train, train.EXAMPLES),
+    ("ablate", ablate.ablate, ablate.EXAMPLES),
     ("synthesize", synthesize.synthesize, synthesize.EXAMPLES),
     ("evaluate", evaluate.evaluate, evaluate.EXAMPLES),
     ("doctor", doctor.doctor, doctor.EXAMPLES),
@@ -93,6 +96,9 @@ for name, function, examples in (
     add_verb(app, name, examples)(function)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
+app.add_typer(
+    provenance.app, name="provenance", help="Marks of generated images: certificates for signed manifests."
+)
 app.add_typer(bench.app, name="bench", help="Measurements of the program itself, on this machine.")
 
 

@@ -30,7 +30,7 @@ def outputs(
     moved: Annotated[list[str], typer.Option(*MOVED, hidden=True)] = [],
     as_json: Json = False,
 ) -> None:
-    """List images and their records, from the manifest.
+    """List images and their records: the manifest, or the rows as of now while a run is at work or was killed.
 
     'dreamcache export' copies them.
     """
@@ -39,8 +39,13 @@ def outputs(
     if moved:
         raise SpecError("outputs --export: is a command of its own; use 'dreamcache export PLACE TARGET'")
     check_choice("--status", state, STATUSES)
+    matches = Rows(output_of(place), filters_of(where, subject_id=subject, status=state))
+    if matches.manifest.is_live:
+        typer.echo(
+            "no run has ended with these rows: they are joined from plan and ledger as of now", err=True
+        )
     rows, count = [], 0
-    for row in Rows(output_of(place), filters_of(where, subject_id=subject, status=state)):
+    for row in matches:
         count += 1
         if not limit or count <= limit:
             rows.append(row)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dreamcache.core.web_url import is_web
 from jobs.cli.common import echo, load, print_json
 from jobs.cli.options import Job, Json, Set
 
@@ -25,12 +26,15 @@ def plan(
     calibrate: Annotated[
         int, typer.Option(help="Generate so many items here, unrecorded, to estimate the time.", min=0)
     ] = 0,
+    verify_photos: Annotated[
+        bool, typer.Option(help="Read every photo, those too that the photo index knows unchanged.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a job would do; run and write nothing.
+    """Show what a job would do; run nothing, and write nothing but the photo index beside the cache.
 
     Items are new, unchanged, changed or orphaned; the estimate states passes and bytes. Photos outside the catalog's
-    roots are counted by root, with the catalog_roots line that lets the job read them.
+    roots are counted by root, with the catalog_roots and catalog_hosts lines that let the job read them.
     """
     from dreamcache.inference.facts import note_of
     from dreamcache.storage.ledger import Ledger
@@ -41,8 +45,8 @@ def plan(
     from jobs.reconcile.join import Join
 
     spec = load(job, settings)
-    job_plan = make_plan(spec)
-    note = note_of(spec, job_plan.facts)
+    job_plan = make_plan(spec, verify_photos=verify_photos)
+    note = "; ".join(one for one in (note_of(spec, job_plan.facts), *job_plan.notes) if one) or None
     with Join(job_plan.files, Ledger(spec.output).scan()) as join:
         changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
     estimate = estimate_plan(job_plan, calibrate, changes.counts.pending)
@@ -65,6 +69,7 @@ def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | N
         "orphans": {name: getattr(changes, name) for name in ("replaced", "dropped", "removed")},
         "note": note,
         **_outside(job_plan),
+        "photos": asdict(job_plan.photos),
         "left_out": dict(job_plan.left_out.counts),
         "cannot_run": [row for table in job_plan.unrunnable() for row in table.select(columns).to_pylist()],
     }
@@ -72,12 +77,19 @@ def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | N
 
 def _outside(job_plan: Plan) -> dict[str, Any]:
     """Roots that the catalog names and the job file does not, and the line that would name them."""
-    from jobs.planning.outside import setting_line
+    from jobs.planning.outside import hosts_line, setting_line
 
     roots = [{"root": root, "photos": photos} for root, photos in job_plan.outside_roots]
-    named = [root for root, _ in job_plan.outside_roots]
-    line = setting_line(job_plan.spec.catalog_roots, named) if roots else None
-    return {"outside_roots": roots, "catalog_roots_line": line}
+    named = [root for root, _ in job_plan.outside_roots if not is_web(root)]
+    sites = [root for root, _ in job_plan.outside_roots if is_web(root)]
+    line = setting_line(job_plan.spec.catalog_roots, named) if named else None
+    of_hosts = {"catalog_hosts_line": hosts_line(job_plan.spec.catalog_hosts, sites)} if sites else {}
+    return {"outside_roots": roots, "catalog_roots_line": line, **of_hosts}
+
+
+def _photo_lines(job_plan: Plan) -> list[str]:
+    photos = job_plan.photos
+    return [f"photos: {photos.read:,} read, {photos.known:,} known unchanged", *photos.notes]
 
 
 def _printable(root: str) -> str:
@@ -93,7 +105,7 @@ def _outside_lines(job_plan: Plan) -> list[str]:
     return [
         *lines,
         "if these locations are yours, put this line into the job file:",
-        outside["catalog_roots_line"],
+        *(outside[key] for key in ("catalog_roots_line", "catalog_hosts_line") if outside.get(key)),
     ]
 
 
@@ -113,7 +125,12 @@ def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | Non
             f"orphans since the last manifest: replaced {changes.replaced}  dropped {changes.dropped}  "
             f"removed with their subject {changes.removed}; 'dreamcache run --prune' deletes their images"
         )
-    lines += [*job_plan.left_out.lines(), *estimate.lines(), *_outside_lines(job_plan)]
+    lines += [
+        *job_plan.left_out.lines(),
+        *_photo_lines(job_plan),
+        *estimate.lines(),
+        *_outside_lines(job_plan),
+    ]
     if note:
         lines.append(f"note: {note}")
     if job_plan.num_repeated_prompts:

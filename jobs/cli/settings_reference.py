@@ -24,6 +24,7 @@ COMMANDS: dict[FileKind, str] = {
     "train": "train",
     "evaluate": "evaluate",
     "synthesize": "synthesize",
+    "ablate": "ablate",
 }
 RULES = (
     ("minimum", "at least {}"),

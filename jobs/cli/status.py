@@ -30,8 +30,10 @@ def status(
     Works for jobs, evaluations, syntheses and trainings, also when no cluster is left.
     """
     from dreamcache.core.errors import StorageError
+    from dreamcache.storage.run_state import as_seen
     from dreamcache.storage.status import read_status
     from jobs.cli.attempts import attempt_line, find
+    from jobs.cluster.observe import seen_beside
     from jobs.output.folder import OutputFolder
     from jobs.running.status_text import status_lines
 
@@ -40,12 +42,17 @@ def status(
     if stored is None and attempt is None:
         raise StorageError(f"output '{output}': has no status.json; no job has run there", code="no_job")
     manifest = OutputFolder(output).read_summary()
+    outcome = seen_beside(stored, attempt)
     if as_json:
-        state = stored.as_dict() if stored else {"state": None}
+        state = (
+            as_seen(stored, outcome) if stored else {"state": outcome.state, "exit_reason": outcome.reason}
+        )
         print_json({**state, "manifest": manifest, "cluster": asdict(attempt) if attempt else None})
         return
     lines = [attempt_line(attempt)] if attempt else []
-    lines += status_lines(stored) if stored else [f"output '{output}': has no status.json yet"]
+    lines += status_lines(stored, outcome) if stored else [f"output '{output}': has no status.json yet"]
+    if stored is None and outcome.reason:
+        lines.append(f"reason: {outcome.reason}")
     if manifest and "counts" in manifest:
         counts = manifest["counts"]
         lines.append("manifest: " + "  ".join(f"{name} {counts[name]}" for name in sorted(counts)))

@@ -1,7 +1,7 @@
 """The jobs that can be seen: those a cluster knows by its Jobs API, and those with a status in an output folder.
 
     JobsApi -> attempts (Ray's submissions of one job) -> state, logs, stop
-    <root>/*/status.json -> outcomes and what remains
+    <root>/*/status.json -> outcomes and what remains -> with the attempt's state: Seen
 
 The cluster knows processes, the output folder knows items; the folder outlives the cluster. Knows nothing of how a job
 is submitted. Never imports torch, nor Ray at import.
@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dreamcache.core.errors import DreamCacheError, SpecError, StorageError, did_you_mean
+from dreamcache.core.texts import one_line
+from dreamcache.storage.run_state import Seen, seen
 from dreamcache.storage.status import Status, read_status
 from dreamcache.storage.store import join
 from jobs.cluster.jobs_api import ClusterError, JobsApi, reported
@@ -83,8 +85,9 @@ def list_jobs(api: JobsApi | None, output_root: str | None = None) -> list[dict[
     """A row a job: of the cluster's, the newest attempt of each; then those in `output_root` that it does not know.
 
     Rows hold job_id (None when only the folder is known), kind, name, state, attempts, exit_code, started_at, output,
-    and done, failed, remaining, total of the last run, None where the folder's status.json cannot be read. In the
-    folder there may be evaluations, syntheses and trainings too.
+    reason (of an end before all was done), note (the newest), and done, failed, remaining, total of the whole plan,
+    None where the folder's status.json cannot be read. In the folder there may be evaluations, syntheses and trainings
+    too. A run whose driver has died is `lost`.
     """
     last: dict[str, Attempt] = {}
     for attempt in attempts(api) if api else []:
@@ -97,20 +100,46 @@ def list_jobs(api: JobsApi | None, output_root: str | None = None) -> list[dict[
     for folder in beside:
         status = statuses[folder]
         if status is not None:
+            outcome = seen(status)
             rows.append(
                 {
                     "job_id": None,
                     "kind": status.kind,
                     "name": status.name,
-                    "state": status.state,
+                    "state": outcome.state,
                     "attempts": None,
                     "exit_code": None,
                     "started_at": status.started_at,
                     "output": folder,
                     **_counts(status),
+                    "reason": outcome.reason,
                 }
             )
     return rows
+
+
+def seen_beside(status: Status | None, attempt: Attempt | None) -> Seen:
+    """How a run stands by its folder and its newest attempt. What ended before it wrote a status is known to Ray only:
+    a driver that cannot import its code, or one that Ray has killed a moment ago."""
+    if attempt is None:
+        return seen(status) if status is not None else Seen(state="unknown", reason=None)
+    started = attempt.started_at or ""
+    is_of_attempt = status is not None and _moment(status.updated_at) >= _moment(started)
+    if status is not None and is_of_attempt and (status.has_ended or not attempt.has_ended):
+        return seen(status)
+    if not attempt.has_ended:
+        return Seen(state="starting" if attempt.state == "running" else attempt.state, reason=None)
+    state = {"stopped": "stopped", "succeeded": "finished"}.get(attempt.state, "failed")
+    reason = one_line(attempt.message)[:500] or f"its driver ended with exit code {attempt.exit_code}"
+    return Seen(state=state, reason=None if state == "finished" else reason)
+
+
+def _moment(text: str) -> float:
+    try:
+        time_of = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return (time_of if time_of.tzinfo else time_of.replace(tzinfo=UTC)).timestamp()
 
 
 def _status_if_any(output: str) -> Status | None:
@@ -214,18 +243,20 @@ def _row(attempt: Attempt, status: Status | None) -> dict[str, Any]:
     values = asdict(attempt)
     names = ("job_id", "submission_id", "name", "state", "exit_code", "started_at", "ended_at", "output")
     row = {name: values[name] for name in names}
-    return {**row, "kind": "job", "attempts": attempt.number, **_counts(status)}
+    reason = seen_beside(status, attempt).reason if attempt.has_ended else None
+    return {**row, "kind": "job", "attempts": attempt.number, **_counts(status), "reason": reason}
 
 
 def _counts(status: Status | None) -> dict[str, Any]:
     if status is None:
-        return dict.fromkeys(("done", "failed", "remaining", "total", "updated_at"))
+        return dict.fromkeys(("done", "failed", "remaining", "total", "updated_at", "note"))
     return {
-        "done": status.counts.get("done", 0),
+        "done": status.done,
         "failed": status.failed,
         "remaining": status.remaining,
         "total": status.total,
         "updated_at": status.updated_at,
+        "note": status.notes[-1] if status.notes else None,
     }
 
 

@@ -6,21 +6,29 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.job import JobSpec
+from dreamcache.core.errors import ImageError
 from dreamcache.core.locations import Kind, settings_of
+from dreamcache.core.web_url import HTTPS
 from dreamcache.storage.open_store import store_for
 from dreamcache.storage.probe import check_conditional_writes, check_read_write, check_swap, latency_ms
 from jobs.doctor.check import Trial, Verdict, ok, warn
 from jobs.planning.catalog import read_catalog
 
 SLOW_MS = 500.0
+ANSWERED = ("missing_image", "access_denied", "bad_response", "bad_redirect", "host_not_allowed", "too_large")
+"""Codes of a host's first page that say nothing against its photos."""
 
 
 def trials(spec: JobSpec) -> Iterator[Trial]:
-    """Catalog: its first row is read, its roots are listed. What is written: written and read. Output: swaps too."""
+    """Catalog: its first row is read, its roots are listed, its hosts are asked. What is written: also read."""
     yield Trial(name="catalog: read", attempt=lambda: _catalog(spec))
     for root in spec.catalog_roots:
         yield Trial(name=f"catalog_roots: list {root}", attempt=partial(_root, root))
+    for host in spec.catalog_hosts:
+        yield Trial(name=f"catalog_hosts: ask {host.host}", attempt=partial(_host, host))
     whole = replace(spec, cache=spec.cache_uri)
     written = [setting for setting in settings_of(whole) if setting.kind is Kind.WRITTEN]
     for setting in sorted(written, key=lambda setting: setting.key):
@@ -43,6 +51,19 @@ def _root(uri: str) -> Verdict:
     if next(store_for(uri).list(uri), None) is None:
         return warn(f"{uri} holds nothing that can be seen from here", "correct the path, or mount it")
     return ok(f"{uri} can be listed")
+
+
+def _host(host: CatalogHost) -> Verdict:
+    from dreamcache.storage.web.client import WebPhotos
+
+    try:
+        WebPhotos([host]).fetch(
+            f"{HTTPS}{host.site}/", f"catalog_hosts: {host.host}", ImageLimits().max_bytes
+        )
+    except ImageError as error:
+        if error.code not in ANSWERED:
+            raise
+    return ok(f"{host.host} answers at an address that may be asked, with a trusted certificate")
 
 
 def _usable(uri: str) -> Verdict:

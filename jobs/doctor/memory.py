@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.inference.facts import describe_models, family_of_job
+from dreamcache.inference.facts import describe_models, family_of_job, settings_of_scenes
 from jobs.doctor.check import Verdict, fail, ok, skip, warn
 
 COMFORT = 0.8
@@ -29,13 +29,16 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
     sharing = sharing if on_gpu else math.ceil(generators.count / max(1, len(nodes)))
 
     def need(batch_size: int) -> int:
-        return sharing * family.worker_bytes(
-            models.base,
-            models.adapter,
-            spec.generation,
-            batch_size=batch_size,
-            dtype=spec.dtype,
-            on_gpu=on_gpu,
+        return sharing * max(
+            family.worker_bytes(
+                models.base,
+                models.adapter,
+                settings,
+                batch_size=batch_size,
+                dtype=spec.dtype,
+                on_gpu=on_gpu,
+            )
+            for settings in settings_of_scenes(spec)
         )
 
     size = spec.workers.batch_size

@@ -13,14 +13,19 @@ from dataclasses import asdict
 import pyarrow as pa
 
 from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.evaluation.scores import ScoreRequest
 from jobs.evaluate.spec import EvalSpec
 from jobs.running.ray_data import map_workers, values_of
 from workers.evaluate import REQUESTS, EvalContext, EvaluateWorker
 
 
-def score_images(spec: EvalSpec, requests: Sequence[ScoreRequest]) -> Iterator[str]:
+def score_images(
+    spec: EvalSpec, requests: Sequence[ScoreRequest], hosts: tuple[CatalogHost, ...] = ()
+) -> Iterator[str]:
     """Scores images on the cluster this process is in; yields "done" or "failed" for each, in no order.
+
+    hosts: that https:// photos may be read from.
 
     Raises DreamCacheError when the run as a whole cannot go on.
     """
@@ -32,6 +37,7 @@ def score_images(spec: EvalSpec, requests: Sequence[ScoreRequest]) -> Iterator[s
         metrics=spec.metrics,
         limits=ImageLimits(),
         num_threads=max(1, int(pool.cpus)),
+        hosts=hosts,
     )
     table = pa.Table.from_pylist(rows, schema=REQUESTS)
     dataset = map_workers(table, EvaluateWorker, context, pool, batch_size=spec.workers.batch_size)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamcache.core import ids
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import CatalogError, SpecError
 from dreamcache.core.parallel import map_ordered
-from dreamcache.evaluation.dreambench import PHOTO_SUFFIXES, Benchmark
+from dreamcache.core.photo_sets import parsed
+from dreamcache.evaluation.dreambench import PHOTO_SUFFIXES, Benchmark, BenchSubject, read_dreambench
 from dreamcache.evaluation.folder import read_folder
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, score_id
 from dreamcache.storage.models.encoders import fingerprint
@@ -31,10 +33,14 @@ RealPhotos = Mapping[str, tuple[RealPhoto, ...]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedImage:
-    """One image of one method. Two methods that share a file share its score."""
+    """One image of one method. Two methods that share a file share its score.
+
+    sample: number among the images of the same subject and prompt; images of two methods are paired by it.
+    """
 
     method: str
     request: ScoreRequest
+    sample: int | None = None
 
 
 def real_photos(spec: EvalSpec, bench: Benchmark | None) -> RealPhotos | None:
@@ -83,23 +89,34 @@ def plan_method(
     output = method.job or spec.job_of(method).output
     rows, folder = outputs(output).to_pylist(), OutputFolder(output)
     # Keys and roots, not the columns `uri` and `image` alone: a manifest may name any file.
+    if method.job is not None:
+        rows = [row for row in rows if _is_asked(spec, bench, row["subject_id"], row["prompt"])]
     done = [row for row in rows if row["status"] == "done" and folder.image_uri(row)]
     roots = folder.photo_roots()
     if not done:
-        raise CatalogError(f"method '{method.name}': job '{output}' has no image; see its failed.csv")
+        rule = " of the benchmark's subjects and prompts" if bench is not None and method.job else ""
+        raise CatalogError(f"method '{method.name}': job '{output}' has no image{rule}; see its failed.csv")
     settings = fingerprint(spec.metrics)
     planned = [_planned(method, {**row, "uri": folder.image_uri(row)}, real, settings, roots) for row in done]
     return planned, len(rows) - len(done)
 
 
+def photo_hosts(spec: EvalSpec) -> tuple[CatalogHost, ...]:
+    """The web hosts that the evaluated jobs may read their photos from, by each output's job.yaml."""
+    outputs_of_jobs = [
+        method.job or spec.job_of(method).output for method in spec.lines() if not method.images
+    ]
+    hosts = (host for output in outputs_of_jobs for host in OutputFolder(output).photo_roots().hosts)
+    return tuple(dict.fromkeys(hosts))
+
+
 def _planned(
     method: MethodSpec, row: dict[str, Any], real: RealPhotos | None, settings: str, roots: Roots
 ) -> PlannedImage:
-    if real is None and not all(roots.allows(row[name]) for name in ("image", "mask") if row[name]):
-        photos: tuple[RealPhoto, ...] = ()
-    elif real is None:
-        own = RealPhoto(photo_id=row["reference_id"], uri=row["image"], mask=row["mask"])
-        photos = (own,)
+    if real is None:
+        own = _own_photos(row)
+        named = [uri for photo in own for uri in (photo.uri, photo.mask) if uri]
+        photos = own if all(map(roots.allows, named)) else ()
     else:
         photos = real.get(row["subject_id"], ())
     request = _request(
@@ -111,7 +128,26 @@ def _planned(
         image=row["uri"],
         prompt=row["prompt"],
     )
-    return PlannedImage(method=method.name, request=request)
+    return PlannedImage(method=method.name, request=request, sample=row["sample"])
+
+
+def _is_asked(spec: EvalSpec, bench: Benchmark | None, subject_id: str, prompt: str | None) -> bool:
+    """Whether a benchmark that was narrowed to some subjects or prompts still has this image."""
+    if bench is None or spec.dreambench is None:
+        return True
+    subject = next((one for one in bench.subjects if one.subject_id == subject_id), None)
+    if subject is None:
+        return not spec.dreambench.subjects
+    # What states no prompt may be of any.
+    return spec.dreambench.num_prompts is None or prompt is None or prompt in subject.filled()
+
+
+def _own_photos(row: dict[str, Any]) -> tuple[RealPhoto, ...]:
+    """The item's references, as its manifest names them."""
+    if not row.get("photo_set"):
+        return (RealPhoto(photo_id=row["reference_id"], uri=row["image"], mask=row["mask"]),)
+    photos = parsed(row["photo_set"], f"item {str(row['item_id'])[:12]}")
+    return tuple(RealPhoto(photo_id=one.reference_id, uri=one.image, mask=one.mask) for one in photos)
 
 
 def _of_folder(
@@ -123,19 +159,23 @@ def _of_folder(
         )
     assert method.images is not None
     subjects = {subject.subject_id: subject for subject in bench.subjects} if bench else {}
-    found = read_folder(method.images, {name: subject.filled() for name, subject in subjects.items()})
-    # Subjects that the evaluation was narrowed to; a folder may hold more.
-    found = [image for image in found if image.subject_id in real]
-    if not found:
+    listed = read_folder(method.images, _all_prompts(spec, subjects))
+    # Subjects and prompts that the evaluation was narrowed to; a folder may hold more.
+    images = [
+        image
+        for image in listed
+        if image.subject_id in real and _is_asked(spec, bench, image.subject_id, image.prompt)
+    ]
+    if not images:
         raise CatalogError(
             f"method '{method.name}': no folder in '{method.images}' is named like a subject, of which there are "
             f"{', '.join(list(real)[:10])}"
         )
     settings = fingerprint(spec.metrics)
-    contents = list(map_ordered(lambda image: _content(image.uri), found))
-    masks = list(map_ordered(lambda image: _content(image.mask) if image.mask else None, found))
+    contents = list(map_ordered(lambda image: _content(image.uri), images))
+    masks = list(map_ordered(lambda image: _content(image.mask) if image.mask else None, images))
     planned = []
-    for image, content, mask in zip(found, contents, masks, strict=True):
+    for image, content, mask in zip(images, contents, masks, strict=True):
         known = subjects.get(image.subject_id)
         request = _request(
             settings,
@@ -148,8 +188,16 @@ def _of_folder(
             prompt=image.prompt,
             mask=image.mask,
         )
-        planned.append(PlannedImage(method=method.name, request=request))
+        planned.append(PlannedImage(method=method.name, request=request, sample=image.sample))
     return planned
+
+
+def _all_prompts(spec: EvalSpec, subjects: Mapping[str, BenchSubject]) -> dict[str, tuple[str, ...]]:
+    """All prompts of each subject: a name's index counts them, also where the evaluation wants the first few only."""
+    if spec.dreambench is not None and spec.dreambench.num_prompts is not None:
+        whole = read_dreambench(spec.dreambench.path, subjects=tuple(subjects))
+        return {subject.subject_id: subject.filled() for subject in whole.subjects}
+    return {name: subject.filled() for name, subject in subjects.items()}
 
 
 def _request(

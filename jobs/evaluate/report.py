@@ -1,6 +1,7 @@
 """Writes an evaluation's report: tables, charts, then report.md and report.json, which state that it is complete.
 
-    images.parquet  subjects.parquet  table.parquet  plots/*.svg  [sweep.parquet  sheet-*.jpg]  report.md  report.json
+    images.parquet  subjects.parquet  table.parquet  differences.parquet  plots/*.svg
+    [sweep.parquet  sheet-*.jpg]  report.md  report.json
 
 Knows the output folder; the numbers come from `dreamcache.evaluation`.
 """
@@ -13,10 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dreamcache.evaluation.dreambench import PUBLISHED_SUBJECTS, Benchmark
+from dreamcache.evaluation.dreambench import PROMPTS_EACH, PUBLISHED_SAMPLES, PUBLISHED_SUBJECTS, Benchmark
 from dreamcache.evaluation.report import (
     ReportContext,
     charts,
+    differences_table,
     images_table,
     markdown,
     method_row,
@@ -39,9 +41,11 @@ def write_report(
     def write(key: str, data: bytes) -> None:
         store.write(join(spec.output, *key.split("/")), data)
 
-    write("images.parquet", _parquet(images_table(images)))
-    write("subjects.parquet", _parquet(subjects_table(summary)))
-    write("table.parquet", _parquet(methods_table(summary)))
+    write("images.parquet", parquet_bytes(images_table(images)))
+    write("subjects.parquet", parquet_bytes(subjects_table(summary)))
+    write("table.parquet", parquet_bytes(methods_table(summary)))
+    if summary.differences:
+        write("differences.parquet", parquet_bytes(differences_table(summary)))
     for name, svg in charts(summary).items():
         write(f"plots/{name}", svg.encode())
     notes, chosen = _notes(spec, bench), None
@@ -49,7 +53,7 @@ def write_report(
     if spec.sweep is not None:
         sweep = SweepReport(spec, spec.sweep, summary)
         notes, chosen = (*notes, sweep.note), sweep.chosen.name if sweep.chosen else None
-        write("sweep.parquet", _parquet(sweep.table()))
+        write("sweep.parquet", parquet_bytes(sweep.table()))
         for name, svg in sweep.charts().items():
             write(pictures.setdefault(name.removesuffix(".svg"), f"plots/{name}"), svg.encode())
         for name, jpeg in sweep.sheets():
@@ -59,17 +63,33 @@ def write_report(
         metrics=spec.metrics,
         level=spec.bootstrap.level,
         is_dreambench=bench is not None,
+        not_the_papers=_not_the_papers(spec, bench),
         notes=notes,
         links=_links(spec),
         pictures=pictures,
     )
     write("report.md", markdown(summary, context).encode())
-    rows = [method_row(mean, summary.metrics) for mean in summary.methods]
+    rows = [method_row(mean, summary.columns) for mean in summary.methods]
     write("report.json", json_bytes({"name": spec.name, "methods": rows, "chosen": chosen}))
     return rows, chosen
 
 
-def _parquet(table: pa.Table) -> bytes:
+def _not_the_papers(spec: EvalSpec, bench: Benchmark | None) -> tuple[str, ...]:
+    """Settings of the benchmark that are not the paper's (docs/method.md section 6), in words."""
+    if bench is None or spec.dreambench is None:
+        return ()
+    settings, given = spec.dreambench, []
+    if settings.num_prompts is not None and settings.num_prompts < PROMPTS_EACH:
+        given.append(f"{settings.num_prompts} of the {PROMPTS_EACH} prompts")
+    if settings.samples != PUBLISHED_SAMPLES:
+        given.append(f"{settings.samples} images of each prompt instead of {PUBLISHED_SAMPLES}")
+    if len(bench.subjects) != PUBLISHED_SUBJECTS:
+        given.append(f"{len(bench.subjects)} of the {PUBLISHED_SUBJECTS} subjects")
+    return tuple(given)
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())

@@ -20,7 +20,7 @@ from dreamcache.storage.open_store import join
 from jobs.cluster.ray_cluster import join_cluster
 from jobs.evaluate.bench import read_bench, write_catalog
 from jobs.evaluate.engine import score_images
-from jobs.evaluate.plan import PlannedImage, plan_method, real_photos, unique
+from jobs.evaluate.plan import PlannedImage, photo_hosts, plan_method, real_photos, unique
 from jobs.evaluate.report import write_report
 from jobs.evaluate.spec import EvalSpec, dump_eval_spec
 from jobs.output.claim import claim
@@ -34,7 +34,7 @@ MARK = "# Written by 'dreamcache evaluate': the evaluation whose output this fol
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalReport:
-    """How an evaluation ended. rows: the table, a line per method; scored: by this run."""
+    """How an evaluation ended. rows: the table, a line per method; scored: by this run; images: all, with scores."""
 
     output: str
     rows: tuple[dict[str, Any], ...]
@@ -43,6 +43,7 @@ class EvalReport:
     missing: int
     seconds: float
     chosen: str | None = None
+    images: tuple[ScoredImage, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -92,6 +93,7 @@ def run_evaluation(spec: EvalSpec, *, quiet: bool = False, address: str | None =
             missing=sum(missing.values()),
             seconds=time.monotonic() - started,
             chosen=chosen,
+            images=tuple(images),
         )
         run.end("finished", details={"report": report.as_dict()["report"], "chosen": chosen})
     return report
@@ -120,13 +122,13 @@ def _run_jobs(
 def _score(spec: EvalSpec, planned: Sequence[PlannedImage], run: RunStatus) -> int:
     """Scores what has no score yet; returns how many this run scored."""
     known = Scores(spec.output).read()
+    images = unique(planned)
     pending = [
-        request
-        for ident, request in unique(planned).items()
-        if ident not in known or known[ident].code is not None
+        request for ident, request in images.items() if ident not in known or known[ident].code is not None
     ]
-    with RunProgress(run, len(pending), stage="scores") as progress:
-        for outcome in score_images(spec, pending) if pending else ():
+    scored = {"done": len(images) - len(pending)}
+    with RunProgress(run, len(pending), stage="scores", before=scored) as progress:
+        for outcome in score_images(spec, pending, photo_hosts(spec)) if pending else ():
             progress.add(outcome)
             run.check()
     return progress.counts["done"]
@@ -141,6 +143,7 @@ def _joined(planned: Sequence[PlannedImage], scores: dict[str, Score]) -> list[S
             class_name=image.request.class_name,
             prompt=image.request.prompt,
             image=image.request.image,
+            sample=image.sample,
             score=scores.get(image.request.score_id)
             or Score(score_id=image.request.score_id, code="no_score", message=lost),
         )

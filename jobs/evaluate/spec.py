@@ -31,9 +31,14 @@ JobKeys = Annotated[Mapping[str, Any], KeysOf(JobSpec)]
 
 MethodName = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ()._+-]{0,49}$"),
-    RuleText("1-50 letters, digits, spaces or ()._+-"),
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ()._+=,-]{0,59}$"),
+    RuleText("1-60 letters, digits, spaces or ()._+=,-"),
 ]
+
+
+def slug_of(name: str) -> str:
+    """A method's name as a folder's name."""
+    return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +73,7 @@ class MethodSpec(Settings):
 
     @property
     def slug(self) -> str:
-        return re.sub(r"[^a-z0-9._]+", "-", self.name.lower()).strip("-.")
+        return slug_of(self.name)
 
     @property
     def runs(self) -> bool:
@@ -173,7 +178,7 @@ class EvalSpec(Settings):
     def job_of(self, method: MethodSpec) -> JobSpec:
         """The job whose images are this method's. Raises SpecError naming every broken rule."""
         where = f"methods '{method.name}': run"
-        values = _merged(self.run, method.run or {})
+        values = merged(self.run, method.run or {})
         taken = [key for key in FIXED_KEYS if key in values]
         if self.dreambench is not None:
             taken += [key for key in ("catalog", "prompts", "samples", "columns") if key in values]
@@ -190,13 +195,13 @@ class EvalSpec(Settings):
         )
 
 
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """`second` over `first`; groups of settings are merged key by key."""
-    merged = dict(first)
+    values = dict(first)
     for key, value in second.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
+        both = isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
+        values[key] = merged(values[key], value) if both else value
+    return values
 
 
 def _check_runs(spec: EvalSpec) -> None:

@@ -9,13 +9,14 @@ Knows the jobs' manifests; the numbers come from `dreamcache.evaluation`.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 from PIL import Image
 
 from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import ImageError
 from dreamcache.core.images import decode_image
 from dreamcache.evaluation.sheet import sheet
@@ -63,7 +64,10 @@ class SweepReport:
                 _shown(self._spec.job_of(lines[point.name]).output, self._sweep.sheet) for point in own
             ]
             cells = [
-                [_picture(row["image"]), *(_picture(column[number]["uri"]) for column in columns)]
+                [
+                    _picture(row["image"], row["hosts"]),
+                    *(_picture(column[number]["uri"]) for column in columns),
+                ]
                 for number, row in enumerate(columns[0])
             ]
             captions = [f"{row['subject_id']}: {row['prompt']}" for row in columns[0]]
@@ -82,17 +86,17 @@ def _shown(output: str, subjects: int) -> list[dict[str, Any]]:
         if row["sample"] == 0:
             # By key and roots: the manifest's columns may name any file.
             photo = row["image"] if row["image"] and roots.allows(row["image"]) else None
-            shown = {**row, "uri": folder.image_uri(row), "image": photo}
+            shown = {**row, "uri": folder.image_uri(row), "image": photo, "hosts": roots.hosts}
             by_subject.setdefault(row["subject_id"], []).append(shown)
     first = list(by_subject.values())[:subjects]
     return [rows[number % len(rows)] for number, rows in enumerate(first)]
 
 
-def _picture(uri: str | None) -> Image.Image:
+def _picture(uri: str | None, hosts: Sequence[CatalogHost] = ()) -> Image.Image:
     """Grey where there is none."""
     if uri is not None:
         try:
-            data = read_photo(uri, f"image '{uri}'", ImageLimits())
+            data = read_photo(uri, f"image '{uri}'", ImageLimits(), hosts)
             return decode_image(data, where=f"image '{uri}'", limits=ImageLimits())
         except ImageError:
             pass

@@ -20,12 +20,14 @@ from jobs.export.rows import Rows
 
 FORMS = ("folder", "csv", "hf", "webdataset")
 LAYOUTS = {"folder": DEFAULT_LAYOUT, "hf": huggingface.LAYOUT, "webdataset": webdataset.LAYOUT}
-LOST_TOLD = 100
+DONE = "done"
+MAX_LOST_LISTED = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
-    """How an export ended. kept: images that were there already; lost: of those the storage has no more, the first."""
+    """How an export ended. kept: images that were there already; skipped: items without an image, by status; lost: of
+    the images that the storage has no more, the first."""
 
     target: str
     form: str
@@ -36,6 +38,7 @@ class Exported:
     num_bytes: int = 0
     num_lost: int = 0
     renamed: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
     lost: list[dict[str, str]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def export_outputs(
     cannot be used; an image that is gone costs only itself.
     """
     started = time.monotonic()
-    _check(output, target, form, layout)
+    _check(output, target, form, layout, where or {})
     if form == "csv":
         rows = Rows(output, where or {})
         return Exported(
@@ -69,17 +72,19 @@ def export_outputs(
             written=count,
             seconds=round(time.monotonic() - started, 1),
         )
-    rows = Rows(output, {"status": "done", **(where or {})})
+    every = Rows(output, where or {})
+    skipped = {status: count for status, count in sorted(every.statuses().items()) if status != DONE}
+    rows = every.with_status(DONE)
     shape = Layout(layout or LAYOUTS[form], rows.columns, free_dots=form != "webdataset")
     names = Names(rows, shape, numbered=numbered)
     progress = ExportProgress(names.total, quiet=quiet)
     lost: list[Lost] = []
     num_lost = 0
     with progress:
-        for one in _written(form, names, output, target, shard_bytes):
+        for one in _written(form, names, rows, output, target, shard_bytes):
             if isinstance(one, Lost):
                 num_lost += 1
-                lost = [*lost, one] if len(lost) < LOST_TOLD else lost
+                lost = [*lost, one] if len(lost) < MAX_LOST_LISTED else lost
             else:
                 progress.add(one.row["num_bytes"], kept=one.kept)
     return Exported(
@@ -91,24 +96,31 @@ def export_outputs(
         num_bytes=progress.num_bytes,
         num_lost=num_lost,
         renamed=len(names.shared),
+        skipped=skipped,
         seconds=round(time.monotonic() - started, 1),
         lost=[asdict(one) for one in lost],
     )
 
 
-def _written(form: str, names: Names, output: str, target: str, shard_bytes: int) -> Iterator[Copied | Lost]:
+def _written(
+    form: str, names: Names, rows: Rows, output: str, target: str, shard_bytes: int
+) -> Iterator[Copied | Lost]:
     if form == "hf":
-        return huggingface.write_image_folder(names, output, target)
+        return huggingface.write_image_folder(names, rows, output, target)
     if form == "webdataset":
         return webdataset.write_shards(names, output, target, shard_bytes=shard_bytes)
     return copy_images(names, output, target)
 
 
-def _check(output: str, target: str, form: str, layout: str | None) -> None:
+def _check(output: str, target: str, form: str, layout: str | None, where: Mapping[str, str]) -> None:
     if form not in FORMS:
         raise SpecError(f"--to {form}: must be one of {', '.join(FORMS)}{did_you_mean(form, FORMS)}")
     if form == "csv" and layout is not None:
         raise SpecError("--layout: a CSV file holds no images; leave it out, or choose another --to")
+    if form != "csv" and where.get("status", DONE) != DONE:
+        raise SpecError(
+            f"--where status={where['status']}: only items that are done have images; leave it out, or use --to csv"
+        )
     if is_below(os.path.expanduser(target), os.path.expanduser(output)):
         raise SpecError(
             f"target '{target}': must lie outside the job's output '{output}'; choose another folder"

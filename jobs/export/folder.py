@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from dreamcache.core.errors import ImageError
 from dreamcache.core.parallel import map_ordered
-from dreamcache.storage.open_store import open_store
+from dreamcache.storage.open_store import BoundStore, open_store
 from jobs.export.fetch import Lost, read_image
 from jobs.export.names import Names, Row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copied:
-    """One image that is in the target. kept: it was there before, with the same size."""
+    """One image that is in the target. kept: it was there before, with the same content."""
 
     name: str
     row: Row
@@ -28,12 +28,24 @@ def copy_images(names: Names, output: str, target: str) -> Iterator[Copied | Los
     def copy(pair: tuple[str, Row]) -> Copied | Lost:
         name, row = pair
         present = store.stat(name)
-        if present is not None and present.num_bytes == row["num_bytes"]:
+        has_size = present is not None and present.num_bytes == row["num_bytes"]
+        if has_size and names.layout.is_by_item:
             return Copied(name=name, row=row, kept=True)
         try:
-            store.write(name, read_image(source, row))
+            data = read_image(source, row)
         except ImageError as error:
             return Lost(item_id=row["item_id"], message=str(error))
+        # A name without the item's id says nothing of the content: the image of other settings may have this size.
+        if has_size and _has_content(store, name, data):
+            return Copied(name=name, row=row, kept=True)
+        store.write(name, data)
         return Copied(name=name, row=row, kept=False)
 
     yield from map_ordered(copy, names, name="export")
+
+
+def _has_content(store: BoundStore, name: str, data: bytes) -> bool:
+    try:
+        return store.read(name) == data
+    except FileNotFoundError:
+        return False

@@ -49,6 +49,11 @@ class Layout:
         if "ext" not in names:
             raise self._error("must end with .{ext}")
 
+    @property
+    def is_by_item(self) -> bool:
+        """Whether names hold the whole item id, which decides what is in the file."""
+        return any(name == "item_id" and not spec for part in self.parts for _, name, spec in part)
+
     def name_of(self, row: Row) -> str:
         """The row's file, relative to the target, with '/' between folders."""
         return "/".join(self._component(part, row) for part in self.parts)

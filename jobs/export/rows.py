@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dreamcache.core.errors import SpecError, did_you_mean
-from dreamcache.storage.arrow import pyarrow_filesystem
-from dreamcache.storage.store import join
-from jobs.output.reader import manifest_dataset, reading_manifest
+from jobs.output.reader import Manifest
 
 ROWS_AT_ONCE = 4096
 
@@ -27,27 +25,32 @@ def row_json(row: Mapping[str, Any]) -> str:
 class Rows:
     """Rows of the manifest below `output` whose columns have the values of `where`; read again at every iteration.
 
-    Raises StorageError `no_manifest`, or SpecError for a column that the manifest does not have.
+    Raises StorageError `no_manifest`, or SpecError for a column that the manifest does not have or that holds lists.
     """
 
-    def __init__(self, output: str, where: Mapping[str, str]) -> None:
-        self.output = output.rstrip("/")
-        manifest_dataset(self.output)  # its errors say what to do
-        self._filesystem, self._path = pyarrow_filesystem(join(self.output, "manifest.parquet"))
-        with reading_manifest(self.output), self._open() as file:
-            self.columns = tuple(file.schema_arrow.names)
+    def __init__(self, output: str, where: Mapping[str, str], manifest: Manifest | None = None) -> None:
+        """manifest: that of `output`, where it is open already."""
+        self.manifest = manifest or Manifest(output)
+        self.schema = self.manifest.schema
+        self.columns = tuple(self.schema.names)
         for column in where:
-            if column not in self.columns:
-                raise SpecError(
-                    f"--where {column}: the manifest has no such column{did_you_mean(column, self.columns)}; "
-                    f"it has {', '.join(self.columns)}"
-                )
+            _check_filter(column, self.schema)
         self.where = dict(where)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with reading_manifest(self.output), self._open() as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE):
-                yield from self._chosen(pa.Table.from_batches([batch])).to_pylist()
+        for batch in self.manifest.batches(ROWS_AT_ONCE):
+            yield from self._chosen(pa.Table.from_batches([batch])).to_pylist()
+
+    def with_status(self, status: str) -> Rows:
+        """Those of the rows that have this status."""
+        return Rows(self.manifest.uri, {**self.where, "status": status}, self.manifest)
+
+    def statuses(self) -> Counter[str]:
+        """How many rows have each status."""
+        counts: Counter[str] = Counter()
+        for batch in self.manifest.batches(ROWS_AT_ONCE, ["status", *self.where]):
+            counts.update(self._chosen(pa.Table.from_batches([batch]))["status"].to_pylist())
+        return counts
 
     def _chosen(self, table: pa.Table) -> pa.Table:
         for column, value in self.where.items():
@@ -55,5 +58,15 @@ class Rows:
             table = table.filter(pc.equal(pc.cast(table[column], pa.string()), value))
         return table
 
-    def _open(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self._path, filesystem=self._filesystem)
+
+def _check_filter(column: str, schema: pa.Schema) -> None:
+    if column not in schema.names:
+        raise SpecError(
+            f"--where {column}: the manifest has no such column{did_you_mean(column, schema.names)}; "
+            f"it has {', '.join(schema.names)}"
+        )
+    if pa.types.is_nested(schema.field(column).type):
+        raise SpecError(
+            f"--where {column}: must be a column of texts or numbers, this one holds lists; name the catalog's own "
+            "column, which holds them as text"
+        )

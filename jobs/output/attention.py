@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.errors import SpecError
 from dreamcache.core.images import decode_image, decode_mask, normalize
 from dreamcache.core.records import Request
@@ -34,14 +35,19 @@ def attention_png(session: JobSession, request: Request) -> bytes:
         raise SpecError(
             f"--attention: method '{spec.method}' has no attention to a reference; only dreamcache has"
         )
-    read_reference(request, spec.limits)
+    if request.photo_set is not None:
+        raise SpecError(
+            "--attention: shows where one photo was read, and this item has several; replay it without the option"
+        )
+    read_reference(request, spec.limits, spec.catalog_hosts)
     where = f"subject '{request.subject_id}': image '{request.image}'"
-    photo = decode_image(read_photo(request.image, where, spec.limits), where=where, limits=spec.limits)
+    data = read_photo(request.image, where, spec.limits, spec.catalog_hosts)
+    photo = decode_image(data, where=where, limits=spec.limits)
     mask = None
     if request.mask:
-        data = read_photo(request.mask, f"{where}: mask", spec.limits)
+        data = read_photo(request.mask, f"{where}: mask", spec.limits, spec.catalog_hosts)
         mask = decode_mask(data, where=f"{where}: mask", limits=spec.limits, size=photo.size)
-    settings = spec.generation
+    settings = overrides_of(request.overrides).generation(spec.generation)
     maps = attention_maps(
         pipe,
         request.prompt,

@@ -65,3 +65,13 @@ def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str)
             f"choose another folder, or give this {kind} that name to continue it",
         )
     store.write(file, text)
+
+
+def is_claimed_by(folder: str, file: str, *, name: str, mark: str) -> bool:
+    """Whether `claim` has assigned the folder to `name`. Raises StorageError; writes nothing."""
+    try:
+        held = open_store(folder).read(file)
+        owner = parse_yaml(held, join(folder, file)) if held.startswith(mark.encode()) else None
+    except (FileNotFoundError, SpecError):
+        return False
+    return isinstance(owner, dict) and owner.get("name") == name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,14 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def csv_cell(value: Any) -> str:
-    """A text cell; one that begins like a formula is quoted, so that a spreadsheet shows it and does not run it."""
+    """A cell; a text that begins like a formula is quoted, so that a spreadsheet shows it and does not run it.
+
+    A list is JSON.
+    """
+    if isinstance(value, (int, float)):
+        return str(value)  # a negative number is no formula
+    if isinstance(value, list):
+        value = json.dumps(value, ensure_ascii=False)
     text = "" if value is None else str(value)
     return "'" + text if text[:1] in FORMULA_STARTS else text
 

@@ -1,6 +1,7 @@
 """A job's output folder: claimed by one job, with its spec, status, manifest and failure list inside.
 
-    job.yaml  plan/  images/  ledger/  manifest.parquet  manifest.json  failed.csv  status.json  gallery/
+    job.yaml  plan/  plan.json  images/  ledger/  manifest.parquet  manifest/  manifest.json  settings.json
+    failed.csv  status.json  gallery/
 
 Knows names and order of writing: the manifest comes last. Knows nothing of how images are generated.
 """
@@ -9,10 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from dreamcache.core import ids
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError, StorageError
 from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
@@ -26,6 +31,8 @@ from jobs.spec import dump_spec
 from jobs.yaml_text import parse_yaml
 
 PLAN_PART = re.compile(r"plan/part-\d{5,}\.parquet")
+MANIFEST_PART = re.compile(r"manifest/part-\d{5,}\.parquet")
+PLAN_FILE = "plan.json"
 JOB_MARK = "# Written by 'dreamcache run': the job whose output this folder is.\n"
 
 
@@ -51,14 +58,42 @@ class OutputFolder:
         except FileNotFoundError:
             return  # a copy of the results alone
 
-    def write_plan(self, files: PlanFiles) -> None:
-        """plan/part-*.parquet, sorted as the catalog is. Parts of an earlier plan go, and nothing else does."""
+    def write_plan(self, files: PlanFiles, fingerprint: str = "") -> None:
+        """plan/part-*.parquet, sorted as the catalog is, then plan.json, which names the plan. Parts of an earlier
+        plan go, and nothing else does."""
         old = set(self.plan_parts())
         new = {f"plan/{part.name}": part for part in files.paths}
         for key, part in new.items():
             self.files.upload(key, part)
         for key in old - set(new):
             self.files.delete(key)
+        self.files.write(PLAN_FILE, json_bytes({"fingerprint": fingerprint, "rows": files.num_rows}))
+
+    def plan_fingerprint(self) -> str | None:
+        """Of the stored plan; None where an older release wrote it, or plan.json is damaged."""
+        try:
+            stored = self.read_json(PLAN_FILE)
+        except StorageError as error:
+            if error.code != "bad_manifest":
+                raise
+            return None
+        fingerprint = (stored or {}).get("fingerprint")
+        return fingerprint if isinstance(fingerprint, str) else None
+
+    def plan_version(self) -> list[tuple[str, str]]:
+        """Changes whenever a part of the stored plan does."""
+        parts = ((self.files.key_of(info.uri), info.etag) for info in self.files.list("plan"))
+        return sorted((key, etag) for key, etag in parts if PLAN_PART.fullmatch(key))
+
+    def ledger_version(self) -> str:
+        """Changes with every record: a hash of the names of all files in ledger/, which never change themselves."""
+        names = sorted(self.files.key_of(info.uri) for info in self.files.list("ledger"))
+        return ids.of_values("ledger-version", names=names)
+
+    def manifest_parts(self) -> list[str]:
+        """Keys of the manifest's parts, in order; none where the manifest is one file."""
+        keys = (self.files.key_of(info.uri) for info in self.files.list("manifest"))
+        return sorted(key for key in keys if MANIFEST_PART.fullmatch(key))
 
     def plan_parts(self) -> list[str]:
         """Keys of the plan's parts, in order; other files there are passed over."""
@@ -71,12 +106,11 @@ class OutputFolder:
             values = parse_yaml(self.files.read("job.yaml"), self.at("job.yaml"))
         except (FileNotFoundError, SpecError):
             return Roots()
-        catalog, roots = (
-            (values.get("catalog"), values.get("catalog_roots")) if isinstance(values, dict) else ("", ())
-        )
+        names = ("catalog", "catalog_roots", "catalog_hosts")
+        catalog, roots, hosts = (values.get(name) if isinstance(values, dict) else None for name in names)
         if not isinstance(catalog, str) or not catalog:
             return Roots()
-        return roots_of(catalog, [root for root in roots or () if isinstance(root, str)])
+        return roots_of(catalog, [root for root in roots or () if isinstance(root, str)], _hosts_of(hosts))
 
     def image_uri(self, row: Mapping[str, Any]) -> str | None:
         """Where the image of a manifest's row lies; None where its key is not that of its item, or it has none."""
@@ -115,19 +149,34 @@ class OutputFolder:
         info = self.files.stat("manifest.json")
         return info.etag if info else None
 
-    def write_manifest(self, path: Path, summary: JsonObject, before: str | None) -> bool:
-        """manifest.parquet, then manifest.json, which says that the former is whole.
+    def write_manifest(
+        self, path: Path, summary: JsonObject, before: str | None, *, parts: Sequence[Path] = ()
+    ) -> bool:
+        """manifest/part-* if there are parts, manifest.parquet, then manifest.json, which says that they are whole.
 
         before: the `manifest_version` when the summary's facts were read. False, and manifest.json is left as it is,
         when it is another one now.
         """
         if self.manifest_version() != before:
             return False
+        new = {f"manifest/{part.name}": part for part in parts}
+        for key, part in new.items():
+            self.files.upload(key, part)
+        for key in set(self.manifest_parts()) - set(new):
+            self.files.delete(key)
         self.files.upload("manifest.parquet", path)
         return self.files.replace("manifest.json", json_bytes(summary), before)
 
     def write_file(self, key: str, data: bytes) -> None:
         self.files.write(key, data)
+
+
+def _hosts_of(entries: object) -> tuple[CatalogHost, ...]:
+    """`catalog_hosts` of a job.yaml; none where anything in it is no host, since the file may come from anyone."""
+    try:
+        return tuple(TypeAdapter(list[CatalogHost]).validate_python(entries or []))
+    except (ValidationError, ValueError):
+        return ()
 
 
 def _check_summary(summary: JsonObject) -> None:

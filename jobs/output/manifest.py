@@ -5,8 +5,7 @@ Knows both tables' columns; knows nothing of storage. Works on one window of the
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,13 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.storage.ledger import LEDGER_SCHEMA
+from jobs.output.attributes import COLUMNS as COLUMNS_OF_ATTRIBUTES
+from jobs.output.attributes import Attributes
 from jobs.planning.plan_table import PLAN_SCHEMA
 from jobs.reconcile.join import Window
 
 ABOUT_THE_ITEM = ("item_id", "subject_id", "class_name", "prompt", "sample", "seed")
-AFTER = {"key": ("uri",), "text_score": ("verdict",)}
+AFTER = {"seed": ("seed_text",), "key": ("uri",), "text_score": ("verdict",), "image": ("reference",)}
 """Columns of the manifest alone, by the one that they follow."""
-LEFT_OUT = ("attributes",)
+LEFT_OUT = COLUMNS_OF_ATTRIBUTES
 """Columns of plan and ledger that the manifest does not have as they are."""
 
 
@@ -37,18 +38,22 @@ def _manifest_columns() -> list[tuple[str, pa.DataType]]:
 
 
 MANIFEST_COLUMNS = _manifest_columns()
-"""`image` is the reference photo's URI, `uri` the generated image's; status is done, blocked, failed or pending.
-seed: of the pixels; behind a quality gate that of the accepted try. verdict: passed or rejected by the gate, null
-without one."""
+"""`reference`, or `image`, is the reference photo's URI, `uri` the generated image's; status is done, blocked, failed
+or pending. seed: of the pixels; behind a quality gate that of the accepted try; seed_text: its digits, for readers
+whose numbers have 53 bits. verdict: passed or rejected by the gate, null without one. settings_fingerprint: a key of
+settings.json."""
+OURS = tuple(name for name, _ in MANIFEST_COLUMNS)
 
 HARDLY_REPEATING = (
     "item_id",
     "seed",
+    "seed_text",
     "key",
     "uri",
     "num_bytes",
     "pixel_sha256",
     "seconds",
+    "gpu_seconds",
     "image_score",
     "text_score",
 )
@@ -93,29 +98,13 @@ def count_window(window: Window) -> Counts:
     )
 
 
-def column_names(attributes: Iterable[str]) -> dict[str, str]:
-    """The manifest's column of each of the catalog's further columns: its own name, with `catalog_` before a
-    name that we use ourselves."""
-    names = list(attributes)
-    ours = {name for name, _ in MANIFEST_COLUMNS}
-    columns = {}
-    for name in names:
-        column = name
-        while column in ours or (column != name and column in names):
-            column = f"catalog_{column}"
-        columns[name] = column
-    return columns
+def manifest_schema(attributes: Attributes) -> pa.schema:
+    """Our columns, then the catalog's as text, then the catalog's as `attr_` with their types."""
+    return pa.schema([*(pa.field(name, kind) for name, kind in MANIFEST_COLUMNS), *attributes.fields(OURS)])
 
 
-def manifest_schema(attributes: Sequence[str]) -> pa.schema:
-    """Our columns, then the catalog's."""
-    return pa.schema(
-        [*MANIFEST_COLUMNS, *((name, pa.string()) for name in column_names(attributes).values())]
-    )
-
-
-def build_manifest(window: Window, attributes: Sequence[str], output: str) -> pa.Table:
-    """One row per planned row of the window, in its order. attributes: of the whole plan (`Plan.attributes`)."""
+def build_manifest(window: Window, attributes: Attributes, output: str) -> pa.Table:
+    """One row per planned row of the window, in its order. attributes: of the whole plan."""
     planned, records = window.planned, window.records
     columns: dict[str, Any] = {name: records[name] for name in records.column_names}
     columns |= {name: planned[name] for name in planned.column_names if name not in ("code", "message")}
@@ -125,15 +114,8 @@ def build_manifest(window: Window, attributes: Sequence[str], output: str) -> pa
     columns["status"] = pc.fill_null(records["status"], "pending")
     columns["attempts"] = pc.fill_null(records["attempts"], 0)
     columns["uri"] = pc.binary_join_element_wise(output.rstrip("/"), records["key"], "/")
-    names = column_names(attributes)
-    values = _attributes(planned["attributes"], attributes)
-    columns |= {names[name]: values[name] for name in attributes}
+    columns["seed_text"] = pc.cast(columns["seed"], pa.string())
+    columns["reference"] = planned["image"]
+    columns |= attributes.columns(planned, OURS)
     schema = manifest_schema(attributes)
     return pa.table([columns[name] for name in schema.names], schema=schema)
-
-
-def _attributes(column: pa.ChunkedArray, names: Sequence[str]) -> dict[str, pa.Array]:
-    """JSON objects as a column for each name. A subject's rows hold the same text, which is parsed once."""
-    coded = column.combine_chunks().dictionary_encode()
-    objects = [json.loads(text) for text in coded.dictionary.to_pylist()]
-    return {name: pa.array([o.get(name) for o in objects], pa.string()).take(coded.indices) for name in names}

@@ -5,18 +5,20 @@ Joins the gallery (which knows no storage) with storage; knows nothing of how im
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.core.locations import is_uri
 from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.photos import read_photo
 from jobs.gallery import Scaler, make_thumbnail, write_gallery
+from jobs.output.attributes import without_typed
 from jobs.output.folder import OutputFolder
 
 READERS = 8
@@ -39,11 +41,11 @@ def publish_gallery(
     first = first_rows.group_by("subject_id", use_threads=False).aggregate([("image", "first")])
     roots = folder.photo_roots()  # of job.yaml: a manifest's column may name any file
     photos = {subject: uri for subject, uri in _readable(first_rows).items() if roots.allows(uri)}
-    references = _thumbnails(photos, limits or ImageLimits())
+    references = _thumbnails(photos, limits or ImageLimits(), roots.hosts)
     # A local path is meaningful on one machine only, and the page may be copied elsewhere.
     source = folder.uri if is_uri(folder.uri) else ""
     key = write_gallery(
-        manifest=first_rows,
+        manifest=without_typed(first_rows),
         references=references,
         write=folder.write_file,
         title=str(summary["job"]) if summary else "job",
@@ -65,12 +67,14 @@ def _readable(rows: pa.Table) -> dict[str, str]:
     return {row["subject_id"]: row["image_first"] for row in first.to_pylist() if row["image_first"]}
 
 
-def _thumbnails(photos: Mapping[str, str], limits: ImageLimits) -> dict[str, bytes]:
+def _thumbnails(
+    photos: Mapping[str, str], limits: ImageLimits, hosts: Sequence[CatalogHost]
+) -> dict[str, bytes]:
     with Scaler() as scaler:
 
         def thumbnail(uri: str) -> bytes | None:
             try:
-                data = read_photo(uri, "gallery", limits)
+                data = read_photo(uri, "gallery", limits, hosts)
             except (OSError, DreamCacheError):
                 return None
             return make_thumbnail(data, limits=limits, run=scaler.run)

@@ -17,18 +17,20 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 import dreamcache
+from dreamcache.core.config.provenance import ProvenanceSettings
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.storage.ledger import Ledger
 from jobs.gallery import ITEM_LIMIT
+from jobs.output import attributes
 from jobs.output.csv_file import CsvFile
 from jobs.output.folder import OutputFolder
-from jobs.output.manifest import HARDLY_REPEATING, Counts, build_manifest, count_window, manifest_schema
+from jobs.output.manifest import Counts
+from jobs.output.manifest_files import ManifestFiles
 from jobs.output.publish_gallery import publish_gallery
 from jobs.planning.planner import Plan
-from jobs.reconcile.join import Join, Window
+from jobs.reconcile.join import Join
 
 ROUNDS = 10
 FAILED_COLUMNS = ("subject_id", "prompt", "sample", "code", "message", "attempts", "item_id", "image")
@@ -61,15 +63,25 @@ def _publish_once(made_plan: Plan, folder: OutputFolder) -> tuple[Counts, dict[s
     """(counts, manifest.json, the gallery's rows). None when another run has written a manifest since this one looked
     into the ledger: it may know more."""
     before = folder.manifest_version()
-    with tempfile.TemporaryDirectory(prefix="dreamcache-manifest-") as place:
-        written = ManifestFiles(made_plan, folder.uri, Path(place))
-        with Join(made_plan.files, Ledger(folder.uri).scan()) as join, written:
+    ledger_version = folder.ledger_version()  # first: records that come later make the manifest an old one
+    kinds = attributes.of_plan(made_plan.files.tables(attributes.COLUMNS), made_plan.attributes)
+    with tempfile.TemporaryDirectory(prefix="dreamcache-manifest-") as name:
+        place = Path(name)
+        first = _FirstRows()
+        written = ManifestFiles(kinds, folder.uri, place, rows=made_plan.num_items)
+        with (
+            Join(made_plan.files, Ledger(folder.uri).scan()) as join,
+            written,
+            CsvFile(place / "failed.csv", FAILED_COLUMNS) as failed,
+        ):
             for window in join.windows():
-                written.add(window)
-        folder.write_failed(written.failed)
-        summary = _summary(made_plan, written.counts)
-        is_written = folder.write_manifest(written.manifest, summary, before)
-    return (written.counts, summary, written.first_rows) if is_written else None
+                table = written.add(window)
+                _add_failed(failed, table)
+                first.add(table)
+        folder.write_failed(place / "failed.csv")
+        summary = {**_summary(made_plan, written.counts), "ledger": ledger_version}
+        is_written = folder.write_manifest(written.manifest, summary, before, parts=written.parts)
+    return (written.counts, summary, first.table) if is_written else None
 
 
 def _gallery(
@@ -91,42 +103,26 @@ def _gallery(
         return None
 
 
-class ManifestFiles:
-    """manifest.parquet and failed.csv in a folder of this machine, and what is shown of them."""
+class _FirstRows:
+    """So many rows of the manifest as a gallery shows."""
 
-    def __init__(self, made_plan: Plan, output: str, place: Path) -> None:
-        self.manifest, self.failed = place / "manifest.parquet", place / "failed.csv"
-        self.counts = Counts()
-        self._plan, self._output = made_plan, output
-        self._first: list[pa.Table] = []
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
 
-    def __enter__(self) -> ManifestFiles:
-        schema = manifest_schema(self._plan.attributes)
-        repeating = [name for name in schema.names if name not in HARDLY_REPEATING]
-        self._writer = pq.ParquetWriter(self.manifest, schema, compression="zstd", use_dictionary=repeating)
-        self._csv = CsvFile(self.failed, FAILED_COLUMNS)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._csv.close()
-        self._writer.close()
-
-    def add(self, window: Window) -> None:
-        """The next rows, in plan order: one row group."""
-        table = build_manifest(window, self._plan.attributes, self._output)
-        self._writer.write_table(table)
-        self.counts += count_window(window)
-        without_image = table.filter(pc.is_in(table["status"], value_set=pa.array(["failed", "blocked"])))
-        for row in without_image.select(FAILED_COLUMNS).to_pylist():
-            self._csv.add(row)
-        missing = ITEM_LIMIT - sum(first.num_rows for first in self._first)
+    def add(self, table: pa.Table) -> None:
+        missing = ITEM_LIMIT - sum(first.num_rows for first in self._tables)
         if missing > 0:
-            self._first.append(table.slice(0, missing))
+            self._tables.append(table.slice(0, missing))
 
     @property
-    def first_rows(self) -> pa.Table:
-        """So many rows as a gallery shows."""
-        return pa.concat_tables(self._first)
+    def table(self) -> pa.Table:
+        return pa.concat_tables(self._tables)
+
+
+def _add_failed(file: CsvFile, table: pa.Table) -> None:
+    without_image = table.filter(pc.is_in(table["status"], value_set=pa.array(["failed", "blocked"])))
+    for row in without_image.select(FAILED_COLUMNS).to_pylist():
+        file.add(row)
 
 
 def _summary(made_plan: Plan, counts: Counts) -> dict[str, Any]:
@@ -137,9 +133,15 @@ def _summary(made_plan: Plan, counts: Counts) -> dict[str, Any]:
         "counts": asdict(counts),
         "base": {"name": made_plan.facts.base.name, "fingerprint": made_plan.facts.base.fingerprint},
         "adapter": {"fingerprint": made_plan.facts.adapter.fingerprint, "step": made_plan.facts.adapter.step},
+        "provenance": _provenance(made_plan.spec.provenance),
         "versions": versions(),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _provenance(settings: ProvenanceSettings) -> dict[str, Any]:
+    """Marks of the images that this run generates; the column `marks` has those of each stored file."""
+    return {"marking": settings.marking, "layers": list(settings.layers), "prompt": settings.prompt}
 
 
 def versions() -> dict[str, str]:

@@ -1,20 +1,30 @@
 """Reading a job's outputs: the manifest, whole, filtered or batch by batch. Needs no cluster and no torch.
 
-Filters go down to Parquet: only matching rows are read into memory. Knows the output folder and its manifest.
+    the run has ended: manifest.parquet, or manifest/part-* alone --+--> Manifest --> rows, filtered down in Parquet
+    it runs, or was killed: plan and ledger joined (`live`) --------+
+
+Knows the output folder and its manifest.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.fs
+import pyarrow.parquet as pq
 
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.arrow import pyarrow_filesystem, reading
 from jobs.output.folder import OutputFolder
+from jobs.output.live import write_live_manifest
 from jobs.output.manifest import MANIFEST_COLUMNS
 
 BATCH_ROWS = 16_384
@@ -22,26 +32,78 @@ NEEDED = ("item_id",)
 """Without it a row says nothing."""
 
 
+class Manifest:
+    """The manifest of one output folder, not read yet: a dataset, and its files in order.
+
+    is_live: no run has published these rows; they are joined from plan and ledger as of now, in temporary files that
+    go away with this object. dataset: columns that an older release did not write are null.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Raises StorageError `no_manifest` before a run has begun, `newer_format` for a later release's folder."""
+        folder = OutputFolder(uri)
+        published = _published(folder)
+        self.uri = folder.uri
+        self.is_live = _is_live(folder, published)
+        if not published and not self.is_live:
+            raise StorageError(
+                f"output '{uri}': has no manifest.parquet and no plan; a run writes the plan when it begins, see "
+                "'dreamcache status'",
+                code="no_manifest",
+            )
+        folder.check_format()
+        self.filesystem: pyarrow.fs.FileSystem = pyarrow.fs.LocalFileSystem()
+        if self.is_live:
+            place = Path(tempfile.mkdtemp(prefix="dreamcache-manifest-"))
+            weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
+            self.paths = [str(path) for path in write_live_manifest(folder, place)]
+        else:
+            self.filesystem, _ = pyarrow_filesystem(folder.uri)
+            self.paths = [pyarrow_filesystem(folder.at(key))[1] for key in published]
+        with self.reading():
+            self.dataset = _dataset(self.paths, self.filesystem)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """What Arrow raises in this block becomes a StorageError `bad_manifest`."""
+        where = f"{self.uri}/manifest.parquet"
+        return reading(
+            where, "a job's manifest", code="bad_manifest", remedy="'dreamcache run' writes it anew"
+        )
+
+    def batches(self, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows in order, at most `rows` at a time. columns: None for all that the files have."""
+        with self.reading():
+            for path in self.paths:
+                with pq.ParquetFile(path, filesystem=self.filesystem) as file:
+                    yield from file.iter_batches(rows, columns=_list(columns))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns that the files have."""
+        with self.reading(), pq.ParquetFile(self.paths[0], filesystem=self.filesystem) as file:
+            return file.schema_arrow
+
+
 def outputs(
     uri: str, *, status: str | None = None, subject: str | None = None, columns: Sequence[str] | None = None
 ) -> pa.Table:
     """The manifest of the job at `uri` (a folder or s3:// URI), a row per planned item; `.to_pandas()` works.
 
-    status: done, blocked, failed or pending; subject: one subject_id; columns: only these. Raises StorageError
-    before a run has ended.
+    status: done, blocked, failed or pending; subject: one subject_id; columns: only these. While a run is at work, and
+    after it was killed, the rows are as of now. Raises StorageError `no_manifest` before a run has begun.
     """
-    dataset = manifest_dataset(uri)
-    with reading_manifest(uri):
-        return dataset.to_table(columns=_list(columns), filter=_filter(status, subject))
+    manifest = Manifest(uri)
+    with manifest.reading():
+        return manifest.dataset.to_table(columns=_list(columns), filter=_filter(status, subject))
 
 
 def scan_outputs(
     uri: str, *, status: str | None = None, subject: str | None = None, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """`outputs` in batches, in manifest order, for manifests larger than memory."""
-    dataset = manifest_dataset(uri)
-    with reading_manifest(uri):
-        yield from dataset.to_batches(
+    manifest = Manifest(uri)
+    with manifest.reading():
+        yield from manifest.dataset.to_batches(
             columns=_list(columns),
             filter=_filter(status, subject),
             batch_size=BATCH_ROWS,
@@ -52,15 +114,13 @@ def scan_outputs(
 
 
 def scan_outputs_if_any(uri: str, *, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """`scan_outputs` as tables; nothing before a run has ended."""
+    """`scan_outputs` as tables; nothing before a run has begun."""
     try:
-        manifest_dataset(uri)
+        for batch in scan_outputs(uri, columns=columns):
+            yield pa.table(batch)
     except StorageError as error:
         if error.code != "no_manifest":
             raise
-        return
-    for batch in scan_outputs(uri, columns=columns):
-        yield pa.table(batch)
 
 
 def first_outputs(
@@ -70,36 +130,38 @@ def first_outputs(
     if not limit:
         table = outputs(uri, status=status, subject=subject)
         return table, table.num_rows
-    dataset, wanted = manifest_dataset(uri), _filter(status, subject)
-    with reading_manifest(uri):
-        return dataset.head(limit, filter=wanted), dataset.count_rows(filter=wanted)
+    manifest, wanted = Manifest(uri), _filter(status, subject)
+    with manifest.reading():
+        return manifest.dataset.head(limit, filter=wanted), manifest.dataset.count_rows(filter=wanted)
 
 
-def manifest_dataset(uri: str) -> ds.Dataset:
-    """The manifest, not read yet. Columns that an older release did not write are null.
-
-    Raises StorageError `no_manifest` before a run has ended, `newer_format` for the folder of a later release.
-    """
-    folder = OutputFolder(uri)
-    # Asked of our own store first, whose errors say what to do.
-    if folder.files.stat("manifest.parquet") is None:
-        raise StorageError(
-            f"output '{uri}': has no manifest.parquet; it is written when a run ends, see 'dreamcache status'",
-            code="no_manifest",
-        )
-    filesystem, path = pyarrow_filesystem(folder.at("manifest.parquet"))
-    folder.check_format()
-    with reading_manifest(uri):
-        written = ds.dataset(path, filesystem=filesystem, format="parquet")
-        check_columns(written.schema)
-        missing = [column for column in MANIFEST_COLUMNS if column[0] not in written.schema.names]
-        return written.replace_schema(pa.schema([*written.schema, *missing])) if missing else written
+def _published(folder: OutputFolder) -> list[str]:
+    """Keys of the manifest's files as a run has published them; the parts where only they were copied."""
+    # Asked of our own store, whose errors say what to do.
+    if folder.files.stat("manifest.parquet") is not None:
+        return ["manifest.parquet"]
+    return folder.manifest_parts()
 
 
-def reading_manifest(uri: str) -> AbstractContextManager[None]:
-    """What Arrow raises in this block becomes a StorageError `bad_manifest`."""
-    where = f"{uri.rstrip('/')}/manifest.parquet"
-    return reading(where, "a job's manifest", code="bad_manifest", remedy="'dreamcache run' writes it anew")
+def _is_live(folder: OutputFolder, published: Sequence[str]) -> bool:
+    """Whether the stored plan and the ledger know more than what is published."""
+    if not folder.plan_parts():
+        return False  # a copy of the results alone
+    if not published:
+        return True
+    summary = folder.read_summary() or {}
+    # A manifest of an older release, or one without manifest.json, names no state of the ledger: it is taken as it is.
+    if not isinstance(summary.get("ledger"), str):
+        return False
+    stored = folder.plan_fingerprint()
+    return stored not in (None, summary.get("plan")) or summary["ledger"] != folder.ledger_version()
+
+
+def _dataset(paths: Sequence[str], filesystem: pyarrow.fs.FileSystem) -> ds.Dataset:
+    written = ds.dataset(list(paths), filesystem=filesystem, format="parquet")
+    check_columns(written.schema)
+    missing = [column for column in MANIFEST_COLUMNS if column[0] not in written.schema.names]
+    return written.replace_schema(pa.schema([*written.schema, *missing])) if missing else written
 
 
 def check_columns(schema: pa.Schema) -> None:

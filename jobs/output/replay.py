@@ -8,6 +8,7 @@ On this machine, in this process. Knows the output folder and the verbs of `drea
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,14 @@ from PIL import Image
 
 from dreamcache.core import ids
 from dreamcache.core.config.job import JobSpec
+from dreamcache.core.config.scenes import Overrides, overrides_of
 from dreamcache.core.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
+from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request, item_id
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
 from dreamcache.storage.arrow import reading
 from dreamcache.storage.feature_cache import FeatureCache
-from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata
+from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata, read_xmp
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.roots import roots_of
 from jobs.output.attention import attention_png
@@ -105,7 +108,7 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
     if attention is not None:
         store_for(attention).write(attention, picture)
         saved.append(attention)
-    again = encode_image(rgb, spec.images, read_metadata(stored))
+    again = encode_image(rgb, spec.images, read_metadata(stored), read_xmp(stored))
     before, now = decode_image(stored), decode_image(again)
     distance = np.abs(before.astype(np.int16) - now.astype(np.int16)) if before.shape == now.shape else None
     if distance is None:
@@ -173,14 +176,15 @@ def _facts_of(spec: JobSpec, folder: OutputFolder) -> PlanFacts:
 
 def _check_id(spec: JobSpec, row: dict[str, Any], facts: PlanFacts) -> None:
     """An item's id holds all that decides its pixels, so the same id means that nothing has changed."""
+    overrides = _overrides(row)
     now = item_id(
         subject_id=row["subject_id"],
         cache_key=row["cache_key"],
         prompt=row["prompt"],
         sample=row["sample"],
-        seed=spec.seed,
+        seed=overrides.seed_over(spec.seed),
         adapter_fingerprint=facts.adapter.fingerprint,
-        settings=spec.generation,
+        settings=overrides.generation(spec.generation),
         image_format=spec.images,
         noise=spec.noise,
         quality=facts.gate,
@@ -190,6 +194,17 @@ def _check_id(spec: JobSpec, row: dict[str, Any], facts: PlanFacts) -> None:
             f"item {row['item_id'][:12]}: job.yaml and model of now give its plan row the id {now[:12]}; settings, "
             f"adapter or version of dreamcache have changed since"
         )
+
+
+def _overrides(row: Mapping[str, Any]) -> Overrides:
+    """Of a plan's row. Raises StorageError for what no plan wrote."""
+    try:
+        return overrides_of(row.get("overrides"))
+    except ValueError as error:
+        raise StorageError(
+            f"item {row['item_id'][:12]}: its plan row is damaged: {error}; 'dreamcache run' writes the plan anew",
+            code="bad_part",
+        ) from error
 
 
 def _chosen_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tuple[Request, int]:
@@ -209,8 +224,11 @@ def _chosen_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tu
 
 def _check_roots(spec: JobSpec, request: Request) -> None:
     """Raises ImageError for a photo or mask that job.yaml does not let this job read, whatever the plan's row names."""
-    roots = roots_of(spec.catalog, spec.catalog_roots)
-    for kind, uri in (("image", request.image), ("mask", request.mask)):
+    roots = roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
+    named = [
+        (kind, uri) for one in photos_of(request) for kind, uri in (("image", one.image), ("mask", one.mask))
+    ]
+    for kind, uri in named:
         if uri:
             roots.check(uri, f"subject '{request.subject_id}': {kind} '{uri}'")
 

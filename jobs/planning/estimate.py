@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.core.config.job import JobSpec
+from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
+from dreamcache.core.photo_sets import parsed
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.facts import PlanFacts, family_of_job
 from dreamcache.inference.families import Family
@@ -117,12 +119,14 @@ def estimate(
     """
     if calibrate < 0:
         raise SpecError(f"--calibrate must be 0 or more items, got {calibrate}")
-    items, keys, sample = _count(tables, calibrate)
+    pixels = _Pixels(spec, facts.base.native_size)
+    items, keys, sample = _count(pixels.counted(tables), calibrate)
     measured = _calibrate(spec, sample, facts) if sample else None
     family = family_of_job(spec)
     passes = family.passes_per_image(spec.generation)
-    sides = [side or facts.base.native_size for side in (spec.generation.height, spec.generation.width)]
-    each = measured.image_bytes if measured else BYTES_PER_PIXEL[spec.images.format] * math.prod(sides)
+    output_bytes = (
+        items * measured.image_bytes if measured else BYTES_PER_PIXEL[spec.images.format] * pixels.total
+    )
     to_make = items if pending is None else min(items, pending)
     # Subjects are cached or not as a whole, so references remain in proportion.
     remaining = math.ceil(keys * to_make / items) if items else 0
@@ -135,7 +139,7 @@ def estimate(
         decoder_halves=items * passes.decoder_halves,
         unet_evaluations=items * passes.evaluations + keys,
         cache_bytes=_cache_bytes(family, keys, facts),
-        output_bytes=int(items * each),
+        output_bytes=int(output_bytes),
         output_bytes_by="measured" if measured else "guess",
         calibration=measured,
         eta_seconds=eta,
@@ -143,6 +147,24 @@ def estimate(
         cpu_hours=cpu,
         note="; ".join(text for text in (note, _gate_note(spec)) if text),
     )
+
+
+class _Pixels:
+    """Pixels of all images of a plan that can run, counted while its tables pass."""
+
+    def __init__(self, spec: JobSpec, native_size: int) -> None:
+        self._generation, self._native_size = spec.generation, native_size
+        self.total = 0
+
+    def counted(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The same tables."""
+        for table in tables:
+            ready = table.filter(pc.is_null(table["code"]))
+            for group in pc.value_counts(ready["overrides"]).to_pylist():
+                settings = overrides_of(group["values"]).generation(self._generation)
+                sides = (side or self._native_size for side in (settings.height, settings.width))
+                self.total += group["counts"] * math.prod(sides)
+            yield table
 
 
 def estimate_plan(planned: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:
@@ -167,7 +189,7 @@ def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict
     rows: list[dict[str, Any]] = []
     for table in tables:
         ready = table.filter(pc.is_null(table["code"]))
-        keys.update(int(key[:16], 16) for key in pc.unique(ready["cache_key"]).to_pylist())
+        keys.update(int(key[:16], 16) for key in _photo_keys(ready))
         while wanted and following < items + ready.num_rows:
             rows += ready.slice(following - items, 1).to_pylist()
             if (
@@ -180,6 +202,16 @@ def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict
         items += ready.num_rows
     number = min(wanted, len(rows))
     return items, len(keys), [rows[index * len(rows) // number] for index in range(number)]
+
+
+def _photo_keys(ready: pa.Table) -> set[str]:
+    """Cache keys of all photos of planned rows."""
+    if "photo_set" not in ready.schema.names:
+        return set(pc.unique(ready["cache_key"]).to_pylist())
+    single = ready.filter(pc.is_null(ready["photo_set"]))
+    sets = pc.unique(ready["photo_set"]).to_pylist()
+    several = {photo.cache_key for text in sets if text for photo in parsed(text, "plan")}
+    return several | set(pc.unique(single["cache_key"]).to_pylist())
 
 
 def _calibrate(spec: JobSpec, rows: Sequence[dict[str, Any]], facts: PlanFacts) -> Calibration:

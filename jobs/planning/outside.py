@@ -1,4 +1,4 @@
-"""Which roots a catalog needs besides its own: counted while it is planned, shown so that they can be pasted.
+"""Which roots and web hosts a catalog needs besides its own: counted while it is planned, shown to be pasted.
 
     photos outside --OutsideRoots.add--> /photos/2024: 812, s3://suppliers: 90 --> catalog_roots: [/photos, s3://suppliers]
 
@@ -13,7 +13,9 @@ from pathlib import PurePosixPath
 
 import yaml
 
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.locations import S3_SCHEME
+from dreamcache.core.web_url import HTTPS
 
 MAX_COUNTED = 1000
 MAX_SHOWN = 10
@@ -47,6 +49,20 @@ def setting_line(named: Sequence[str], outside: Sequence[str]) -> str:
     return text.strip()
 
 
+def hosts_line(named: Sequence[CatalogHost], outside: Sequence[str]) -> str:
+    """The line of the job file that names these sites too, each https://host. named: entries that it has already."""
+    entries: list[dict[str, object]] = []
+    for host in named:
+        settings = {name: getattr(host, name) for name in ("networks", "ca")}
+        entry = {"host": host.host, **{name: value for name, value in settings.items() if value}}
+        entries.append({name: list(value) if name == "networks" else value for name, value in entry.items()})
+    entries += [{"host": site.removeprefix(HTTPS)} for site in outside]
+    text: str = yaml.safe_dump(
+        {"catalog_hosts": entries}, default_flow_style=None, width=10**9, sort_keys=False
+    )
+    return text.strip()
+
+
 def _merged(counts: Counter[str], limit: int) -> Counter[str]:
     """The same photos under at most `limit` roots, where folders have folders above them: the deepest go first."""
     roots = Counter(counts)
@@ -72,4 +88,4 @@ def _without_nested(roots: Counter[str]) -> Counter[str]:
 
 
 def _depth(root: str) -> int:
-    return 0 if root.startswith(S3_SCHEME) else len(PurePosixPath(root).parts) - 1
+    return 0 if root.startswith((S3_SCHEME, HTTPS)) else len(PurePosixPath(root).parts) - 1

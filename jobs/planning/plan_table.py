@@ -8,15 +8,17 @@ Knows the plan's columns and how an item's id is computed; knows nothing of cata
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from dreamcache.core import ids
+from dreamcache.core.photo_sets import PlannedPhoto, set_key, written
 from dreamcache.core.records import Request, Subject
 from dreamcache.storage.schema import schema_of
 from jobs.planning.catalog import BadRow
@@ -26,23 +28,47 @@ from jobs.planning.catalog import BadRow
 class PlanRow(Request):
     """A request, why it cannot run (None for one that can), and the catalog's further columns as a JSON object.
 
-    scene: the template of the prompt: its index among the job's, from "0", or among the row's own, from "row:0".
+    scene: the name of its scene, or the template of the prompt: its index among the job's, from "0", or among the
+    row's own, from "row:0". typed: of the further columns, those whose values are no text, as a JSON object; None for
+    none.
     """
 
     code: str | None
     message: str | None
     attributes: str
     scene: str | None = None
+    typed: str | None = None
 
 
 PLAN_SCHEMA = schema_of(PlanRow)
-OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "attributes")
-OF_PROMPT = ("prompt", "code", "message", "scene")
+OF_SUBJECT = ("subject_id", "class_name", "reference_id", "cache_key", "image", "mask", "photo_set", "typed")
+OF_PROMPT = ("prompt", "code", "message", "scene", "overrides", "attributes")
 HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 ITEM_BYTES = 32
 
-Prompt = tuple[str, str | None, str | None, str | None]
-"""(text, code, message, scene): what to generate, why it cannot be generated, and `PlanRow.scene`."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """What prompts share that are not planned as the job's own: see `PlanRows` for its templates.
+
+    overrides: a column of the row. values: of the job's matrix, added to the subject's attributes.
+    """
+
+    template: ids.Template
+    samples: int
+    noise: ids.Template | None = None
+    overrides: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+class Prompt(NamedTuple):
+    """What to generate, why it cannot be generated, and `PlanRow.scene`. variant: None for the job's own settings."""
+
+    text: str
+    code: str | None = None
+    message: str | None = None
+    scene: str | None = None
+    variant: Variant | None = None
 
 
 class PlanRows:
@@ -58,9 +84,8 @@ class PlanRows:
     ) -> None:
         """template: `records.item_template` of the job; scene, gated: `records.scene_template` and `gated_template`,
         where the job uses them."""
-        self._between = template.between
-        self._scene, self._gated = scene, gated
-        self._samples = samples
+        self._gated = gated
+        self._usual = Variant(template=template, samples=samples, noise=scene)
         self._clear()
 
     def _clear(self) -> None:
@@ -74,29 +99,41 @@ class PlanRows:
     def __len__(self) -> int:
         return len(self._digests)
 
-    def add(self, subject: Subject, reference_id: str, cache_key: str, prompts: list[Prompt]) -> None:
-        """All samples of each prompt. The prompts' texts must differ, since the ids are hashes of them."""
+    def add(self, subject: Subject, photos: Sequence[PlannedPhoto], prompts: list[Prompt]) -> None:
+        """All samples of each prompt. The prompts must differ in text or template: the ids are hashes of them.
+
+        photos: the subject's, as the set stands in ids (`photo_sets.in_order`).
+        """
+        cache_key, first = set_key([photo.cache_key for photo in photos]), photos[0]
         self._add_subject(
             subject_id=subject.subject_id,
             class_name=subject.class_name,
-            reference_id=reference_id,
+            reference_id=first.reference_id,
             cache_key=cache_key,
-            image=subject.image,
-            mask=subject.mask,
-            attributes=json.dumps(dict(subject.attributes), ensure_ascii=False),
+            image=first.image,
+            mask=first.mask,
+            photo_set=written(photos),
+            typed=json.dumps(dict(subject.typed), ensure_ascii=False) if subject.typed else None,
         )
         self._prompts_of_subject.append(len(prompts))
-        start, before_prompt, before_sample, before_subject, end = self._between
-        start += ids.canonical_json(cache_key) + before_prompt
-        end = before_subject + ids.canonical_json(subject.subject_id) + end
+        key_json, subject_json = ids.canonical_json(cache_key), ids.canonical_json(subject.subject_id)
+        attributes = json.dumps(dict(subject.attributes), ensure_ascii=False)
         for prompt in prompts:
-            text = prompt[0]
-            self._add_prompt(prompt, rows=self._samples)
-            head = start + ids.canonical_json(text) + before_sample
-            for sample in range(self._samples):
+            variant = prompt.variant or self._usual
+            merged = attributes
+            if variant.values:
+                merged = json.dumps({**subject.attributes, **variant.values}, ensure_ascii=False)
+            self._add_prompt(prompt, merged, rows=variant.samples)
+            start, before_prompt, before_sample, before_subject, rest = variant.template.between
+            text = prompt.text
+            head = start + key_json + before_prompt + ids.canonical_json(text) + before_sample
+            end = before_subject + subject_json + rest
+            for sample in range(variant.samples):
                 own = seeding = sha256(f"{head}{sample}{end}".encode()).digest()
-                if self._scene is not None:
-                    seeding = _digest(self._scene.key(prompt=text, sample=sample, subject=subject.subject_id))
+                if variant.noise is not None:
+                    seeding = _digest(
+                        variant.noise.key(prompt=text, sample=sample, subject=subject.subject_id)
+                    )
                 if self._gated is not None:
                     own = _digest(self._gated.key(item=own.hex()))
                 self._digests.append(own)
@@ -108,9 +145,11 @@ class PlanRows:
             "bad-row", row=bad.row, subject=bad.subject_id, code=bad.code, message=bad.message
         )
         empty: dict[str, str | None] = dict.fromkeys(OF_SUBJECT, "")
-        self._add_subject(**{**empty, "subject_id": bad.subject_id, "mask": None, "attributes": "{}"})
+        self._add_subject(
+            **{**empty, "subject_id": bad.subject_id, "mask": None, "photo_set": None, "typed": None}
+        )
         self._prompts_of_subject.append(1)
-        self._add_prompt(("", bad.code, bad.message, None), rows=1)
+        self._add_prompt(Prompt("", bad.code, bad.message), "{}", rows=1)
         self._digests.append(_digest(ident))
         self._seeding.append(bytes(ITEM_BYTES))
 
@@ -118,8 +157,9 @@ class PlanRows:
         for name, value in values.items():
             self._subjects[name].append(value)
 
-    def _add_prompt(self, prompt: Prompt, *, rows: int) -> None:
-        for name, value in zip(OF_PROMPT, prompt, strict=True):
+    def _add_prompt(self, prompt: Prompt, attributes: str, *, rows: int) -> None:
+        overrides = prompt.variant.overrides if prompt.variant is not None else None
+        for name, value in zip(OF_PROMPT, (*prompt[:4], overrides, attributes), strict=True):
             self._prompts[name].append(value)
         self._rows_of_prompt.append(rows)
 

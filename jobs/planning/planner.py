@@ -19,7 +19,9 @@ import pyarrow.compute as pc
 
 from dreamcache.core import ids
 from dreamcache.core.config.job import MAX_ITEMS_PER_ROW, JobSpec
+from dreamcache.core.config.scenes import NO_OVERRIDES, Overrides
 from dreamcache.core.errors import SpecError
+from dreamcache.core.photo_sets import PlannedPhoto, in_order
 from dreamcache.core.records import (
     Reference,
     Subject,
@@ -28,18 +30,35 @@ from dreamcache.core.records import (
     item_template,
     scene_template,
 )
-from dreamcache.inference.facts import PlanFacts, plan_facts
+from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
+from dreamcache.storage.photo_contents import PhotoContents
+from dreamcache.storage.photo_index import FOLDER, PhotoIndex
 from dreamcache.storage.roots import roots_of
+from dreamcache.storage.store import join
 from jobs.planning.catalog import BadRow, LeftOut, read_catalog
 from jobs.planning.catalog.rows import bad_row
 from jobs.planning.outside import OutsideRoots
 from jobs.planning.plan_files import PlanFiles
-from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt
+from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt, Variant
 from jobs.planning.prompts import TemplateError, fill
-from jobs.planning.references import Entry, PhotoReader, PlannedPhoto
+from jobs.planning.references import Entry, PhotoReader, ReadPhotos
+from jobs.planning.scenes import Matrix, Values, Wanted, wanted_of_job, wanted_of_row
 
 ROWS_PER_TABLE = 20_000
+OTHER_WORLD = (
+    "'mini' knows its own rendered products only: with these photos it shows the path from catalog to images, and not "
+    "their quality; docs/models.md lists the base models for products"
+)
 IDS = 1 << 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotosRead:
+    """Photos and masks whose content the index knew, and that were read. notes: why the index could not be used."""
+
+    known: int
+    read: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +76,9 @@ class Plan:
     num_unrunnable: int
     outside_roots: tuple[tuple[str, int], ...]
     left_out: LeftOut
+    notes: tuple[str, ...]
+    """What a user should know of the catalog beside these models."""
+    photos: PhotosRead
     fingerprint: str
     """Made of the set of item ids: the same work has the same name, in whatever order it is planned."""
 
@@ -80,19 +102,29 @@ class Plan:
         return list(islice(rows, limit))
 
 
-def plan(spec: JobSpec) -> Plan:
-    """Plans a job. Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
+def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
+    """Plans a job. Photos that are as the photo index beside the cache knows them are not read, unless verify_photos.
+
+    Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     facts = plan_facts(spec)
     generation = spec.generation.resolved(dict(facts.adapter.recommended))
     spec = replace(spec, model=spec.model_to_open, generation=generation)
     written = _Writing(spec, facts)
     entries = read_catalog(
-        spec.catalog, columns=spec.columns, class_name=spec.class_name, left_out=written.left_out
+        spec.catalog,
+        columns=spec.columns,
+        class_name=spec.class_name,
+        left_out=written.left_out,
+        max_photos=spec.limits.max_photos,
     )
-    reader = PhotoReader(spec.limits, roots_of(spec.catalog, spec.catalog_roots))
-    for entry, photo in reader.read_ahead(entries):
-        written.add(entry, photo)
-    return written.end()
+    index = PhotoIndex(join(spec.cache_uri, FOLDER))
+    roots = roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
+    contents = PhotoContents(spec.limits, index, verify=verify_photos, hosts=roots.hosts)
+    reader = PhotoReader(contents, roots)
+    for entry, photos in reader.read_ahead(entries):
+        written.add(entry, photos)
+    contents.save()
+    return written.end(PhotosRead(known=contents.num_known, read=contents.num_read, notes=tuple(index.notes)))
 
 
 class _Writing:
@@ -100,63 +132,112 @@ class _Writing:
 
     def __init__(self, spec: JobSpec, facts: PlanFacts) -> None:
         self.spec, self.facts = spec, facts
+        self.matrix = Matrix(spec.matrix)
+        self.of_job = wanted_of_job(spec, self.matrix)
+        self.variants = lru_cache(maxsize=4096)(self._variant)
         self.files = PlanFiles(PLAN_SCHEMA, plain=("item_id", "seed"))
-        template = item_template(
-            seed=spec.seed,
-            adapter_fingerprint=facts.adapter.fingerprint,
-            settings=spec.generation,
-            image_format=spec.images,
-            noise=spec.noise,
-        )
+        usual = self._variant(NO_OVERRIDES, spec.samples, ())
         self.rows = PlanRows(
-            template,
-            spec.samples,
-            scene=scene_template(spec.seed) if spec.noise == "scene" else None,
+            usual.template,
+            usual.samples,
+            scene=usual.noise,
             gated=gated_template(facts.gate) if facts.gate else None,
         )
         self.features = lru_cache(maxsize=256)(
             lambda class_name: features_template(facts.base.fingerprint, facts.reference, class_name)
         )
+        self.family = family_of_job(spec)
         self.left_out = LeftOut()
         self.attributes: dict[str, None] = {}
         self.outside = OutsideRoots()
+        self.notes: dict[str, None] = {}
         self.num_subjects = self.repeated = self.num_unrunnable = self.sum_of_ids = 0
         self.any_prompt = self.any_without = False
 
-    def add(self, entry: Entry, photo: PlannedPhoto) -> None:
+    def add(self, entry: Entry, photos: ReadPhotos) -> None:
         self.num_subjects += 1
         if isinstance(entry, BadRow):
             self.rows.add_bad(entry)
         else:
-            self._add_subject(entry, photo.reference)
-        if photo.outside is not None:
-            self.outside.add(photo.outside)
+            self._add_subject(entry, photos)
+        if photos.outside is not None:
+            self.outside.add(photos.outside)
         if len(self.rows) >= ROWS_PER_TABLE:
             self._write()
 
-    def _add_subject(self, subject: Subject, photo: Reference) -> None:
+    def _add_subject(self, subject: Subject, photos: ReadPhotos) -> None:
         self.attributes.update(dict.fromkeys(subject.attributes))
-        scenes = [f"row:{number}" for number in range(len(subject.prompts))]
-        scenes += [str(number) for number in range(len(self.spec.prompts))]
-        wanted = subject.prompts + self.spec.prompts
-        if len(wanted) * self.spec.samples > MAX_ITEMS_PER_ROW:
-            self.rows.add_bad(_too_many(subject, len(wanted), self.spec.samples))
+        _check_taken(subject, self.matrix)
+        if self.spec.model.base == "mini" and not self.notes and not _is_of_minis_world(subject):
+            self.notes[OTHER_WORLD] = None
+        images = sum(self.matrix.count(prompt) for prompt in subject.prompts) * self.spec.samples
+        images += sum(one.samples for one in self.of_job)
+        if images > MAX_ITEMS_PER_ROW:
+            self.rows.add_bad(_too_many(subject, images))
             return
-        if wanted:
-            # An item's id holds its subject's, and a catalog names each once: repeats are within the subject.
-            prompts: dict[str, Prompt] = {}
-            for template, scene in zip(wanted, scenes, strict=True):
-                text, code, message = _filled(template, subject, photo)
-                prompts.setdefault(text, (text, code, message, scene))
-            ordered = list(prompts.values())
-            self.repeated += (len(wanted) - len(ordered)) * self.spec.samples
+        if subject.further and self.family.photos == "one":
+            self.rows.add_bad(_reads_one_photo(subject, self.spec.method))
+            return
+        if images:
+            ordered = self._prompts(subject, photos.problem)
             self.any_prompt = True
         else:
             why = f"subject '{subject.subject_id}': needs at least one prompt, in the job file or in column 'prompts'"
-            ordered = [("", "no_prompts", why, None)]
+            ordered = [Prompt("", "no_prompts", why)]
             self.any_without = True
-        key = self.features(subject.class_name).key(reference=photo.reference_id)
-        self.rows.add(subject, photo.reference_id, key, ordered)
+        keys = self.features(subject.class_name)
+        planned = [
+            PlannedPhoto(
+                image=photo.image,
+                mask=photo.mask,
+                reference_id=reference.reference_id,
+                cache_key=keys.key(reference=reference.reference_id),
+            )
+            for photo, reference in zip(subject.photos, photos.references, strict=True)
+        ]
+        self.rows.add(subject, in_order(planned, is_ordered=self.family.photos == "sequence"), ordered)
+
+    def _prompts(self, subject: Subject, problem: Reference | None) -> list[Prompt]:
+        """Each that differs in text or settings once: an item's id holds its subject's, so repeats are within it."""
+        prompts: dict[tuple[str, str | None], tuple[Prompt, int]] = {}
+        total = 0
+        for one in (*wanted_of_row(subject.prompts, self.spec.samples, self.matrix), *self.of_job):
+            text, code, message = _filled(one.template, subject, problem)
+            variant = self._variant_of(one, subject.overrides)
+            prompt, samples = Prompt(text, code, message, one.scene, variant), one.samples
+            total += samples
+            key = text, variant.overrides if variant is not None else None
+            # Of two with other numbers of samples, the larger one holds the other's.
+            if key not in prompts or prompts[key][1] < samples:
+                prompts[key] = prompt, samples
+        self.repeated += total - sum(samples for _, samples in prompts.values())
+        return [prompt for prompt, _ in prompts.values()]
+
+    def _variant_of(self, wanted: Wanted, of_row: Overrides) -> Variant | None:
+        """None for a prompt that is planned with the job's own settings."""
+        overrides = of_row.over(wanted.overrides)
+        if overrides is NO_OVERRIDES and not wanted.values and wanted.samples == self.spec.samples:
+            return None
+        return self.variants(overrides, wanted.samples, wanted.values)
+
+    def _variant(self, overrides: Overrides, samples: int, values: Values) -> Variant:
+        spec = self.spec
+        overrides = overrides.differing(spec.generation, spec.seed)
+        seed = overrides.seed_over(spec.seed)
+        template = item_template(
+            seed=seed,
+            adapter_fingerprint=self.facts.adapter.fingerprint,
+            settings=overrides.generation(spec.generation),
+            image_format=spec.images,
+            noise=spec.noise,
+        )
+        return Variant(
+            template=template,
+            samples=samples,
+            noise=scene_template(seed) if spec.noise == "scene" else None,
+            overrides=overrides.text(),
+            values=dict(values),
+        )
 
     def _write(self) -> None:
         table, sum_of_ids = self.rows.take()
@@ -164,7 +245,7 @@ class _Writing:
         self.num_unrunnable += table.num_rows - table["code"].null_count
         self.files.append(table)
 
-    def end(self) -> Plan:
+    def end(self, photos: PhotosRead) -> Plan:
         self._write()
         self.files.close()
         if not self.files.num_rows:
@@ -173,33 +254,60 @@ class _Writing:
             raise SpecError(
                 "prompts: must have at least one prompt, in the job file or in the catalog's column 'prompts'; got none"
             )
+        if self.matrix.unused:
+            name = min(self.matrix.unused)
+            raise SpecError(
+                f"matrix.{name}: must be named by a prompt or scene, none has {{{name}}}; use it, or remove it"
+            )
         return Plan(
             spec=self.spec,
             files=self.files,
             facts=self.facts,
-            attributes=tuple(self.attributes),
+            attributes=tuple(dict.fromkeys([*self.attributes, *self.spec.matrix])),
             num_subjects=self.num_subjects,
             num_repeated_prompts=self.repeated,
             num_unrunnable=self.num_unrunnable,
             outside_roots=self.outside.most(),
             left_out=self.left_out,
+            notes=tuple(self.notes),
+            photos=photos,
             # A sum does not ask for an order, so ten million ids need no sorting to name their set.
             fingerprint=ids.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
         )
 
 
-def _too_many(subject: Subject, prompts: int, samples: int) -> BadRow:
+def _is_of_minis_world(subject: Subject) -> bool:
+    from dreamcache.mini.catalog import is_of_this_world
+
+    return is_of_this_world(subject.subject_id, subject.class_name)
+
+
+def _too_many(subject: Subject, images: int) -> BadRow:
     where = f"subject '{subject.subject_id}'"
-    rule = (
-        f"a row may give at most {MAX_ITEMS_PER_ROW:,} images, {prompts} prompts x {samples} samples are more"
-    )
+    rule = f"a row may give at most {MAX_ITEMS_PER_ROW:,} images, its prompts x samples give {images:,}"
     return bad_row(0, subject.subject_id, "bad_row", f"{where}: {rule}; use fewer")
 
 
-def _filled(template: str, subject: Subject, photo: Reference) -> tuple[str, str | None, str | None]:
+def _reads_one_photo(subject: Subject, method: str) -> BadRow:
+    rule = f"method '{method}' reads one photo of a product, got {len(subject.photos)}"
+    message = f"subject '{subject.subject_id}': {rule}; name one, or choose another method"
+    return bad_row(0, subject.subject_id, "too_many_photos", message)
+
+
+def _check_taken(subject: Subject, matrix: Matrix) -> None:
+    """Raises SpecError for an attribute of the matrix that the catalog has as well: which one would a prompt mean?"""
+    taken = matrix.names & subject.attributes.keys() if matrix.names else ()
+    if taken:
+        raise SpecError(
+            f"matrix.{min(taken)}: must have a name that is no column of the catalog, subject '{subject.subject_id}' "
+            f"has one; rename one of the two"
+        )
+
+
+def _filled(template: str, subject: Subject, problem: Reference | None) -> tuple[str, str | None, str | None]:
     """(prompt, code, message); a prompt that cannot be filled is shown as it was written."""
     try:
         prompt = fill(template, subject)
     except TemplateError as error:
         return template, error.code, str(error)
-    return prompt, photo.code, photo.message
+    return prompt, problem.code if problem else None, problem.message if problem else None

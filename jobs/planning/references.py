@@ -1,6 +1,6 @@
 """A catalog's photos become references, by content: read ahead by a few threads, in catalog order, in bounded memory.
 
-    entries --(Roots, read_photo)--> (entry, PlannedPhoto), in the same order
+    entries --(Roots, PhotoContents)--> (entry, ReadPhotos), in the same order
 
 A photo that cannot be read is a value with its code. Knows photos' bytes and where they may lie; not what they show.
 """
@@ -14,39 +14,47 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError
-from dreamcache.core.records import Reference, Subject
+from dreamcache.core.records import Photo, Reference, Subject
+from dreamcache.storage.photo_contents import PhotoContents
 from dreamcache.storage.photo_faults import PhotoFaults
-from dreamcache.storage.photos import read_photo
 from dreamcache.storage.roots import Roots, root_for
 from jobs.planning.catalog import BadRow
 
 READERS = 16
 SUBJECTS_PER_READ = 8
 MOST_SHOWN = 200
+OUTSIDE = ("outside_roots", "host_not_allowed")
 
 Entry = Subject | BadRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedPhoto:
-    """An entry's photo. outside: the root that would have to be named for it to be read; None for one that may be."""
+class ReadPhotos:
+    """An entry's photos, in the order of the catalog; of a bad row none.
 
-    reference: Reference
+    problem: the first that cannot be read. outside: the root that would have to be named for it; None for one that may
+    be read.
+    """
+
+    references: tuple[Reference, ...] = ()
     outside: str | None = None
+
+    @property
+    def problem(self) -> Reference | None:
+        return next((one for one in self.references if one.code is not None), None)
 
 
 class PhotoReader:
     """Reads the photos of one plan. Raises StorageError once so many fail in a row that the storage is at fault."""
 
-    def __init__(self, limits: ImageLimits, roots: Roots) -> None:
-        self._limits, self._roots = limits, roots
+    def __init__(self, contents: PhotoContents, roots: Roots) -> None:
+        self._contents, self._roots = contents, roots
         self._faults = PhotoFaults()
 
-    def read_ahead(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, PlannedPhoto]]:
+    def read_ahead(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, ReadPhotos]]:
         """Every entry with its photo, in order; a bounded number of photos is in memory."""
-        waiting: deque[tuple[list[Entry], Future[list[PlannedPhoto]]]] = deque()
+        waiting: deque[tuple[list[Entry], Future[list[ReadPhotos]]]] = deque()
         pool = ThreadPoolExecutor(READERS)
         number = 1
         try:
@@ -63,36 +71,43 @@ class PhotoReader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _photos(self, entries: list[Entry], number: int) -> list[PlannedPhoto]:
-        nothing = PlannedPhoto(reference=Reference(reference_id=""))
+    def _photos(self, entries: list[Entry], number: int) -> list[ReadPhotos]:
         return [
-            self._photo(entry, number + n) if isinstance(entry, Subject) else nothing
+            self._of_subject(entry, number + n) if isinstance(entry, Subject) else ReadPhotos()
             for n, entry in enumerate(entries)
         ]
 
-    def _photo(self, subject: Subject, number: int) -> PlannedPhoto:
+    def _of_subject(self, subject: Subject, number: int) -> ReadPhotos:
+        references, outside = [], None
+        for photo in subject.photos:
+            reference, root = self._photo(photo, f"subject '{subject.subject_id}'", number)
+            references.append(reference)
+            outside = outside or root
+        return ReadPhotos(references=tuple(references), outside=outside)
+
+    def _photo(self, photo: Photo, where: str, number: int) -> tuple[Reference, str | None]:
+        """(the photo's reference, the root outside of which it lies). number: the product's in the catalog."""
         self._faults.check()
-        where, started, outside = f"subject '{subject.subject_id}'", time.monotonic(), None
+        started, outside = time.monotonic(), None
         try:
-            data: dict[str, bytes | None] = {"image": None, "mask": None}
-            for kind, uri in (("image", subject.image), ("mask", subject.mask)):
+            contents: dict[str, str | None] = {"image": None, "mask": None}
+            for kind, uri in (("image", photo.image), ("mask", photo.mask)):
                 if uri:
                     label = f"{where}: {kind} '{_short(uri)}'"
                     try:
                         self._roots.check(uri, label)
                     except ImageError as error:
-                        outside = root_for(uri) if error.code == "outside_roots" else None
+                        outside = root_for(uri) if error.code in OUTSIDE else None
                         raise
-                    data[kind] = read_photo(uri, label, self._limits)
+                    contents[kind] = self._contents.sha256(uri, label)
         except ImageError as error:
             self._faults.observe(error, started=started, number=number)
-            reference_id = Reference.id_of_unreadable(subject.image, error.code)
-            reference = Reference(reference_id=reference_id, code=error.code, message=str(error))
-            return PlannedPhoto(reference=reference, outside=outside)
+            reference_id = Reference.id_of_unreadable(photo.image, error.code)
+            return Reference(reference_id=reference_id, code=error.code, message=str(error)), outside
         self._faults.observe(None, started=started)
-        image = data["image"]
+        image = contents["image"]
         assert image is not None  # a subject always names a photo
-        return PlannedPhoto(reference=Reference(reference_id=Reference.id_of(image, data["mask"])))
+        return Reference(reference_id=Reference.id_of_contents(image, contents["mask"])), None
 
 
 def _storable(entry: Entry, number: int) -> Entry:
@@ -100,6 +115,7 @@ def _storable(entry: Entry, number: int) -> Entry:
     if isinstance(entry, BadRow):
         return replace(entry, subject_id=_escaped(entry.subject_id), message=_escaped(entry.message))
     texts = {"subject_id": entry.subject_id, "class_name": entry.class_name, "image": entry.image}
+    texts |= {f"photo {n}": f"{one.image}{one.mask or ''}" for n, one in enumerate(entry.further, start=2)}
     texts |= {"mask": entry.mask or "", "prompts": "".join(entry.prompts), **entry.attributes}
     texts["name of a column"] = "".join(entry.attributes)
     wrong = next((name for name, text in texts.items() if not _is_text(text)), None)

@@ -7,8 +7,9 @@ Held for the whole run: four bytes an item. Knows plan, ledger and join; knows n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from dreamcache.core.errors import StorageError
 from dreamcache.core.records import Outcome
 from dreamcache.storage.ledger import Ledger, from_row
-from dreamcache.storage.photo_faults import STORAGE_WIDE
+from dreamcache.storage.photo_faults import ASKED_AGAIN
 from jobs.planning.planner import Plan
 from jobs.reconcile.join import Join, Window
 from workers.tables import PLANNED
@@ -32,11 +33,12 @@ Retry = Callable[[Outcome], bool]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
     """attempts: of each plan row, the number so far, or RECORDED when there is nothing to do. num_unrunnable: of the
-    rows to do, those that cannot run."""
+    rows to do, those that cannot run. recorded: rows with nothing to do, by how they ended."""
 
     plan: Plan
     attempts: NDArray[np.int32]
     num_unrunnable: int
+    recorded: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_pending(self) -> int:
@@ -73,12 +75,13 @@ class Work:
 
 def find_work(made_plan: Plan, ledger: Ledger, retry: Retry | None = None) -> Work:
     """Rows without a record, those whose failed or blocked record `retry` accepts, and those that failed because a
-    storage did not answer (`STORAGE_WIDE`), which the same command tries again.
+    storage did not answer (`ASKED_AGAIN`), which the same command tries again.
 
     Raises StorageError `prune_unfinished` when images of planned items are perhaps being deleted.
     """
     attempts = np.full(made_plan.num_items, RECORDED, dtype=np.int32)
     num_unrunnable = start = 0
+    recorded: Counter[str] = Counter()
     void = ledger.pruned.limits()
     with Join(made_plan.files, ledger.scan()) as join:
         _check_prunes(ledger, join)
@@ -88,7 +91,9 @@ def find_work(made_plan: Plan, ledger: Ledger, retry: Retry | None = None) -> Wo
             _mark(window, mine, retry, void)
             can_not_run = pc.is_valid(window.planned["code"]).to_numpy()
             num_unrunnable += int(((mine != RECORDED) & can_not_run).sum())
-    return Work(plan=made_plan, attempts=attempts, num_unrunnable=num_unrunnable)
+            stands = window.records["status"].filter(pa.array(mine == RECORDED))
+            recorded.update({one["values"]: one["counts"] for one in pc.value_counts(stands).to_pylist()})
+    return Work(plan=made_plan, attempts=attempts, num_unrunnable=num_unrunnable, recorded=recorded)
 
 
 def _mark(window: Window, attempts: NDArray[np.int32], retry: Retry | None, void: Mapping[str, int]) -> None:
@@ -113,7 +118,7 @@ def _storage_failed(window: Window) -> NDArray[np.bool_]:
     """Rows that can run and whose photo could not be fetched; those that a plan cannot read have another id then."""
     failed = pc.and_(
         pc.equal(window.records["status"], "failed"),
-        pc.is_in(window.records["code"], value_set=pa.array(STORAGE_WIDE)),
+        pc.is_in(window.records["code"], value_set=pa.array(ASKED_AGAIN)),
     )
     rows: NDArray[np.bool_] = pc.and_(
         pc.fill_null(failed, False), pc.is_null(window.planned["code"])

@@ -1,21 +1,27 @@
 """The frame of every run: the folder is claimed, its status is kept, an interrupt stops it, the end is recorded.
 
-    claim -> status "starting" -> the work -> "finished" | "stopped" and why
+    claim -> status "starting" -> the work, with a heartbeat -> "finished" | "stopped" or "failed", and why
 
 Shared by jobs, evaluations, syntheses and trainings. Knows the output folder and signals; knows nothing of Ray.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from dreamcache.core.errors import DreamCacheError
-from dreamcache.storage.status import Kind
+from dreamcache.storage.events import EventLog
+from dreamcache.storage.run_state import seen
+from dreamcache.storage.status import Kind, read_status
 from jobs.running.interrupt import interrupt_of, interruptible
 from jobs.running.status import RunStatus
 
 INTERRUPTED = "interrupted"
+BEAT_CHECK_S = 1.0
 
 
 @contextmanager
@@ -31,7 +37,7 @@ def claimed_run(
 ) -> Iterator[RunStatus]:
     """Yields the run's status; the block does the work and calls `check` between its steps.
 
-    claim: makes the folder this run's, or raises SpecError. by_workers: see RunStatus. Ctrl-C and SIGTERM raise
+    claim: assigns the folder to this run, or raises SpecError. by_workers: see RunStatus. Ctrl-C and SIGTERM raise
     KeyboardInterrupt in the block, and end it as KeyboardInterrupt also where library code raised another error
     instead. A block that has ended the run itself (`RunStatus.end`) is not corrected.
     """
@@ -41,21 +47,98 @@ def claimed_run(
         run.check = check
         try:
             run.write()
-            yield run
+            _record_start(run)
+            with _heartbeat(run), logged(run.record):
+                yield run
             if not run.reload().has_ended:
                 run.end("finished")
         except BaseException as error:
             interrupt = interrupt_of(error, check)
+            if interrupt is None and not isinstance(error, DreamCacheError):
+                run.record.line("".join(traceback.format_exception(error)))
             if not run.current.has_ended:
                 # The storage may be what failed; the run's own error matters more.
                 with suppress(DreamCacheError):
-                    run.end("stopped", INTERRUPTED if interrupt is not None else _reason(error))
+                    if interrupt is not None:
+                        run.end("stopped", INTERRUPTED)
+                    else:
+                        run.end("failed", reason_of(error))
             if interrupt is not None and interrupt is not error:
                 raise interrupt from error
             raise
 
 
-def _reason(error: BaseException) -> str:
-    """The error in one line."""
+def reason_of(error: BaseException) -> str:
+    """The error in one line; with its type where it is none of ours, whose messages say all."""
     lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    if isinstance(error, DreamCacheError) and lines:
+        return lines[-1]
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+
+
+def record_early_end(output: str, kind: Kind, name: str, error: Exception, *, address: str | None) -> None:
+    """A run that ended before it could claim its folder, as when its catalog cannot be read: the folder, which
+    belongs to this run's earlier ones, records that it failed. A run that is alive there keeps its status.
+
+    Raises StorageError.
+    """
+    before = read_status(output)
+    if before is None or seen(before).has_ended:
+        RunStatus(output, kind, name, address=address, quiet=True).end("failed", reason_of(error))
+
+
+def _record_start(run: RunStatus) -> None:
+    from jobs.output.publish_manifest import versions
+
+    status = run.current
+    assert status.driver is not None
+    run.record.add(
+        "started",
+        kind=status.kind,
+        name=status.name,
+        host=status.driver.host,
+        pid=status.driver.pid,
+        cluster=status.address,
+        versions=versions(),
+    )
+    run.record.line(
+        f"{status.kind} {status.name} started, process {status.driver.pid} on {status.driver.host}"
+    )
+    run.record.flush()
+
+
+@contextmanager
+def logged(record: EventLog) -> Iterator[None]:
+    """Warnings and errors that libraries log in this process go into the driver's log too."""
+
+    class Recorder(logging.Handler):
+        def emit(self, line: logging.LogRecord) -> None:
+            with suppress(Exception):
+                record.line(f"{line.levelname} {line.name}: {line.getMessage()}")
+
+    handler = Recorder(level=logging.WARNING)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+@contextmanager
+def _heartbeat(run: RunStatus) -> Iterator[None]:
+    """Signs of life from a thread, while the work may wait for machines, a long batch or a storage."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(BEAT_CHECK_S):
+            run.tick()
+            with suppress(DreamCacheError):  # the run itself meets the same storage
+                run.beat()
+
+    thread = threading.Thread(target=watch, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()

@@ -18,11 +18,14 @@ import pyarrow as pa
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
+from dreamcache.inference.facts import family_of_job
+from jobs.cluster.capacity import misfits, ray_nodes
 from jobs.cluster.ray_cluster import join_cluster, worker_message
 from jobs.planning.planner import Plan
 from jobs.running.pipeline import run_pipeline
 from jobs.running.rounds import PIPELINE_LOST, CostMeter, run_rounds
 from jobs.running.stall import StallNotice
+from jobs.running.worker_events import WorkerEvent, WorkerEvents
 from workers.context import JobContext
 
 LONGEST_PAUSE_S = 30.0
@@ -38,6 +41,7 @@ def generate_images(
     on_note: Callable[[str], None] = lambda text: None,
     on_gpu_seconds: Callable[[float], None] = lambda seconds: None,
     on_refused: Callable[[Mapping[str, str]], None] = lambda refused: None,
+    on_worker: Callable[[WorkerEvent], None] = lambda event: None,
 ) -> Generator[str]:
     """Generates the images of rows (PLANNED) and yields each item's status as its record is committed.
 
@@ -45,12 +49,16 @@ def generate_images(
     recorded since its last batch are then not yielded. on_note: called with what the user should know of a worker,
     each thing once. on_gpu_seconds: called with what the workers have cost since its last call. Both may raise, which
     stops the workers, as closing the iterator does. on_refused: called at the end, see `AttemptBook.refused`.
+    on_worker: called from another thread with what happens to workers, see `AttemptBook.events`.
     Raises DreamCacheError when the run as a whole cannot go on.
     """
     import ray
 
     join_cluster(address, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
     book = _open_book(spec)
+    encodes = family_of_job(spec).caches_features
+    for text in misfits(spec.workers, ray_nodes(), encodes=encodes):
+        on_note(f"{text}; the run waits for such a node")
     meter = CostMeter(lambda: float(ray.get(book.gpu_seconds.remote())), on_gpu_seconds)
     notes: set[str] = set()
 
@@ -58,7 +66,11 @@ def generate_images(
         try:
             with (
                 closing(run_pipeline(JobContext(spec=spec, facts=made_plan.facts), rows, book)) as batches,
-                StallNotice(spec.failures.stall_notice_s, on_note) as stall,
+                StallNotice(
+                    spec.failures.stall_notice_s,
+                    on_note,
+                    lambda: misfits(spec.workers, ray_nodes(), encodes=encodes),
+                ) as stall,
             ):
                 for batch in batches:
                     stall.progressed()
@@ -76,7 +88,7 @@ def generate_images(
     batches = run_rounds(
         rows, run_once, unrecorded=unrecorded, max_rounds=spec.failures.max_rounds, on_lost=on_lost
     )
-    with closing(batches):
+    with WorkerEvents(book, on_worker), closing(batches):
         for batch in batches:
             yield from batch["status"].to_pylist()
     on_refused(ray.get(book.refused.remote()))

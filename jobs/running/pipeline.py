@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from dreamcache.core.config.job import WorkerSpec
+from dreamcache.core.config.scenes import overrides_of
 from dreamcache.inference.facts import family_of_job
 from jobs.running.ray_data import actor_options, set_up_ray_data
 from workers.context import JobContext
@@ -37,7 +38,7 @@ def run_pipeline(context: JobContext, rows: pa.Table, book: Any) -> Generator[pa
     spec = context.spec
     workers, size = spec.workers, spec.workers.batch_size
     # One block a batch: an image is committed as soon as its batch is generated, and a lost worker loses one batch.
-    blocks = [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
+    blocks = batches_of(rows, size, family_of_job(spec).per_image)
 
     def actors(pool: WorkerSpec) -> dict[str, Any]:
         return {
@@ -62,6 +63,25 @@ def run_pipeline(context: JobContext, rows: pa.Table, book: Any) -> Generator[pa
             compute=ray.data.TaskPoolStrategy(size=min(workers.publishers.count, len(blocks))),
         )
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+
+def batches_of(rows: pa.Table, size: int, per_image: frozenset[str]) -> list[pa.Table]:
+    """Rows that may share a batch, at most `size` in each, as near to the plan's order as that allows.
+
+    A generator fills a smaller batch up, so that one of mixed image sizes would be generated several times.
+    """
+    texts = rows["overrides"].to_pylist()
+    if not any(texts):
+        return [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
+    keys = {text: overrides_of(text).batch_key(per_image) for text in set(texts)}
+    groups: dict[object, list[int]] = {}
+    for row, text in enumerate(texts):
+        groups.setdefault(keys[text], []).append(row)
+    batches = [
+        group[start : start + size] for group in groups.values() for start in range(0, len(group), size)
+    ]
+    # The last row of each decides, as if batches were sent off when they are full.
+    return [rows.take(pa.array(batch)) for batch in sorted(batches, key=lambda batch: batch[-1])]
 
 
 def _worker(pool: WorkerSpec, context: JobContext, book: Any) -> dict[str, Any]:

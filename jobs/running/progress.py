@@ -1,5 +1,7 @@
 """Counts of a run while it goes: on stderr for who watches, in status.json for who does not.
 
+    outcomes of this run + those recorded before -> totals of the plan, rate, ETA
+
 Knows counts and clocks; knows nothing of Ray.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -19,19 +22,32 @@ from jobs.running.status_text import detail_of
 
 STATUS_INTERVAL_S = 5.0
 FIRST_BATCH_S = 0.5
+RECORD_INTERVAL_S = 30.0
+"""Between two events "progress", from which a timeline is drawn."""
 
 
 class RunProgress:
     """Counts outcomes of one run, or of one stage of it, and reports them; use as a context manager.
 
-    total: outcomes to come. unit: what has an outcome, in the plural.
+    total: outcomes to come. before: outcomes of earlier runs that stand, by how; they are in the totals that are
+    shown, and not in `counts`. unit: what has an outcome, in the plural.
     """
 
-    def __init__(self, run: RunStatus, total: int, *, unit: str = "images", stage: str | None = None) -> None:
+    def __init__(
+        self,
+        run: RunStatus,
+        total: int,
+        *,
+        unit: str = "images",
+        stage: str | None = None,
+        before: Mapping[str, int] | None = None,
+    ) -> None:
         self.run, self.total, self.unit, self.stage = run, total, unit, stage
+        self.before = {name: (before or {}).get(name, 0) for name in COUNTED}
         self.counts = dict.fromkeys(COUNTED, 0)
         self._num_unrunnable = self._num_first = 0
-        self._first_outcome = self._last_status = 0.0
+        self._began = time.monotonic()
+        self._ready = self._first_outcome = self._last_status = self._last_record = 0.0
         self._display = Display(f"{unit} of {stage}" if stage else unit, quiet=run.quiet)
         # Lines come by the clock too, since waiting for machines must not look like hanging.
         self._ended = threading.Event()
@@ -39,6 +55,7 @@ class RunProgress:
         self._lock = threading.Lock()
 
     def __enter__(self) -> RunProgress:
+        self._began = time.monotonic()
         self._display.__enter__()
         self._report(force=True)
         self._ticker.start()
@@ -69,6 +86,10 @@ class RunProgress:
             self._num_first += 1
         self._report()
 
+    def ready(self) -> None:
+        """The first worker has its model and begins; called again, it changes nothing."""
+        self._ready = self._ready or time.monotonic()
+
     @property
     def remaining(self) -> int:
         """Of the total, those without an outcome."""
@@ -76,10 +97,14 @@ class RunProgress:
 
     @property
     def rate(self) -> float:
-        """Outcomes a second after the first batch, so that starting the workers does not spoil the estimate."""
-        ended = sum(self.counts.values()) - self._num_unrunnable - self._num_first
-        seconds = time.monotonic() - self._first_outcome if self._first_outcome else 0.0
-        return ended / seconds if ended > 0 and seconds > 0 else 0.0
+        """Outcomes a second, without the time in which workers start: of the batches after the first one, whose
+        warm-up is no part of a long run; from the first one alone until there are others."""
+        if not self._first_outcome:
+            return 0.0
+        later = sum(self.counts.values()) - self._num_unrunnable - self._num_first
+        if later > 0:
+            return later / max(time.monotonic() - self._first_outcome, 1e-3)
+        return self._num_first / max(self._first_outcome - (self._ready or self._began), 1e-3)
 
     def _tick(self) -> None:
         while not self._ended.wait(1.0):
@@ -87,18 +112,32 @@ class RunProgress:
             with suppress(DreamCacheError):
                 self._report()
 
+    def _start_up(self) -> dict[str, Any]:
+        """`startup_s` and `first_batch_s` of Status. A worker whose readiness nobody has reported was ready before
+        its first outcome."""
+        now = time.monotonic()
+        ready = self._ready or self._first_outcome
+        first_batch = (self._first_outcome or now) - ready if ready else None
+        return {
+            "startup_s": round((ready or now) - self._began, 1),
+            "first_batch_s": None if first_batch is None else round(max(0.0, first_batch), 1),
+        }
+
     def _report(self, *, force: bool = False) -> None:
         with self._lock:
             rate = self.rate
+            counts = {name: self.before[name] + self.counts[name] for name in COUNTED}
             changes: dict[str, Any] = {
                 "state": "running",
                 "unit": self.unit,
                 "stage": self.stage,
-                "total": self.total,
-                "counts": dict(self.counts),
+                "total": self.total + sum(self.before.values()),
+                "counts": counts,
+                "this_run": {"total": self.total, **self.counts},
                 "rate": round(rate, 3),
                 "rate_unit": f"{self.unit}/s",
                 "eta_s": round(self.remaining / rate, 1) if rate else None,
+                **self._start_up(),
             }
             moment = time.monotonic()
             if force or moment - self._last_status >= STATUS_INTERVAL_S:
@@ -106,6 +145,11 @@ class RunProgress:
                 self.run.write(**changes)
             else:
                 self.run.update(**changes)
-            self._display.show(
-                self.total - self.remaining, self.total, detail_of(self.run.current), force=force
-            )
+            status = self.run.current
+            if force or moment - self._last_record >= RECORD_INTERVAL_S:
+                self._last_record = moment
+                self.run.record.add(
+                    "progress", urgent=False, counts=counts, total=status.total, rate=status.rate
+                )
+                self.run.record.line(f"{self.unit} {status.done}/{status.total}  {detail_of(status)}")
+            self._display.show(status.done, status.total, detail_of(status), force=force)

@@ -27,9 +27,9 @@ def chooser(reasons: Collection[str], statuses: Collection[str]) -> Callable[[Ou
 
 
 def count_reasons(output: str, reasons: Collection[str], statuses: Collection[str]) -> list[dict[str, Any]]:
-    """What a retry would try again, by the manifest of the last run that ended: status, code, items, and one message.
+    """What a retry would try again, by the manifest: status, code, items, and one message.
 
-    Raises StorageError `no_manifest` before a run has ended.
+    Raises StorageError `no_manifest` before a run has begun.
     """
     chooser(reasons, statuses)  # refuses a wrong status
     counts: Counter[tuple[str, str]] = Counter()

@@ -11,28 +11,34 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.core.records import Failed, Outcome
 from dreamcache.inference.facts import note_of
+from dreamcache.provenance.marker import check_marks
 from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.s3_client import retrying
-from jobs.output.folder import OutputFolder
+from dreamcache.storage.status import COUNTED
+from jobs.output.claim import is_claimed_by
+from jobs.output.folder import JOB_MARK, OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
+from jobs.output.settings_file import add_settings
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import finish_prunes, prune_orphans, why_not
 from jobs.reconcile.remaining import Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
-from jobs.running.claimed_run import INTERRUPTED, claimed_run
+from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
 from jobs.running.engine import generate_images
 from jobs.running.interrupt import interrupt_of, interrupting_when
 from jobs.running.progress import RunProgress
 from jobs.running.status import RunStatus
+from jobs.running.worker_events import WorkerEvent
 
 RECORDS_PER_PART = 1000
 
@@ -95,7 +101,8 @@ class _Run:
         return publish_manifest(self.work.plan, self.folder, gallery=gallery, on_note=self.status.note)
 
     def end(self, stopped: BaseException | None, counts: Counts) -> None:
-        """The status's last word. stopped: what has ended the run before its end."""
+        """The status's last word. stopped: what has ended the run before its end; counts: of the whole plan."""
+        self.status.update(total=counts.total, counts={name: getattr(counts, name) for name in COUNTED})
         self.status.end(
             "finished" if stopped is None else "stopped",
             None if stopped is None else str(stopped) or INTERRUPTED,
@@ -133,7 +140,7 @@ def run(
             this = _prepare(spec, stack, retry=retry, quiet=quiet, address=address, prune=prune)
         # The storage has answered: from now on it is worth waiting for.
         with retrying(policy.storage_patience_s, policy.storage_timeout_s):
-            progress = RunProgress(this.status, this.work.num_pending)
+            progress = RunProgress(this.status, this.work.num_pending, before=this.work.recorded)
             stopped, num_pruned = _work_off(this, progress, prune=prune)
             # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
             counts, page = this.publish(gallery=gallery and stopped is None)
@@ -164,8 +171,9 @@ def _prepare(
     prune: bool,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    job_plan = plan(spec)
+    job_plan = _plan(spec, address)
     spec = job_plan.spec
+    check_marks(spec)
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(
@@ -178,13 +186,15 @@ def _prepare(
         )
     )
     mark_cache(spec.cache_uri)
-    folder.write_plan(job_plan.files)
+    folder.write_plan(job_plan.files, job_plan.fingerprint)
+    add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if prune else 0
     budget = Budget(spec.limits, status.current.details.get("spent"))
     status.current_details = lambda: {"spent": budget.spent()}
-    if note := note_of(spec, job_plan.facts):
-        status.note(note)
+    for note in (note_of(spec, job_plan.facts), *job_plan.notes):
+        if note:
+            status.note(note)
     return _Run(
         folder=folder,
         work=find_work(job_plan, ledger, retry),
@@ -196,23 +206,36 @@ def _prepare(
     )
 
 
+def _plan(spec: JobSpec, address: str | None) -> Plan:
+    try:
+        return plan(spec)
+    except Exception as error:
+        # The error that is raised matters more than what cannot be recorded of it.
+        with suppress(DreamCacheError, OSError):
+            if is_claimed_by(spec.output, "job.yaml", name=spec.name, mark=JOB_MARK):
+                record_early_end(spec.output, "job", spec.name, error, address=address)
+        raise
+
+
 def _work_off(
     this: _Run, progress: RunProgress, *, prune: bool
 ) -> tuple[BudgetReached | KeyboardInterrupt | None, int]:
     """(what has stopped the run before its end, images pruned). Raises what ends the run as an error."""
     num_pruned = this.num_finished_prunes
     check = this.status.check
+    _record_planned(this)
     try:
         with progress, interrupting_when(this.budget.reached):
             for count in _record_unrunnable(this.work, this.ledger):
                 progress.add_unrunnable(count)
                 check()
-            with closing(_generate_missing(this)) as outcomes:
+            with closing(_generate_missing(this, progress)) as outcomes:
                 for outcome in outcomes:
                     progress.add(outcome)
                     check()
             if prune:
                 num_pruned += _prune(this.work.plan, this.ledger, this.status.note)
+                this.status.record.add("pruned", images=num_pruned)
     except BaseException as error:
         stopped = error if isinstance(error, BudgetReached) else interrupt_of(error, check)
         if stopped is None:
@@ -230,7 +253,7 @@ def _prune(job_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> in
     return prune_orphans(job_plan, ledger)
 
 
-def _generate_missing(this: _Run) -> Generator[str]:
+def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
     """Each item's status as its record is committed, a window of the plan after the other. Raises BudgetReached."""
     spec, work, ledger, budget = this.spec, this.work, this.ledger, this.budget
     budget.check()
@@ -238,6 +261,7 @@ def _generate_missing(this: _Run) -> Generator[str]:
     for window in work.windows():
         rows = window.slice(0, remaining)
         if rows.num_rows:
+            this.status.record.add("window", items=rows.num_rows)
             statuses = generate_images(
                 spec,
                 work.plan,
@@ -247,6 +271,7 @@ def _generate_missing(this: _Run) -> Generator[str]:
                 on_note=this.status.note,
                 on_gpu_seconds=budget.on_gpu_seconds,
                 on_refused=this.on_refused,
+                on_worker=partial(_on_worker, this, progress),
             )
             with closing(statuses):
                 yield from statuses
@@ -257,6 +282,29 @@ def _generate_missing(this: _Run) -> Generator[str]:
             remaining -= rows.num_rows
             if rows.num_rows < window.num_rows:
                 raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
+
+
+def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
+    """An event of the attempt book's goes into the record; the first generator that is ready ends the start-up."""
+    facts = {name: value for name, value in event.items() if name not in ("number", "at", "event")}
+    this.status.record.add(event["event"], at=event["at"], **facts)
+    if event["event"] == "worker_ready" and event.get("kind") == "generator":
+        progress.ready()
+
+
+def _record_planned(this: _Run) -> None:
+    """What this run has to do."""
+    work = this.work
+    facts: dict[str, Any] = {
+        "items": work.plan.num_items,
+        "subjects": work.plan.num_subjects,
+        "to_do": work.num_pending,
+    }
+    facts |= {"cannot_run": work.num_unrunnable, "recorded": dict(work.recorded)}
+    this.status.record.add("planned", plan=work.plan.fingerprint, **facts)
+    this.status.record.line(
+        f"planned {facts['items']} items of {facts['subjects']} subjects, {facts['to_do']} to do"
+    )
 
 
 def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[int]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,11 +33,16 @@ class StallNotice:
     """Use as a context manager around the work; call `progressed` at each sign of life.
 
     on_note: called after `after_s` without progress, and again whenever that time has doubled; from another
-    thread. Raises nothing.
+    thread. misfits: what does not fit on the cluster's nodes now, for the note. Raises nothing.
     """
 
-    def __init__(self, after_s: float, on_note: Callable[[str], None]) -> None:
-        self.after_s, self.on_note = after_s, on_note
+    def __init__(
+        self,
+        after_s: float,
+        on_note: Callable[[str], None],
+        misfits: Callable[[], Sequence[str]] = lambda: (),
+    ) -> None:
+        self.after_s, self.on_note, self.misfits = after_s, on_note, misfits
         self._last = time.monotonic()
         self._next = after_s
         self._ended = threading.Event()
@@ -60,7 +66,15 @@ class StallNotice:
             quiet = time.monotonic() - self._last
             if quiet >= self._next:
                 self._next *= 2
-                self.on_note(f"nothing was committed for {quiet:.0f} s; {_state_in_ray()}; check {CHECK}")
+                self.on_note(
+                    f"nothing was committed for {quiet:.0f} s; {_state_in_ray()}; {self._misfits()}check {CHECK}"
+                )
+
+    def _misfits(self) -> str:
+        """What does not fit, each with a semicolon after it."""
+        with suppress(Exception):  # whatever is wrong with the cluster, the run itself meets it
+            return "".join(f"{text}; " for text in self.misfits())
+        return ""
 
 
 def _state_in_ray() -> str:

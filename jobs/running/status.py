@@ -7,14 +7,32 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from dreamcache.core.errors import StorageError
 from dreamcache.core.texts import one_line
-from dreamcache.storage.status import Kind, NewerStatusError, State, Status, now, read_status, write_status
+from dreamcache.storage.driver import this_driver
+from dreamcache.storage.events import EventLog
+from dreamcache.storage.open_store import open_store
+from dreamcache.storage.status import (
+    HEARTBEAT_S,
+    STATUS_FILE,
+    Kind,
+    NewerStatusError,
+    State,
+    Status,
+    now,
+    read_status,
+    status_bytes,
+    write_status,
+)
 from workers.telemetry import Telemetry
+
+MAX_NOTES = 100
+"""The newest ones: a run of days may have any number."""
 
 
 def _no_details() -> Mapping[str, Any]:
@@ -38,7 +56,8 @@ class RunStatus:
 
     previous: the status of the run before, None for the first one. by_workers: the workers write status.json too, so
     that their newest word is the base of what the driver adds. current_details: called at each write, for what changes
-    all the time (a job's costs). check: raises KeyboardInterrupt when one was requested (see `claimed_run`).
+    all the time (a job's costs). check: raises KeyboardInterrupt when one was requested (see `claimed_run`). record:
+    of the run's events, and the driver's log.
     """
 
     def __init__(
@@ -60,16 +79,26 @@ class RunStatus:
         self._telemetry = Telemetry(output, "driver") if kind == "job" else None
         # What a job has cost outlasts a run that ends before its first image.
         spent = (self.previous.details if self.previous else {}).get("spent")
+        # So have its items: until the plan is counted anew, the last count is the best there is.
+        before = self.previous if self.previous is not None and self.previous.kind == kind else None
         moment = now()
+        self._written = time.monotonic()
         self.current = Status(
             kind=kind,
             name=name,
             state="starting",
             started_at=moment,
             updated_at=moment,
+            unit=before.unit if before else "images",
+            total=before.total if before else 0,
+            counts=dict(before.counts) if before else {},
             address=address,
+            driver=this_driver(),
+            heartbeat_at=moment,
             details={"spent": spent} if spent else {},
         )
+        assert self.current.driver is not None
+        self.record = EventLog(output, self.current.driver.run_id)
         if fault is not None:
             self.note(f"status.json is written anew, and costs are counted from 0: {fault}")
 
@@ -84,15 +113,44 @@ class RunStatus:
         """`update`, then status.json. Raises StorageError."""
         with self._lock:
             status = self.update(details=details, **changes)
+            self.current = status = replace(status, heartbeat_at=status.updated_at)
             write_status(self.output, status)
+            self._written = time.monotonic()
+
+    def beat(self) -> None:
+        """A sign of life, where the last one is HEARTBEAT_S ago and the run has not ended. Raises StorageError."""
+        with self._lock:
+            if time.monotonic() - self._written < HEARTBEAT_S or self.current.has_ended:
+                return
+            if self._by_workers:
+                self._beat_beside_workers()
+                self._written = time.monotonic()
+            else:
+                self.write()
+
+    def _beat_beside_workers(self) -> None:
+        """Changes the workers' newest status, and nothing where they write one at this moment: that is a sign too."""
+        files = open_store(self.output)
+        info = files.stat(STATUS_FILE)
+        status = _previous(self.output)[0]
+        if info is not None and status is not None and not status.has_ended:
+            files.replace(STATUS_FILE, status_bytes(replace(status, heartbeat_at=now())), info.etag)
+
+    def tick(self) -> None:
+        """About once a second while it runs: what waits to be recorded, and what Ray forgets unless it is set again
+        and again."""
+        self.record.flush_if_due()
         if self._telemetry is not None:
-            self._telemetry.remaining(status.remaining)
+            self._telemetry.remaining(self.current.remaining)
 
     def end(
         self, state: State, reason: str | None = None, *, details: Mapping[str, Any] | None = None
     ) -> None:
         """The last word. reason: why a run stopped before its end. Raises StorageError."""
         self.reload()
+        self.record.add(state, reason=reason, counts=dict(self.current.counts), total=self.current.total)
+        self.record.line(f"{state}{f': {reason}' if reason else ''}")
+        self.record.flush()
         self.write(state=state, exit_reason=reason, eta_s=None, details=details)
 
     def reload(self) -> Status:
@@ -105,6 +163,8 @@ class RunStatus:
     def note(self, text: str) -> None:
         """The user should hear of this, now and in status.json."""
         with self._lock:
-            self.current = replace(self.current, notes=(*self.current.notes, text))
+            self.current = replace(self.current, notes=(*self.current.notes, text)[-MAX_NOTES:])
+        self.record.add("note", text=text)
+        self.record.line(f"note: {text}")
         if not self.quiet:
             print(f"note: {one_line(text)}", file=sys.stderr, flush=True)

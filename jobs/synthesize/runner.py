@@ -139,7 +139,9 @@ class _Synthesis:
 
     def _generate(self, stage: str, parts: Sequence[StagePart]) -> None:
         pending = missing(self.spec.output, stage, parts)
+        written = {"done": len(parts) - len(pending)}
         if not pending:
+            self.status.update(unit="parts", stage=stage, total=len(parts), counts=written)
             return
         pool: WorkerSpec = getattr(self.spec.workers, stage)
         context = StageContext(
@@ -151,7 +153,7 @@ class _Synthesis:
             masks=self.spec.masks,
             num_threads=max(1, int(pool.cpus)),
         )
-        with RunProgress(self.status, len(pending), unit="parts", stage=stage) as progress:
+        with RunProgress(self.status, len(pending), unit="parts", stage=stage, before=written) as progress:
             for _ in self.engine(context, pool, pending):
                 self.num_written[stage] += 1
                 progress.add("done")

@@ -12,4 +12,6 @@ command -v chrt >/dev/null && idle+=(chrt --idle 0)
 nohup setsid "${idle[@]}" "${PYTHON:-.venv/bin/python}" -u -m recipes.mini.make --stage all --work "$work" "$@" \
     >>"$work/logs/train.log" 2>&1 </dev/null &
 echo $! >"$work/logs/pid"
+# A session of its own is a scheduling group of its own, in which niceness counts only within the group.
+[ -w /proc/$!/autogroup ] && echo 19 >/proc/$!/autogroup
 echo "process $!, log $work/logs/train.log"

@@ -4,8 +4,8 @@
     the same settings at SD 2.1's size -> TFLOP an image -> the cheapest arm that keeps identity
 
 An arm keeps identity when the 95 % interval of its difference to the first arm, paired by design, reaches 0 in both
-retrieval@1 and MCLIP-I, and no mean is below `-MOST_LOSS`. Pictures are kept in DIR: a stopped run resumes. Needs the extra
-`measure`. Knows the benchmark's queries and features; generates through the product's pipeline.
+retrieval@1 and MCLIP-I, and no mean is below `-MOST_LOSS`. Pictures are kept in DIR: a stopped run
+resumes. Needs the extra `measure`. Knows the benchmark's queries and features; generates through the product's pipeline.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ def chosen(report: dict[str, Any]) -> str:
 def markdown(report: dict[str, Any]) -> str:
     """The table of docs/speed.md."""
     lines = [
-        f"{report['subjects']} held-out designs, {report['scenes']} pictures each; brackets: 95 %, bootstrap over designs; "
-        "differences are paired and against the first row.",
+        f"{report['subjects']} held-out designs, {report['scenes']} pictures each; brackets: 95 %, bootstrap over "
+        "designs; differences are paired and against the first row.",
         "",
         "| settings | TFLOP an image | retrieval@1 | difference | MCLIP-I difference | PSNR | keeps identity |",
         "|---|---|---|---|---|---|---|",

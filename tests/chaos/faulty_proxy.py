@@ -37,12 +37,13 @@ NOT_PASSED = ("connection", "transfer-encoding", "content-length", "expect")
 
 
 class FaultyProxy:
-    """`kind`: the fault in force, None for none. `met`: how often each has struck."""
+    """`kind`: the fault in force, None for none. `met`: how often each has struck. `requests`: all so far."""
 
     def __init__(self, server: S3Server, endpoint: str) -> None:
         self.server, self.endpoint = server, endpoint
         self.kind: str | None = None
         self.met: Counter[str] = Counter()
+        self.requests: list[tuple[str, str]] = []
         self._random, self._lock = Random(0), threading.Lock()
 
     def environment(self) -> dict[str, str]:
@@ -81,6 +82,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.proxy.requests.append((self.command, self.path))
         kind = self.proxy.strike(self.command)
         if kind == "slow_down":
             self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)

@@ -15,7 +15,7 @@ from tests.end_to_end.s3_job import S3Job
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.turns(3, unit="module"),
+    pytest.mark.turns(unit="module"),
     pytest.mark.timeout(900),
 ]
 

@@ -12,7 +12,7 @@ from tests.chaos.end_state import assert_not_rewritten, assert_same_end
 from tests.chaos.shop import Shop, at_moments, random_of
 from tests.end_to_end.s3_job import S3Job
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(3), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_at_the_same_time(shop: Shop, calm: S3Job) -> None:

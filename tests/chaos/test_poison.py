@@ -22,7 +22,7 @@ from tests.end_to_end.photos import write_catalog, write_photos
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.turns(3, unit="module"),
+    pytest.mark.turns(unit="module"),
     pytest.mark.timeout(1500),
 ]
 

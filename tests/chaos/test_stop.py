@@ -16,7 +16,7 @@ from tests.command import dreamcache, write_job
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.end_to_end.processes import Running, running
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(3), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ITEMS = 12
 BATCH_SIZE = 2

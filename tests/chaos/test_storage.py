@@ -9,7 +9,7 @@ from tests.chaos.faulty_proxy import KINDS
 from tests.chaos.shop import ITEMS, SEED, Shop, at_moments, random_of
 from tests.end_to_end.s3_job import S3Job
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(3), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ANSWER_S = 2
 """How long the job's processes wait for an answer, since one in five PUTs gets none."""

@@ -18,7 +18,7 @@ from jobs.gallery import Scaler, make_thumbnail
 from tests.corpus.measure import BYTES, SECONDS, measured
 from tests.corpus.pictures import bmp_of_runs, grey_tiff, jpeg_of_scans, png, saved
 
-pytestmark = [pytest.mark.slow, pytest.mark.turns(10)]
+pytestmark = [pytest.mark.slow]
 
 LIMITS = ImageLimits()
 SIDE = (7_000, 7_000)

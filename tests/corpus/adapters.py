@@ -44,6 +44,15 @@ def file_is(name: str, change: Callable[[bytes], bytes]) -> Write:
     return write
 
 
+def sparse(name: str, num_bytes: int) -> Write:
+    def write(folder: Path) -> str:
+        with (folder / name).open("r+b") as file:
+            file.truncate(num_bytes)
+        return name
+
+    return write
+
+
 def header(change: Callable[[dict[str, Any]], Any]) -> Write:
     """The header of the weights, changed; the data behind it stays."""
 
@@ -120,6 +129,7 @@ TENSORS: dict[str, Write] = {
     "offsets outside": header(lambda h: first(h, data_offsets=[0, 2**62])),
     "offsets that overlap": header(lambda h: first(h, data_offsets=[2, 1])),
     "another name": header(lambda h: {f"x{n}" if n != "__metadata__" else n: v for n, v in h.items()}),
+    "a sparse file of 1 TB": sparse(WEIGHTS, 1 << 40),
     "NaN": file_is(WEIGHTS, lambda data: data[:-2] + b"\xff\x7f"),
     "infinity": file_is(WEIGHTS, lambda data: data[:-2] + b"\x00\x7c"),
 }

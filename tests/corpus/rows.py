@@ -53,7 +53,8 @@ KINDS = [
         s3=False,
         inputs=images(
             "http://shop.example/x.png",
-            "https://shop.example/x.png?size=1",
+            "https://me@shop.example/x.png",
+            "https://2852039166/x.png",
             "ftp://shop.example/x.png",
             "gs://shop/x.png",
             "abfs://shop/x.png",
@@ -64,6 +65,22 @@ KINDS = [
             "http://169.254.169.254/latest/meta-data/",
             "jar:file:///x.jar!/x.png://",
             "://x.png",
+        ),
+    ),
+    Kind(
+        name="row/web-host",
+        door="row",
+        code="host_not_allowed",
+        s3=False,
+        inputs=images(
+            "https://shop.example/x.png?size=1",
+            "HTTPS://shop.example/x.png",
+            "https://169.254.169.254/latest/meta-data/",
+            "https://[::ffff:169.254.169.254]/x.png",
+            "https://[fd00:ec2::254]/x.png",
+            "https://127.0.0.1:8265/api/jobs/",
+            "https://metadata.google.internal/x.png",
+            "https://shop.example/my photo.png",
         ),
     ),
     Kind(

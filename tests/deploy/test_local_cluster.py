@@ -57,7 +57,7 @@ def test_refusals_name_the_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.turns(5, unit="module")
+@pytest.mark.turns(unit="module")
 @pytest.mark.ray
 def test_a_job_runs_on_it_and_exports_its_metrics(folder: Path, tmp_path: Path) -> None:
     up = cluster("up", "--workers", "1", "--cpus", "2", "--folder", str(folder))

@@ -237,7 +237,6 @@ def test_the_catalog_of_the_example(tmp_path: Path, starter: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.turns(3)
 def test_python_reads_a_job_that_ran(starter: Path) -> None:
     cheap = ["--set", "generation.num_inference_steps=1", "--set", "prompts=[a photo of a mug]"]
     _run("run", str(starter / "job.yaml"), *cheap)

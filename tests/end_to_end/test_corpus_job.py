@@ -24,7 +24,7 @@ from tests.end_to_end.photos import write_photos
 from tests.end_to_end.processes import marked, running
 from tests.s3_server import S3Server
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(3, unit="test"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 NUM_GOOD = 40
 SECONDS = 10.0

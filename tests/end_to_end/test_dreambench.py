@@ -26,7 +26,7 @@ NUM_SUBJECTS = 24
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.turns(5, unit="module"),
+    pytest.mark.turns(unit="module"),
     pytest.mark.timeout(2400),
     pytest.mark.skipif(not DREAMBENCH.is_dir(), reason=f"no DreamBench photos at {DREAMBENCH}"),
 ]

@@ -12,7 +12,7 @@ from tests.end_to_end.processes import running
 from tests.end_to_end.s3_job import S3Job, make_s3_job
 from tests.s3_server import S3Server
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(3), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SUBJECTS = 10
 

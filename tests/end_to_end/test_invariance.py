@@ -118,7 +118,6 @@ def test_in_batches_of_another_size(
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.turns(3)
 def test_from_a_job_with_other_numbers_of_workers(
     draw: Draw, requests: list[Request], together: Images, job: str, tmp_path: Path
 ) -> None:

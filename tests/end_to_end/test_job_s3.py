@@ -17,7 +17,7 @@ from tests.command import dreamcache
 from tests.end_to_end.s3_job import PROMPTS, S3Job, make_s3_job
 from tests.s3_server import S3Server
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(unit="module")]
 
 SUBJECTS = 3
 ITEMS = SUBJECTS * len(PROMPTS)

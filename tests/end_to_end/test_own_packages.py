@@ -47,7 +47,6 @@ def start(python: Path, folder: Path, *command: str, **env: str) -> subprocess.C
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.turns(3, unit="test")
 @pytest.mark.parametrize("on_path", [False, True], ids=["current folder", "PYTHONPATH"])
 def test_a_run_beside_the_users_own_modules(on_path: bool, python: Path, tmp_path: Path) -> None:
     folder = users_folder(tmp_path / "shop")
@@ -58,7 +57,6 @@ def test_a_run_beside_the_users_own_modules(on_path: bool, python: Path, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.turns(3, unit="test")
 def test_a_module_that_was_imported_before_is_named_in_one_line(python: Path, tmp_path: Path) -> None:
     (tmp_path / "workers.py").write_text("x = 1\n")
     done = start(python, tmp_path, "python", "-c", "import workers, jobs")

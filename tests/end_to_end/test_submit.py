@@ -22,7 +22,7 @@ from tests.installed import build_wheel, make_environment, outside
 from tests.ray_head import RayHead
 from tests.s3_server import S3Server
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(5, unit="module")]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(unit="module")]
 
 SUBJECTS = 2
 ITEMS = SUBJECTS * len(PROMPTS)

@@ -16,7 +16,7 @@ from tests.command import dreamcache
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.turns(5, unit="module"),
+    pytest.mark.turns(unit="module"),
     pytest.mark.timeout(1500),
 ]
 

@@ -22,7 +22,7 @@ from tests.train_samples import write_parquet
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.turns(5, unit="module"),
+    pytest.mark.turns(unit="module"),
     pytest.mark.timeout(1800),
 ]
 

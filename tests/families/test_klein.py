@@ -21,7 +21,7 @@ from dreamcache.inference.families import family_of
 from dreamcache.inference.families.flux2_klein.describe import FAMILY, LATENTS
 from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV
 from dreamcache.inference.families.flux2_klein.pipeline import KleinPipeline
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, PhotoSet
 from dreamcache.storage.feature_check import check
 from tests.families.klein import SIDE, photo, save_klein
 
@@ -42,7 +42,7 @@ def pipe(folder: Path) -> KleinPipeline:
 
 
 def ours(
-    pipe: KleinPipeline, subject: SubjectFeatures, prompt: str = PROMPT, **settings: Any
+    pipe: KleinPipeline, subject: Features, prompt: str = PROMPT, **settings: Any
 ) -> NDArray[np.float32]:
     values: dict[str, Any] = {"num_inference_steps": 4, "height": SIDE, "width": SIDE, **settings}
     generator = [torch.Generator().manual_seed(7)]
@@ -92,11 +92,54 @@ def test_a_wrong_reference_moves_pixels_a_hundred_times_further(pipe: KleinPipel
     assert distance(right, other) > 100 * TOLERANCE
 
 
+PHOTO_SIZES = ((64, 64), (100, 70), (66, 90))
+
+
+def three(pipe: KleinPipeline) -> PhotoSet:
+    pictures = [photo(number, size) for number, size in enumerate(PHOTO_SIZES, start=1)]
+    return PhotoSet(photos=tuple(pipe.encode_reference(picture, settings=EXACT) for picture in pictures))
+
+
+@pytest.mark.parametrize("steps", [4, 8])
+@pytest.mark.parametrize("size", [(32, 32), (48, 24)])
+def test_three_photos_are_references_of_their_own(
+    pipe: KleinPipeline, steps: int, size: tuple[int, int]
+) -> None:
+    pictures = [photo(number, shape) for number, shape in enumerate(PHOTO_SIZES, start=1)]
+    wanted = {"num_inference_steps": steps, "height": size[0], "width": size[1]}
+    assert distance(ours(pipe, three(pipe), **wanted), theirs(pipe, pictures, **wanted)) < TOLERANCE
+
+
+@pytest.mark.parametrize("wrong", ["order", "photo", "one less", "one twice", "index", "grid"])
+def test_a_wrong_set_moves_pixels_a_hundred_times_further(
+    pipe: KleinPipeline, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = three(pipe)
+    right, (one, two, last) = ours(pipe, whole), whole.photos
+    turned = replace(last, cache_key="t", maps={LATENTS: last.maps[LATENTS].transpose(1, 2).contiguous()})
+    photos = {
+        "order": (two, one, last),
+        "photo": (one, two, pipe.encode_reference(photo(9, PHOTO_SIZES[2]), settings=EXACT)),
+        "one less": (one, two),
+        "one twice": (one, two, last, last),
+        "index": (one, two, last),
+        "grid": (one, two, turned),
+    }[wrong]
+    if wrong == "index":
+        usual = pipe.base._prepare_image_ids
+        monkeypatch.setattr(
+            pipe.base, "_prepare_image_ids", lambda latents: usual([latents[0], *latents])[:, 256:]
+        )
+        monkeypatch.setattr(pipe, "keys_values", ReferenceKV(pipe.base))
+    assert distance(right, ours(pipe, PhotoSet(photos=photos))) > 100 * TOLERANCE
+
+
 def test_rows_of_a_mixed_batch_are_those_of_solo_runs(pipe: KleinPipeline) -> None:
-    """Grids differ, and numbers of tokens too."""
+    """Grids differ, numbers of tokens too, and so do numbers of photos."""
     pictures = [photo(1), photo(2, (128, 32 * 2)), photo(3, (64, 64)), photo(4, (96, 96))]
-    subjects = [pipe.encode_reference(picture, settings=EXACT) for picture in pictures]
-    prompts = ["short", "a much longer prompt about a mug on a table", "x", "y"]
+    subjects: list[Features] = [pipe.encode_reference(picture, settings=EXACT) for picture in pictures]
+    subjects += [three(pipe), PhotoSet(photos=three(pipe).photos[::-1])]
+    prompts = ["short", "a much longer prompt about a mug on a table", "x", "y", "z", "z"]
     generators = [torch.Generator().manual_seed(7) for _ in prompts]
     settings: dict[str, Any] = {"num_inference_steps": 4, "height": SIDE, "width": SIDE, "output_type": "np"}
     batch = np.asarray(pipe(prompts, subjects, generator=generators, **settings).images)
@@ -111,14 +154,17 @@ def test_keys_and_values_are_computed_once_a_subject_and_again_after_they_were_d
     before = pipe.keys_values.extractions
     wanted = [ours(pipe, subject, prompt) for prompt in ("a", "b", "c") for subject in subjects]
     assert pipe.keys_values.extractions == before + 2
-    small = ReferenceKV(pipe.base, capacity_bytes=1)  # only the newest stays
-    whole, pipe.keys_values = pipe.keys_values, small
-    try:
-        again = [ours(pipe, subject, prompt) for prompt in ("a", "b", "c") for subject in subjects]
-    finally:
-        pipe.keys_values = whole
-    assert small.extractions == 6
-    assert all(np.array_equal(one, two) for one, two in zip(wanted, again, strict=True))
+    whole = pipe.keys_values
+    for host, extractions, returned in ((0, 6, 0), (1 << 30, 2, 4)):
+        # Only the newest stays on the device; the others are dropped, or wait in host memory.
+        small = ReferenceKV(pipe.base, capacity_bytes=1, host_capacity_bytes=host)
+        pipe.keys_values = small
+        try:
+            again = [ours(pipe, subject, prompt) for prompt in ("a", "b", "c") for subject in subjects]
+        finally:
+            pipe.keys_values = whole
+        assert (small.extractions, small.returned) == (extractions, returned)
+        assert all(np.array_equal(one, two) for one, two in zip(wanted, again, strict=True))
 
 
 def test_the_family_is_recognized_and_recommends_four_steps(folder: Path) -> None:

@@ -19,7 +19,7 @@ from jobs.spec import parse_spec
 from tests.families.klein import photo, save_klein
 from workers.context import request_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.turns(3, unit="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.turns(unit="module")]
 
 SUBJECTS, PROMPTS, SAMPLES = 6, 10, 2
 SIZES = ((64, 64), (96, 64), (64, 128))

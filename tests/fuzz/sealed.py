@@ -23,6 +23,7 @@ from dreamcache.storage.pruned import SCHEMA as PRUNE_SCHEMA
 from dreamcache.storage.pruned import Pruned
 from dreamcache.storage.sealed_parquet import seal
 from jobs.export.export import export_outputs
+from jobs.output.attributes import Attributes
 from jobs.output.manifest import manifest_schema
 from jobs.output.reader import first_outputs, scan_outputs
 from tests.fuzz.target import Read, Target, only_our_errors
@@ -177,7 +178,7 @@ def _manifest(folder: Path) -> Read:
     output = folder / "output"
     output.mkdir()
     path = output / "manifest.parquet"
-    schema = manifest_schema(["colour"])
+    schema = manifest_schema(Attributes(types={"colour": pa.string()}))
     rows = [{**row, "subject_id": "1", "prompt": "p", "colour": "red"} for row in LEDGER]
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), out)

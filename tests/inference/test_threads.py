@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import numpy as np
+import pytest
 import torch
 
 from dreamcache import DreamCachePipeline
@@ -50,6 +51,7 @@ def at_once(tasks: list[Callable[[], list[np.ndarray]]]) -> list[list[np.ndarray
         return list(pool.map(started_together, tasks))
 
 
+@pytest.mark.slow
 def test_threads_get_the_pixels_of_solo_runs(epsilon_pipe: DreamCachePipeline) -> None:
     assert epsilon_pipe.adapter is not None
     twin = DreamCachePipeline(

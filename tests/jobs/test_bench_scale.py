@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.command import dreamcache
 
 
+@pytest.mark.slow
 def test_bench_scale_in_json() -> None:
     done = dreamcache("bench", "scale", "--items", "1000,2000", "--json")
     assert done.returncode == 0, done.stderr

@@ -115,6 +115,7 @@ def test_init_writes_a_job_that_plans(tmp_path: Path) -> None:
     assert job.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_job_is_followed_in_json(job: str, tmp_path: Path) -> None:
     output = str(tmp_path / "output")
     planned = json.loads(in_process("plan", job, "--json").stdout)

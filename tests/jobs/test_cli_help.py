@@ -133,6 +133,7 @@ def test_a_schema_refuses_an_unknown_key(kind: FileKind) -> None:
     printed = CliRunner().invoke(app, ["schema", kind])
     assert json.loads(printed.output) == json_schema(kind)
     value = {"name": "a", "output": "o", "catalog": "c", "train": {"data": {"path": "d"}}, "methods": []}
+    value |= {"training": {}, "variants": [{"name": "a"}]}
     known = json_schema(kind)["properties"]
     value = {key: item for key, item in value.items() if key in known}
     assert schema_of(kind).is_valid(value), list(schema_of(kind).iter_errors(value))
@@ -157,7 +158,12 @@ def whole_files() -> Iterator[tuple[str, FileKind, Any]]:
             value = yaml.safe_load(block.split("```")[0])
             if not isinstance(value, dict) or not {"name", "output"} <= set(value):
                 continue
-            signs: dict[str, FileKind] = {"train": "train", "captions": "synthesize", "catalog": "job"}
+            signs: dict[str, FileKind] = {
+                "variants": "ablate",
+                "train": "train",
+                "captions": "synthesize",
+                "catalog": "job",
+            }
             kind = next((kind for key, kind in signs.items() if key in value), "evaluate")
             yield f"{page.name}-{number}", kind, value
 

@@ -21,7 +21,7 @@ from tests.command import dreamcache, environment, write_job
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.tiny import save_base, save_random_adapter
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(unit="module")]
 MARK = "DREAMCACHE_TEST_CLUSTER"
 
 

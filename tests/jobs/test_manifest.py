@@ -20,8 +20,9 @@ from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, to_row
 from dreamcache.storage.local import LocalStore
 from dreamcache.storage.store import ObjectInfo
+from jobs.output.attributes import column_names, of_plan
 from jobs.output.folder import OutputFolder
-from jobs.output.manifest import Counts, build_manifest, column_names, count
+from jobs.output.manifest import OURS, Counts, build_manifest, count
 from jobs.output.publish_manifest import publish_manifest
 from jobs.output.reader import first_outputs, outputs, scan_outputs
 from jobs.planning.plan_files import PlanFiles
@@ -54,9 +55,10 @@ def manifest_of(made: Plan, outcomes: Iterable[Outcome], output: str) -> tuple[p
     records = pa.Table.from_pylist(
         [to_row(outcome, RECORDED_AT) for outcome in outcomes], schema=LEDGER_SCHEMA
     )
+    kinds = of_plan(made.files.tables(), made.attributes)
     with Join(made.files, [records]) as join:
         windows = list(join.windows())
-    return pa.concat_tables(build_manifest(w, made.attributes, output) for w in windows), count(windows)
+    return pa.concat_tables(build_manifest(w, kinds, output) for w in windows), count(windows)
 
 
 def test_every_planned_item_has_one_row(make_spec: MakeSpec) -> None:
@@ -101,7 +103,7 @@ def test_catalog_columns_follow_ours(make_spec: MakeSpec) -> None:
     assert manifest["color"].to_pylist() == ["red", "red", "blue", "blue"]
     assert manifest["catalog_key"].to_pylist() == ["k1", "k1", "k2", "k2"]
     assert manifest["key"].null_count == 4
-    assert column_names(["key", "catalog_key"]) == {
+    assert column_names(["key", "catalog_key"], OURS) == {
         "key": "catalog_catalog_key",
         "catalog_key": "catalog_key",
     }

@@ -57,13 +57,13 @@ def output(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path / "job/output"
 
 
-LATER = [pytest.mark.slow, pytest.mark.turns(10)]
+LATER = pytest.mark.slow
 
 
 def of_kind(door: Door, quick: int) -> list[ParameterSet]:
     """Each input of a door; those after the first `quick` of their kind are slow."""
     return [
-        pytest.param(kind, name, marks=LATER if list(kind.inputs).index(name) >= quick else [])
+        pytest.param(kind, name, marks=LATER if list(kind.inputs).index(name) >= quick else ())
         for kind, name in cases(door)
         if not kind.name.startswith("forged/")  # these have a door of their own
     ]

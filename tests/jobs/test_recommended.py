@@ -62,6 +62,7 @@ def test_of_an_adapter_that_recommends_nothing(folder: Path, tmp_path: Path) -> 
     assert ids(unset) == ids(plan(folder, model, text_scale=7.5, image_scale=0.4))
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_show_and_jobs_read(folder: Path, tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
     adapter = write_adapter(tmp_path / "adapter", base)

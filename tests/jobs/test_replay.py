@@ -54,6 +54,7 @@ def job(made: tuple[Path, list[str]], tmp_path: Path) -> tuple[Path, list[str]]:
     return tmp_path, items
 
 
+@pytest.mark.slow
 def test_the_same_pixels_come_again(made: tuple[Path, list[str]], tmp_path: Path) -> None:
     """From a full batch and from a filled one; the command, with the photo encoded anew."""
     folder, items = made

@@ -36,6 +36,7 @@ def test_a_wrong_status() -> None:
         chooser((), ("fialed",))
 
 
+@pytest.mark.slow
 def test_the_reasons_are_counted_and_only_they_are_tried(tmp_path: Path, model: dict[str, str]) -> None:
     """Both items fail before a worker is needed: one photo is missing, the other's prompt cannot be filled."""
     (tmp_path / "catalog.csv").write_text("subject_id,image,prompts\na,none.png,x\nb,b.png,{colour}\n")

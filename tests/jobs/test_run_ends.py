@@ -107,7 +107,7 @@ def test_a_run_cut_short_by_a_limit_is_stopped(make_spec: MakeSpec) -> None:
     assert (report.counts.pending, report.counts.done) == (2, 2)
     status = read_status(spec.output)
     assert status is not None and (status.state, status.exit_reason) == ("stopped", report.stopped)
-    assert (status.total, status.remaining) == (2, 2)
+    assert (status.total, status.done, status.remaining) == (4, 2, 2)
 
 
 def test_a_limit_that_is_not_in_the_way_stops_nothing(make_spec: MakeSpec) -> None:
@@ -126,7 +126,7 @@ def test_unrunnable_items_count_for_max_items(make_spec: MakeSpec) -> None:
     status = read_status(spec.output)
     assert status is not None
     assert (status.total, dict(status.counts), status.remaining) == (
-        4,
-        {"done": 0, "blocked": 0, "failed": 2},
+        6,
+        {"done": 2, "blocked": 0, "failed": 2},
         2,
     )

@@ -37,7 +37,6 @@ def test_notes_come_further_and_further_apart_and_progress_begins_anew() -> None
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.turns(3)
 def test_workers_that_cannot_start(tmp_path: Path) -> None:
     """No node has the resource that generators ask for; the note states who waits for what."""
     job = write_job(

@@ -55,7 +55,12 @@ def test_status_of_a_run_while_it_runs_and_after_its_end(kind: Kind, tmp_path: P
     assert running["state"] == "running" and (running["total"], running["remaining"]) == (4, 1)
     assert running["counts"] == {"done": 1, "blocked": 1, "failed": 1}
     assert text.startswith(f"{kind} autumn: running, updated ")
-    assert f"this run: {unit} 3/4" in text and "ETA" in text and "note: a worker was lost" in text
+    assert (
+        f"{unit} 1/4" in text
+        and "this run: 3 of 4" in text
+        and "ETA" in text
+        and "note: a worker was lost" in text
+    )
     ended = json.loads(printed(output, "--json"))
     assert (ended["state"], ended["exit_reason"], ended["eta_s"]) == ("finished", None, None)
     assert ended["remaining"] == 0 and ended["notes"] == ["a worker was lost"]
@@ -76,18 +81,21 @@ def test_failed_and_blocked_do_not_remain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("error", "state", "reason"),
     [
-        (DreamCacheError("bucket 'b': is full; delete something"), "bucket 'b': is full; delete something"),
-        (KeyboardInterrupt(), "interrupted"),
-        (ValueError(), "ValueError"),
+        (DreamCacheError("bucket 'b': is full; empty it"), "failed", "bucket 'b': is full; empty it"),
+        (KeyboardInterrupt(), "stopped", "interrupted"),
+        (ValueError(), "failed", "ValueError"),
+        (ImportError("no module named 'x'"), "failed", "ImportError: no module named 'x'"),
     ],
 )
-def test_a_run_that_is_cut_short_says_why(error: BaseException, reason: str, tmp_path: Path) -> None:
+def test_a_run_that_is_cut_short_states_why(
+    error: BaseException, state: str, reason: str, tmp_path: Path
+) -> None:
     with pytest.raises(type(error)), claimed_run(str(tmp_path), "synthesis", "a", claim=claimed):
         raise error
     status = read_status(str(tmp_path))
-    assert status is not None and (status.state, status.exit_reason) == ("stopped", reason)
+    assert status is not None and (status.state, status.exit_reason) == (state, reason)
     assert f"reason: {reason}" in printed(str(tmp_path))
 
 
@@ -174,11 +182,11 @@ def test_a_status_of_an_older_version_is_read_and_printed(shape: str, tmp_path: 
     assert parse_status(status.as_dict()).as_dict() == status.as_dict()
 
 
-@pytest.mark.parametrize("text", ['{"format": 3}', "[]", "{}", "no JSON", '{"job": "a", "state": "lost"}'])
+@pytest.mark.parametrize("text", ['{"format": 4}', "[]", "{}", "no JSON", '{"job": "a", "state": "lost"}'])
 def test_what_is_no_status_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text(text)
     with pytest.raises(
-        StorageError, match=r"status\.json: must be the status of a run in format 2 or 1.*delete it"
+        StorageError, match=r"status\.json: must be the status of a run in format 1 to 3, .*delete it"
     ) as e:
         read_status(str(tmp_path))
     assert e.value.code == "bad_status" and "\n" not in str(e.value)

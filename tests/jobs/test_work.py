@@ -250,7 +250,7 @@ def test_a_retry_stopped_by_a_limit_says_so(make_spec: MakeSpec) -> None:
     assert report.stopped is not None and "max_hours" in report.stopped
 
 
-def test_a_run_that_cannot_write_its_manifest_is_stopped(
+def test_a_run_that_cannot_write_its_manifest_has_failed(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_spec()
@@ -263,7 +263,7 @@ def test_a_run_that_cannot_write_its_manifest_is_stopped(
     with pytest.raises(StorageError, match="no room"):
         run(spec, gallery=False, quiet=True)
     status = read_status(spec.output)
-    assert status is not None and (status.state, status.exit_reason) == ("stopped", "no room")
+    assert status is not None and (status.state, status.exit_reason) == ("failed", "no room")
 
 
 def test_what_a_storage_outage_failed_is_tried_again_by_the_same_command(make_spec: MakeSpec) -> None:

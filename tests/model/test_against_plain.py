@@ -143,8 +143,15 @@ def distance(pipe: DreamCachePipeline, base_name: str, guidance: str, **changes:
     return float((expected - latents).abs().max() / latents.abs().max())
 
 
-@pytest.mark.parametrize("base_name", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize("guidance", ["joint", "combined"])
+@pytest.mark.parametrize(
+    ("base_name", "guidance"),
+    [
+        ("epsilon", "joint"),
+        ("v_prediction", "combined"),
+        pytest.param("epsilon", "combined", marks=pytest.mark.slow),
+        pytest.param("v_prediction", "joint", marks=pytest.mark.slow),
+    ],
+)
 @torch.no_grad()
 def test_guided_sampling(request: pytest.FixtureRequest, base_name: str, guidance: str) -> None:
     pipe: DreamCachePipeline = request.getfixturevalue(f"{base_name}_pipe")

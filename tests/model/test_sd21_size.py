@@ -24,7 +24,7 @@ from dreamcache.training.trainer import Trainer
 from tests.tiny import make_tokenizer
 from tests.train_samples import write_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.turns(3), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ def test_weights_are_packed_in_parts_that_join_to_one_archive(
 
 
 @pytest.mark.slow
-@pytest.mark.turns(10)
 def test_the_command_runs_end_to_end_at_toy_size(tmp_path: Path):
     command = [sys.executable, "-m", "recipes.mini.gpu", "--toy", "--minutes", "0.6", "--device", "cpu"]
     ended = subprocess.run(

@@ -91,7 +91,6 @@ def test_the_object_of_a_true_render_is_found_and_cut_out(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.turns(3)
 def test_the_segmenter_of_the_world_learns_from_training_designs_and_is_kept(tmp_path: Path):
     pairs = [real(query) for query in all_classes(24, 1).queries]
     pictures = np.stack([np.asarray(picture) for picture, _ in pairs])
@@ -102,7 +101,6 @@ def test_the_segmenter_of_the_world_learns_from_training_designs_and_is_kept(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.turns(3)
 def test_attributes_are_read_from_cut_outs_of_held_out_designs(tmp_path: Path):
     queries = all_classes(48, 1).queries
     objects = [cut_out(*real(query)) for query in queries]

@@ -42,7 +42,7 @@ def test_the_exported_adapter_is_the_average_and_generates(make: MakeTrainer, tm
     status = json.loads((tmp_path / "status.json").read_text())
     assert (status["state"], status["counts"]["done"], status["kind"]) == ("finished", 2, "training")
     printed = CliRunner().invoke(app, ["status", str(tmp_path)]).output
-    assert printed.startswith("training boxes: finished") and "this run: steps 2/2  loss " in printed
+    assert printed.startswith("training boxes: finished") and "steps 2/2  loss " in printed
     assert "ETA" not in printed
     again = make(steps=2, every=every)
     assert describe_adapter(place, again.info).step == 2

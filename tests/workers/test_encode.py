@@ -17,7 +17,7 @@ from workers.encode import EncodeWorker
 from workers.guard import Watch
 from workers.tables import ENCODED
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(unit="module"), pytest.mark.timeout(300)]
 
 POLICY = FailurePolicy(max_attempts=2)
 

@@ -15,7 +15,7 @@ from dreamcache.core.config.failures import FailurePolicy
 from workers.attempts import AttemptBook
 from workers.guard import Watch
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(unit="module"), pytest.mark.timeout(300)]
 
 TIMEOUT_S = 1.0
 POLICY = FailurePolicy(max_attempts=2, item_timeout_s=TIMEOUT_S, max_worker_deaths=5)

@@ -20,7 +20,7 @@ from tests.train_samples import write_tars
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.turns(3, unit="module"),
+    pytest.mark.turns(unit="module"),
     pytest.mark.timeout(1500),
 ]
 

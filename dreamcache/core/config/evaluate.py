@@ -90,5 +90,10 @@ class MetricSettings(Settings):
             )
         )
 
+    @property
+    def has_the_papers_segmenter(self) -> bool:
+        """Whether masked numbers may stand beside published ones: Grounded-SAM with its own weights."""
+        return self.segmenter == "grounded-sam" and not self.segmenter_models
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

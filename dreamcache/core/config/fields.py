@@ -15,6 +15,10 @@ Samples = Annotated[int, Ge(1), Most(10_000)]
 """Images of one subject and prompt: each is a row of the plan."""
 
 BatchSize = Annotated[int, Ge(1), Most(10_000)]
+MAX_PHOTOS = 4
+"""Of one subject, unless a job says otherwise."""
+
+PhotoCount = Annotated[int, Ge(1), Most(64)]
 WorkerCount = Annotated[int, Ge(1), Most(100_000)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]

@@ -20,22 +20,30 @@ from dreamcache.core.config import (
 )
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.config.fields import (
+    MAX_PHOTOS,
     AtLeastOne,
     BatchSize,
     Name,
     NotNegative,
+    PhotoCount,
     Positive,
     Samples,
     WorkerCount,
     ZeroOrMore,
 )
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.methods import Method
+from dreamcache.core.config.provenance import Provenance, ProvenanceSettings
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.config.rules import Settings, require
+from dreamcache.core.config.scenes import Scene
 from dreamcache.core.locations import Location, ModelRef, Written
 
 MAX_ITEMS_PER_ROW = 10_000
 """Images of one row of the catalog."""
+
+OWN_PLACEHOLDERS = ("class_name", "subject_id")
+"""Of prompts, for every subject."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,10 +124,11 @@ class WorkersSpec(Settings):
 class Limits(ImageLimits):
     """What a photo may be, and what the job may cost, over all its runs; beyond that, a run stops with exit code 4.
 
-    max_items: items with a record. max_gpu_hours: declared GPUs of the workers x time they are up. max_hours: of
-    generating images, by the clock.
+    max_photos: of one subject; one with more costs its own row. max_items: items with a record. max_gpu_hours: declared
+    GPUs of the workers x time they are up. max_hours: of generating images, by the clock.
     """
 
+    max_photos: PhotoCount = MAX_PHOTOS
     max_items: AtLeastOne | None = None
     max_gpu_hours: Positive | None = None
     max_hours: Positive | None = None
@@ -131,22 +140,31 @@ class JobSpec(Settings):
 
     catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3:// URI. catalog_roots: folders and s3://
     prefixes where its photos and masks may lie, besides the catalog's own folder or bucket; 'dreamcache plan' prints
-    the line for photos that lie elsewhere. columns maps our names to the catalog's own ({subject_id: sku}).
+    the line for photos that lie elsewhere. catalog_hosts: web hosts that https:// photos and masks may be read from.
+    columns maps our names to the catalog's own ({subject_id: sku}).
+    With {images: ..} (a list, or paths with | between them) or {view: ..} (rows share a subject), a subject has several
+    photos.
     class_name: for rows that have none. prompts: templates with {class_name}, {subject_id} and any catalog column; a
-    row's own prompts come first. samples: images of every subject and prompt. seed: of the whole job. cache: shared by
-    jobs; beside the output by default.
+    row's own prompts come first. scenes: prompts with a name, and settings of their own. matrix: attributes of prompts
+    and scenes, {light: [morning light, candle light]}; a prompt that names {light} is planned with each value.
+    samples: images of every subject and prompt. seed: of the whole job. cache: shared by jobs; beside the output by
+    default.
     method: what generates the images (see `inference.families`). noise: every item's own, or the same for a subject,
     prompt and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
+    provenance: marks of generated images in every file; `off` must be written out.
     """
 
     name: Name
     catalog: Location
     output: Written
     prompts: tuple[str, ...] = ()
+    scenes: tuple[Scene, ...] = ()
+    matrix: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     samples: Samples = 1
     seed: int = 0
     class_name: str = "product"
     catalog_roots: tuple[Location, ...] = ()
+    catalog_hosts: tuple[CatalogHost, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     cache: Written | None = None
     method: Method = "dreamcache"
@@ -156,15 +174,24 @@ class JobSpec(Settings):
     noise: Literal["item", "scene"] = "item"
     quality: QualitySettings | None = None
     images: ImageFormat = ImageFormat()
+    provenance: Provenance = ProvenanceSettings()
     limits: Limits = Limits()
     workers: WorkersSpec = WorkersSpec()
     failures: FailurePolicy = FailurePolicy()
 
     def check(self) -> None:
-        items = len(self.prompts) * self.samples
+        items = len(self.prompts) * self.samples + sum(one.samples or self.samples for one in self.scenes)
         require(
             items <= MAX_ITEMS_PER_ROW, "prompts x samples", f"at most {MAX_ITEMS_PER_ROW:,} for a row", items
         )
+        names = [scene.name for scene in self.scenes]
+        require(
+            len(set(names)) == len(names),
+            "scenes",
+            "of different names",
+            [name for name in names if names.count(name) > 1][:2],
+        )
+        check_matrix(self.matrix)
 
     @property
     def dtype(self) -> DType:
@@ -179,3 +206,14 @@ class JobSpec(Settings):
     @property
     def cache_uri(self) -> str:
         return self.cache or self.output.rstrip("/") + "-cache"
+
+
+def check_matrix(matrix: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises ValueError for an attribute without values, with equal or empty ones, or with a name that is taken."""
+    for name, values in matrix.items():
+        is_name = name.isascii() and name.isidentifier() and len(name) <= 60
+        require(is_name, "matrix", "of names of 1-60 letters, digits or '_', no digit first", name)
+        require(name not in OWN_PLACEHOLDERS, "matrix", f"without {name}, which every subject has", name)
+        texts = [" ".join(value.split()) for value in values]
+        require(bool(texts) and all(texts), f"matrix.{name}", "a list of texts, none of them empty", values)
+        require(len(set(texts)) == len(texts), f"matrix.{name}", "a list of different texts", values)

@@ -2,8 +2,11 @@
 
     family.py   what a family says of itself without torch        open.py   its models, opened on a device (torch)
     photo.py    subjects read from their photo, without a cache   sampling.py, sd_sizes.py  parts that families share
+    diffusers_folder.py, loading.py  bases of other layouts than Stable Diffusion's, described and loaded
+    two_levels.py  what was computed for the last subjects, on the device and in host memory
 
     sd              a Stable Diffusion base with a DreamCache adapter and the feature cache: method `dreamcache`
+    flux2_klein     a base that reads references by itself: latents in the cache, keys and values once a subject
     text_only       the base model alone          ip_adapter       StableDiffusionPipeline.load_ip_adapter
     blip_diffusion  BlipDiffusionPipeline's parts; `compat` puts back what transformers 5 took from them
 

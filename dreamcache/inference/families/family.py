@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 from dreamcache.core import ids
 from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, IntegrationName
@@ -21,6 +21,8 @@ from dreamcache.core.config.methods import methods, register_method
 from dreamcache.core.errors import ModelError, SpecError, did_you_mean
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo, describe_base
+
+Photos = Literal["one", "set", "sequence"]
 
 METHOD_VERSION = 1
 """Raised when a release changes the pixels of a family without an adapter of our own."""
@@ -42,16 +44,19 @@ class Family(ABC):
     """A family of models. Without torch; every method reads small files at most.
 
     method: the value of `method` in a job file. caches_features: whether references are encoded ahead into the
-    feature cache; else the photo is read where images are generated. generation: keys of `generation` with a meaning.
-    refused: settings that a job may not change, by dotted key, each with the reason. compiles: whether `model.compile` has
-    a meaning.
+    feature cache; else the photo is read where images are generated. photos: how many of a subject are read: one, a set
+    whose order does not matter, or a sequence whose order does. generation: keys of `generation` with a meaning.
+    refused: settings that a job may not change, by dotted key, each with the reason. per_image: keys of `generation`
+    that may differ between the images of one batch. compiles: whether `model.compile` has a meaning.
     """
 
     method: ClassVar[str]
     caches_features: ClassVar[bool] = False
+    photos: ClassVar[Photos] = "one"
     refused: ClassVar[Mapping[str, str]] = {}
     compiles: ClassVar[bool] = False
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
+    per_image: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def package(self) -> str:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from dreamcache.core.config import EncodeSettings, ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.job import ModelSpec
 from dreamcache.inference.families.family import Family
 from dreamcache.inference.protocols import Pipeline, References, Subject
@@ -17,12 +18,14 @@ from dreamcache.storage.models.base import BaseInfo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReferenceSources:
-    """What references are read with. settings: as the plan resolved them; capacity: subjects held in memory."""
+    """What references are read with. settings: as the plan resolved them; capacity: subjects held in memory.
+    hosts: of https:// photos."""
 
     settings: EncodeSettings
     cache: FeatureCache
     limits: ImageLimits
     capacity: int = 64
+    hosts: tuple[CatalogHost, ...] = ()
 
 
 class FamilyModule(Protocol):

@@ -6,9 +6,11 @@ Knows photos; knows nothing of methods but that they have `encode_reference`.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.images import decode_image
 from dreamcache.core.records import Request
 from dreamcache.inference.protocols import OnFeatures, OnRefused, Pipeline
@@ -21,10 +23,17 @@ S = TypeVar("S")
 class PhotoConditions(Generic[S]):
     """request -> what the method reads of its subject's photo, for the last `capacity` subjects; a `References`."""
 
-    def __init__(self, pipe: Pipeline[S], limits: ImageLimits, capacity: int = 64) -> None:
+    def __init__(
+        self,
+        pipe: Pipeline[S],
+        limits: ImageLimits,
+        capacity: int = 64,
+        hosts: Sequence[CatalogHost] = (),
+    ) -> None:
         self.pipe = pipe
         self.limits = limits
         self.capacity = capacity
+        self.hosts = hosts
         self.on_features: OnFeatures = lambda source, seconds: None
         self.on_refused: OnRefused = lambda cache_key, message: None
         self._recent: OrderedDict[tuple[str, str], S] = OrderedDict()
@@ -34,7 +43,7 @@ class PhotoConditions(Generic[S]):
         key = request.reference_id, request.class_name
         if key not in self._recent:
             where = f"subject '{request.subject_id}': image '{request.image}'"
-            photo, _ = read_reference(request, self.limits)
+            photo, _ = read_reference(request, self.limits, self.hosts)
             image = decode_image(photo, where=where, limits=self.limits)
             self._recent[key] = self.pipe.encode_reference(image, class_name=request.class_name)
             if len(self._recent) > self.capacity:

@@ -23,6 +23,8 @@ from dreamcache.storage.node_cache import once_per_node
 ADAPTER_CONFIG = "config.json"
 ADAPTER_WEIGHTS = "adapter.safetensors"
 REFERENCE_UNET = "reference_unet.safetensors"
+MAX_BYTES = {ADAPTER_CONFIG: 16 << 20, ADAPTER_WEIGHTS: 4 << 30, REFERENCE_UNET: 16 << 30}
+"""Of the files of an adapter: some forty times those of SD 2.1, and a U-Net of SDXL's size in float32."""
 ADAPTER_FORMAT = 1
 MIDDLE = "mid_block.attentions.0"
 CONFIG_FAULTS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
@@ -75,6 +77,7 @@ def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
             )
     folder = local_adapter(location)
     config = read_config(folder, location)
+    _check_sizes(folder, location)
     content = file_hash(folder / ADAPTER_WEIGHTS)
     try:
         info = AdapterInfo(
@@ -120,6 +123,17 @@ def read_config(folder: Path, location: str) -> JsonObject:
             f"{shown(config.get(wrong[0]))}; import or train it again"
         )
     return config
+
+
+def _check_sizes(folder: Path, location: str) -> None:
+    """Before a file is hashed: one without end, or as large as it claims to be, must not hold up the plan."""
+    for name, most in MAX_BYTES.items():
+        path = folder / name
+        if path.exists() and not (path.is_file() and path.stat().st_size <= most):
+            raise ModelError(
+                f"adapter '{location}': {name} must be a regular file of at most {most:,} bytes, got "
+                f"{f'{path.stat().st_size:,} bytes' if path.is_file() else 'another kind of file'}; copy it again"
+            )
 
 
 def _check_choices(config: JsonObject, location: str) -> None:
@@ -203,7 +217,7 @@ def _fetch_adapter(uri: str) -> Path:
         raise ModelError(f"adapter '{uri}': no {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS} there")
 
     def fetch() -> str:
-        data = {name: store.read(file) for name, file in files.items()}
+        data = {name: store.read(file, MAX_BYTES[name]) for name, file in files.items()}
         try:
             has_unet = bool(parse_object(data[ADAPTER_CONFIG]).get("reference_unet"))
         except ValueError as error:
@@ -211,7 +225,7 @@ def _fetch_adapter(uri: str) -> Path:
                 f"adapter '{uri}': {ADAPTER_CONFIG} must be a JSON object, got one that {error}; copy it again"
             ) from error
         if has_unet:
-            data[REFERENCE_UNET] = store.read(join(uri, REFERENCE_UNET))
+            data[REFERENCE_UNET] = store.read(join(uri, REFERENCE_UNET), MAX_BYTES[REFERENCE_UNET])
         identity = ids.of_values(
             "adapter-files", **{name: ids.of_bytes(content) for name, content in data.items()}
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from dreamcache.core.config.fields import MAX_PHOTOS
 from dreamcache.core.errors import CatalogError
 from dreamcache.core.records import Subject
 from jobs.planning.catalog.folder import IMAGE_SUFFIXES, LeftOut, photos_of_folder
@@ -27,11 +28,12 @@ def read_catalog(
     columns: Mapping[str, str] | None = None,
     class_name: str = "product",
     left_out: LeftOut | None = None,
+    max_photos: int = MAX_PHOTOS,
 ) -> Iterator[Subject | BadRow]:
     """Subjects and bad rows, in catalog order. Image paths are made absolute against the catalog's folder.
 
-    left_out: counts photos of a folder that no subject uses. Raises CatalogError when the catalog as a whole cannot
-    be read, StorageError when its location cannot.
+    left_out: counts photos of a folder that no subject uses. max_photos: of a subject. Raises CatalogError when the
+    catalog as a whole cannot be read, StorageError when its location cannot.
     """
     parts = parts_of(uri)
     if parts is None:
@@ -39,4 +41,4 @@ def read_catalog(
     elif not parts:
         raise CatalogError(f"catalog '{uri}': must be an existing file or folder, got none; check the path")
     else:
-        yield from subjects_of_parts(parts, uri, columns or {}, class_name)
+        yield from subjects_of_parts(parts, uri, columns or {}, class_name, max_photos)

@@ -10,7 +10,8 @@ def interval(values: np.ndarray) -> list[float]:
     """[mean, low, high] at 95 %. values: [subjects, ...]; the same values have the same interval."""
     means = np.asarray(values, float).reshape(len(values), -1).mean(axis=1)
     estimate = bootstrap(means, BootstrapSettings())
-    return [round(value, 4) for value in (estimate.mean, estimate.low, estimate.high)]
+    low, high = estimate.bounds or (estimate.mean, estimate.mean)
+    return [round(value, 4) for value in (estimate.mean, low, high)]
 
 
 def ranks(scores: np.ndarray, owners: np.ndarray) -> np.ndarray:

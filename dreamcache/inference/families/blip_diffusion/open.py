@@ -19,4 +19,4 @@ def open_pipeline(model: ModelSpec, base: BaseInfo, adapter: AdapterInfo, *, dev
 
 def open_references(pipe: BlipDiffusion, sources: ReferenceSources) -> PhotoConditions[Seen]:
     """See `FamilyModule`."""
-    return PhotoConditions(pipe, sources.limits, capacity=sources.capacity)
+    return PhotoConditions(pipe, sources.limits, capacity=sources.capacity, hosts=sources.hosts)

@@ -12,24 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from dreamcache.core import ids
 from dreamcache.core.config import DType, EncodeSettings, GenerationSettings
 from dreamcache.core.errors import ModelError, SpecError
-from dreamcache.inference.families.family import Family, Passes
+from dreamcache.inference.families.diffusers_folder import describe_folder, number_of
+from dreamcache.inference.families.family import Family, Passes, Photos
 from dreamcache.inference.families.sd_sizes import DEVICE_BYTES, HEADROOM, ITEM_BYTES, count_files
-from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.adapter import AdapterInfo
-from dreamcache.storage.models.base import (
-    INDEX,
-    BaseInfo,
-    component_config,
-    hub_json,
-    pipeline_class,
-    small_content,
-    weighted_content,
-)
-from dreamcache.storage.models.files import as_bad_model, config_hash, read_json
-from dreamcache.storage.models.lookup import locate, require_pinned
+from dreamcache.storage.models.base import INDEX, BaseInfo, component_config, pipeline_class
+from dreamcache.storage.models.files import as_bad_model
 from dreamcache.storage.models.weights import weight_files
 
 PIPELINES = ("Flux2KleinKVPipeline", "Flux2KleinPipeline")
@@ -49,6 +39,7 @@ class Flux2Klein(Family):
 
     method: ClassVar[str] = "dreamcache"
     caches_features: ClassVar[bool] = True
+    photos: ClassVar[Photos] = "sequence"
     generation: ClassVar[frozenset[str]] = frozenset({"num_inference_steps", "height", "width"})
     refused: ClassVar[Mapping[str, str]] = {
         "generation.guidance": NO_GUIDANCE,
@@ -70,36 +61,14 @@ class Flux2Klein(Family):
 
     def describe_base(self, base: str, revision: str | None) -> BaseInfo:
         """Raises ModelError when it is missing, damaged, of another layout, or not distilled."""
-        model = locate(base, revision)
-        if model is None:
-            raise ModelError(
-                f"model '{base}': must be a diffusers folder or a hub id 'owner/name'; got neither"
-            )
-        if model.folder is not None:
-            index = read_json(model.folder / INDEX)
-            fingerprint = ids.of_values("base", files=_content(base, model.folder, index))
-        else:
-            require_pinned(
-                model,
-                where=f"model '{base}'",
-                reason="the same job could generate other images tomorrow",
-                setting="model.revision",
-            )
-            index = hub_json(model.hub, str(model.revision), INDEX)
-            fingerprint = ids.of_values("base", hub=model.hub, revision=model.revision)
+        info, index = describe_folder(
+            base, revision, layout="FLUX.2 klein", parts=COMPONENTS, weighted=WEIGHTED
+        )
         if index.get("_class_name") == "Flux2KleinPipeline" and not index.get("is_distilled"):
             raise ModelError(
                 f"model '{base}': must be a distilled klein model (is_distilled in {INDEX}), got an "
                 "undistilled one, which needs guidance in two passes; choose the distilled model"
             )
-        info = BaseInfo(
-            name=base,
-            location=model.location,
-            revision=None if model.folder is not None else model.revision,
-            fingerprint=fingerprint,
-            native_size=0,
-            prediction_type="flow",
-        )
         return replace(info, native_size=sizes_of(info).native)
 
     def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
@@ -202,35 +171,16 @@ def sizes_of(base: BaseInfo) -> KleinSizes:
         blocks = vae["block_out_channels"]
         if not isinstance(blocks, list) or not 1 <= len(blocks) <= 8:
             raise ValueError("block_out_channels: a list of 1 to 8 numbers")
-        heads = _number(transformer, "num_attention_heads", 1024)
+        heads = number_of(transformer, "num_attention_heads", 1024)
         return KleinSizes(
-            native=_number(vae, "sample_size", 4096),
+            native=number_of(vae, "sample_size", 4096),
             multiple=int(PATCH * 2 ** (len(blocks) - 1)),
-            channels=_number(transformer, "in_channels", 65_536),
-            layers=_number(transformer, "num_layers", 1024) + _number(transformer, "num_single_layers", 1024),
-            width=heads * _number(transformer, "attention_head_dim", 65_536),
-            vae_channels=_number({"block_out_channels": blocks[0]}, "block_out_channels", 65_536),
+            channels=number_of(transformer, "in_channels", 65_536),
+            layers=number_of(transformer, "num_layers", 1024)
+            + number_of(transformer, "num_single_layers", 1024),
+            width=heads * number_of(transformer, "attention_head_dim", 65_536),
+            vae_channels=number_of({"block_out_channels": blocks[0]}, "block_out_channels", 65_536),
         )
-
-
-def _number(config: JsonObject, key: str, most: int) -> int:
-    value = config[key]
-    if type(value) is not int or not 1 <= value <= most:
-        raise ValueError(f"{key}: a number from 1 to {most}, got {str(value)[:40]}")
-    return value
-
-
-def _content(name: str, folder: Path, index: JsonObject) -> dict[str, str]:
-    missing = [part for part in COMPONENTS if not (folder / part).is_dir()]
-    if missing:
-        raise ModelError(
-            f"model '{name}': not a FLUX.2 klein folder in the diffusers layout, "
-            f"{', '.join(missing)} missing in {folder}"
-        )
-    files = {INDEX: config_hash(index)}
-    for part in COMPONENTS:
-        files |= weighted_content(folder, part) if part in WEIGHTED else small_content(folder, part)
-    return files
 
 
 FAMILY = Flux2Klein()

@@ -1,9 +1,10 @@
 """Keys and values of references: computed once from their latents, kept by the bytes they take.
 
-    latents [C, h, w] --one pass over the reference alone, timestep 0--> keys and values of every layer --LRU--> a batch
+    latents [C, h, w] of each photo --one pass over the photos alone, timestep 0--> keys and values of every layer
+      --LRU--> a batch
 
-Keys are stored after the rotary embedding, so the grid is part of them; one reference (one grid) a pass, because the
-transformer reads the ids of a batch's first row for all. Dropping an entry changes no pixel: it is computed again.
+Keys are stored after the rotary embedding, so grids, indices and order are part of them; one subject a pass, because
+the transformer reads the ids of a batch's first row for all. Dropping an entry changes no pixel: it is computed again.
 """
 
 from __future__ import annotations
@@ -16,29 +17,42 @@ from diffusers import Flux2KleinKVPipeline
 from diffusers.models.transformers.transformer_flux2 import Flux2KVCache
 from torch import Tensor
 
-from dreamcache.core.lru import LRU
 from dreamcache.inference.families.flux2_klein.describe import LATENTS
-from dreamcache.model.features import SubjectFeatures
-
-DEVICE_SHARE = 0.3
-"""Of the memory that is free once the weights are loaded."""
-
-CPU_BYTES = 2 << 30
+from dreamcache.inference.families.two_levels import TwoLevels, device_bytes, host_bytes
+from dreamcache.model.features import Features, photos_of
 
 
 class ReferenceKV:
-    """The keys and values of the last subjects, on the transformer's device.
+    """The keys and values of the last subjects: on the transformer's device, then in host memory."""
 
-    extractions: how many were computed so far.
-    """
-
-    def __init__(self, base: Flux2KleinKVPipeline, capacity_bytes: int | None = None) -> None:
-        """capacity_bytes: of all that are kept; by default a share of free memory."""
+    def __init__(
+        self,
+        base: Flux2KleinKVPipeline,
+        capacity_bytes: int | None = None,
+        host_capacity_bytes: int | None = None,
+    ) -> None:
+        """capacity_bytes, host_capacity_bytes: of all that each level keeps; by default a share of free memory."""
         self.base = base
-        self.extractions = 0
-        self._recent: LRU[str, Flux2KVCache] = LRU(capacity_bytes or _free_bytes(base), size=_num_bytes)
+        device = base.transformer.device
+        self._recent: TwoLevels[str, Flux2KVCache] = TwoLevels(
+            device_bytes=device_bytes(device) if capacity_bytes is None else capacity_bytes,
+            host_bytes=host_bytes(device) if host_capacity_bytes is None else host_capacity_bytes,
+            size=_num_bytes,
+            to_host=lambda cache: _moved(cache, "cpu"),
+            to_device=lambda cache: _moved(cache, base.transformer.device),
+        )
 
-    def of(self, subjects: Sequence[SubjectFeatures]) -> Flux2KVCache:
+    @property
+    def extractions(self) -> int:
+        """How many passes over a subject's photos were run so far."""
+        return self._recent.computed
+
+    @property
+    def returned(self) -> int:
+        """How many subjects came back from host memory."""
+        return self._recent.returned
+
+    def of(self, subjects: Sequence[Features]) -> Flux2KVCache:
         """Of a batch: row i has those of subjects[i]. All must have the same number of tokens."""
         rows = [self._of(subject) for subject in subjects]
         first = rows[0]
@@ -46,15 +60,16 @@ class ReferenceKV:
             return _join([first], repeat=len(rows))
         return _join(rows)
 
-    def _of(self, subject: SubjectFeatures) -> Flux2KVCache:
+    def _of(self, subject: Features) -> Flux2KVCache:
         return self._recent.get_or(subject.cache_key, lambda: self._extract(subject))
 
     @torch.no_grad()
-    def _extract(self, subject: SubjectFeatures) -> Flux2KVCache:
-        self.extractions += 1
+    def _extract(self, subject: Features) -> Flux2KVCache:
+        """Of all photos at once: each has an index of its own, by its place, and they attend to one another."""
         base, model = self.base, self.base.transformer
-        latents = subject.maps[LATENTS][None].to(base._execution_device, model.dtype)
-        packed = base._pack_latents(latents)
+        device = base._execution_device
+        latents = [photo.maps[LATENTS][None].to(device, model.dtype) for photo in photos_of(subject)]
+        packed = torch.cat([base._pack_latents(one) for one in latents], dim=1)
         # One token of text that attends to the reference; the reference attends to itself only.
         text = torch.zeros(1, 1, model.config.joint_attention_dim, device=packed.device, dtype=packed.dtype)
         cache: Flux2KVCache = model(
@@ -63,7 +78,7 @@ class ReferenceKV:
             guidance=None,
             encoder_hidden_states=text,
             txt_ids=base._prepare_text_ids(text).to(packed.device),
-            img_ids=base._prepare_image_ids([latents]).to(packed.device),
+            img_ids=base._prepare_image_ids(latents).to(packed.device),
             return_dict=False,
             kv_cache_mode="extract",
             num_ref_tokens=packed.shape[1],
@@ -72,10 +87,9 @@ class ReferenceKV:
         return cache
 
 
-def num_tokens(subject: SubjectFeatures) -> int:
-    """Tokens of a reference; rows of a batch must have the same number."""
-    _, height, width = subject.maps[LATENTS].shape
-    return int(height * width)
+def num_tokens(subject: Features) -> int:
+    """Tokens of all photos; rows of a batch must have the same number."""
+    return sum(photo.maps[LATENTS][0].numel() for photo in photos_of(subject))
 
 
 def _layers(cache: Flux2KVCache) -> list[Any]:
@@ -100,6 +114,9 @@ def _num_bytes(cache: Flux2KVCache) -> int:
     return sum(part.numel() * part.element_size() for layer in _layers(cache) for part in layer.get())
 
 
-def _free_bytes(base: Flux2KleinKVPipeline) -> int:
-    device = base.transformer.device
-    return int(DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else CPU_BYTES
+def _moved(cache: Flux2KVCache, device: torch.device | str) -> Flux2KVCache:
+    moved = Flux2KVCache(len(cache.double_block_caches), len(cache.single_block_caches))
+    moved.num_ref_tokens = cache.num_ref_tokens
+    for target, layer in zip(_layers(moved), _layers(cache), strict=True):
+        target.store(*(part.to(device) for part in layer.get()))
+    return moved

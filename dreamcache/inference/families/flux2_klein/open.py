@@ -20,5 +20,9 @@ def open_pipeline(model: ModelSpec, base: BaseInfo, adapter: AdapterInfo, *, dev
 def open_references(pipe: KleinPipeline, sources: ReferenceSources) -> ReferenceFeatures:
     """See `FamilyModule`."""
     return ReferenceFeatures(
-        pipe.encoder(sources.settings), sources.cache, sources.limits, capacity=sources.capacity
+        pipe.encoder(sources.settings),
+        sources.cache,
+        sources.limits,
+        capacity=sources.capacity,
+        hosts=sources.hosts,
     )

@@ -22,18 +22,16 @@ from PIL import Image
 from torch import Tensor
 
 from dreamcache.core.config import EncodeSettings
-from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.flux2_klein.describe import FAMILY, STEPS, WEIGHTED
 from dreamcache.inference.families.flux2_klein.encode import KleinEncoder
 from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV, num_tokens
 from dreamcache.inference.families.flux2_klein.prompts import KleinPrompts
+from dreamcache.inference.families.loading import load_pipeline
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.inference.protocols import SamplingSettings
-from dreamcache.model.base import check_whole, first_line, keep_rows_independent
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, SubjectFeatures
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
-from dreamcache.storage.node_cache import once_per_node
 
 
 class KleinPipeline:
@@ -42,7 +40,7 @@ class KleinPipeline:
     def __init__(self, info: BaseInfo, adapter_info: AdapterInfo, *, dtype: torch.dtype, device: str) -> None:
         """Loads the weights. Raises ModelError."""
         self.info, self.adapter_info = info, adapter_info
-        self.base = _load(info, dtype, device)
+        self.base = load_pipeline(Flux2KleinKVPipeline, info, weighted=WEIGHTED, dtype=dtype, device=device)
         self.prompts = KleinPrompts(self.base)
         self.keys_values = ReferenceKV(self.base)
 
@@ -67,13 +65,16 @@ class KleinPipeline:
     def __call__(
         self,
         prompt: Sequence[str],
-        subject: Sequence[SubjectFeatures],
+        subject: Sequence[Features],
         *,
         negative_prompt: str = "",
         generator: Sequence[torch.Generator],
         **settings: Unpack[SamplingSettings],
     ) -> PipelineOutput:
-        """One image per prompt. Of `settings`, num_inference_steps, height, width and output_type are read."""
+        """One image per prompt. A subject is one photo, or a `PhotoSet` in the order of the pipeline's `image`.
+
+        Of `settings`, num_inference_steps, height, width and output_type are read.
+        """
         noise = [self._noise(settings, one) for one in generator]
         pixels: list[Any] = [None] * len(prompt)
         # A batch has references of one number of tokens. A part of a mixed batch is filled up to the whole's shape,
@@ -107,7 +108,7 @@ class KleinPipeline:
     def _generate(
         self,
         prompts: list[str],
-        subjects: list[SubjectFeatures],
+        subjects: list[Features],
         noise: Tensor,
         settings: SamplingSettings,
     ) -> Tensor:
@@ -150,33 +151,9 @@ class KleinPipeline:
         return pixels
 
 
-def _by_tokens(subjects: Sequence[SubjectFeatures]) -> list[list[int]]:
+def _by_tokens(subjects: Sequence[Features]) -> list[list[int]]:
     """Rows of the batch, by the number of tokens of their references."""
     rows: dict[int, list[int]] = {}
     for row, subject in enumerate(subjects):
         rows.setdefault(num_tokens(subject), []).append(row)
     return list(rows.values())
-
-
-def _load(info: BaseInfo, dtype: torch.dtype, device: str) -> Flux2KleinKVPipeline:
-    def download() -> str:
-        return str(Flux2KleinKVPipeline.download(info.location, revision=info.revision, use_safetensors=True))
-
-    try:
-        folder = info.location
-        if info.revision is not None:
-            folder = once_per_node(f"{info.location}@{info.revision}", download)
-        pipe = Flux2KleinKVPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-        for name in WEIGHTED:
-            check_whole(name, getattr(pipe, name))
-    except ModelError:
-        raise
-    except Exception as error:  # loaders raise types of their own for files that do not fit
-        raise ModelError(
-            f"model '{info.name}': cannot be loaded as a Flux2KleinKVPipeline from safetensors: {first_line(error)}"
-        ) from error
-    pipe.set_progress_bar_config(disable=True)
-    for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
-        part.requires_grad_(False).eval()
-    keep_rows_independent(pipe.vae)
-    return pipe.to(device)

@@ -20,4 +20,4 @@ def open_pipeline(model: ModelSpec, base: BaseInfo, adapter: AdapterInfo, *, dev
 
 def open_references(pipe: IpAdapter, sources: ReferenceSources) -> PhotoConditions[Tensor]:
     """See `FamilyModule`."""
-    return PhotoConditions(pipe, sources.limits, capacity=sources.capacity)
+    return PhotoConditions(pipe, sources.limits, capacity=sources.capacity, hosts=sources.hosts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from dreamcache.inference.families.family import Photos
 from dreamcache.inference.families.sd_sizes import StableDiffusionFamily
 from dreamcache.storage.models.adapter import AdapterInfo, describe_adapter
 from dreamcache.storage.models.base import BaseInfo, pipeline_class
@@ -16,6 +17,10 @@ class StableDiffusion(StableDiffusionFamily):
     method: ClassVar[str] = "dreamcache"
     caches_features: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
+    photos: ClassVar[Photos] = "set"
+    per_image: ClassVar[frozenset[str]] = frozenset(
+        {"negative_prompt", "text_scale", "image_scale", "strength"}
+    )
 
     def recognizes(self, base: str, revision: str | None) -> bool:
         """By model_index.json; a base without one is for `describe_base` to judge."""

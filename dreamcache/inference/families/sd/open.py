@@ -29,5 +29,9 @@ def open_pipeline(
 def open_references(pipe: DreamCachePipeline, sources: ReferenceSources) -> ReferenceFeatures:
     """See `FamilyModule`."""
     return ReferenceFeatures(
-        pipe.encoder(sources.settings), sources.cache, sources.limits, capacity=sources.capacity
+        pipe.encoder(sources.settings),
+        sources.cache,
+        sources.limits,
+        capacity=sources.capacity,
+        hosts=sources.hosts,
     )

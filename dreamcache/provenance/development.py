@@ -1,0 +1,117 @@
+"""A certificate chain for trying C2PA out: a root and a signer of one's own, which nobody else trusts.
+
+Readers report its signatures as untrusted, unless they are given its root. Knows X.509; writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dreamcache.core.errors import SigningError
+
+if TYPE_CHECKING:
+    from cryptography.x509 import CertificateBuilder, Name
+
+LIFETIME = timedelta(days=365)
+SKEW = timedelta(hours=1)
+"""Clocks of other machines may be late."""
+ALGORITHM = "es256"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DevelopmentChain:
+    """PEM texts. chain: the signer's certificate, then the root's. key: of the signer; the root's is thrown away."""
+
+    chain: bytes
+    root: bytes
+    key: bytes
+    ends_on: datetime
+
+
+def development_chain(operator: str) -> DevelopmentChain:
+    """A new chain for `operator`, valid for a year. Raises SigningError `no_c2pa` without the package cryptography."""
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID
+    except ImportError as error:
+        raise SigningError(
+            f"development chain: needs the package cryptography ({error}); pip install 'dreamcache[c2pa]'",
+            code="no_c2pa",
+        ) from error
+    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    ends_on = now + LIFETIME
+    root_name = _name(operator, "development root, not trusted")
+
+    def begin(name: Name, public_key: ec.EllipticCurvePublicKey) -> CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(root_name)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - SKEW)
+            .not_valid_after(ends_on)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False
+            )
+        )
+
+    root = (
+        begin(root_name, root_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(root_key, hashes.SHA256())
+    )
+    signer = (
+        begin(_name(operator, "development signer, not trusted"), key.public_key())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        # The purpose that C2PA asks of a signer's certificate.
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+        .sign(root_key, hashes.SHA256())
+    )
+    root_pem = root.public_bytes(serialization.Encoding.PEM)
+    return DevelopmentChain(
+        chain=signer.public_bytes(serialization.Encoding.PEM) + root_pem,
+        root=root_pem,
+        key=key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+        ends_on=ends_on,
+    )
+
+
+def _name(operator: str, role: str) -> Name:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    texts = ((NameOID.ORGANIZATION_NAME, operator), (NameOID.COMMON_NAME, role))
+    try:
+        return x509.Name([x509.NameAttribute(oid, text) for oid, text in texts])
+    except ValueError as error:
+        raise SigningError(
+            f"operator '{operator}': must be a name of 1 to 64 characters, got '{error}'; choose another",
+            code="bad_certificate",
+        ) from error
+
+
+def _usage(*, signs_certificates: bool):  # type: ignore[no-untyped-def]
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )

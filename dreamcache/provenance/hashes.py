@@ -1,0 +1,72 @@
+"""Perceptual hashes: 64 bits that stay nearly the same when an image is encoded again or resized.
+
+The 64 lowest frequencies of a 32 x 32 grey image, each above or below their median. A crop moves all frequencies, so
+an item has four hashes: of the whole and of its central 90, 80 and 70 %. Knows pixels; nothing of files or ledgers.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Hashes = NDArray[np.uint64]
+Grey = NDArray[np.uint8]
+
+SHARES = (1.0, 0.9, 0.8, 0.7)
+"""Sides of the hashed parts, of the image's own."""
+SIDE = 32
+BITS = 64
+HEX_DIGITS = BITS // 4
+_FREQUENCIES = sorted(
+    ((row, column) for row in range(11) for column in range(11) if row or column),
+    key=lambda place: (place[0] + place[1], place),
+)[:BITS]
+"""Without the mean, whose bit would say nothing."""
+
+
+def hashes_of(rgb: Pixels) -> Hashes:
+    """uint64 [4] of uint8 [height, width, 3]: of the whole and of the central parts SHARES."""
+    height, width = rgb.shape[:2]
+    grey: Grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY).astype(np.uint8)
+    parts = []
+    for share in SHARES:
+        rows, columns = max(1, round(height * share)), max(1, round(width * share))
+        top, left = (height - rows) // 2, (width - columns) // 2
+        parts.append(_hash(grey[top : top + rows, left : left + columns]))
+    return np.array(parts, np.uint64)
+
+
+def _hash(grey: Grey) -> int:
+    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    frequencies = cv2.dct(small)
+    # Rounded: an image of one colour has only numerical noise, which differs between machines.
+    values = np.round(np.array([frequencies[place] for place in _FREQUENCIES]), 2)
+    bits = values > np.median(values)
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def as_text(hashes: Hashes) -> str:
+    """Hashes as hexadecimal digits, 16 each: a column of the ledger."""
+    return "".join(f"{int(value):016x}" for value in hashes)
+
+
+def from_text(text: str) -> Hashes:
+    """Hashes of `as_text`. ValueError for other texts."""
+    if len(text) != HEX_DIGITS * len(SHARES):
+        raise ValueError(f"perceptual hashes must have {HEX_DIGITS * len(SHARES)} digits, got {len(text)}")
+    return np.frombuffer(bytes.fromhex(text), ">u8").astype(np.uint64)
+
+
+def distances(stored: Hashes, query: Hashes) -> NDArray[np.uint8]:
+    """Bits by which each stored image [n, 4] differs from a query [4]: the least over the parts, [n].
+
+    A crop of a stored image is compared with its parts, an image that a border was added to by its own parts.
+    """
+    best = np.full(len(stored), BITS, np.uint8)
+    for part in range(len(SHARES)):
+        np.minimum(best, np.bitwise_count(stored[:, part] ^ query[0]), out=best)
+    for part in range(1, len(SHARES)):
+        np.minimum(best, np.bitwise_count(stored[:, 0] ^ query[part]), out=best)
+    return best
