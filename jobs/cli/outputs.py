@@ -30,7 +30,9 @@ def outputs(
     moved: Annotated[list[str], typer.Option(*MOVED, hidden=True)] = [],
     as_json: Json = False,
 ) -> None:
-    """List images and their records: the manifest, or the rows as of now while a run is at work or was killed.
+    """List images and their records.
+
+    The manifest, or the rows as of now while a run is at work or was killed.
 
     'dreamcache export' copies them.
     """

@@ -31,7 +31,9 @@ def plan(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a job would do; run nothing, and write nothing but the photo index beside the cache.
+    """Show what a job would do; run nothing.
+
+    Nothing is written but the photo index beside the cache.
 
     Items are new, unchanged, changed or orphaned; the estimate states passes and bytes. Photos outside the catalog's
     roots are counted by root, with the catalog_roots and catalog_hosts lines that let the job read them.

@@ -13,7 +13,7 @@ EXAMPLES = ("dreamcache schema job", "dreamcache schema train")
 
 def schema(
     kind: Annotated[
-        Literal["job", "train", "evaluate", "synthesize"], typer.Argument(help="The file's kind.")
+        Literal["job", "train", "evaluate", "synthesize", "ablate"], typer.Argument(help="The file's kind.")
     ],
 ) -> None:
     """Print the JSON Schema of a settings file, for editors.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import jobs
+from jobs.output.attributes import of_plan
 from jobs.output.manifest import build_manifest
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.join import Join
@@ -50,8 +51,9 @@ def expected(rows: list[dict[str, Any]]) -> None:
 
 
 def manifest_rows(planned: Plan) -> list[dict[str, Any]]:
+    attributes = of_plan(planned.files.tables())
     with Join(planned.files, []) as join:
-        tables = [build_manifest(window, planned.attributes, "out") for window in join.windows()]
+        tables = [build_manifest(window, attributes, "out") for window in join.windows()]
     return [row for table in tables for row in table.to_pylist()]
 
 

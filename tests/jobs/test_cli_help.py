@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 WIDTH = 80
 VERBS = (
     "demo init plan run submit status logs stop list retry outputs export gallery replay cache adapter train "
-    "synthesize evaluate bench doctor schema"
+    "ablate provenance synthesize evaluate bench doctor schema"
 ).split()
 
 
