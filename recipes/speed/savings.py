@@ -5,7 +5,7 @@
 
 An arm keeps identity when the 95 % interval of its difference to the first arm, paired by design, reaches 0 in both
 retrieval@1 and MCLIP-I, and no mean is below `-MOST_LOSS`. Pictures are kept in DIR: a stopped run
-resumes. Needs the extra `measure`. Knows the benchmark's queries and features; generates through the product's pipeline.
+resumes. Needs the extra `measure`. Knows the benchmark's queries and features.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ class JobSpec(Settings):
 
     @property
     def dtype(self) -> DType:
-        """Of arithmetic, by what the job declares: the planner, which has no GPU, and every worker know the same one."""
+        """Of arithmetic, by what the job declares: planner and workers agree on it."""
         return self.model.dtype_on(on_gpu=self.workers.generators.gpus > 0)
 
     @property
