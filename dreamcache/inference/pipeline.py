@@ -189,7 +189,9 @@ class DreamCachePipeline(PipelineParts):
         self._interrupt = False
         conditions = self._conditions(inputs)
         with on_device(self.base.unet, self.device):
-            denoiser = GuidedDenoiser(self.base.unet, self.adapter, conditions, savings=inputs.savings)
+            denoiser = GuidedDenoiser(
+                self.base.unet, self.adapter, conditions, savings=inputs.savings, halves=self.halves
+            )
             latents = sample(
                 denoiser,
                 inputs.scheduler,

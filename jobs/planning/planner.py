@@ -107,7 +107,8 @@ def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
 
     Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     facts = plan_facts(spec)
-    spec = replace(spec, generation=spec.generation.resolved(dict(facts.adapter.recommended)))
+    generation = spec.generation.resolved(dict(facts.adapter.recommended))
+    spec = replace(spec, model=spec.model_to_open, generation=generation)
     written = _Writing(spec, facts)
     entries = read_catalog(
         spec.catalog,

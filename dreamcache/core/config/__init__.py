@@ -20,6 +20,8 @@ Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "u2net"
 Guidance = Literal["combined", "joint"]
 Scheduler = Literal["ddim", "dpmpp_2m", "euler", "euler_a", "unipc", "pndm", "heun", "lcm", "tcd"]
 DType = Literal["float32", "bfloat16", "float16"]
+ModelDType = Literal["auto", "float32", "bfloat16", "float16"]
+CompileMode = Literal["off", "default", "max-autotune"]
 IntegrationName = Literal["spatial_concat", "spatial_sum", "textual_sum", "decoupled"]
 FeatureSource = Literal["own", "middle"]
 

@@ -51,12 +51,14 @@ class Family(ABC):
     whose order does not matter, or a sequence whose order does. generation: keys of `generation` with a meaning.
     refused: settings that a job may not change, by dotted key, each with the reason. per_image: keys of `generation`
     that may differ between the images of one batch. takes_loras: whether `model.loras` can be put on its bases.
+    compiles: whether `model.compile` has a meaning.
     """
 
     method: ClassVar[str]
     caches_features: ClassVar[bool] = False
     photos: ClassVar[Photos] = "one"
     refused: ClassVar[Mapping[str, str]] = {}
+    compiles: ClassVar[bool] = False
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
     per_image: ClassVar[frozenset[str]] = frozenset()
     takes_loras: ClassVar[bool] = False
