@@ -66,7 +66,7 @@ def arms(size: Size, *, steps: int, batch: int, dtype: torch.dtype, device: str)
     load_random_ip_adapter(with_ip)
     photo = torch.randn(2 * batch, 1, IP_WIDTH).to(device, dtype)
 
-    def ours(guidance: str, **savings: int) -> Arm:
+    def ours(guidance: str, **savings: Any) -> Arm:
         return lambda: pipe(subject=subjects, guidance=guidance, **common, **savings)
 
     return {
