@@ -17,7 +17,7 @@ SECONDS ?= 600
 PHOTOS ?= 20000
 SLOW := --timeout-method=thread --verbose
 
-.PHONY: demo settings test test-slow test-again test-all chaos mutants fuzz bench-plan lint format install install-dev mini clean
+.PHONY: demo docs settings test test-slow test-again test-all chaos mutants fuzz bench-plan lint format install install-dev mini clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -78,6 +78,10 @@ hashes:
 	uv pip compile pyproject.toml --constraint constraints.txt --generate-hashes --python-version 3.11 \
 	  --python-platform x86_64-manylinux_2_28 --no-header --no-annotate --quiet | $(PYTHON) deploy/split_hashes.py deploy
 
+# The documentation as a site, in docs-site/; uses no network. Look at it: python -m http.server -d docs-site
+docs: install-dev
+	$(BIN)/python -m mkdocs build --strict --quiet
+
 settings: install
 	$(BIN)/python -m jobs.cli.settings_reference > docs/settings.md
 
@@ -92,4 +96,4 @@ mini: install-dev
 	$(BIN)/python -m recipes.mini.make --stage all --work .mini
 
 clean:
-	rm -rf demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis fuzz-finds
+	rm -rf demo-output docs-site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis fuzz-finds

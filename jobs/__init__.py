@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from jobs.cluster.submitter import submit
     from jobs.output.reader import outputs
     from jobs.planning.planner import Plan, plan
-    from jobs.running.runner import Report, run
+    from jobs.running.report import Report
+    from jobs.running.runner import run
     from jobs.spec import load_spec, parse_spec
 
 __all__ = ["JobSpec", "Plan", "Report", "load_spec", "outputs", "parse_spec", "plan", "run", "submit"]
@@ -30,7 +31,7 @@ _HOMES = {
     "parse_spec": "jobs.spec",
     "Plan": "jobs.planning.planner",
     "plan": "jobs.planning.planner",
-    "Report": "jobs.running.runner",
+    "Report": "jobs.running.report",
     "run": "jobs.running.runner",
     "outputs": "jobs.output.reader",
     "submit": "jobs.cluster.submitter",

@@ -44,7 +44,7 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
         for row in rows
         for outcome in commit([row], images, contexts[row["overrides"]].provenance, marker)
     ]
-    Ledger(spec.output).append(outcomes)
+    Ledger(spec.output).append(outcomes, subjects={row["item_id"]: row["subject_id"] for row in rows})
     telemetry.published(outcomes)
     reported = [
         {"item_id": o.item_id, "status": o.status, "code": getattr(o, "code", None), "note": row["note"]}

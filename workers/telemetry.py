@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,7 +24,7 @@ RETRIED = (409, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """The definition of one metric for Ray; every one has the tags `job_name` and `worker` too."""
+    """The definition of one metric for Ray; every one has the tags `job_name`, `output` and `worker` too."""
 
     kind: Literal["counter", "histogram", "gauge"]
     description: str
@@ -60,16 +61,25 @@ METRICS: Mapping[str, Metric] = {
     "dreamcache_warm_up_seconds": Metric(
         kind="histogram", description="From a worker's start to its model being ready"
     ),
-    "dreamcache_items_left": Metric(kind="gauge", description="Items of this run without a terminal record"),
+    "dreamcache_items_left": Metric(kind="gauge", description="Planned items without a terminal record"),
+    "dreamcache_spent_hours": Metric(
+        kind="gauge", description="What the job has cost over all its runs", tags=("unit",)
+    ),
+    "dreamcache_limit_hours": Metric(
+        kind="gauge", description="What the job may cost, where it has such a limit", tags=("unit",)
+    ),
 }
 
 
 class Telemetry:
-    """One worker's, or the driver's, view of METRICS. Tag job_name: the last part of the output's URI."""
+    """One worker's, or the driver's, view of METRICS. Tag output: the job's output, which no two jobs share;
+    job_name: its last part, for people."""
 
     def __init__(self, output: str, worker: str) -> None:
         self._started = time.perf_counter()
-        self._tags = {"job_name": output.rstrip("/").rsplit("/", 1)[-1], "worker": worker}
+        output = output.rstrip("/")
+        self._tags = {"job_name": output.rsplit("/", 1)[-1], "output": output, "worker": worker}
+        self._waiting: Counter[str] = Counter()
         if output.startswith(S3_SCHEME) and _in_ray():
             self._watch_storage()
 
@@ -104,9 +114,26 @@ class Telemetry:
                 self._record("dreamcache_image_bytes", outcome.num_bytes)
         self._record("dreamcache_publish_seconds", time.perf_counter() - self._started)
 
+    def unrunnable(self, codes: Iterable[str]) -> None:
+        """Items that failed at planning, each by its code. The driver knows them before it has joined Ray, so they
+        are counted with the next call of `remaining`."""
+        self._waiting.update(codes)
+
     def remaining(self, items: int) -> None:
-        """So many items have no terminal record yet."""
+        """So many items have no terminal record yet; to be called again and again, as Ray forgets gauges."""
         self._record("dreamcache_items_left", items)
+        if self._waiting and _in_ray():
+            waiting, self._waiting = self._waiting, Counter()
+            for code, count in waiting.items():
+                self._record("dreamcache_images", count, status="failed", code=code)
+
+    def costs(self, spent: Mapping[str, float], limits: Mapping[str, float | None]) -> None:
+        """Hours by unit ("hours", "gpu_hours"), and how many there may be; None for no limit."""
+        for unit, hours in spent.items():
+            self._record("dreamcache_spent_hours", hours, unit=unit)
+        for unit, limit in limits.items():
+            if limit is not None:
+                self._record("dreamcache_limit_hours", limit, unit=unit)
 
     def _watch_storage(self) -> None:
         events = s3_client.client().meta.events
@@ -142,14 +169,16 @@ _metrics: dict[str, Any] = {}
 
 
 def _create(name: str) -> Any:
-    from ray.util.metrics import Counter, Gauge, Histogram
+    from ray.util import metrics
 
     metric_type = METRICS[name]
-    text, tags = metric_type.description, ("job_name", "worker", *metric_type.tags)
+    text, tags = metric_type.description, ("job_name", "output", "worker", *metric_type.tags)
     if metric_type.kind == "histogram":
-        metric: Any = Histogram(name, text, boundaries=list(TO_TEN_MINUTES), tag_keys=tags)
+        metric: Any = metrics.Histogram(name, text, boundaries=list(TO_TEN_MINUTES), tag_keys=tags)
     else:
-        metric = (Counter if metric_type.kind == "counter" else Gauge)(name, text, tag_keys=tags)
+        metric = (metrics.Counter if metric_type.kind == "counter" else metrics.Gauge)(
+            name, text, tag_keys=tags
+        )
     return _metrics.setdefault(name, metric)
 
 

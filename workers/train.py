@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dreamcache.core.config.train import TrainSettings
+from dreamcache.core.errors import DreamCacheError
 from workers.bootstrap import start_torch
 
 if TYPE_CHECKING:
     from dreamcache.training.trainer import Trainer
 
 GROUP_TIMEOUT_S = 1800
+PASSING = ("storage", "storage_unreachable", "io_error", "expired_credentials")
+"""Codes of errors that another try may not meet; every other error of ours ends the training at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +39,32 @@ class TrainContext:
 
 
 def fit(context: TrainContext, *, workers: int, cpus: float, gpus: float, max_failures: int) -> None:
-    """Trains to the end on `workers` workers of a running Ray. Raises ray.train.TrainingFailedError."""
+    """Trains to the end on `workers` workers of a running Ray, started again at most `max_failures` times.
+
+    Raises ray.train.TrainingFailedError: after those restarts, or at once for an error that every try would meet.
+    """
+    from ray.train import TrainingFailedError
+
+    for remaining in range(max_failures, -1, -1):
+        try:
+            _fit_once(context, workers=workers, cpus=cpus, gpus=gpus)
+            return
+        except TrainingFailedError as error:
+            if not remaining or fixed_error(error) is not None:
+                raise
+
+
+def fixed_error(error: BaseException) -> DreamCacheError | None:
+    """The error of ours among the workers' that another try would meet too, None where there is none.
+
+    When one worker raises it, the others fail as well, of the connection that they lose.
+    """
+    failures = getattr(error, "worker_failures", {}).values()
+    causes = [getattr(failure, "_base_exc", failure) for failure in failures]
+    return next((one for one in causes if isinstance(one, DreamCacheError) and one.code not in PASSING), None)
+
+
+def _fit_once(context: TrainContext, *, workers: int, cpus: float, gpus: float) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -50,8 +78,9 @@ def fit(context: TrainContext, *, workers: int, cpus: float, gpus: float, max_fa
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources
             ),
+            # Ray would start the group again for any error, also for one that stays.
             run_config=RunConfig(
-                name="train", storage_path=folder, failure_config=FailureConfig(max_failures=max_failures)
+                name="train", storage_path=folder, failure_config=FailureConfig(max_failures=0)
             ),
         )
         trainer.fit()

@@ -15,15 +15,9 @@ from dreamcache.core.config.evaluate import TITLES, MetricSettings
 from dreamcache.evaluation.ablation import Ablation, Gap
 from dreamcache.evaluation.bootstrap import Interval
 from dreamcache.evaluation.plot import Curve, curve_chart, interval_chart
-from dreamcache.evaluation.report import (
-    MINI_NOTE,
-    NOT_COMPARABLE,
-    interval_columns,
-    interval_text,
-    markdown_table,
-    models_line,
-)
+from dreamcache.evaluation.report import MINI_NOTE, NOT_COMPARABLE, models_line
 from dreamcache.evaluation.summary import title_of
+from dreamcache.evaluation.tables import interval_columns, interval_text, markdown_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 
 from dreamcache.core.config.evaluate import METRICS, TITLES, MetricSettings
-from dreamcache.evaluation.bootstrap import Interval
 from dreamcache.evaluation.dreambench import PROMPTS_EACH, PUBLISHED_SUBJECTS
 from dreamcache.evaluation.plot import interval_chart, subject_chart
 from dreamcache.evaluation.summary import Difference, MethodMean, ScoredImage, Summary, title_of
+from dreamcache.evaluation.tables import interval_columns, interval_text, markdown_table
 
 # The paper's DreamBench numbers (docs/method.md section 6), shown beside ours where the encoders are the same.
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
@@ -172,18 +172,6 @@ def differences_table(summary: Summary) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-def interval_columns(values: Mapping[str, Interval], columns: Sequence[str]) -> dict[str, float | int | None]:
-    """{column, column_low, column_high, column_n} of each column."""
-    row: dict[str, float | int | None] = {}
-    for column in columns:
-        value = values.get(column)
-        row[column] = value.mean if value else None
-        row[f"{column}_low"] = value.low if value else None
-        row[f"{column}_high"] = value.high if value else None
-        row[f"{column}_n"] = value.n if value else 0
-    return row
-
-
 def method_row(mean: MethodMean, metrics: tuple[str, ...]) -> dict[str, object]:
     """A method's row of the table as plain values."""
     row: dict[str, object] = {"method": mean.method, **interval_columns(mean.values, metrics)}
@@ -282,20 +270,3 @@ def _subjects(summary: Summary) -> str:
     more = len(summary.subjects) - len(rows)
     tail = f"\n\n... and {more} more rows in `subjects.parquet`" if more else ""
     return "## By subject\n\n" + markdown_table(head, rows) + tail
-
-
-def interval_text(value: Interval | None) -> str:
-    """A cell: mean, interval and number of subjects."""
-    if value is None:
-        return "-"
-    return str(value) if value.bounds is None else f"{value} ({value.n})"
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; cells are one line each."""
-    lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

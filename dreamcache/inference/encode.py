@@ -137,7 +137,9 @@ def segmented(
     where: str,
 ) -> Segment:
     """The subject of a photo by the settings' segmenter. Raises ImageError `no_mask` where they ask for a subject."""
-    segment = segmenters.segment(image, name=settings.segmenter, class_name=class_name, mask=mask)
+    segment = segmenters.segment(
+        image, name=settings.segmenter, class_name=class_name, mask=mask, weights=settings.segmenter_id or ""
+    )
     if segment.mask is None and settings.on_no_mask == "fail":
         raise ImageError(
             f"{where}: no subject found by segmenter '{settings.segmenter}' ({segment.explanation}); give a mask, "

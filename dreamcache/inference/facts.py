@@ -57,6 +57,11 @@ def plan_facts(spec: JobSpec) -> PlanFacts:
     family = family_of_job(spec)
     models = describe_models(spec.method, spec.model)
     _refuse_settings(spec, family, models)
+    if spec.model.compile != "off" and not family.compiles:
+        raise SpecError(
+            f"model.compile: must be off for model '{models.base.name}' with method '{spec.method}', which is not "
+            f"compiled, got {spec.model.compile!r}; leave the key out"
+        )
     recommended = dict(models.adapter.recommended)
     _refuse_overrides(spec, family, models)
     for name, settings in _named_settings(spec):
@@ -68,7 +73,7 @@ def plan_facts(spec: JobSpec) -> PlanFacts:
     return PlanFacts(
         base=models.base,
         adapter=models.adapter,
-        reference=family.encoding(spec.reference, models.base, models.adapter, spec.model.dtype),
+        reference=family.encoding(spec.reference, models.base, models.adapter, spec.dtype),
         gate=gate_identity(spec.quality) if spec.quality else None,
     )
 

@@ -22,7 +22,6 @@ from dreamcache.core.config import DEFAULT_SCALES
 from dreamcache.core.config.savings import Savings
 from dreamcache.core.errors import did_you_mean
 from dreamcache.inference.rules import (
-    InputError,
     Spread,
     callback_tensors,
     check_embeds,
@@ -31,7 +30,8 @@ from dreamcache.inference.rules import (
     refuse,
     whole,
 )
-from dreamcache.model.features import Features, PhotoSet, SubjectFeatures, photos_of
+from dreamcache.inference.subjects import check_subjects
+from dreamcache.model.features import Features
 from dreamcache.model.sampler import SCHEDULERS, make_scheduler
 
 if TYPE_CHECKING:
@@ -113,10 +113,7 @@ def check_inputs(pipe: PipelineParts, call: Arguments) -> Inputs:
     )
     choice(call.output_type, "output_type", OUTPUT_TYPES, "'pil' gives pictures to save")
     subjects = spread(call.subject, "subject")
-    for subject in subjects:
-        for photo in subject.photos if isinstance(subject, PhotoSet) else (subject,):
-            _check_subject(pipe, photo)
-    _check_counts(subjects)
+    check_subjects(pipe, subjects)
     scales = {
         name: spread.numbers(_either(call, name, alias, pipe.recommended.get(name)), name)
         for name, alias in (("text_scale", "guidance_scale"), ("image_scale", "image_guidance_scale"))
@@ -249,49 +246,6 @@ def _latent_size(pipe: PipelineParts, call: Arguments, images: int) -> tuple[int
     if not bool(torch.isfinite(latents).all()):
         refuse("latents", "finite numbers", "NaN or infinity", "use unit noise, torch.randn(...)")
     return size
-
-
-def _check_counts(subjects: Sequence[Features | None]) -> None:
-    """Subjects of one call are stacked, so each has the same number of photos."""
-    counts = {len({photo.cache_key for photo in photos_of(one)}) for one in subjects if one is not None}
-    if len(counts) > 1:
-        refuse(
-            "subject",
-            "subjects of the same number of photos in one call",
-            f"{' and '.join(map(str, sorted(counts)))} photos",
-            "call once for each number",
-        )
-
-
-def _check_subject(pipe: PipelineParts, subject: object) -> None:
-    if subject is None:
-        return
-    if not isinstance(subject, SubjectFeatures):
-        refuse(
-            "subject",
-            "SubjectFeatures, a PhotoSet of them, or None",
-            f"a {type(subject).__name__}",
-            "use pipe.encode_reference(photo)",
-        )
-    if pipe.adapter is None:
-        raise InputError("subject: this pipeline has no adapter; load one with from_pretrained(adapter=...)")
-    if subject.base_fingerprint != pipe.info.fingerprint:
-        raise InputError(
-            f"subject: its features come from base {subject.base_fingerprint[:12]}, the loaded base is "
-            f"'{pipe.info.name}' ({pipe.info.fingerprint[:12]}); encode the reference again"
-        )
-    reader = str(subject.settings.get("reader", ""))
-    if reader != pipe.reader_name:
-        sides = [f"U-Net {name[:12]}" if name else "the base's U-Net" for name in (reader, pipe.reader_name)]
-        raise InputError(
-            f"subject: its features were read by {sides[0]}, this adapter's are by {sides[1]}; encode the "
-            f"reference again with this adapter"
-        )
-    missing = [place for place in pipe.places if place not in subject.maps]
-    if missing:
-        raise InputError(
-            f"subject: its features lack the adapter's places {', '.join(missing)}; encode the reference again"
-        )
 
 
 def _savings(call: Arguments) -> Savings:

@@ -13,12 +13,14 @@ from typing import Any, Self
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
+from dreamcache.core.config import CompileMode
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.encode import Encoder
 from dreamcache.inference.placement import base_lock, parse_placement
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import load_adapter, save_adapter
 from dreamcache.model.base import load_base
+from dreamcache.model.compiled import CompiledHalves
 from dreamcache.model.projections import ProjectionCache
 from dreamcache.model.reference_unet import load_reference_unet, own_weights
 from dreamcache.model.text import PromptEncoder
@@ -44,6 +46,8 @@ class PipelineParts:
         self.adapter_info = adapter_info
         self.reader = reader if reader is not None else base.unet
         self.adapter = adapter.to(base.unet.device, base.unet.dtype).eval() if adapter is not None else None
+        self.halves: CompiledHalves | None = None
+        self._compiled: tuple[CompileMode, dict[str, Any]] = ("off", {})
         self._forget()
 
     @classmethod
@@ -173,6 +177,18 @@ class PipelineParts:
                 self.adapter.to(self.device)
             self._forget()
 
+    def compile(self, mode: CompileMode = "default", **options: Any) -> None:
+        """Compiles the U-Net's halves at their next use, once a shape; "off" takes it back. options: of torch.compile.
+
+        >>> pipe.compile("off")
+        """
+        with base_lock(self.base.unet):
+            if self.halves is not None:
+                self.halves.remove()
+            self._compiled = (mode, options)
+            compiles = mode != "off"
+            self.halves = CompiledHalves(self.base.unet, self.adapter, mode, **options) if compiles else None
+
     def set_progress_bar_config(self, **options: Any) -> None:
         """Options of tqdm for the bar over steps, as in diffusers. On in `from_pretrained`, off in jobs.
 
@@ -220,3 +236,6 @@ class PipelineParts:
         self.prompts = PromptEncoder(self.base.tokenizer, self.base.text_encoder)
         self.projections = ProjectionCache(self.adapter) if self.adapter is not None else None
         self._encoders: dict[str, Encoder] = {}
+        mode, options = self._compiled
+        if mode != "off":
+            self.compile(mode, **options)

@@ -31,6 +31,7 @@ from dreamcache.model.denoiser import Conditions, GuidedDenoiser
 from dreamcache.model.features import Features, SubjectFeatures
 from dreamcache.model.loras import refuse_unnamed
 from dreamcache.model.sampler import OnStep, sample
+from dreamcache.segment.u2net_file import with_segmenter_id
 
 OnStepEnd = Callable[["DreamCachePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
@@ -64,6 +65,7 @@ class DreamCachePipeline(PipelineParts):
         refuse_unnamed(self.base)
         dtype: Any = str(self.dtype).removeprefix("torch.")
         settings = settings.resolved(self.info.native_size, self.places, dtype, self.reader_name)
+        settings = with_segmenter_id(settings)
         key = ids.canonical_json(settings.as_dict())
         if key not in self._encoders:
             self._encoders[key] = Encoder(
@@ -187,7 +189,9 @@ class DreamCachePipeline(PipelineParts):
         self._interrupt = False
         conditions = self._conditions(inputs)
         with on_device(self.base.unet, self.device):
-            denoiser = GuidedDenoiser(self.base.unet, self.adapter, conditions, savings=inputs.savings)
+            denoiser = GuidedDenoiser(
+                self.base.unet, self.adapter, conditions, savings=inputs.savings, halves=self.halves
+            )
             latents = sample(
                 denoiser,
                 inputs.scheduler,

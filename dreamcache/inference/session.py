@@ -42,7 +42,7 @@ class JobSession:
         self.spec, self.facts = spec, facts
         module = family_module(family_of_job(spec))
         self.pipe: Pipeline[Subject] = module.open_pipeline(
-            spec.model, facts.base, facts.adapter, device=device
+            spec.model_to_open, facts.base, facts.adapter, device=device
         )
         sources = ReferenceSources(
             settings=facts.reference,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dreamcache.core.config.savings import Guided, Savings, Work
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
+from dreamcache.model.compiled import CompiledHalves
 from dreamcache.model.guidance import BRANCHES, guide
 from dreamcache.model.inject import Injector, Memory
 from dreamcache.model.places import reach_the_encoder
@@ -56,9 +57,9 @@ class GuidedDenoiser:
         conditions: Conditions,
         *,
         savings: Savings = Savings(),
-        injector: Injector | None = None,
+        halves: CompiledHalves | None = None,
     ) -> None:
-        """injector: of this U-Net and adapter, where there is one already."""
+        """halves: of this U-Net and adapter, compiled; None runs them as they are."""
         self.unet = unet
         self.adapter = adapter
         # Without any subject both modes are plain classifier-free guidance, at its cost.
@@ -78,9 +79,10 @@ class GuidedDenoiser:
         # The last branch has every condition: savings compute it alone.
         self.last_memory = self._memory(conditions, self.branches[-1:]) if savings != Savings() else None
         self.shares_encoder = adapter is None or not reach_the_encoder(adapter.places)
-        if self.memory is not None and injector is None and adapter is not None:
-            injector = Injector(unet, adapter)
-        self.injector = injector if self.memory is not None else None
+        self.halves = halves
+        self.injector: Injector | None = halves.injector if halves is not None else None
+        if self.injector is None and adapter is not None and self.memory is not None:
+            self.injector = Injector(unet, adapter)
         self._work: Iterator[Work] = iter(())
         self._state: EncoderState | None = None
         self._difference: Tensor | None = None
@@ -111,7 +113,7 @@ class GuidedDenoiser:
                 state = self._rows(self._encode(x, timestep, self.encoder_text, work), self.from_encoder)
             else:
                 state = self._encode(x, timestep, self.decoder_text, work)
-            predictions = decoder_half(self.unet, state, self.decoder_text)
+            predictions = self._decode(state, self.decoder_text)
         branches = list(predictions.chunk(len(self.branches)))
         guided = guide(self.mode, branches, self.image_scale, self.text_scale)
         if self.savings.reuse_guidance > 1:
@@ -126,14 +128,19 @@ class GuidedDenoiser:
             rows = state.hidden.shape[0]
             if rows > self.batch:  # of every text or branch; the last one's rows are the last
                 state = state.last(self.batch)
-            return decoder_half(self.unet, state, text)
+            return self._decode(state, text)
+
+    def _decode(self, state: EncoderState, text: Tensor) -> Tensor:
+        decoder = self.halves.decoder if self.halves is not None else decoder_half
+        return decoder(self.unet, state, text)
 
     def _encode(self, x: Tensor, timestep: Tensor, text: Tensor, work: Work) -> EncoderState:
         """The encoder half for the rows of `text`, or its last state at this timestep."""
         state = self._state
         if work.encodes or state is None:
             rows = text.shape[0] // self.batch
-            state = encoder_half(self.unet, torch.cat([x] * rows) if rows > 1 else x, timestep, text)
+            encoder = self.halves.encoder if self.halves is not None else encoder_half
+            state = encoder(self.unet, torch.cat([x] * rows) if rows > 1 else x, timestep, text)
             self._state = state if self.savings.reuse_encoder > 1 else None
             return state
         time = time_embedding(self.unet, x[:1], timestep).expand(state.time.shape[0], -1)

@@ -32,6 +32,14 @@ class EncoderState:
             time=self.time.index_select(0, index),
         )
 
+    def copy(self) -> EncoderState:
+        """In memory of its own."""
+        return EncoderState(
+            hidden=self.hidden.clone(),
+            skips=tuple(skip.clone() for skip in self.skips),
+            time=self.time.clone(),
+        )
+
     def last(self, count: int) -> EncoderState:
         """The state of the last so many rows."""
         return EncoderState(

@@ -12,17 +12,19 @@ Files are anyone's. Nothing is requested from addresses in them. Knows nothing o
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
+from dreamcache.core.errors import SigningError
 from dreamcache.provenance import c2pa_package
+from dreamcache.provenance.c2pa_container import has_manifest
 from dreamcache.provenance.c2pa_sign import ITEM_ASSERTION
 from dreamcache.provenance.xmp import AI_SOURCE_TYPES
 
 C2paState = Literal["absent", "unreadable", "tampered", "untrusted", "valid"]
-MARKERS = {"png": b"caBX", "jpeg": b"jumb", "webp": b"C2PA"}
-"""What stands before a manifest in a file of each format."""
 MAX_TEXT = 200
 
 
@@ -30,7 +32,8 @@ MAX_TEXT = 200
 class C2paFinding:
     """What a manifest says. by_operator: signed under the operator's own certificate, whatever else vouches for it.
 
-    problems: C2PA's codes of what is wrong. source_type: of the action that created the image.
+    problems: C2PA's codes of what is wrong. source_type: of the action that created the image; of a tampered file, what
+    its manifest says all the same.
     """
 
     state: C2paState
@@ -43,19 +46,22 @@ class C2paFinding:
     problems: tuple[str, ...] = ()
 
     @property
+    def says_ai(self) -> bool:
+        """Whether the manifest, intact or not, says that a program generated the image."""
+        return (self.source_type or "").rstrip("/").rpartition("/")[2] in AI_SOURCE_TYPES
+
+    @property
     def is_ai(self) -> bool:
-        """Whether an intact manifest says that a program generated the image."""
-        term = (self.source_type or "").rstrip("/").rpartition("/")[2]
-        return self.state in ("untrusted", "valid") and term in AI_SOURCE_TYPES
+        """Whether an intact manifest says so."""
+        return self.state in ("untrusted", "valid") and self.says_ai
 
 
-def has_manifest(data: bytes, file_format: str) -> bool:
-    """Whether the file has the container of a manifest; whether that is intact is not looked at."""
-    return MARKERS[file_format] in data
+def read(data: bytes, file_format: str, *, anchors: str = "", operators: Sequence[str] = ()) -> C2paFinding:
+    """The finding of a file.
 
-
-def read(data: bytes, file_format: str, *, anchors: str = "", operator: str = "") -> C2paFinding:
-    """The finding of a file. anchors, operator: PEM certificates that others trust, and the operator's own chain."""
+    anchors: PEM certificates of authorities that are trusted. operators: PEM chains of the operator, each with the
+    signer's own certificate first. Raises SigningError `bad_certificate` for a chain that is none.
+    """
     if not has_manifest(data, file_format):
         return C2paFinding(state="absent")
     if not c2pa_package.is_installed():
@@ -66,17 +72,39 @@ def read(data: bytes, file_format: str, *, anchors: str = "", operator: str = ""
     if isinstance(values, str):
         return C2paFinding(state="tampered", problems=(values,))
     state, problems = _state_of(values)
-    by_operator = False
-    if operator and state in ("untrusted", "valid"):
-        own = _read_json(data, file_format, operator)
-        by_operator = isinstance(own, dict) and own.get("validation_state") == "Trusted"
+    by_operator = state in ("untrusted", "valid") and any(
+        _is_signed_by(data, file_format, chain) for chain in operators
+    )
     return C2paFinding(state=state, by_operator=by_operator, problems=problems, **_facts(values))
+
+
+def _is_signed_by(data: bytes, file_format: str, chain: str) -> bool:
+    """Whether the signer's certificate is the chain's first: the chain vouches for it, and the serial number is its.
+
+    The chain alone would do for all customers of an authority, the number alone for anyone who writes it.
+    """
+    serial = _serial_of(chain)
+    values = _read_json(data, file_format, chain)
+    if not isinstance(values, dict) or values.get("validation_state") != "Trusted":
+        return False
+    return _active(values)[1].get("cert_serial_number") == serial
+
+
+@lru_cache(maxsize=64)
+def _serial_of(chain: str) -> str:
+    from cryptography import x509
+
+    try:
+        return str(x509.load_pem_x509_certificates(chain.encode())[0].serial_number)
+    except ValueError as error:
+        raise SigningError(
+            f"operator's certificate: must be a PEM chain, got '{error}'; give the file of provenance.c2pa.certificate",
+            code="bad_certificate",
+        ) from error
 
 
 def _read_json(data: bytes, file_format: str, anchors: str) -> dict[str, Any] | str | None:
     """The package's report; a text when the manifest cannot be read, None when there is none."""
-    import json
-
     c2pa = c2pa_package.load()
     try:
         mime = c2pa_package.MIME_TYPES[file_format]
@@ -105,8 +133,7 @@ def _state_of(values: Mapping[str, Any]) -> tuple[C2paState, tuple[str, ...]]:
 
 def _facts(values: Mapping[str, Any]) -> dict[str, str | None]:
     """Signer, action and item of the active manifest; every value in it may be of any type."""
-    manifest = _mapping(_mapping(values.get("manifests")).get(str(values.get("active_manifest"))))
-    signature = _mapping(manifest.get("signature_info"))
+    manifest, signature = _active(values)
     names = [_text(signature.get(name)) for name in ("common_name", "issuer")]
     facts: dict[str, str | None] = {"signer": ", ".join(name for name in names if name) or None}
     for assertion in manifest.get("assertions") or []:
@@ -119,6 +146,12 @@ def _facts(values: Mapping[str, Any]) -> dict[str, str | None]:
         elif label == ITEM_ASSERTION:
             facts |= {"item_id": _text(data.get("item_id")), "job": _text(data.get("job"))}
     return facts
+
+
+def _active(values: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """(the active manifest, its signature's facts)."""
+    manifest = _mapping(_mapping(values.get("manifests")).get(str(values.get("active_manifest"))))
+    return manifest, _mapping(manifest.get("signature_info"))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dreamcache.core.errors import SigningError
 
 if TYPE_CHECKING:
-    from cryptography.x509 import CertificateBuilder, Name
+    from cryptography.x509 import Certificate, KeyUsage, Name
 
 LIFETIME = timedelta(days=365)
 SKEW = timedelta(hours=1)
@@ -33,58 +33,52 @@ class DevelopmentChain:
 def development_chain(operator: str) -> DevelopmentChain:
     """A new chain for `operator`, valid for a year. Raises SigningError `no_c2pa` without the package cryptography."""
     try:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.x509.oid import ExtendedKeyUsageOID
     except ImportError as error:
         raise SigningError(
             f"development chain: needs the package cryptography ({error}); pip install 'dreamcache[c2pa]'",
             code="no_c2pa",
         ) from error
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    now = datetime.now(UTC)
-    ends_on = now + LIFETIME
-    root_name = _name(operator, "development root, not trusted")
-
-    def begin(name: Name, public_key: ec.EllipticCurvePublicKey) -> CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(root_name)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - SKEW)
-            .not_valid_after(ends_on)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False
-            )
+    ends_on = datetime.now(UTC) + LIFETIME
+    root, signer = (
+        _certificate(operator, one.public_key(), root_key, ends_on, is_root=one is root_key).public_bytes(
+            serialization.Encoding.PEM
         )
+        for one in (root_key, key)
+    )
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return DevelopmentChain(chain=signer + root, root=root, key=key_pem, ends_on=ends_on)
 
-    root = (
-        begin(root_name, root_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .sign(root_key, hashes.SHA256())
+
+def _certificate(
+    operator: str, public_key: Any, root_key: Any, ends_on: datetime, *, is_root: bool
+) -> Certificate:
+    """The root's own certificate, or the signer's, which has the purpose that C2PA asks of it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    root_name = _name(operator, "development root, not trusted")
+    name = root_name if is_root else _name(operator, "development signer, not trusted")
+    limits = x509.BasicConstraints(ca=is_root, path_length=0 if is_root else None)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
+    builder = (
+        x509.CertificateBuilder(root_name, name, public_key, x509.random_serial_number())
+        .not_valid_before(ends_on - LIFETIME - SKEW)
+        .not_valid_after(ends_on)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(issuer, critical=False)
+        .add_extension(limits, critical=True)
+        .add_extension(_usage(signs_certificates=is_root), critical=True)
     )
-    signer = (
-        begin(_name(operator, "development signer, not trusted"), key.public_key())
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        # The purpose that C2PA asks of a signer's certificate.
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
-        .sign(root_key, hashes.SHA256())
-    )
-    root_pem = root.public_bytes(serialization.Encoding.PEM)
-    return DevelopmentChain(
-        chain=signer.public_bytes(serialization.Encoding.PEM) + root_pem,
-        root=root_pem,
-        key=key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
-        ends_on=ends_on,
-    )
+    if not is_root:
+        purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+        builder = builder.add_extension(purpose, critical=False)
+    return builder.sign(root_key, hashes.SHA256())
 
 
 def _name(operator: str, role: str) -> Name:
@@ -101,7 +95,7 @@ def _name(operator: str, role: str) -> Name:
         ) from error
 
 
-def _usage(*, signs_certificates: bool):  # type: ignore[no-untyped-def]
+def _usage(*, signs_certificates: bool) -> KeyUsage:
     from cryptography import x509
 
     return x509.KeyUsage(

@@ -15,6 +15,7 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.core.config.provenance import ProvenanceSettings
 from dreamcache.core.errors import SigningError
 from dreamcache.provenance import c2pa_read, xmp
+from dreamcache.provenance.c2pa_container import has_manifest
 from dreamcache.provenance.c2pa_sign import ManifestSigner
 from dreamcache.provenance.xmp import Statement
 from dreamcache.storage.image_store import Pixels, encode_image, read_xmp
@@ -79,4 +80,4 @@ def marks_in(data: bytes, file_format: str) -> str:
     packet = read_xmp(data)
     statement: Statement | None = xmp.read(packet) if packet else None
     marks = ["xmp"] if statement is not None and statement.is_ai else []
-    return ",".join([*marks, *(["c2pa"] if c2pa_read.has_manifest(data, file_format) else [])])
+    return ",".join([*marks, *(["c2pa"] if has_manifest(data, file_format) else [])])

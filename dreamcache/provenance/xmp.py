@@ -25,6 +25,8 @@ AI_SOURCE_TYPES = (
 VERSION = version("dreamcache")
 CREATOR_TOOL = f"dreamcache {VERSION}"
 MAX_BYTES = 1 << 20
+MAX_PACKETS = 16
+BEGIN, END = b"<x:xmpmeta", b"</x:xmpmeta>"
 MAX_TEXT = 4000
 """Characters of one value: JPEG holds 65,502 bytes of XMP, and one character may take ten (&#x10FFFF;)."""
 
@@ -110,6 +112,21 @@ def read(data: bytes) -> Statement | None:
             if value:
                 values.setdefault(field, value[:MAX_TEXT])
     return Statement(**values)
+
+
+def find(data: bytes) -> Statement | None:
+    """What the packets in a file of any format say: the first that marks a program's work, else the first of all.
+
+    Packets are found by their element, as the XMP standard provides for readers that do not know a format.
+    """
+    statements: list[Statement] = []
+    place = 0
+    while len(statements) < MAX_PACKETS and (begin := data.find(BEGIN, place)) >= 0:
+        end = data.find(END, begin, begin + MAX_BYTES)
+        place = begin + len(BEGIN) if end < 0 else end + len(END)
+        if end >= 0 and (statement := read(data[begin:place])) is not None:
+            statements.append(statement)
+    return next((one for one in statements if one.is_ai), statements[0] if statements else None)
 
 
 def _value(description: ET.Element, name: str) -> str | None:

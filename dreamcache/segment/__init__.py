@@ -5,7 +5,8 @@
     none          the whole frame           alpha         the photo's own transparency
     file          the catalog's mask        grabcut       OpenCV, no weights, for packshots
     grounded-sam  Grounding DINO + SAM      lang-sam      optional package
-    auto          file if given, else alpha if transparent, else grabcut
+    u2net         rembg's networks as ONNX files, on onnxruntime
+    auto          file if given, else alpha if transparent, else u2net where it is installed, else grabcut
 
 One file per model, and `simple` for those without. Importing this package imports neither torch nor OpenCV nor
 transformers; creating a segmenter does, and weights are read at its first photo.

@@ -1,6 +1,6 @@
 """Segmenters without a model: the whole frame, the photo's transparency, the catalog's mask, and the best of these.
 
-Knows masks that are already there; imports OpenCV only for `AutoSegmenter`, which falls back to grabcut. Reading the
+Knows masks that are already there; imports OpenCV only for an `AutoSegmenter` that falls back to grabcut. Reading the
 mask file is the caller's part (`dreamcache.core.images.decode_mask`).
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dreamcache.core.errors import ImageError
-from dreamcache.segment.interface import Segment
+from dreamcache.segment.interface import Segment, Segmenter
 
 HALF = 128
 
@@ -50,17 +50,22 @@ class MaskFileSegmenter:
 
 
 class AutoSegmenter:
-    """The catalog's mask if there is one (also where it is empty), else the photo's transparency, else grabcut."""
+    """The catalog's mask if there is one (also where it is empty), else the photo's transparency, else `opaque`.
 
-    def __init__(self) -> None:
-        from dreamcache.segment.grabcut import GrabCutSegmenter
+    opaque: the segmenter of photos without transparency; grabcut where it is None.
+    """
 
+    def __init__(self, opaque: Segmenter | None = None) -> None:
+        if opaque is None:
+            from dreamcache.segment.grabcut import GrabCutSegmenter
+
+            opaque = GrabCutSegmenter()
         self._file = MaskFileSegmenter()
         self._alpha = AlphaSegmenter()
-        self._grabcut = GrabCutSegmenter()
+        self._opaque = opaque
 
     def __call__(self, image: Image.Image, class_name: str = "", mask: Image.Image | None = None) -> Segment:
         if mask is not None:
             return self._file(image, class_name, mask)
         own = self._alpha(image, class_name)
-        return self._grabcut(image, class_name) if own.reason == "opaque" else own
+        return self._opaque(image, class_name) if own.reason == "opaque" else own

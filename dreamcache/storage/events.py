@@ -48,6 +48,7 @@ class EventLog:
         self._since: float | None = None
         self._is_urgent = False
         self._lock = threading.RLock()
+        self._writing = threading.RLock()
 
     def add(self, event: str, *, at: float | None = None, urgent: bool = True, **facts: Any) -> None:
         """One event. at: seconds since 1970, now by default. urgent: it is written within URGENT_S."""
@@ -79,24 +80,28 @@ class EventLog:
     def flush_if_due(self) -> None:
         """Writes what waits, where it has waited long enough; to be called about once a second."""
         with self._lock:
-            if self._since is not None:
-                waited = time.monotonic() - self._since
-                if waited >= (URGENT_S if self._is_urgent else CALM_S):
-                    self.flush()
+            waited = 0.0 if self._since is None else time.monotonic() - self._since
+            is_due = waited >= (URGENT_S if self._is_urgent else CALM_S)
+        if is_due:
+            self.flush()
 
     def flush(self) -> None:
-        """Writes what waits."""
-        with self._lock:
-            if self._dropped:
-                text = f"{self._dropped} lines could not be written in time and were dropped"
-                self._waiting["log"].append(text)
-                self._dropped = 0
-            for kind, waiting in self._waiting.items():
-                if waiting and self._write(kind, waiting):
-                    waiting.clear()
-            is_empty = not any(self._waiting.values())
-            self._since = None if is_empty else time.monotonic()  # else it is tried again after as long
-            self._is_urgent = self._is_urgent and not is_empty
+        """Writes what waits. Lines that come meanwhile wait for the next time, and wait for no storage here."""
+        with self._writing:
+            with self._lock:
+                if self._dropped:
+                    text = f"{self._dropped} lines could not be written in time and were dropped"
+                    self._waiting["log"].append(text)
+                    self._dropped = 0
+                taken = {kind: lines for kind, lines in self._waiting.items() if lines}
+                self._waiting = {kind: [] for kind in self._waiting}
+                was_urgent, self._since, self._is_urgent = self._is_urgent, None, False
+            failed = {kind: lines for kind, lines in taken.items() if not self._write(kind, lines)}
+            if failed:
+                with self._lock:  # it is tried again after as long
+                    for kind, lines in failed.items():
+                        self._waiting[kind] = lines + self._waiting[kind]
+                    self._since, self._is_urgent = time.monotonic(), was_urgent
 
     def _write(self, kind: str, lines: list[str]) -> bool:
         self._number += 1

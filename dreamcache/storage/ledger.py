@@ -49,7 +49,9 @@ def wrong_row(table: pa.Table) -> str | None:
 
 
 RECORDED_AT = pa.schema([pa.field("recorded_at", pa.timestamp("us", tz="UTC"), nullable=False)])
-LEDGER_SCHEMA = pa.schema([*union_of(Done, Blocked, Failed), *RECORDED_AT])
+SUBJECT = pa.schema([pa.field("subject_id", pa.string())])
+"""Whose image it is, for the time when no plan has the item any more; null where nobody has recorded it."""
+LEDGER_SCHEMA = pa.schema([*union_of(Done, Blocked, Failed), *RECORDED_AT, *SUBJECT])
 LEDGER_LOG = LogSettings(
     format=PartFormat(family="dreamcache.ledger/", number=2, schema=LEDGER_SCHEMA),
     what="a ledger part",
@@ -91,9 +93,16 @@ class Ledger:
     def uri(self) -> str:
         return self.log.uri
 
-    def append(self, outcomes: Sequence[Outcome], recorded_at: datetime | None = None) -> str | None:
+    def append(
+        self,
+        outcomes: Sequence[Outcome],
+        recorded_at: datetime | None = None,
+        *,
+        subjects: Mapping[str, str] | None = None,
+    ) -> str | None:
         """Write one part and return its URI; None for no outcomes. Repeating an append changes nothing.
 
+        subjects: the subject_id of each item, for who prunes images later.
         The name is a hash of the items, their attempts and how they ended: the same work recorded by another driver
         is the same part, and the first one stays.
         """
@@ -102,7 +111,9 @@ class Ledger:
         now = recorded_at or datetime.now(UTC)
         ordered = sorted(outcomes, key=lambda o: (o.item_id, o.attempts, o.status, getattr(o, "code", "")))
         named = [[o.item_id, o.attempts, o.status, getattr(o, "code", "")] for o in ordered]
-        table = pa.Table.from_pylist([to_row(outcome, now) for outcome in ordered], schema=LEDGER_SCHEMA)
+        whose = subjects or {}
+        rows = [{**to_row(outcome, now), "subject_id": whose.get(outcome.item_id)} for outcome in ordered]
+        table = pa.Table.from_pylist(rows, schema=LEDGER_SCHEMA)
         return self.log.append(ids.of_values("ledger-part", outcomes=named), table)
 
     def parts(self) -> list[ObjectInfo]:

@@ -7,8 +7,9 @@ Knows sources and transforms; torch and models come later (see `training.loss`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,30 +19,15 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
 from dreamcache.core.errors import CatalogError, ImageError
 from dreamcache.core.images import decode_image, decode_mask
-from dreamcache.core.lru import LRU
 from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
+from dreamcache.training.bad_samples import BadSample, check_bad
+from dreamcache.training.order import SampleOrder
 from dreamcache.training.sources import Source, StoredSample, open_source
 from dreamcache.training.transform import Floats, ItemShape, Target, as_array, reference_view, target_view
 
-ORDER, LEVELS, SAMPLE = range(3)  # streams of random numbers
-TRIES = 10
+LEVELS, SAMPLE = 1, 2  # streams of random numbers, beside `order.ORDER`
 VALIDATION_MARGIN = 0.05
-
-
-def epoch_order(sizes: Sequence[int], first: int, seed: int, epoch: int, window: int) -> NDArray[np.int64]:
-    """The samples of an epoch by number: shards shuffled, then the samples of each `window` shards among them.
-
-    Samples below `first` are omitted. So only `window` shards need to be open at a time.
-    """
-    rng = np.random.default_rng([seed, ORDER, epoch])
-    ends = np.cumsum(sizes)
-    shards = rng.permutation(len(sizes))
-    parts = []
-    for start in range(0, len(shards), window):
-        group = [np.arange(max(first, ends[s] - sizes[s]), ends[s]) for s in shards[start : start + window]]
-        parts.append(rng.permutation(np.concatenate(group)))
-    return np.concatenate(parts).astype(np.int64)
 
 
 def noise_share(seed: int, position: int, global_batch: int, u: float) -> float:
@@ -79,47 +65,85 @@ class DecodedSample:
 
 
 class Samples:
-    """Decoded samples of a source by number, with a cache of the last opened shards. One process, one thread."""
+    """Decoded samples of a source by number, with the last opened shards held. One process, one thread.
+
+    bad: samples that could not be used so far, by number; num_opened: how often a shard was opened.
+    """
 
     def __init__(self, settings: DataSettings, path: str) -> None:
-        self.settings = settings
+        self.settings, self.path = settings, path
         self.source: Source = open_source(path, settings.format)
         self.ends = np.cumsum(self.source.sizes)
-        self.bad = 0
-        self._open: LRU[int, Sequence[StoredSample]] = LRU(settings.shuffle_shards + 1)
+        self.bad: dict[int, BadSample] = {}
+        self.num_opened = 0
+        self._open: dict[int, Sequence[StoredSample]] = {}
+        self._live: frozenset[int] | None = None
         if len(self) == 0:
             raise CatalogError(f"data '{path}': must hold at least one sample, got none")
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
 
-    def read(self, number: int) -> DecodedSample:
-        """The sample, decoded. One that cannot be used is replaced by the next.
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}  # a loader opens its own shards
 
-        Raises ImageError when too many cannot.
+    def spans(self, first: int, end: int | None = None) -> list[tuple[int, int]]:
+        """(first, end) of the numbers of each shard that are from `first` to before `end`; empty ones are (n, n)."""
+        last = len(self) if end is None else min(end, len(self))
+        starts = self.ends - np.asarray(self.source.sizes)
+        pairs = zip(starts.tolist(), self.ends.tolist(), strict=True)
+        return [(low := min(max(first, start), stop), max(low, min(stop, last))) for start, stop in pairs]
+
+    def shards_of(self, numbers: NDArray[np.int64]) -> frozenset[int]:
+        return frozenset(np.unique(np.searchsorted(self.ends, numbers, side="right")).tolist())
+
+    def retain(self, shards: frozenset[int]) -> None:
+        """From now on exactly these shards are held once they have been opened."""
+        self._live = shards
+        for shard in [shard for shard in self._open if shard not in shards]:
+            del self._open[shard]
+
+    def read(self, numbers: Iterable[int]) -> tuple[int, DecodedSample]:
+        """(number, the sample) of the first of `numbers` that can be used.
+
+        Raises ImageError `too_many_bad_samples` when too many cannot, CatalogError `no_mask` where a mask is required.
         """
-        for offset in range(TRIES):
+        for number in numbers:
+            if number in self.bad:
+                continue
             try:
-                return self._decode((number + offset) % len(self))
+                return number, self._decode(number)
             except ImageError as error:
-                self.bad += 1
-                if self.bad > self.settings.max_bad_samples or offset == TRIES - 1:
-                    raise ImageError(
-                        f"{error}; the {self.bad}. sample that cannot be used, data.max_bad_samples is "
-                        f"{self.settings.max_bad_samples}",
-                        code=error.code,
-                    ) from error
-        raise AssertionError("unreachable")
+                where = self._where(number)
+                self.bad[number] = BadSample(number=number, where=where, code=error.code, message=str(error))
+                check_bad(len(self.bad), len(self), self.settings, self.path, str(error))
+        raise ImageError(
+            f"data '{self.path}': none of the samples that may stand for one another can be used; see bad_samples.csv",
+            code="too_many_bad_samples",
+        )
+
+    def _where(self, number: int) -> str:
+        shard = int(np.searchsorted(self.ends, number, side="right"))
+        return self.source.where(shard, number - int(self.ends[shard]) + self.source.sizes[shard])
+
+    def _shard(self, shard: int) -> Sequence[StoredSample]:
+        if shard not in self._open:
+            self.num_opened += 1
+            if self._live is None:
+                while len(self._open) > self.settings.shuffle_shards:
+                    del self._open[next(iter(self._open))]
+            self._open[shard] = self.source.open(shard)
+        return self._open[shard]
 
     def _decode(self, number: int) -> DecodedSample:
         shard = int(np.searchsorted(self.ends, number, side="right"))
-        samples = self._open.get_or(shard, lambda: self.source.open(shard))
-        sample = samples[number - int(self.ends[shard]) + self.source.sizes[shard]]
+        sample = self._shard(shard)[number - int(self.ends[shard]) + self.source.sizes[shard]]
         # A mask is needed where the reference is cut out by it.
-        if sample.mask is None and sample.reference is None and self.settings.on_no_mask == "fail":
-            raise ImageError(
+        if sample.mask is None and sample.reference is None and self.settings.on_no_mask != "whole_image":
+            kind = CatalogError if self.settings.on_no_mask == "fail" else ImageError
+            raise kind(
                 f"{sample.where}: needs a mask of its subject or a reference photo; add one, or set "
-                f"data.on_no_mask: whole_image",
+                f"data.on_no_mask: skip or whole_image",
                 code="no_mask",
             )
         image, mask = _picture(sample.image, sample.mask, sample.where)
@@ -171,7 +195,7 @@ class TrainItem(Item):
 
 
 class TrainItems:
-    """The items of a training by position; `torch.utils.data` takes it as a dataset."""
+    """The items of a training by position. bad samples are replaced by others of the same window."""
 
     def __init__(
         self,
@@ -183,13 +207,31 @@ class TrainItems:
         seed: int,
         global_batch: int,
         first: int = 0,
+        subset: int | None = None,
     ) -> None:
+        """first: samples before it are held out. subset: so many after it are used, None for all."""
         self.samples, self.shape, self.transform, self.loss = samples, shape, transform, loss
-        self.seed, self.global_batch, self.first = seed, global_batch, first
-        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self.seed, self.global_batch = seed, global_batch
+        self.order = SampleOrder(
+            samples.spans(first, None if subset is None else first + subset),
+            seed=seed,
+            global_batch=global_batch,
+            window=samples.settings.shuffle_shards,
+            shard_bytes=samples.source.shard_bytes,
+        )
+        self._windows: dict[int, NDArray[np.int64]] = {}
+        self._shards: dict[int, frozenset[int]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_windows": {}, "_shards": {}}
+
+    @property
+    def bad(self) -> dict[int, BadSample]:
+        """Samples that could not be used so far."""
+        return self.samples.bad
 
     def __getitem__(self, position: int) -> TrainItem:
-        sample = self.samples.read(self._number(position))
+        sample = self._sample(position)
         rng = np.random.default_rng([self.seed, SAMPLE, position])
         share = noise_share(self.seed, position, self.global_batch, rng.random())
         keep_text, keep_image = kept_conditions(self.loss, rng.random())
@@ -214,16 +256,22 @@ class TrainItems:
             "keep_image": keep_image,
         }
 
-    def _number(self, position: int) -> int:
-        epoch, index = divmod(position, len(self.samples) - self.first)
-        if self._order is None or self._order[0] != epoch:
-            sizes, window = self.samples.source.sizes, self.samples.settings.shuffle_shards
-            self._order = epoch, epoch_order(sizes, self.first, self.seed, epoch, window)
-        return int(self._order[1][index])
+    def _sample(self, position: int) -> DecodedSample:
+        window, index = self.order.window_at(position)
+        stream = self.order.stream_of(position)
+        if self._windows.get(stream) is not window:
+            self._windows[stream], self._shards[stream] = window, self.samples.shards_of(window)
+            self.samples.retain(frozenset().union(*self._shards.values()))
+        return self.samples.read(
+            int(window[(index + offset) % len(window)]) for offset in range(len(window))
+        )[1]
 
 
 class ValidationItems:
-    """The validation samples by number, with references as the product encodes them: no augmentation."""
+    """The validation samples by number, with references as the product encodes them: no augmentation.
+
+    A sample that cannot be used is replaced by another validation sample, never by one that is trained on.
+    """
 
     def __init__(self, samples: Samples, shape: ItemShape, count: int) -> None:
         self.samples, self.shape, self.count = samples, shape, count
@@ -232,7 +280,7 @@ class ValidationItems:
         return self.count
 
     def __getitem__(self, number: int) -> Item:
-        sample = self.samples.read(number)
+        number, sample = self.samples.read((number + offset) % self.count for offset in range(self.count))
         noise = np.random.default_rng([0, SAMPLE, number]).standard_normal(
             (2, *self.shape.latent), np.float32
         )

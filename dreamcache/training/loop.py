@@ -15,8 +15,11 @@ from typing import Any
 from torch import Tensor
 
 from dreamcache.core.config.train import DataSettings, TrainSettings
+from dreamcache.core.texts import one_line
+from dreamcache.model.device_errors import is_device_lost
 from dreamcache.storage.status import State, Status, read_status, write_status
 from dreamcache.storage.status import now as status_time
+from dreamcache.training.bad_samples import BAD_SAMPLES, bad_samples_csv
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 from dreamcache.training.export import TrainingRecord, export_adapter
@@ -55,6 +58,7 @@ class TrainLoop:
         self.curves = Curves.load(folder, trainer.step)
         self.started, self.first, self.last_status = time.monotonic(), trainer.step, 0.0
         self.status = self._first_status()
+        self.num_bad = 0
         self.loss: float | None = self.curves.train[-1]["loss"] if self.curves.train else None
 
     def run(self) -> str | None:
@@ -69,6 +73,7 @@ class TrainLoop:
             last = done.step == steps
             if done.step % every.log == 0 or last:
                 self._log(done, losses)
+                self._list_bad()
                 losses = []
             if _due(done.step, every.validate, last):
                 self._validate()
@@ -78,6 +83,7 @@ class TrainLoop:
                 self._save()
         if not trainer.team.is_main_process:
             return None
+        self.curves.save(self.folder)  # also where no checkpoint was ever due
         location = self._export()
         self._status("finished", force=True, adapter=location)
         return location
@@ -91,6 +97,15 @@ class TrainLoop:
         for hook in self.hooks:
             hook.on_metrics(done.step, {f"train/{name}": value for name, value in metrics.items()})
         self._status("running")
+
+    def _list_bad(self) -> None:
+        """bad_samples.csv, written anew whenever another sample could not be used."""
+        bad = self.trainer.all_bad()
+        if not self.trainer.team.is_main_process or len(bad) == self.num_bad:
+            return
+        self.num_bad = len(bad)
+        self.folder.store.write(self.folder.at(BAD_SAMPLES), bad_samples_csv(bad))
+        self._status("running", force=True)
 
     def _validate(self) -> None:
         if not self.trainer.validation.count or not self.trainer.settings.every.validate:
@@ -111,20 +126,28 @@ class TrainLoop:
         count = min(trainer.settings.every.sample_count, trainer.validation.count)
         if not count or not trainer.team.is_main_process:
             return
-        items = [trainer.validation[number] for number in range(count)]
-        grid = sample_grid(
-            trainer.base,
-            trainer.info,
-            trainer.average.module,
-            trainer.settings,
-            items,
-            self._reader(),
-        )
-        data = io.BytesIO()
-        grid.save(data, "PNG")
-        self.folder.store.write(self.folder.at("samples", f"step-{trainer.step:07d}.png"), data.getvalue())
-        for hook in self.hooks:
-            hook.on_image(trainer.step, "samples", grid)
+        try:
+            items = [trainer.validation[number] for number in range(count)]
+            grid = sample_grid(
+                trainer.base,
+                trainer.info,
+                trainer.average.module,
+                trainer.settings,
+                items,
+                self._reader(),
+            )
+            data = io.BytesIO()
+            grid.save(data, "PNG")
+            self.folder.store.write(
+                self.folder.at("samples", f"step-{trainer.step:07d}.png"), data.getvalue()
+            )
+            for hook in self.hooks:
+                hook.on_image(trainer.step, "samples", grid)
+        except Exception as error:
+            # A picture for people must not cost hours of training; a lost device does end it.
+            if is_device_lost(error):
+                raise
+            self._note(f"no samples at step {trainer.step}: {type(error).__name__}: {str(error)[:200]}")
 
     def _save(self) -> None:
         trainer = self.trainer
@@ -152,6 +175,10 @@ class TrainLoop:
         average = self.trainer.reader_average
         return average.tensors() if average is not None else None
 
+    def _note(self, text: str) -> None:
+        self.status = replace(self.status, notes=(*self.status.notes[-9:], one_line(text)))
+        self._status("running", force=True)
+
     def _status(self, state: State, *, force: bool = False, **more: Any) -> None:
         now = time.monotonic()
         if not self.trainer.team.is_main_process or (
@@ -168,6 +195,7 @@ class TrainLoop:
             "workers": self.trainer.team.size,
             "resumed_from": self.first,
             "validation": self.curves.last_validation(),
+            **({"bad_samples": self.num_bad} if self.num_bad else {}),
             **more,
         }
         self.status = replace(

@@ -17,6 +17,7 @@ import pyarrow as pa
 from dreamcache.core.errors import CatalogError, DreamCacheError, ImageError, StorageError
 from dreamcache.storage.bounded import open_regular, read_bounded, too_large
 from dreamcache.storage.local import local_path
+from dreamcache.storage.open_store import store_for
 from dreamcache.storage.parquet_pages import read_group
 from dreamcache.storage.store import S3_SCHEME
 from dreamcache.training.stored import BESIDE, CAPTION_NAMES, Lazy, StoredSample, caption_of
@@ -34,6 +35,7 @@ class ParquetSource:
     def __init__(self, uris: Sequence[str]) -> None:
         self.groups: list[tuple[str, int]] = []
         sizes = []
+        self.shard_bytes = 0
         for uri in uris:
             with _reading(uri, "a Parquet file"):
                 footer = _parquet(uri).metadata
@@ -46,9 +48,15 @@ class ParquetSource:
                     f"data '{uri}': a row group may have at most {GROUP_ROWS:,} rows, got {max(groups):,}; "
                     "write smaller ones"
                 )
+            num_bytes = [footer.row_group(group).total_byte_size for group in range(footer.num_row_groups)]
+            self.shard_bytes = max(self.shard_bytes, *num_bytes, 0)
             self.groups += [(uri, group) for group in range(len(groups))]
             sizes += groups
         self.sizes = tuple(sizes)
+
+    def where(self, shard: int, index: int) -> str:
+        uri, group = self.groups[shard]
+        return f"{uri} row group {group} row {index}"
 
     def open(self, shard: int) -> Sequence[StoredSample]:
         uri, group = self.groups[shard]
@@ -79,7 +87,12 @@ class TarSource:
 
     def __init__(self, uris: Sequence[str]) -> None:
         self.uris = list(uris)
-        self.sizes = tuple(len(_members(uri, contents=False)) for uri in uris)
+        self.keys = [list(_members(uri, contents=False)) for uri in uris]
+        self.sizes = tuple(len(keys) for keys in self.keys)
+        self.shard_bytes = max((_num_bytes(uri) for uri in uris), default=0)
+
+    def where(self, shard: int, index: int) -> str:
+        return f"{self.uris[shard]}: {self.keys[shard][index]}"
 
     def open(self, shard: int) -> Sequence[StoredSample]:
         uri = self.uris[shard]
@@ -87,6 +100,11 @@ class TarSource:
         return Lazy(
             len(samples), lambda number: _from_members(f"{uri}: {samples[number][0]}", samples[number][1])
         )
+
+
+def _num_bytes(uri: str) -> int:
+    info = store_for(uri).stat(uri)
+    return info.num_bytes if info is not None else 0
 
 
 def _members(uri: str, *, contents: bool) -> dict[str, dict[str, bytes]]:

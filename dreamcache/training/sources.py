@@ -37,10 +37,16 @@ TABLE_BYTES = 1 << 30
 
 
 class Source(Protocol):
-    """Shards of samples. `sizes`: number of samples of each shard."""
+    """Shards of samples. `sizes`: number of samples of each shard; `shard_bytes`: of the largest, 0 if never held."""
 
     @property
     def sizes(self) -> tuple[int, ...]: ...
+
+    @property
+    def shard_bytes(self) -> int: ...
+
+    def where(self, shard: int, index: int) -> str:
+        """Names a sample of a shard for people."""
 
     def open(self, shard: int) -> Sequence[StoredSample]:
         """The samples of one shard, read now or one by one."""
@@ -77,13 +83,16 @@ class FolderSource:
         }
         self.rows = list(_captions(_read_table(join(path, table)), table, path))
         self.sizes = (len(self.rows),)
+        self.shard_bytes = 0
+
+    def where(self, shard: int, index: int) -> str:
+        return join(self.path, self._file(index))
 
     def open(self, shard: int) -> Sequence[StoredSample]:
         return Lazy(len(self.rows), self._read)
 
     def _read(self, index: int) -> StoredSample:
-        name, caption = self.rows[index]
-        file = name if name.startswith("images/") else f"images/{name}"
+        caption, file = self.rows[index][1], self._file(index)
         key, where = _below(file, "images"), join(self.path, file)
         beside = {
             field: read_photo(join(self.path, names[key]), f"{where}, {field}", LIMITS)
@@ -92,6 +101,10 @@ class FolderSource:
             for field, names in self.beside.items()
         }
         return StoredSample(where=where, image=read_photo(where, where, LIMITS), caption=caption, **beside)
+
+    def _file(self, index: int) -> str:
+        name = self.rows[index][0]
+        return name if name.startswith("images/") else f"images/{name}"
 
 
 def _below(name: str, folder: str) -> str:

@@ -10,26 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import default_collate
 
 from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.errors import DreamCacheError, SpecError
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
+from dreamcache.training.bad_samples import BadSample, check_bad
 from dreamcache.training.checkpoints import Checkpoint
-from dreamcache.training.dataset import Samples, TrainItem, TrainItems, ValidationItems
+from dreamcache.training.dataset import Samples, TrainItems, ValidationItems
+from dreamcache.training.loaders import Rows, micro_batches, num_loaders
 from dreamcache.training.loss import AdapterLoss, TrainBatch
 from dreamcache.training.optimizer import EMA, TrainedModule, learned, learning_rate
 from dreamcache.training.references import StoredReferences
 from dreamcache.training.start import new_adapter, new_reader
 from dreamcache.training.transform import ItemShape
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +47,14 @@ class Team:
     def is_main_process(self) -> bool:
         """Whether this process writes checkpoints, curves and samples."""
         return self.rank == 0
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, the same list in each."""
+        if self.size == 1:
+            return [value]
+        gathered: list[T] = [value] * self.size
+        torch.distributed.all_gather_object(gathered, value)
+        return gathered
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, the same in each."""
@@ -81,6 +93,7 @@ class Trainer:
             )
         self.base, self.info, self.settings, self.team = base, info, settings, team
         self.step = 0
+        self.bad: dict[int, BadSample] = {}
         if settings.gradient_checkpointing:
             base.unet.enable_gradient_checkpointing()
         self.adapter = new_adapter(base, settings, start).to(base.unet.device).train()
@@ -127,6 +140,7 @@ class Trainer:
             seed=settings.seed,
             global_batch=settings.global_batch,
             first=0 if settings.data.validation else self.validation.count,
+            subset=settings.data.subset,
         )
 
     def steps(self) -> Iterator[Step]:
@@ -165,20 +179,47 @@ class Trainer:
         return total
 
     def _batches(self, share: int) -> Iterator[TrainBatch]:
-        """Micro-batches of this process, from the next step to the last."""
-        loaders = self.settings.data.loaders
-        return iter(
-            DataLoader(
-                cast(
-                    "Dataset[TrainItem]", self.items
-                ),  # only __getitem__ is needed, and no torch in `dataset`
-                batch_sampler=_Positions(self.settings, self.team, self.step, share),
-                num_workers=loaders,
-                # A forked child would share sockets and threads with this process.
-                multiprocessing_context="spawn" if loaders else None,
-                persistent_workers=bool(loaders),
-            )
+        """Micro-batches of this process, from the next step to the last; notes the samples that cannot be used."""
+        on_gpu = self.base.unet.device.type == "cuda"
+        rows = Rows(
+            first=self.team.rank * share,
+            count=share,
+            global_batch=self.settings.global_batch,
+            step=self.step,
+            steps=self.settings.steps,
         )
+        loaders = num_loaders(self.settings.data.loaders, share, has_gpu=on_gpu)
+        for batch, bad in micro_batches(
+            self.items, rows, micro_batch=self.settings.micro_batch, loaders=loaders, pin=on_gpu
+        ):
+            self._note_bad(bad)
+            yield batch
+
+    def _note_bad(self, samples: Sequence[BadSample]) -> None:
+        self.bad |= {sample.number: sample for sample in samples}
+        if samples:
+            self._check_bad(len(self.bad), samples[-1].message)
+
+    def _check_bad(self, count: int, last: str) -> None:
+        check_bad(count, self.num_samples, self.settings.data, self.settings.data.path, last)
+
+    def all_bad(self) -> list[BadSample]:
+        """Samples that could not be used so far by any process, in order; called by all processes at once.
+
+        Raises ImageError `too_many_bad_samples` for more than the settings allow.
+        """
+        held_out = self.validation.samples.bad
+        if self.settings.data.validation is None:
+            self.bad |= held_out
+        pairs = [*self.bad.values()]
+        if self.settings.data.validation is not None:
+            pairs += [replace(sample, number=-1 - sample.number) for sample in held_out.values()]
+        gathered = self.team.gather(pairs)
+        union = {sample.number: sample for own in gathered for sample in own}
+        trained_on = [sample for sample in union.values() if sample.number >= 0]
+        if trained_on:
+            self._check_bad(len(trained_on), trained_on[-1].message)
+        return [union[number] for number in sorted(union)]
 
     def mean_loss(self, losses: Sequence[Tensor]) -> float:
         """The mean error of several steps over all processes. Raises DreamCacheError `diverged` if it is not finite."""
@@ -223,16 +264,3 @@ class Trainer:
         self.step = checkpoint.step
         for part in self.parts:
             part.unpack(checkpoint.tensors, self.optimizer)
-
-
-class _Positions:
-    """The positions of each micro-batch: the consecutive share of this process in every global batch, cut in parts."""
-
-    def __init__(self, settings: TrainSettings, team: Team, step: int, share: int) -> None:
-        self.settings, self.team, self.step, self.share = settings, team, step, share
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.step, self.settings.steps):
-            first = step * self.settings.global_batch + self.team.rank * self.share
-            for start in range(0, self.share, self.settings.micro_batch):
-                yield list(range(first + start, first + min(start + self.settings.micro_batch, self.share)))

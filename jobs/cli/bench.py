@@ -81,6 +81,25 @@ def overhead(
     echo(f"two workers against one: {result.two_to_one:.3f} (two bare loops: {result.two_bare_to_bare:.3f})")
 
 
+@add_verb(app, "speed", ("dreamcache bench speed --rounds 5",))
+def speed(
+    rounds: Annotated[int, typer.Option(help="How often the arms take turns.", min=1)] = 12,
+    gpu: Annotated[bool, typer.Option(help="Measure this machine's GPU too, where it has one.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Compare an image's cost with plain diffusers and IP-Adapter.
+
+    FLOPs counted at SD 2.1's size, the host cost of a step, and on a GPU images/s and peak memory; random weights.
+    """
+    from jobs.bench.speed import measure_speed
+
+    report = measure_speed(rounds=rounds, gpu=gpu)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        echo(report.markdown())
+
+
 @add_verb(app, "segment", ("dreamcache bench segment --segmenters auto,grabcut",))
 def segment(
     images: Annotated[int, typer.Option(help="Photos of each kind of ground.", min=1, max=100_000)] = 48,

@@ -21,7 +21,10 @@ from jobs.cli import (
     adapter,
     bench,
     cache,
+    cluster,
     demo,
+    deploy,
+    detect,
     doctor,
     evaluate,
     export,
@@ -43,8 +46,21 @@ from jobs.cli import (
 )
 from jobs.cli import list as list_verb
 from jobs.cli.common import add_verb
+from jobs.cli.console import quiet_core, quiet_libraries, take_verbose
 
 INTERRUPTED = 130
+STARTS_RAY = (
+    "demo",
+    "run",
+    "retry",
+    "evaluate",
+    "train",
+    "synthesize",
+    "bench",
+    "replay",
+    "submit",
+    "doctor",
+)
 TRACEBACK = "DREAMCACHE_TRACEBACK"
 """Set, an unexpected error ends with its traceback."""
 
@@ -67,6 +83,10 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Print what Ray and libraries print too; goes with every command."),
+    ] = False,
 ) -> None:
     """Personalized images of every product of a catalog, from one photo each, as one batch job."""
 
@@ -85,6 +105,7 @@ for name, function, examples in (
     ("stop", stop.stop, stop.EXAMPLES),
     ("outputs", outputs.outputs, outputs.EXAMPLES),
     ("export", export.export, export.EXAMPLES),
+    ("detect", detect.detect, detect.EXAMPLES),
     ("gallery", gallery.gallery, gallery.EXAMPLES),
     ("replay", replay.replay, replay.EXAMPLES),
     ("train", train.train, train.EXAMPLES),
@@ -96,6 +117,8 @@ for name, function, examples in (
     add_verb(app, name, examples)(function)
 app.add_typer(cache.app, name="cache", help="The feature cache: list, show, verify, collect garbage.")
 app.add_typer(adapter.app, name="adapter", help="Adapters: import a published checkpoint, show one.")
+app.add_typer(cluster.app, name="cluster", help="A Ray cluster and an S3 server on this machine.")
+app.add_typer(deploy.app, name="deploy", help="Manifests for KubeRay and EC2, from a job file.")
 app.add_typer(
     provenance.app, name="provenance", help="Marks of generated images: certificates for signed manifests."
 )
@@ -109,8 +132,15 @@ def main() -> None:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # what the terminal's encoding lacks ends no command
+    words = sys.argv[1:]
+    is_verbose = take_verbose(words)
+    sys.argv[1:] = words
+    if not is_verbose:
+        quiet_libraries()
+        if words and words[0] in STARTS_RAY and "--help" not in words:
+            quiet_core()
     try:
-        _check_words(sys.argv[1:])
+        _check_words(words)
         app()
     except (SpecError, CatalogError) as error:
         _end(str(error), 2)

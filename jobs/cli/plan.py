@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from jobs.cli.common import echo, load, print_json
 from jobs.cli.options import Job, Json, Set
 
 if TYPE_CHECKING:
+    from dreamcache.core.config.job import JobSpec
     from jobs.planning.estimate import Estimate
     from jobs.planning.planner import Plan
     from jobs.reconcile.changes import Changes
@@ -29,6 +31,12 @@ def plan(
     verify_photos: Annotated[
         bool, typer.Option(help="Read every photo, those too that the photo index knows unchanged.")
     ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="A running Ray cluster (host:port or http://): state what of the job does not fit there."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a job would do; run nothing.
@@ -39,23 +47,51 @@ def plan(
     roots are counted by root, with the catalog_roots and catalog_hosts lines that let the job read them.
     """
     from dreamcache.inference.facts import note_of
-    from dreamcache.storage.ledger import Ledger
-    from jobs.output.reader import scan_outputs_if_any
     from jobs.planning.estimate import estimate_plan
     from jobs.planning.planner import plan as make_plan
-    from jobs.reconcile.changes import OLD_COLUMNS, find_changes
-    from jobs.reconcile.join import Join
 
     spec = load(job, settings)
     job_plan = make_plan(spec, verify_photos=verify_photos)
     note = "; ".join(one for one in (note_of(spec, job_plan.facts), *job_plan.notes) if one) or None
-    with Join(job_plan.files, Ledger(spec.output).scan()) as join:
-        changes = find_changes(join, scan_outputs_if_any(spec.output, columns=OLD_COLUMNS))
+    changes = _changes(job_plan)
     estimate = estimate_plan(job_plan, calibrate, changes.counts.pending)
+    missing = _misfits(spec, address)
     if as_json:
-        print_json(_as_dict(job_plan, changes, estimate, note))
+        print_json({**_as_dict(job_plan, changes, estimate, note), "misfits": missing})
     else:
-        echo("\n".join(_lines(job_plan, changes, estimate, note)))
+        lines = _lines(job_plan, changes, estimate, note)
+        lines += [f"does not fit: {text}; a run waits for such a node" for text in missing]
+        echo("\n".join(lines))
+
+
+def _changes(job_plan: Plan) -> Changes:
+    """Against what the output holds."""
+    from dreamcache.storage.ledger import Ledger
+    from jobs.output.reader import scan_outputs_if_any
+    from jobs.reconcile.changes import OLD_COLUMNS, find_changes
+    from jobs.reconcile.join import Join
+
+    output = job_plan.spec.output
+    with Join(job_plan.files, Ledger(output).scan()) as join:
+        return find_changes(join, scan_outputs_if_any(output, columns=OLD_COLUMNS))
+
+
+def _misfits(spec: JobSpec, address: str | None) -> list[str]:
+    """What does not fit on the cluster at this address; nothing is asked without one."""
+    from jobs.cluster.capacity import Node, misfits
+    from jobs.doctor.cluster import Reporter
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    if not address or address == "local":
+        return []
+    from dreamcache.inference.facts import family_of_job
+
+    reporter = Reporter(spec, address, only_capacity=True)
+    try:
+        nodes = [Node(**node) for node in reporter.ask()["capacity"]]
+    finally:
+        reporter.close()
+    return misfits(spec.workers, nodes, encodes=family_of_job(spec).caches_features)
 
 
 def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import typer
 from jobs.cli.common import echo, print_json
 
 if TYPE_CHECKING:
-    from jobs.running.runner import Report
+    from jobs.running.report import Report
 
 
 def end_with(report: Report, as_json: bool) -> NoReturn:

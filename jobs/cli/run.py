@@ -47,21 +47,22 @@ def run(
 def _list_orphans(spec: JobSpec, prune: bool, as_json: bool) -> None:
     from dreamcache.storage.ledger import Ledger
     from jobs.planning.planner import plan as make_plan
-    from jobs.reconcile.prune import orphans, why_not
+    from jobs.reconcile.prune import Unplannable, orphans
 
     if not prune:
         raise typer.BadParameter("goes with --prune; 'dreamcache plan' shows what a run would generate")
     job_plan = make_plan(spec)
-    reason = why_not(job_plan)
-    tables = orphans(job_plan, Ledger(spec.output)) if reason is None else ()
+    unplannable = Unplannable(job_plan)
+    tables = orphans(job_plan, Ledger(spec.output), unplannable)
     keys = (f"{spec.output.rstrip('/')}/{key}" for table in tables for key in table["key"].to_pylist())
     if as_json:
-        print_json({"would_delete": list(keys), "why_not": reason})
+        deleted = list(keys)
+        print_json({"would_delete": deleted, "kept": unplannable.num_kept, "note": unplannable.note})
         return
-    if reason:
-        echo(reason)
     count = 0
     for key in keys:
         count += 1
         echo(key)
     echo(f"{count} images would be deleted")
+    if unplannable.note:
+        echo(f"note: {unplannable.note}")

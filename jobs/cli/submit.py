@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from dreamcache.core.texts import printable
 from jobs.cli.common import echo, load, print_json
 from jobs.cli.options import Dashboard, DriverCpus, Gallery, Grace, Job, Json, Set
 
@@ -77,6 +78,8 @@ def submit(
             allow_open=allow_open_cluster,
         ),
     )
+    for text in submission.misfits:
+        typer.echo(f"note: {printable(text)}; the job waits for such a node", err=True)
     if as_json:
         print_json(asdict(submission))
     else:

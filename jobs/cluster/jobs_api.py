@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dreamcache.core.errors import DreamCacheError, SpecError
+from jobs.cluster.capacity import Node, nodes_of
 from jobs.cluster.reach import REACH_SECONDS, is_loopback, within
 
 DASHBOARD_PORT = 8265
@@ -55,19 +56,27 @@ class JobsApi:
 
         A loopback address says nothing of it: it may be the near end of a tunnel to a cluster far away.
         """
-        from ray.util.state.api import StateApiClient
-        from ray.util.state.common import ListApiOptions, NodeState, StateResource
-
         deadline = time.monotonic() + NODES_SECONDS
         while True:
-            with reported(self.url), _no_addresses():
-                nodes = StateApiClient(self.url, headers=dict(self.headers)).list(
-                    StateResource.NODES, options=ListApiOptions(), raise_on_missing_output=False
-                )
-            alive = [node.node_ip for node in nodes if isinstance(node, NodeState) and node.state == "ALIVE"]
+            alive = [state.node_ip for state in self._node_states()]
             if alive or time.monotonic() > deadline:
                 return bool(alive) and all(_is_ours(address) for address in alive)
             time.sleep(0.2)  # a head that has just started knows of no node yet
+
+    def nodes(self) -> list[Node]:
+        """The living nodes with their resources."""
+        return nodes_of(self._node_states())
+
+    def _node_states(self) -> list[Any]:
+        """Ray's `NodeState` of each living node."""
+        from ray.util.state.api import StateApiClient
+        from ray.util.state.common import ListApiOptions, NodeState, StateResource
+
+        with reported(self.url), _no_addresses():
+            states = StateApiClient(self.url, headers=dict(self.headers)).list(
+                StateResource.NODES, options=ListApiOptions(), raise_on_missing_output=False
+            )
+        return [state for state in states if isinstance(state, NodeState) and state.state == "ALIVE"]
 
 
 def connect(address: str | None = None) -> JobsApi:

@@ -24,6 +24,7 @@ from dreamcache.storage.run_state import Seen, seen
 from dreamcache.storage.status import Status, read_status
 from dreamcache.storage.store import join
 from jobs.cluster.jobs_api import ClusterError, JobsApi, reported
+from jobs.output.recount import recounted
 
 JOB_ID = re.compile(r"(dreamcache-.+-[0-9a-f]{12})(?:-([2-9]|[1-9][0-9]+))?")
 ENDED = ("succeeded", "with_failures", "over_budget", "failed", "stopped")
@@ -145,7 +146,8 @@ def _moment(text: str) -> float:
 def _status_if_any(output: str) -> Status | None:
     """A folder's status; None when there is none, or it cannot be read from here."""
     with suppress(DreamCacheError, OSError):
-        return read_status(output)
+        status = read_status(output)
+        return recounted(output, status, seen(status)) if status is not None else None
     return None
 
 

@@ -18,6 +18,8 @@ from dreamcache.core.errors import DreamCacheError
 from jobs import own_packages
 from jobs.cluster.reach import check_gcs_answers
 
+VERBOSE = "DREAMCACHE_VERBOSE"
+"""Set, Ray prints its own lines and those of workers."""
 _prefers_own_packages = False
 """Whether the Ray that this process has started gives its workers our packages first."""
 
@@ -47,7 +49,9 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
     # unlike on a cluster, the work must find room however few cores there are.
     here = {"address": "local", "num_cpus": max(os.cpu_count() or 1, math.ceil(cpus))}
     options: dict[str, Any] = {"address": address} if address else here
-    _init({"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False, **options})
+    is_verbose = os.environ.get(VERBOSE, "") not in ("", "0")
+    printed = {"log_to_driver": is_verbose, "logging_level": "INFO" if is_verbose else "ERROR"}
+    _init({**printed, "include_dashboard": False, **options})
     available = ray.cluster_resources().get("GPU", 0)
     if not address and gpus > available:
         raise DreamCacheError(

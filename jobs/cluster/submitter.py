@@ -26,7 +26,9 @@ from dreamcache.core import ids
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, SpecError
 from dreamcache.core.locations import settings_of
+from dreamcache.inference.facts import family_of_job
 from jobs.cluster import observe
+from jobs.cluster.capacity import misfits
 from jobs.cluster.jobs_api import ClusterError, JobsApi, connect, reported
 from jobs.output.folder import OutputFolder
 from jobs.planning.planner import plan
@@ -63,7 +65,8 @@ class SubmitSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """The result of a submission. state: `submitted`, `running` (it ran already), or `done` (nothing remains)."""
+    """The result of a submission. state: `submitted`, `running` (it ran already), or `done` (nothing remains).
+    misfits: what keeps its workers waiting on the cluster as it is now, in numbers."""
 
     job_id: str
     submission_id: str
@@ -72,6 +75,7 @@ class Submission:
     address: str
     output: str
     items: int
+    misfits: tuple[str, ...] = ()
 
 
 def submit(
@@ -103,8 +107,10 @@ def submit(
             address=api.url,
             output=spec.output,
             items=planned.num_items,
+            misfits=() if state == "done" else tuple(missing),
         )
 
+    missing = misfits(spec.workers, api.nodes(), encodes=family_of_job(spec).caches_features)
     before = observe.attempts(api)
     last = max((a for a in before if a.job_id == job_id), key=lambda a: a.number, default=None)
     if last is not None and not last.has_ended:

@@ -16,8 +16,9 @@ from typing import IO, Any
 import dreamcache
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
-from dreamcache.inference.facts import describe_models
+from dreamcache.inference.facts import describe_models, family_of_job
 from jobs import own_packages
+from jobs.cluster.capacity import Node, misfits
 from jobs.doctor.check import Trial, Verdict, fail, ok, skip, warn
 from jobs.doctor.memory import memory
 
@@ -31,7 +32,8 @@ UNKNOWN = "the cluster reported nothing"
 class Reporter:
     """Starts a probe in the background when it is constructed; `close` ends it."""
 
-    def __init__(self, spec: JobSpec, address: str | None) -> None:
+    def __init__(self, spec: JobSpec, address: str | None, *, only_capacity: bool = False) -> None:
+        """only_capacity: the nodes' resources alone, which costs no look at each node."""
         self.address = address
         model = {
             "method": spec.method,
@@ -45,6 +47,7 @@ class Reporter:
             "address": address,
             "output": spec.output,
             "has_gpu": spec.workers.generators.gpus > 0,
+            "only_capacity": only_capacity,
             **model,
         }
         self._files: list[IO[bytes]] = [tempfile.TemporaryFile() for _ in range(3)]
@@ -138,19 +141,25 @@ def _reachable(reporter: Reporter) -> Verdict:
 
 
 def _room(spec: JobSpec, reporter: Reporter) -> Verdict:
+    """Each worker on a node, then all of them: in numbers, since a run would only wait."""
     try:
-        available = reporter.ask().get("resources")
+        report = reporter.ask()
     except DreamCacheError:
-        available = None
-    if available is None:
+        report = {}
+    if "capacity" not in report:
         return skip("no cluster's resources are known")
+    nodes = [Node(**node) for node in report["capacity"]]
+    missing = misfits(spec.workers, nodes, encodes=family_of_job(spec).caches_features)
+    if missing:
+        return warn(
+            "; ".join(missing),
+            "add such nodes, unless the cluster scales up by itself, or lower what workers ask for",
+        )
+    totals = {kind: sum(node.resources.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     declared = {"CPU": spec.workers.cpus, "GPU": spec.workers.gpus}
-    finding = ", ".join(
-        f"{declared[kind]:g} {kind} declared, {available.get(kind, 0):g} available" for kind in declared
+    return ok(
+        ", ".join(f"{declared[kind]:g} {kind} declared, {totals[kind]:g} available" for kind in declared)
     )
-    if any(available.get(kind, 0) < declared[kind] for kind in declared):
-        return warn(finding, "add nodes, unless the cluster scales up by itself, or lower the workers' count")
-    return ok(finding)
 
 
 def _versions(reporter: Reporter) -> Verdict:

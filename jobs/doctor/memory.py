@@ -35,7 +35,7 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
                 models.adapter,
                 settings,
                 batch_size=batch_size,
-                dtype=spec.model.dtype,
+                dtype=spec.dtype,
                 on_gpu=on_gpu,
             )
             for settings in settings_of_scenes(spec)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
 NODE_LIMIT_S = 120.0
@@ -31,7 +32,8 @@ def _ask_jobs_api(address: str) -> dict[str, Any]:
     from jobs.cluster.jobs_api import connect
 
     api = connect(address)
-    return {"nodes": [], "jobs": len(api.client.list_jobs()), "token": not api.is_open}
+    capacity = [asdict(node) for node in api.nodes()]
+    return {"nodes": [], "jobs": len(api.client.list_jobs()), "token": not api.is_open, "capacity": capacity}
 
 
 def _ask_nodes(request: dict[str, Any]) -> dict[str, Any]:
@@ -41,9 +43,13 @@ def _ask_nodes(request: dict[str, Any]) -> dict[str, Any]:
     from dreamcache.core.errors import StorageError
     from dreamcache.storage.open_store import join, store_for
     from dreamcache.storage.probe import probing
+    from jobs.cluster.capacity import ray_nodes
     from jobs.cluster.ray_cluster import join_cluster
 
     join_cluster(request["address"], cpus=0, gpus=0)
+    capacity = [asdict(node) for node in ray_nodes()]
+    if request.get("only_capacity"):
+        return {"nodes": [], "capacity": capacity}
     nodes = [node for node in ray.nodes() if node["Alive"]]
     with ExitStack() as stack:
         try:
@@ -61,7 +67,12 @@ def _ask_nodes(request: dict[str, Any]) -> dict[str, Any]:
         ]
         ray.wait(refs, num_returns=len(refs), timeout=NODE_LIMIT_S)
         reports = [_report_of(ref, node) for ref, node in zip(refs, nodes, strict=True)]
-    return {"nodes": reports, "resources": ray.cluster_resources(), "token": _has_token()}
+    return {
+        "nodes": reports,
+        "resources": ray.cluster_resources(),
+        "token": _has_token(),
+        "capacity": capacity,
+    }
 
 
 def _report_of(ref: Any, node: dict[str, Any]) -> dict[str, Any]:

@@ -35,10 +35,6 @@ def attention_png(session: JobSession, request: Request) -> bytes:
         raise SpecError(
             f"--attention: method '{spec.method}' has no attention to a reference; only dreamcache has"
         )
-    if request.photo_set is not None:
-        raise SpecError(
-            "--attention: shows where one photo was read, and this item has several; replay it without the option"
-        )
     read_reference(request, spec.limits, spec.catalog_hosts)
     where = f"subject '{request.subject_id}': image '{request.image}'"
     data = read_photo(request.image, where, spec.limits, spec.catalog_hosts)

@@ -56,7 +56,7 @@ def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str)
             raise refuse(f"must be empty or this {kind}'s, but holds '{foreign.uri}' and no {file}")
     held = store.read(file)
     check_format(folder, held)
-    owner = parse_yaml(held, join(folder, file)) if held.startswith(mark.encode()) else None
+    owner = _owner(held, mark, join(folder, file))
     if not isinstance(owner, dict):
         raise refuse(f"must be empty or this {kind}'s, but holds a {file} that no run wrote")
     if owner.get("name") != name:
@@ -70,8 +70,12 @@ def claim(folder: str, file: str, *, kind: str, name: str, mark: str, spec: str)
 def is_claimed_by(folder: str, file: str, *, name: str, mark: str) -> bool:
     """Whether `claim` has assigned the folder to `name`. Raises StorageError; writes nothing."""
     try:
-        held = open_store(folder).read(file)
-        owner = parse_yaml(held, join(folder, file)) if held.startswith(mark.encode()) else None
+        owner = _owner(open_store(folder).read(file), mark, join(folder, file))
     except (FileNotFoundError, SpecError):
         return False
     return isinstance(owner, dict) and owner.get("name") == name
+
+
+def _owner(held: bytes, mark: str, uri: str) -> object:
+    """The spec in a file that `claim` wrote; None for another's file. Raises SpecError where it is no YAML."""
+    return parse_yaml(held, uri) if held.startswith(mark.encode()) else None

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,13 @@ from jobs.output.live import write_live_manifest
 from jobs.output.manifest import MANIFEST_COLUMNS
 
 BATCH_ROWS = 16_384
+FEW_AT_ONCE: dict[str, Any] = {
+    "batch_size": BATCH_ROWS,
+    "batch_readahead": 2,
+    "fragment_readahead": 1,
+    "use_threads": False,
+}
+"""Of a scan: what bounds its memory."""
 NEEDED = ("item_id",)
 """Without it a row says nothing."""
 
@@ -106,10 +114,7 @@ def scan_outputs(
         yield from manifest.dataset.to_batches(
             columns=_list(columns),
             filter=_filter(status, subject),
-            batch_size=BATCH_ROWS,
-            batch_readahead=2,
-            fragment_readahead=1,
-            use_threads=False,
+            **FEW_AT_ONCE,
         )
 
 
@@ -132,7 +137,8 @@ def first_outputs(
         return table, table.num_rows
     manifest, wanted = Manifest(uri), _filter(status, subject)
     with manifest.reading():
-        return manifest.dataset.head(limit, filter=wanted), manifest.dataset.count_rows(filter=wanted)
+        first = manifest.dataset.head(limit, filter=wanted, **FEW_AT_ONCE)
+        return first, manifest.dataset.count_rows(filter=wanted, **FEW_AT_ONCE)
 
 
 def _published(folder: OutputFolder) -> list[str]:

@@ -23,7 +23,14 @@ from PIL import Image
 from dreamcache.core import ids
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.config.scenes import Overrides, overrides_of
-from dreamcache.core.errors import CacheError, DreamCacheError, ImageError, ModelError, StorageError
+from dreamcache.core.errors import (
+    CacheError,
+    DreamCacheError,
+    ImageError,
+    ModelError,
+    SpecError,
+    StorageError,
+)
 from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request, item_id
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
@@ -234,7 +241,11 @@ def _check_roots(spec: JobSpec, request: Request) -> None:
 
 
 def _attention(session: JobSession, request: Request) -> bytes:
-    """`attention_png` of a photo that the job may read. Raises ImageError."""
+    """`attention_png` of a photo that the job may read. Raises ImageError, SpecError for an item of several photos."""
+    if request.photo_set is not None:
+        raise SpecError(
+            "--attention: shows where one photo was read, and this item has several; replay it without the option"
+        )
     _check_roots(session.spec, request)
     return attention_png(session, request)
 

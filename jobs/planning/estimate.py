@@ -20,13 +20,17 @@ import pyarrow.compute as pc
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
-from dreamcache.core.photo_sets import parsed
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.facts import PlanFacts, family_of_job
 from dreamcache.inference.families import Family
 from jobs.formatting import format_bytes, format_duration
+<<<<<<< HEAD
 from jobs.planning.pixels import Pixels
+=======
+from jobs.planning.plan_table import photo_keys
+>>>>>>> main
 from jobs.planning.planner import Plan
+from jobs.planning.run_time import Calibration, run_time, start_up
 from workers.context import request_of
 
 if TYPE_CHECKING:
@@ -35,31 +39,14 @@ if TYPE_CHECKING:
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.45, "webp": 0.25}
 """A guess for photographs at the default quality; --calibrate measures it."""
 
-SPREAD = 1.3
-"""How much slower than its slowest measured batch a run may well be: storage, uneven nodes, a last short batch."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Calibration:
-    """Measured here. image_seconds: of one generator, the fastest and the slowest batch's share for one image;
-    encode_seconds: median of one reference; image_bytes: mean of the stored files."""
-
-    device: str
-    items: int
-    batches: int
-    load_seconds: float
-    encode_seconds: float
-    image_seconds: tuple[float, float]
-    image_bytes: float
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
     """items: of the plan that can run, and to_make of them have no image yet. Half evaluations are of all items; two
     halves are one evaluation of the U-Net. cache_bytes: of all references' features before compression, exact, None
     for a base model whose files do not state its sizes. output_bytes_by: "guess" or "measured". eta_seconds,
-    gpu_hours, cpu_hours: (low, high) of what is to be generated, by the declared workers; None where nothing was
-    measured on such a device, and note says why.
+    gpu_hours, cpu_hours: (low, high) of what is to be generated, by the declared workers; startup_seconds: the part of
+    eta_seconds before the first batch. None where nothing was measured on such a device, and note says why.
     """
 
     items: int
@@ -77,8 +64,12 @@ class Estimate:
     cpu_hours: tuple[float, float] | None = None
     note: str = ""
 
+    @property
+    def startup_seconds(self) -> tuple[float, float] | None:
+        return start_up(self.calibration) if self.calibration and self.eta_seconds else None
+
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "startup_seconds": self.startup_seconds}
 
     def lines(self) -> list[str]:
         """For people."""
@@ -101,6 +92,10 @@ class Estimate:
                 f"ETA {' to '.join(map(format_duration, self.eta_seconds))} for {self.to_make} items with the "
                 f"declared workers, {hours[0]:.2f} to {hours[1]:.2f} {kind}-hours"
             )
+            if self.startup_seconds is not None:
+                lines.append(
+                    f"of it {' to '.join(map(format_duration, self.startup_seconds))} for starting workers"
+                )
         return [*lines, *([self.note] if self.note else [])]
 
 
@@ -130,7 +125,7 @@ def estimate(
     to_make = items if pending is None else min(items, pending)
     # Subjects are cached or not as a whole, so references remain in proportion.
     remaining = math.ceil(keys * to_make / items) if items else 0
-    eta, gpu, cpu, note = _time(spec, measured, to_make, remaining) if measured else (None, None, None, "")
+    eta, gpu, cpu, note = run_time(spec, measured, to_make, remaining) if measured else (None, None, None, "")
     return Estimate(
         items=items,
         to_make=to_make,
@@ -171,7 +166,7 @@ def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict
     rows: list[dict[str, Any]] = []
     for table in tables:
         ready = table.filter(pc.is_null(table["code"]))
-        keys.update(int(key[:16], 16) for key in _photo_keys(ready))
+        keys.update(int(key[:16], 16) for key in photo_keys(ready))
         while wanted and following < items + ready.num_rows:
             rows += ready.slice(following - items, 1).to_pylist()
             if (
@@ -186,21 +181,11 @@ def _count(tables: Iterable[pa.Table], wanted: int) -> tuple[int, int, list[dict
     return items, len(keys), [rows[index * len(rows) // number] for index in range(number)]
 
 
-def _photo_keys(ready: pa.Table) -> set[str]:
-    """Cache keys of all photos of planned rows."""
-    if "photo_set" not in ready.schema.names:
-        return set(pc.unique(ready["cache_key"]).to_pylist())
-    single = ready.filter(pc.is_null(ready["photo_set"]))
-    sets = pc.unique(ready["photo_set"]).to_pylist()
-    several = {photo.cache_key for text in sets if text for photo in parsed(text, "plan")}
-    return several | set(pc.unique(single["cache_key"]).to_pylist())
-
-
 def _calibrate(spec: JobSpec, rows: Sequence[dict[str, Any]], facts: PlanFacts) -> Calibration:
     """Generates the rows' images in this process as a worker would, in its batches; keeps nothing of them."""
+    loading = time.perf_counter()
     from dreamcache.inference.session import local_session
 
-    loading = time.perf_counter()
     with local_session(spec, facts, capacity=len(rows)) as session:
         load_seconds = time.perf_counter() - loading
         requests = [request_of(row) for row in rows]
@@ -253,31 +238,6 @@ def _seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
-
-
-_Range = tuple[float, float]
-
-
-def _time(
-    spec: JobSpec, measured: Calibration, items: int, references: int
-) -> tuple[_Range | None, _Range | None, _Range | None, str]:
-    """(ETA, GPU-hours, CPU-hours, note). Encoding and generating overlap: the slower of the two counts."""
-    workers = spec.workers
-    if workers.generators.gpus > 0 and measured.device == "cpu":
-        note = "the job declares GPUs and this machine has none, so its time is not known; calibrate on such a GPU"
-        return None, None, None, note
-    encoding = references * measured.encode_seconds / workers.encoders.count
-    fast, slow = (
-        max(encoding, items * seconds / workers.generators.count) for seconds in measured.image_seconds
-    )
-    eta = (fast + measured.load_seconds, SPREAD * slow + 2 * measured.load_seconds)
-    note = (
-        "one batch was timed, with its warm-up; a larger --calibrate is more exact"
-        if measured.batches < 2
-        else ""
-    )
-    gpu_hours, cpu_hours = ((eta[0] * n / 3600, eta[1] * n / 3600) for n in (workers.gpus, workers.cpus))
-    return eta, gpu_hours, cpu_hours, note
 
 
 def _gate_note(spec: JobSpec) -> str:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dreamcache.core import ids
-from dreamcache.core.photo_sets import PlannedPhoto, set_key, written
+from dreamcache.core.photo_sets import PlannedPhoto, parsed, set_key, written
 from dreamcache.core.records import Request, Subject
 from dreamcache.storage.schema import schema_of
 from jobs.planning.catalog import BadRow
@@ -187,6 +188,16 @@ class PlanRows:
         columns["seed"] = pa.array(_seeds(_joined(self._seeding)))
         self._clear()
         return pa.table([columns[name] for name in PLAN_SCHEMA.names], schema=PLAN_SCHEMA), _sum(digests)
+
+
+def photo_keys(ready: pa.Table) -> set[str]:
+    """Cache keys of all photos of planned rows."""
+    if "photo_set" not in ready.schema.names:
+        return set(pc.unique(ready["cache_key"]).to_pylist())
+    single = ready.filter(pc.is_null(ready["photo_set"]))
+    sets = pc.unique(ready["photo_set"]).to_pylist()
+    several = {photo.cache_key for text in sets if text for photo in parsed(text, "plan")}
+    return several | set(pc.unique(single["cache_key"]).to_pylist())
 
 
 def _digest(ident: str) -> bytes:

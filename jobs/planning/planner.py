@@ -21,7 +21,6 @@ from dreamcache.core import ids
 from dreamcache.core.config.job import MAX_ITEMS_PER_ROW, JobSpec
 from dreamcache.core.config.scenes import NO_OVERRIDES, Overrides
 from dreamcache.core.errors import SpecError
-from dreamcache.core.photo_sets import PlannedPhoto, in_order
 from dreamcache.core.records import (
     Reference,
     Subject,
@@ -37,6 +36,7 @@ from dreamcache.storage.roots import roots_of
 from dreamcache.storage.store import join
 from jobs.planning.catalog import BadRow, LeftOut, read_catalog
 from jobs.planning.outside import OutsideRoots
+from jobs.planning.photo_sets import planned_photos, reads_one_photo
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt, Variant
 from jobs.planning.prompts import TemplateError, fill
@@ -45,7 +45,6 @@ from jobs.planning.row_checks import (
     OTHER_WORLD,
     check_taken,
     is_of_minis_world,
-    reads_one_photo,
     too_many_images,
 )
 from jobs.planning.scenes import Matrix, Values, Wanted, wanted_of_job, wanted_of_row
@@ -109,7 +108,8 @@ def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
 
     Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     facts = plan_facts(spec)
-    spec = replace(spec, generation=spec.generation.resolved(dict(facts.adapter.recommended)))
+    generation = spec.generation.resolved(dict(facts.adapter.recommended))
+    spec = replace(spec, model=spec.model_to_open, generation=generation)
     written = _Writing(spec, facts)
     entries = read_catalog(
         spec.catalog,
@@ -186,17 +186,8 @@ class _Writing:
             why = f"subject '{subject.subject_id}': needs at least one prompt, in the job file or in column 'prompts'"
             ordered = [Prompt("", "no_prompts", why)]
             self.any_without = True
-        keys = self.features(subject.class_name)
-        planned = [
-            PlannedPhoto(
-                image=photo.image,
-                mask=photo.mask,
-                reference_id=reference.reference_id,
-                cache_key=keys.key(reference=reference.reference_id),
-            )
-            for photo, reference in zip(subject.photos, photos.references, strict=True)
-        ]
-        self.rows.add(subject, in_order(planned, is_ordered=self.family.photos == "sequence"), ordered)
+        planned = planned_photos(subject, photos, self.features(subject.class_name), self.family)
+        self.rows.add(subject, planned, ordered)
 
     def _prompts(self, subject: Subject, problem: Reference | None) -> list[Prompt]:
         """Each that differs in text or settings once: an item's id holds its subject's, so repeats are within it."""

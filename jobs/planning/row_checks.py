@@ -32,13 +32,6 @@ def too_many_images(subject: Subject, images: int) -> BadRow:
     return bad_row(0, subject.subject_id, "bad_row", f"{where}: {rule}; use fewer")
 
 
-def reads_one_photo(subject: Subject, method: str) -> BadRow:
-    """The row of a subject with more photos than its method reads."""
-    rule = f"method '{method}' reads one photo of a product, got {len(subject.photos)}"
-    message = f"subject '{subject.subject_id}': {rule}; name one, or choose another method"
-    return bad_row(0, subject.subject_id, "too_many_photos", message)
-
-
 def check_taken(subject: Subject, matrix: Matrix) -> None:
     """Raises SpecError for an attribute of the matrix that the catalog has as well: which one would a prompt mean?"""
     taken = matrix.names & subject.attributes.keys() if matrix.names else ()

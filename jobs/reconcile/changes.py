@@ -57,7 +57,7 @@ def find_changes(join: Join, manifest: Iterable[pa.Table]) -> Changes:
     for window in join.windows(PLANNED_COLUMNS):
         counts += count_window(window)
         slots.append(_slots(window.planned.filter(pc.is_null(window.records["status"]))))
-        subjects.append(_hashes(pc.unique(window.planned["subject_id"]).to_pylist()))
+        subjects.append(hashes(pc.unique(window.planned["subject_id"]).to_pylist()))
     to_generate = _joined(slots)
     gone, gone_subjects = _gone(join, manifest)
     replaced = np.isin(gone, to_generate)
@@ -81,16 +81,16 @@ def _gone(join: Join, manifest: Iterable[pa.Table]) -> tuple[Keys, Keys]:
         recorded = table.filter(pc.not_equal(table["status"], "pending"))
         old = recorded.filter(pa.array(~join.index.has(recorded["item_id"])))
         slots.append(_slots(old))
-        subjects.append(_hashes(old["subject_id"].to_pylist()))
+        subjects.append(hashes(old["subject_id"].to_pylist()))
     return _joined(slots), _joined(subjects)
 
 
 def _slots(table: pa.Table) -> Keys:
     columns = (table[name].to_pylist() for name in ("subject_id", "prompt", "sample"))
-    return _hashes(f"{subject}\0{prompt}\0{sample}" for subject, prompt, sample in zip(*columns, strict=True))
+    return hashes(f"{subject}\0{prompt}\0{sample}" for subject, prompt, sample in zip(*columns, strict=True))
 
 
-def _hashes(texts: Iterable[str]) -> Keys:
+def hashes(texts: Iterable[str]) -> Keys:
     """64 bits for each text: enough to count with."""
     return np.frombuffer(
         b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts), dtype=np.uint64

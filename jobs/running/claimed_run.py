@@ -54,18 +54,22 @@ def claimed_run(
                 run.end("finished")
         except BaseException as error:
             interrupt = interrupt_of(error, check)
-            if interrupt is None and not isinstance(error, DreamCacheError):
-                run.record.line("".join(traceback.format_exception(error)))
-            if not run.current.has_ended:
-                # The storage may be what failed; the run's own error matters more.
-                with suppress(DreamCacheError):
-                    if interrupt is not None:
-                        run.end("stopped", INTERRUPTED)
-                    else:
-                        run.end("failed", reason_of(error))
+            _record_end(run, error, interrupt)
             if interrupt is not None and interrupt is not error:
                 raise interrupt from error
             raise
+
+
+def _record_end(run: RunStatus, error: BaseException, interrupt: KeyboardInterrupt | None) -> None:
+    if interrupt is None and not isinstance(error, DreamCacheError):
+        run.record.line("".join(traceback.format_exception(error)))
+    if not run.current.has_ended:
+        # The storage may be what failed; the run's own error matters more.
+        with suppress(DreamCacheError):
+            if interrupt is not None:
+                run.end("stopped", INTERRUPTED)
+            else:
+                run.end("failed", reason_of(error))
 
 
 def reason_of(error: BaseException) -> str:

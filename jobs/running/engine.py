@@ -46,19 +46,16 @@ def generate_images(
     """Generates the images of rows (PLANNED) and yields each item's status as its record is committed.
 
     unrecorded: those of the rows that have no terminal record now; called only when a pipeline was lost, and items
-    recorded since its last batch are then not yielded. on_note: called with what the user should know of a worker,
-    each thing once. on_gpu_seconds: called with what the workers have cost since its last call. Both may raise, which
-    stops the workers, as closing the iterator does. on_refused: called at the end, see `AttemptBook.refused`.
-    on_worker: called from another thread with what happens to workers, see `AttemptBook.events`.
-    Raises DreamCacheError when the run as a whole cannot go on.
+    recorded since its last batch are then not yielded. on_note: called with what the user should know, each thing
+    once. on_gpu_seconds: with what the workers have cost since its last call. Both may raise, which stops the workers,
+    as closing the iterator does. on_refused: at the end, see `AttemptBook.refused`; on_worker: from another thread, see
+    `AttemptBook.events`. Raises DreamCacheError when the whole cannot go on.
     """
     import ray
 
     join_cluster(address, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
     book = _open_book(spec)
-    encodes = family_of_job(spec).caches_features
-    for text in misfits(spec.workers, ray_nodes(), encodes=encodes):
-        on_note(f"{text}; the run waits for such a node")
+    missing = _note_misfits(spec, on_note)
     meter = CostMeter(lambda: float(ray.get(book.gpu_seconds.remote())), on_gpu_seconds)
     notes: set[str] = set()
 
@@ -66,11 +63,7 @@ def generate_images(
         try:
             with (
                 closing(run_pipeline(JobContext(spec=spec, facts=made_plan.facts), rows, book)) as batches,
-                StallNotice(
-                    spec.failures.stall_notice_s,
-                    on_note,
-                    lambda: misfits(spec.workers, ray_nodes(), encodes=encodes),
-                ) as stall,
+                StallNotice(spec.failures.stall_notice_s, on_note, missing) as stall,
             ):
                 for batch in batches:
                     stall.progressed()
@@ -82,7 +75,7 @@ def generate_images(
 
     def on_lost(error: DreamCacheError, attempts_without_progress: int) -> None:
         on_note(f"{error}; running what has no record yet")
-        time.sleep(random.uniform(0.2, 1) * min(LONGEST_PAUSE_S, 2.0**attempts_without_progress))
+        _pause(attempts_without_progress)
         ray.get(book.settle.remote())
 
     batches = run_rounds(
@@ -92,6 +85,21 @@ def generate_images(
         for batch in batches:
             yield from batch["status"].to_pylist()
     on_refused(ray.get(book.refused.remote()))
+
+
+def _note_misfits(spec: JobSpec, on_note: Callable[[str], None]) -> Callable[[], list[str]]:
+    """Notes what does not fit on the cluster's nodes, and returns a look at it for later."""
+
+    def look() -> list[str]:
+        return misfits(spec.workers, ray_nodes(), encodes=family_of_job(spec).caches_features)
+
+    for text in look():
+        on_note(f"{text}; the run waits for such a node")
+    return look
+
+
+def _pause(attempts_without_progress: int) -> None:
+    time.sleep(random.uniform(0.2, 1) * min(LONGEST_PAUSE_S, 2.0**attempts_without_progress))
 
 
 def _report_new(batch: pa.Table, notes: set[str], on_note: Callable[[str], None]) -> None:

@@ -22,8 +22,8 @@ from jobs.running.status_text import detail_of
 
 STATUS_INTERVAL_S = 5.0
 FIRST_BATCH_S = 0.5
-RECORD_INTERVAL_S = 30.0
-"""Between two events "progress", from which a timeline is drawn."""
+RECORD_INTERVAL_S = 10.0
+"""Between two events "progress", which a timeline shows."""
 
 
 class RunProgress:

@@ -8,6 +8,7 @@ Running again is the same command: it resumes where the ledger ends. Never impor
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
@@ -30,54 +31,18 @@ from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
 from jobs.output.settings_file import add_settings
 from jobs.planning.planner import Plan, plan
-from jobs.reconcile.prune import finish_prunes, prune_orphans, why_not
+from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
 from jobs.reconcile.remaining import Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
 from jobs.running.engine import generate_images
 from jobs.running.interrupt import interrupt_of, interrupting_when
 from jobs.running.progress import RunProgress
+from jobs.running.report import Report
 from jobs.running.status import RunStatus
 from jobs.running.worker_events import WorkerEvent
 
 RECORDS_PER_PART = 1000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """How a run ended. `counts` are of the whole plan, not of this run alone; generated: images of this run."""
-
-    output: str
-    counts: Counts
-    generated: int
-    seconds: float
-    gallery: str | None
-    pruned: int = 0
-    encoded_again: int = 0
-    """References whose cached features were damaged, or not what was asked for."""
-    stopped: str | None = None
-    """Which budget has stopped it, if any."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 all done, 3 finished with failed or blocked items, 4 stopped by a budget."""
-        if self.stopped:
-            return 4
-        return 0 if self.counts.done == self.counts.total else 3
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "output": self.output,
-            "gallery": self.gallery,
-            "generated": self.generated,
-            "pruned": self.pruned,
-            "encoded_again": self.encoded_again,
-            "seconds": round(self.seconds, 1),
-            "exit_code": self.exit_code,
-            "stopped": self.stopped,
-            "total": self.counts.total,
-            **asdict(self.counts),
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,16 +138,10 @@ def _prepare(
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
     job_plan = _plan(spec, address)
     spec = job_plan.spec
-    check_marks(spec)
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(
-            folder.uri,
-            "job",
-            spec.name,
-            claim=lambda: folder.claim(spec),
-            address=address,
-            quiet=quiet,
+            folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
         )
     )
     mark_cache(spec.cache_uri)
@@ -190,11 +149,9 @@ def _prepare(
     add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if prune else 0
-    budget = Budget(spec.limits, status.current.details.get("spent"))
-    status.current_details = lambda: {"spent": budget.spent()}
-    for note in (note_of(spec, job_plan.facts), *job_plan.notes):
-        if note:
-            status.note(note)
+    budget = _budget(spec, status)
+    for note in filter(None, (note_of(spec, job_plan.facts), *job_plan.notes)):
+        status.note(note)
     return _Run(
         folder=folder,
         work=find_work(job_plan, ledger, retry),
@@ -206,9 +163,19 @@ def _prepare(
     )
 
 
+def _budget(spec: JobSpec, status: RunStatus) -> Budget:
+    """What the job may still cost; the status and the metrics state it from now on."""
+    budget = Budget(spec.limits, status.current.details.get("spent"))
+    status.current_details = lambda: {"spent": budget.spent()}
+    status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
+    return budget
+
+
 def _plan(spec: JobSpec, address: str | None) -> Plan:
     try:
-        return plan(spec)
+        job_plan = plan(spec)
+        check_marks(job_plan.spec)
+        return job_plan
     except Exception as error:
         # The error that is raised matters more than what cannot be recorded of it.
         with suppress(DreamCacheError, OSError):
@@ -226,8 +193,10 @@ def _work_off(
     _record_planned(this)
     try:
         with progress, interrupting_when(this.budget.reached):
-            for count in _record_unrunnable(this.work, this.ledger):
-                progress.add_unrunnable(count)
+            for codes in _record_unrunnable(this.work, this.ledger):
+                progress.add_unrunnable(sum(codes.values()))
+                this.status.count_unrunnable(Counter(codes).elements())
+                this.status.record.add("planning_failed", codes=codes)
                 check()
             with closing(_generate_missing(this, progress)) as outcomes:
                 for outcome in outcomes:
@@ -247,10 +216,11 @@ def _work_off(
 
 
 def _prune(job_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> int:
-    if reason := why_not(job_plan):
-        on_note(reason)
-        return 0
-    return prune_orphans(job_plan, ledger)
+    unplannable = Unplannable(job_plan)
+    num_pruned = prune_orphans(job_plan, ledger, unplannable)
+    if unplannable.note:
+        on_note(unplannable.note)
+    return num_pruned
 
 
 def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
@@ -307,10 +277,15 @@ def _record_planned(this: _Run) -> None:
     )
 
 
-def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[int]:
-    """Records what cannot run as failed; how many at a time."""
+def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[dict[str, int]]:
+    """Records what cannot run as failed; yields how many of each code, a table at a time."""
     for rows in work.unrunnable():
         for start in range(0, rows.num_rows, RECORDS_PER_PART):
-            some = rows.slice(start, RECORDS_PER_PART).select(["item_id", "code", "message", "attempts"])
-            ledger.append([Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some.to_pylist()])
-        yield rows.num_rows
+            part = rows.slice(start, RECORDS_PER_PART)
+            some = part.select(["item_id", "code", "message", "attempts"]).to_pylist()
+            subjects = dict(zip(part["item_id"].to_pylist(), part["subject_id"].to_pylist(), strict=True))
+            ledger.append(
+                [Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some], subjects=subjects
+            )
+        if rows.num_rows:
+            yield dict(Counter(rows["code"].to_pylist()))

@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from dreamcache.core.errors import StorageError
 from dreamcache.core.texts import one_line
-from dreamcache.storage.driver import this_driver
+from dreamcache.storage.driver import Driver, this_driver
 from dreamcache.storage.events import EventLog
 from dreamcache.storage.open_store import open_store
 from dreamcache.storage.status import (
@@ -51,13 +51,37 @@ def _previous(output: str) -> tuple[Status | None, StorageError | None]:
         return None, error
 
 
+def _first_status(
+    kind: Kind, name: str, previous: Status | None, *, address: str | None, driver: Driver
+) -> Status:
+    """A run that has just begun. What a job has cost outlasts a run that ends before its first image, and so do its
+    counts: until the plan is counted anew, the last count is the best there is."""
+    spent = (previous.details if previous else {}).get("spent")
+    before = previous if previous is not None and previous.kind == kind else None
+    moment = now()
+    return Status(
+        kind=kind,
+        name=name,
+        state="starting",
+        started_at=moment,
+        updated_at=moment,
+        unit=before.unit if before else "images",
+        total=before.total if before else 0,
+        counts=dict(before.counts) if before else {},
+        address=address,
+        driver=driver,
+        heartbeat_at=moment,
+        details={"spent": spent} if spent else {},
+    )
+
+
 class RunStatus:
     """The one writer of a run's status, whatever it runs. All methods may be called from any thread.
 
     previous: the status of the run before, None for the first one. by_workers: the workers write status.json too, so
     that their newest word is the base of what the driver adds. current_details: called at each write, for what changes
     all the time (a job's costs). check: raises KeyboardInterrupt when one was requested (see `claimed_run`). record:
-    of the run's events, and the driver's log.
+    of the run's events, and the driver's log. limits: of its costs, by unit, for the metrics.
     """
 
     def __init__(
@@ -74,31 +98,14 @@ class RunStatus:
         self.previous, fault = _previous(output)
         self.current_details: Callable[[], Mapping[str, Any]] = _no_details
         self.check: Callable[[], None] = lambda: None
+        self.limits: Mapping[str, float | None] = {}
         self._by_workers = by_workers
         self._lock = threading.RLock()
         self._telemetry = Telemetry(output, "driver") if kind == "job" else None
-        # What a job has cost outlasts a run that ends before its first image.
-        spent = (self.previous.details if self.previous else {}).get("spent")
-        # So have its items: until the plan is counted anew, the last count is the best there is.
-        before = self.previous if self.previous is not None and self.previous.kind == kind else None
-        moment = now()
         self._written = time.monotonic()
-        self.current = Status(
-            kind=kind,
-            name=name,
-            state="starting",
-            started_at=moment,
-            updated_at=moment,
-            unit=before.unit if before else "images",
-            total=before.total if before else 0,
-            counts=dict(before.counts) if before else {},
-            address=address,
-            driver=this_driver(),
-            heartbeat_at=moment,
-            details={"spent": spent} if spent else {},
-        )
-        assert self.current.driver is not None
-        self.record = EventLog(output, self.current.driver.run_id)
+        driver = this_driver()
+        self.current = _first_status(kind, name, self.previous, address=address, driver=driver)
+        self.record = EventLog(output, driver.run_id)
         if fault is not None:
             self.note(f"status.json is written anew, and costs are counted from 0: {fault}")
 
@@ -142,6 +149,12 @@ class RunStatus:
         self.record.flush_if_due()
         if self._telemetry is not None:
             self._telemetry.remaining(self.current.remaining)
+            self._telemetry.costs(self.current_details().get("spent", {}), self.limits)
+
+    def count_unrunnable(self, codes: Iterable[str]) -> None:
+        """Items that failed at planning, for the metrics."""
+        if self._telemetry is not None:
+            self._telemetry.unrunnable(codes)
 
     def end(
         self, state: State, reason: str | None = None, *, details: Mapping[str, Any] | None = None

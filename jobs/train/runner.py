@@ -19,7 +19,7 @@ from jobs.output.claim import claim
 from jobs.running.claimed_run import claimed_run
 from jobs.train.progress import TrainProgress
 from jobs.train.spec import TrainSpec, dump_train_spec
-from workers.train import TrainContext
+from workers.train import TrainContext, fixed_error
 
 MARK = "# Written by 'dreamcache train': the training whose output this folder is.\n"
 
@@ -117,6 +117,12 @@ def _fit(spec: TrainSpec) -> None:
     except SystemExit as error:  # how Ray Train ends on Ctrl-C
         raise KeyboardInterrupt from error
     except TrainingFailedError as error:
+        known = fixed_error(error)
+        if known is not None:
+            raise DreamCacheError(
+                f"{known}; once it is corrected, the same command resumes from the last checkpoint",
+                code=known.code,
+            ) from error
         message = worker_message(error)
         if message is None:
             last = str(error).strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The files under deploy/, parsed."""
+"""The files under deploy/ and the templates of `dreamcache deploy render`, parsed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
+TEMPLATES = REPOSITORY / "jobs" / "deploy" / "templates"
 
 
 def documents(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+    return list(
+        yaml.safe_load_all(((TEMPLATES if (TEMPLATES / name).exists() else DEPLOY) / name).read_text())
+    )
 
 
 def of_kind(name: str, kind: str) -> dict[str, Any]:

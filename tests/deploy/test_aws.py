@@ -12,7 +12,7 @@ import ray
 import yaml
 from jsonschema import Draft7Validator
 
-from tests.deploy.files import DEPLOY, as_json, documents
+from tests.deploy.files import TEMPLATES, as_json, documents
 
 BUCKET_ACTIONS = {
     "s3:GetObject",
@@ -143,7 +143,7 @@ def test_lifecycle_ends_unfinished_uploads_and_expires_nothing() -> None:
 
 @pytest.fixture
 def launcher() -> dict[str, Any]:
-    return dict(yaml.safe_load((DEPLOY / "aws/cluster.yaml").read_text()))
+    return dict(yaml.safe_load((TEMPLATES / "ec2/cluster.yaml").read_text()))
 
 
 def test_launcher_fits_rays_schema(launcher: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ def test_dashboard_names_only_metrics_that_we_export_and_all_of_them() -> None:
 def test_dashboard_filters_by_labels_that_the_metrics_have() -> None:
     for query in queries():
         for name, labels in re.findall(r"(ray_\w+)\{([^}]*)\}", query):
-            known = {"job_name", "worker", *METRICS[EXPORTED[name]].tags}
+            known = {"job_name", "output", "worker", *METRICS[EXPORTED[name]].tags}
             assert set(re.findall(r"(\w+)[!=]~?", labels)) <= known
 
 

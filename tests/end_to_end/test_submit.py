@@ -99,7 +99,9 @@ def test_a_job_is_submitted_watched_and_done(user: User, s3_server: S3Server, tm
     followed = user("logs", "-f", made["job_id"])
     assert followed.returncode == 0, followed.stderr
     assert f"images {ITEMS}/{ITEMS}" in followed.stdout and "manifest: " in followed.stdout
-    assert user("logs", job.path).stdout == followed.stdout
+    assert user("logs", made["job_id"]).stdout == followed.stdout
+    away = user("logs", job.path, RAY_ADDRESS="http://127.0.0.1:9")
+    assert f"images {ITEMS}/{ITEMS}" in away.stdout, "the output's own record needs no cluster"
     status = user.json("status", made["job_id"])
     assert (status["state"], status["cluster"]["state"], status["cluster"]["exit_code"]) == (
         "finished",

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 WIDTH = 80
 VERBS = (
     "demo init plan run submit status logs stop list retry outputs export gallery replay cache adapter train "
-    "ablate provenance synthesize evaluate bench doctor schema"
+    "cluster deploy detect ablate provenance synthesize evaluate bench doctor schema"
 ).split()
 
 
@@ -53,7 +53,7 @@ def test_all_verbs_are_there() -> None:
     assert sorted(ROOT_COMMAND.commands) == sorted(VERBS)
 
 
-@pytest.mark.parametrize("group", [(), ("cache",), ("adapter",), ("bench",)])
+@pytest.mark.parametrize("group", [(), ("cache",), ("adapter",), ("bench",), ("cluster",), ("deploy",)])
 def test_summaries_fit(group: tuple[str, ...]) -> None:
     text = help_of(*group)
     assert all(len(line) <= WIDTH for line in text.splitlines()), text

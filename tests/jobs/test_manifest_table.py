@@ -217,3 +217,12 @@ def test_settings_are_named_by_their_fingerprint(make_spec: MakeSpec) -> None:
     Path(spec.output, "settings.json").write_text("damaged")
     begin(spec)
     assert len(json.loads(Path(spec.output, "settings.json").read_text())) == 1
+
+
+def test_scenes_have_settings_of_their_own(make_spec: MakeSpec) -> None:
+    scenes = [{"name": "plain", "prompt": "x"}, {"name": "strong", "prompt": "x", "strength": 0.5}]
+    spec = make_spec(prompts=[], scenes=scenes)
+    begin(spec)
+    entries = json.loads(Path(spec.output, "settings.json").read_text())
+    assert sorted(entry["generation"]["strength"] for entry in entries.values()) == [0.5, 1.0]
+    assert set(outputs(spec.output)["scene"].to_pylist()) == {"plain", "strong"}

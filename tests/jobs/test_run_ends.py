@@ -16,8 +16,9 @@ from dreamcache.storage.status import read_status
 from jobs.output.folder import OutputFolder
 from jobs.planning.planner import plan
 from jobs.reconcile.remaining import find_work
+from jobs.running.report import Report
 from jobs.running.retry import chooser
-from jobs.running.runner import Report, run
+from jobs.running.runner import run
 
 MakeSpec = Callable[..., JobSpec]
 MISSING = "subject_id,image\na,a.png\nb,b.png\nc,none.png\n"

@@ -53,6 +53,9 @@ def test_workers_that_cannot_start(tmp_path: Path) -> None:
         command.end(signal.SIGTERM)
         command.wait_alone(90)
     said = command.log.read_text()
+    misfit = "each generator asks for 1 of resource 'nowhere', the only node has none"
+    assert f"note: {misfit}; the run waits" in said, "before the run waits, and again while it does"
+    assert said.index(misfit) < said.index("nothing was committed for") < said.rindex(misfit)
     assert "stopped; the same command resumes from here" in said
     assert "nothing was committed for" in said and "CPU" in said and "label_selector" in said
     status = json.loads((tmp_path / "output" / "status.json").read_text())

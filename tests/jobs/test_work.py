@@ -119,7 +119,11 @@ def test_items_that_cannot_run_are_recorded_with_their_attempt(make_spec: MakeSp
     ledger = Ledger(spec.output)
     for attempts in (1, 2):
         work = find_work(made, ledger, lambda outcome: True)
-        assert sum(_record_unrunnable(work, ledger)) == work.num_unrunnable == made.num_items
+        assert (
+            sum(sum(codes.values()) for codes in _record_unrunnable(work, ledger))
+            == work.num_unrunnable
+            == made.num_items
+        )
         assert {outcome.attempts for outcome in ledger.outcomes().values()} == {attempts}
 
 
@@ -228,7 +232,7 @@ def test_nothing_is_pruned_while_a_photo_cannot_be_read(make_spec: MakeSpec, tmp
     data = photo.read_bytes()
     photo.unlink()
     listed = json.loads(dreamcache("run", str(job), "--prune", "--dry-run", "--json").stdout)
-    assert listed["would_delete"] == [] and "2 planned items" in listed["why_not"]
+    assert (listed["would_delete"], listed["kept"]) == ([], 2) and "2 planned items" in listed["note"]
     ran = json.loads(dreamcache("run", str(job), "--prune", "--json").stdout)
     assert (ran["pruned"], ran["failed"], ran["exit_code"]) == (0, 2, 3)
     photo.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Signed manifests: pixels stay, what was changed is told apart from what was stripped, and who signed is known."""
+"""Signed manifests: pixels stay, what was changed is distinguished from what was stripped, and who signed is known."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_a_signed_file_is_intact_and_has_its_pixels(chain: Path, name: str) -> N
     plain = encode_image(RGB, file_format, {})
     assert pixel_sha256(decode_image(data)) == pixel_sha256(decode_image(plain))
     assert marks_in(data, name) == "xmp,c2pa" and marks_in(plain, name) == ""
-    root = (chain / "root.pem").read_text()
-    found = c2pa_read.read(data, name, operator=root)
+    root, own = (chain / "root.pem").read_text(), (chain / "chain.pem").read_text()
+    found = c2pa_read.read(data, name, operators=[own])
     assert (found.state, found.action, found.by_operator) == ("untrusted", "c2pa.created", True)
     assert found.is_ai and found.item_id == "ab" * 32 and found.job == "autumn"
     assert found.signer == "development signer, not trusted, Test Operator"
@@ -61,7 +61,7 @@ def test_a_signed_file_is_intact_and_has_its_pixels(chain: Path, name: str) -> N
 def test_a_changed_file_is_tampered(chain: Path, name: str) -> None:
     data = bytearray(Marker(signing(chain), "autumn").encode(RGB, ImageFormat(format=name), METADATA))
     data[bytes(data).index(b"trainedAlgorithmicMedia")] ^= 1  # a letter of the XMP packet
-    found = c2pa_read.read(bytes(data), name, operator=(chain / "root.pem").read_text())
+    found = c2pa_read.read(bytes(data), name, operators=[(chain / "chain.pem").read_text()])
     assert (found.state, found.is_ai, found.by_operator) == ("tampered", False, False)
     assert found.problems
 
@@ -69,7 +69,7 @@ def test_a_changed_file_is_tampered(chain: Path, name: str) -> None:
 def test_another_operators_chain_is_not_ours(chain: Path, tmp_path: Path) -> None:
     other = write_chain(tmp_path)
     data = Marker(signing(chain), "autumn").encode(RGB, ImageFormat(), METADATA)
-    found = c2pa_read.read(data, "png", operator=other.root.decode())
+    found = c2pa_read.read(data, "png", operators=[other.chain.decode()])
     assert (found.state, found.by_operator) == ("untrusted", False)
 
 

@@ -15,13 +15,13 @@ def test_the_trainer_reads_scene_mask_caption_and_the_designs_own_packshot(tmp_p
     samples = Samples(DataSettings(path=str(folder)), str(folder))
     assert len(samples) == 6
     for number in range(6):
-        sample = samples.read(number)
+        _, sample = samples.read([number])
         assert sample.mask is not None
         assert sample.mask.shape == (64, 64) and 0.04 < sample.mask.mean() < 0.7
         assert np.array_equal(np.asarray(sample.reference), render_reference(24 + number // 2)[0])
         assert sample.framed
         assert sample.caption
-    first, second = samples.read(0), samples.read(1)
+    first, second = samples.read([0])[1], samples.read([1])[1]
     assert not np.array_equal(np.asarray(first.image), np.asarray(second.image))
 
 

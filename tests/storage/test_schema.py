@@ -61,7 +61,7 @@ def test_the_tables_are_what_they_were() -> None:
     assert OUTCOMES.equals(pa.schema([("item_id", TEXT), ("status", TEXT), *ERROR[:1], ("note", TEXT)]))
     assert set(NO_PIXELS) == {name for name, _ in GENERATED_ONLY}
     assert without_added(PLAN_SCHEMA).equals(pa.schema([*REQUEST, *ERROR, ("attributes", TEXT)]))
-    assert without_added(LEDGER_SCHEMA).equals(LEDGER_2)
+    assert without_added(LEDGER_SCHEMA).equals(pa.schema([*LEDGER_2, ("subject_id", TEXT)]))
     added = {*ADDED, "recorded_at", "seed_text", "reference"} - {"typed"}
     assert [column for column in MANIFEST_COLUMNS if column[0] not in added] == MANIFEST_OF_0_1
     assert {name for name, _ in MANIFEST_COLUMNS} >= set(added)
@@ -73,7 +73,13 @@ def test_a_new_column_touches_its_record_and_who_fills_it(monkeypatch: pytest.Mo
     weighed = make_dataclass(
         "Weighed", [("grams", Int32 | None, None)], bases=(Done,), frozen=True, kw_only=True
     )
-    schema = pa.schema([*union_of(weighed, Blocked, Failed), LEDGER_SCHEMA.field("recorded_at")])
+    schema = pa.schema(
+        [
+            *union_of(weighed, Blocked, Failed),
+            LEDGER_SCHEMA.field("recorded_at"),
+            LEDGER_SCHEMA.field("subject_id"),
+        ]
+    )
     assert [field for field in schema if field.name not in LEDGER_SCHEMA.names] == [pa.field("grams", NUMBER)]
     monkeypatch.setattr(ledger, "LEDGER_SCHEMA", schema)
     monkeypatch.setitem(ledger.KINDS, "done", weighed)

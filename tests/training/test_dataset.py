@@ -14,7 +14,8 @@ from PIL import Image
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
 from dreamcache.core.errors import CatalogError, ImageError
 from dreamcache.storage.open_store import store_for
-from dreamcache.training.dataset import Samples, TrainItems, epoch_order, kept_conditions, noise_share
+from dreamcache.training.dataset import Samples, TrainItems, kept_conditions, noise_share
+from dreamcache.training.order import epoch_windows
 from dreamcache.training.sources import open_source
 from dreamcache.training.transform import ItemShape, reference_view, target_view
 from tests.train_samples import COLOURS, photo, picture, write_folder, write_parquet, write_tars
@@ -91,7 +92,7 @@ def test_a_sample_may_bring_its_own_reference(kind: str, tmp_path: Path) -> None
 
     with_photos, plain = items(path, transform=PLAIN), items(without, transform=PLAIN)
     for position in range(6):
-        number = with_photos._number(position)
+        number = with_photos.order.number(position)
         item, other = with_photos[position], plain[position]
         assert all(np.array_equal(item[name], other[name]) for name in ("pixels", "mask", "noise"))
         shown = ((item["reference"].transpose(1, 2, 0) + 1) * 127.5).astype(int)
@@ -127,10 +128,11 @@ def test_a_sample_with_a_reference_needs_no_mask(tmp_path: Path) -> None:
     path = write_folder(tmp_path, 2, photos=True)
     for file in (path / "masks").iterdir():
         file.unlink()
-    samples = Samples(DataSettings(path=str(path), max_bad_samples=0), str(path))
-    assert samples.read(1).mask is None and samples.read(1).framed
-    with pytest.raises(ImageError, match="needs a mask of its subject or a reference photo"):
-        samples.read(0)
+    samples = Samples(DataSettings(path=str(path)), str(path))
+    _, sample = samples.read([1])
+    assert sample.mask is None and sample.framed
+    with pytest.raises(CatalogError, match="needs a mask of its subject or a reference photo"):
+        samples.read([0])
 
 
 def test_equal_names_in_two_folders_are_two_samples(tmp_path: Path) -> None:
@@ -229,10 +231,15 @@ def test_flip_jitter_and_erasing() -> None:
 
 def test_order_is_a_permutation_within_windows() -> None:
     sizes = [5, 3, 4, 6]
-    order = epoch_order(sizes, 2, 7, 0, 2)
+    spans = [(2, 5), (5, 8), (8, 12), (12, 18)]
+
+    def order_of(epoch: int) -> np.ndarray:
+        return np.concatenate(epoch_windows(spans, 7, epoch, 2))
+
+    order = order_of(0)
     assert sorted(order) == list(range(2, 18))
-    assert (epoch_order(sizes, 2, 7, 0, 2) == order).all()
-    assert (epoch_order(sizes, 2, 7, 1, 2) != order).any()
+    assert (order_of(0) == order).all()
+    assert (order_of(1) != order).any()
     shards = np.searchsorted(np.cumsum(sizes), order, side="right")
     assert not set(shards[: -len(shards) // 2]) >= {0, 1, 2, 3}
 
@@ -266,17 +273,28 @@ def test_an_item_follows_from_its_position_alone(write: Callable[[Path, int], Pa
 def test_a_bad_sample_is_replaced_and_too_many_end_it(tmp_path: Path) -> None:
     path = write_folder(tmp_path, 4)
     (path / "images" / "001.png").write_bytes(b"broken")
-    samples = Samples(DataSettings(path=str(path), max_bad_samples=1), str(path))
-    assert samples.read(1).caption == "a box number 2"
-    with pytest.raises(ImageError, match=r"001.png.*max_bad_samples is 1"):
-        samples.read(1)
+    samples = Samples(DataSettings(path=str(path)), str(path))
+    number, sample = samples.read([1, 2])
+    assert (number, sample.caption) == (2, "a box number 2")
+    assert samples.read([1, 3])[0] == 3 and list(samples.bad) == [1], (
+        "a sample counts once, however often it is hit"
+    )
+    (path / "images" / "002.png").write_bytes(b"")
+    with pytest.raises(
+        ImageError, match=r"2 of 4 samples cannot be used.*max_bad_share 0.05 allows 1.*002.png"
+    ):
+        samples.read([2, 3])
 
 
 def test_masks_are_needed_unless_said_otherwise(tmp_path: Path) -> None:
     path = write_folder(tmp_path, 2)
     for file in (path / "masks").iterdir():
         file.unlink()
-    with pytest.raises(ImageError, match="needs a mask"):
-        Samples(DataSettings(path=str(path), max_bad_samples=0), str(path)).read(0)
+    with pytest.raises(CatalogError, match="needs a mask"):
+        Samples(DataSettings(path=str(path)), str(path)).read([0])
+    skipping = Samples(DataSettings(path=str(path), on_no_mask="skip", max_bad_share=0.5), str(path))
+    with pytest.raises(ImageError, match="none of the samples that may stand for one another"):
+        skipping.read([0])
+    assert skipping.bad[0].code == "no_mask"
     whole = Samples(DataSettings(path=str(path), on_no_mask="whole_image"), str(path))
-    assert whole.read(0).mask is None
+    assert whole.read([0])[1].mask is None

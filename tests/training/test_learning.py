@@ -19,6 +19,7 @@ class Repeated:
 
     def __init__(self, items: Any) -> None:
         self.kept = [items[position] for position in range(4)]
+        self.bad: dict[int, Any] = {}
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         return self.kept[position % 4]

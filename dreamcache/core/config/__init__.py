@@ -16,14 +16,16 @@ from dreamcache.core.config.rules import RuleText, Settings, require
 from dreamcache.core.config.savings import WHOLE, EverySo, Savings
 from dreamcache.core.locations import ModelRef
 
-Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "grabcut", "none"]
+Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "u2net", "grabcut", "none"]
 Guidance = Literal["combined", "joint"]
 Scheduler = Literal["ddim", "dpmpp_2m", "euler", "euler_a", "unipc", "pndm", "heun", "lcm", "tcd"]
 DType = Literal["float32", "bfloat16", "float16"]
+ModelDType = Literal["auto", "float32", "bfloat16", "float16"]
+CompileMode = Literal["off", "default", "max-autotune"]
 IntegrationName = Literal["spatial_concat", "spatial_sum", "textual_sum", "decoupled"]
 FeatureSource = Literal["own", "middle"]
 
-SEGMENTER_MODELS = ("grounding-dino", "sam", "lang-sam")
+SEGMENTER_MODELS = ("grounding-dino", "sam", "lang-sam", "u2net")
 Margin = Annotated[float, Ge(0), Lt(0.5), RuleText("from 0 to less than 0.5 of the side")]
 DEFAULT_STEPS = 50
 """Of a family that recommends no number."""
@@ -44,7 +46,8 @@ class EncodeSettings(Settings):
     timestep: of the noise added to the reference latent; the paper's is 1, the least.
     text: prompt of the encoding pass; the paper's is the null text. {class_name} is the subject's.
     posterior: mean of the VAE posterior ("mode"), or one seeded draw ("sample").
-    segmenter_models: other weights than a segmenter's own, {"sam": "folder or hub-id@revision"}.
+    segmenter_models: other weights than a segmenter's own, {"sam": "folder or hub-id@revision"}; {"u2net": "file"}.
+    segmenter_id: of u2net's file, found where the job is planned; "" keeps `auto` from using one.
     compute_dtype, dtype: of the pass, and of the stored numbers.
     reader: sha256 of the weights that read references, "" for the base's; always the adapter's (see `resolved`).
     """
@@ -62,6 +65,7 @@ class EncodeSettings(Settings):
     on_no_mask: Literal["whole_image", "fail"] = "whole_image"
     margin: Margin = 0.05
     reader: str = ""
+    segmenter_id: str | None = None
 
     def check(self) -> None:
         require(
@@ -73,8 +77,17 @@ class EncodeSettings(Settings):
         check_segmenter_models(self.segmenter_models)
 
     def as_dict(self) -> dict[str, Any]:
-        # Without a reader of its own, keys are those of releases that knew none.
-        return {name: value for name, value in asdict(self).items() if name != "reader" or value}
+        # Without a reader or segmenter of its own, keys are those of releases that knew none.
+        values = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("reader", "segmenter_id") or value
+        }
+        # The file's content counts, not where it lies.
+        values["segmenter_models"] = {
+            name: model for name, model in self.segmenter_models.items() if name != "u2net"
+        }
+        return values
 
     def text_for(self, class_name: str) -> str:
         """The prompt of the encoding pass of a subject of this class."""

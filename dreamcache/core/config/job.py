@@ -6,10 +6,18 @@ Parsed from YAML by `jobs.spec`. Knows nothing of files, models or Ray.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, ImageFormat, ImageLimits
+from dreamcache.core.config import (
+    CompileMode,
+    DType,
+    EncodeSettings,
+    GenerationSettings,
+    ImageFormat,
+    ImageLimits,
+    ModelDType,
+)
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.config.fields import (
     MAX_PHOTOS,
@@ -53,6 +61,8 @@ class ModelSpec(Settings):
 
     loras: put on the base in this order; part of its identity. allow_other_base: takes an adapter that was trained on
     another base of the same layout.
+    dtype: of arithmetic; part of the ids. auto is bfloat16 where generators declare a GPU, else float32. compile: the
+    U-Net's halves by torch.compile, once a shape (docs/speed.md); pixels stay within rounding, ids as they are.
     """
 
     base: ModelRef = "mini"
@@ -60,7 +70,18 @@ class ModelSpec(Settings):
     adapter: Location | None = None
     loras: tuple[LoraSpec, ...] = ()
     allow_other_base: bool = False
-    dtype: DType = "float32"
+    dtype: ModelDType = "auto"
+    compile: CompileMode = "off"
+
+    def resolved(self, *, on_gpu: bool) -> ModelSpec:
+        """With a dtype in the place of `auto`."""
+        return replace(self, dtype=self.dtype_on(on_gpu=on_gpu))
+
+    def dtype_on(self, *, on_gpu: bool) -> DType:
+        """What `dtype` means for workers with or without a GPU."""
+        if self.dtype == "auto":
+            return "bfloat16" if on_gpu else "float32"
+        return self.dtype
 
     def check(self) -> None:
         require(len(self.loras) <= MAX_LORAS, "loras", f"at most {MAX_LORAS}", len(self.loras))
@@ -187,6 +208,16 @@ class JobSpec(Settings):
             [name for name in names if names.count(name) > 1][:2],
         )
         check_matrix(self.matrix)
+
+    @property
+    def dtype(self) -> DType:
+        """Of arithmetic, by what the job declares: planner and workers agree on it."""
+        return self.model.dtype_on(on_gpu=self.workers.generators.gpus > 0)
+
+    @property
+    def model_to_open(self) -> ModelSpec:
+        """`model` with nothing left open."""
+        return replace(self.model, dtype=self.dtype)
 
     @property
     def cache_uri(self) -> str:

@@ -7,6 +7,7 @@ Defaults are the paper's where it names one (docs/method.md section 4). Knows no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
@@ -41,19 +42,31 @@ class DataSettings(Settings):
 
     path: a folder of images/ and masks/, or of .parquet or .tar shards; a local path or s3:// URI.
     validation: a location of the same kind; None leaves the first `validation_samples` of `path` out of training.
-    shuffle_shards: so many shards are held in memory and mixed at a time.
-    on_no_mask: a sample without mask and reference photo ends the training, or its whole image is the reference.
-    loaders: processes that read and transform ahead, for each worker; 0 does it between the steps.
+    subset: only so many samples of those that are trained on, the first ones; None for all.
+    shuffle_shards: so many shards are held in memory and mixed at a time; more where a batch reads more at once.
+    on_no_mask: a sample without mask and reference photo ends the training ("fail"), is passed over ("skip"), or its
+    whole image is the reference.
+    max_bad_share: of the samples that cannot be used, as a share of all; they are passed over, each is listed in
+    bad_samples.csv, and more of them end the training. max_bad_samples: the same as a number, None for no such limit.
+    loaders: processes that read and transform ahead, for each worker; 0 does it between the steps, None is 4 where
+    the worker has a GPU.
     """
 
     path: Location
     format: Literal["auto", "folder", "parquet", "webdataset"] = "auto"
     validation: Location | None = None
     validation_samples: ZeroOrMore = 32
+    subset: AtLeastOne | None = None
     shuffle_shards: AtLeastOne = 4
-    on_no_mask: Literal["fail", "whole_image"] = "fail"
-    max_bad_samples: int = 100
-    loaders: ZeroOrMore = 0
+    on_no_mask: Literal["fail", "skip", "whole_image"] = "fail"
+    max_bad_share: Share = 0.05
+    max_bad_samples: ZeroOrMore | None = None
+    loaders: ZeroOrMore | None = None
+
+    def bad_samples_allowed(self, total: int) -> int:
+        """How many of `total` samples may be passed over."""
+        share = math.ceil(self.max_bad_share * total)
+        return share if self.max_bad_samples is None else min(share, self.max_bad_samples)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,14 +125,16 @@ class ReferenceSettings(Settings):
 class LossSettings(Settings):
     """Which conditions a sample loses, and how its error is weighed.
 
-    drop_*: shares of the samples that lose the text alone, the reference alone, and both: guidance needs all three.
+    drop_*: shares of the samples that lose the text alone, the reference alone, and both. Without its reference a
+    sample passes through the frozen base alone, and its gradient is zero: the base predicts e(0, 0) and e(0, cT) as it
+    is, so by default no reference is dropped.
     foreground: extra weight of the error on the subject's mask, 0 for none. min_snr_gamma: 0 for none, 5 is usual
     (arXiv 2303.09556).
     """
 
     drop_text: NotNegative = 0.07
-    drop_image: NotNegative = 0.05
-    drop_both: NotNegative = 0.05
+    drop_image: NotNegative = 0.0
+    drop_both: NotNegative = 0.0
     foreground: NotNegative = 0.0
     min_snr_gamma: NotNegative = 0.0
 
@@ -209,7 +224,7 @@ class TrainSettings(Settings):
         values = asdict(self)
         for name in ("every", "micro_batch", "gradient_checkpointing"):
             del values[name]
-        for name in ("path", "loaders", "max_bad_samples"):
+        for name in ("path", "loaders", "max_bad_samples", "max_bad_share"):
             del values["data"][name]  # the data may move
         del values["reference"]["cache"]  # it changes where features come from, not what they are
         values["data"]["validation"] = self.data.validation is not None

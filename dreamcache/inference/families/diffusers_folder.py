@@ -38,18 +38,9 @@ def describe_folder(
     if model is None:
         raise ModelError(f"model '{base}': must be a diffusers folder or a hub id 'owner/name'; got neither")
     if model.folder is not None:
-        folder = model.folder
-        index = read_json(folder / INDEX)
-        missing = [part for part in parts if not (folder / part).is_dir()]
-        if missing:
-            raise ModelError(
-                f"model '{base}': not a {layout} folder in the diffusers layout, {', '.join(missing)} missing in "
-                f"{folder}"
-            )
-        files = {INDEX: config_hash(index)}
-        for part in parts:
-            files |= weighted_content(folder, part) if part in weighted else content(folder, part)
-        fingerprint = ids.of_values("base", files=files)
+        index = read_json(model.folder / INDEX)
+        files = _files(base, model.folder, layout, parts, weighted, content)
+        fingerprint = ids.of_values("base", files={INDEX: config_hash(index), **files})
     else:
         require_pinned(
             model,
@@ -68,6 +59,21 @@ def describe_folder(
         prediction_type="flow",
     )
     return info, index
+
+
+def _files(
+    base: str, folder: Path, layout: str, parts: Sequence[str], weighted: Sequence[str], content: Content
+) -> dict[str, str]:
+    missing = [part for part in parts if not (folder / part).is_dir()]
+    if missing:
+        raise ModelError(
+            f"model '{base}': not a {layout} folder in the diffusers layout, {', '.join(missing)} missing in "
+            f"{folder}"
+        )
+    files: dict[str, str] = {}
+    for part in parts:
+        files |= weighted_content(folder, part) if part in weighted else content(folder, part)
+    return files
 
 
 def number_of(config: JsonObject, key: str, most: int) -> int:

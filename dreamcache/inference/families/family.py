@@ -20,6 +20,7 @@ from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, In
 from dreamcache.core.config.job import ModelSpec
 from dreamcache.core.config.methods import methods, register_method
 from dreamcache.core.errors import ModelError, SpecError, did_you_mean
+from dreamcache.segment.u2net_file import with_segmenter_id
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo, describe_base
 from dreamcache.storage.models.loras import with_loras
@@ -50,12 +51,14 @@ class Family(ABC):
     whose order does not matter, or a sequence whose order does. generation: keys of `generation` with a meaning.
     refused: settings that a job may not change, by dotted key, each with the reason. per_image: keys of `generation`
     that may differ between the images of one batch. takes_loras: whether `model.loras` can be put on its bases.
+    compiles: whether `model.compile` has a meaning.
     """
 
     method: ClassVar[str]
     caches_features: ClassVar[bool] = False
     photos: ClassVar[Photos] = "one"
     refused: ClassVar[Mapping[str, str]] = {}
+    compiles: ClassVar[bool] = False
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
     per_image: ClassVar[frozenset[str]] = frozenset()
     takes_loras: ClassVar[bool] = False
@@ -100,7 +103,7 @@ class Family(ABC):
                 f"reference.places: must hold every place of the adapter, lacks {', '.join(missing)}; add them, or "
                 f"leave the key out"
             )
-        return resolved
+        return with_segmenter_id(resolved)
 
     def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:  # noqa: B027 - most have no rule
         """Raises SpecError for settings that this base model cannot follow."""

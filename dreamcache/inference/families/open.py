@@ -47,5 +47,6 @@ def family_module(family: Family) -> FamilyModule:
 
 def open_pipeline(family: Family, model: ModelSpec, *, device: str = "cpu") -> Pipeline[Subject]:
     """A family's pipeline on `device`, from the files that this machine has. Raises ModelError."""
+    model = model.resolved(on_gpu=device != "cpu")
     base, adapter = family.describe_models(model)
     return family_module(family).open_pipeline(model, base, adapter, device=device)

@@ -37,8 +37,8 @@ class Size:
 
     name: str
     side: int = 512
-    unet: Mapping[str, Any] = field(default_factory=dict)
-    vae: Mapping[str, Any] = field(default_factory=dict)
+    unet: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    vae: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def latent_side(self) -> int:

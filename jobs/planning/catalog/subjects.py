@@ -152,14 +152,11 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
     def bad(code: str, message: str) -> BadRow:
         return bad_row(number, subject_id, code, f"{file} row {number}: {message}")
 
-    problem = id_problem(subject_id)
-    if problem:
+    if problem := id_problem(subject_id):
         return bad("bad_subject_id", problem)
     key = subject_id, text_of(row.get("view")) if "view" in columns else ""
     if key in reading.seen:
-        other, row_number = reading.seen[key]
-        also = f"row {row_number}" if other == file else f"{other} row {row_number}"
-        return bad("duplicate_subject", repeated_view(*key, also))
+        return bad("duplicate_subject", repeated_view(*key, _also(reading.seen[key], file)))
     photos = photos_of(row, is_list="images" in columns)
     if isinstance(photos, str):
         return bad("no_image", f"subject '{subject_id}': {photos}")
@@ -168,10 +165,7 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
     ours = {*KNOWN_COLUMNS, *(name for name in MAPPED_COLUMNS if name in columns), *mapped_settings(columns)}
     attributes = {key: text_of(value) for key, value in row.items() if key not in ours}
     prompts = prompts_of(row.get("prompts"))
-    paths = {"image": max((photo.image for photo in photos), key=len)}
-    paths["mask"] = max((photo.mask or "" for photo in photos), key=len)
-    problem = _size_problem({**attributes, **paths}, prompts)
-    if problem:
+    if problem := _size_problem(attributes, photos, prompts):
         return bad("bad_row", f"subject '{subject_id}': {problem}")
     try:
         overrides = overrides_in(row, columns)
@@ -193,6 +187,12 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
     return _bounded(subject, where, reading.max_photos)
 
 
+def _also(where: Where, file: str) -> str:
+    """Another row, as a message about a row of `file` names it."""
+    other, number = where
+    return f"row {number}" if other == file else f"{other} row {number}"
+
+
 def _resolved(photo: Photo, folder: str) -> Photo:
     return replace(
         photo,
@@ -201,9 +201,13 @@ def _resolved(photo: Photo, folder: str) -> Photo:
     )
 
 
-def _size_problem(texts: Mapping[str, str], prompts: tuple[str, ...]) -> str | None:
+def _size_problem(
+    attributes: Mapping[str, str], photos: tuple[Photo, ...], prompts: tuple[str, ...]
+) -> str | None:
     """What would make one row take the memory or the time of many."""
-    for name, text in [*texts.items(), *(("prompts", prompt) for prompt in prompts)]:
+    texts = [*attributes.items(), *(("prompts", prompt) for prompt in prompts)]
+    texts += [pair for photo in photos for pair in (("image", photo.image), ("mask", photo.mask or ""))]
+    for name, text in texts:
         if len(text) > MAX_CELL:
             return too_long(name, len(text))
     if len(prompts) > MAX_PROMPTS:

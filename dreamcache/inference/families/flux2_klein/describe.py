@@ -17,6 +17,7 @@ from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families.diffusers_folder import describe_folder, number_of
 from dreamcache.inference.families.family import Family, Passes, Photos
 from dreamcache.inference.families.sd_sizes import DEVICE_BYTES, HEADROOM, ITEM_BYTES, count_files
+from dreamcache.segment.u2net_file import with_segmenter_id
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import INDEX, BaseInfo, component_config, pipeline_class
 from dreamcache.storage.models.files import as_bad_model
@@ -85,7 +86,7 @@ class Flux2Klein(Family):
         self, settings: EncodeSettings, base: BaseInfo, adapter: AdapterInfo, dtype: DType
     ) -> EncodeSettings:
         """size: the largest area of a photo is its square. Segmenter `auto` is the photo as it is."""
-        return replace(
+        resolved = replace(
             settings,
             size=settings.size or base.native_size,
             places=(LATENTS,),
@@ -93,6 +94,7 @@ class Flux2Klein(Family):
             compute_dtype=dtype,
             segmenter="none" if settings.segmenter == "auto" else settings.segmenter,
         )
+        return with_segmenter_id(resolved)
 
     def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:
         """Raises SpecError for a size that cannot be packed."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from itertools import cycle, islice
 from typing import Any, Unpack
 
 import numpy as np
@@ -27,6 +26,7 @@ from dreamcache.inference.families.flux2_klein.encode import KleinEncoder
 from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV, num_tokens
 from dreamcache.inference.families.flux2_klein.prompts import KleinPrompts
 from dreamcache.inference.families.loading import load_pipeline
+from dreamcache.inference.families.rows import equal_parts
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.inference.protocols import SamplingSettings
 from dreamcache.model.features import Features, SubjectFeatures
@@ -77,10 +77,7 @@ class KleinPipeline:
         """
         noise = [self._noise(settings, one) for one in generator]
         pixels: list[Any] = [None] * len(prompt)
-        # A batch has references of one number of tokens. A part of a mixed batch is filled up to the whole's shape,
-        # on which a kernel's last bits depend.
-        for rows in _by_tokens(subject):
-            filled = list(islice(cycle(rows), len(prompt)))
+        for rows, filled in equal_parts([num_tokens(one) for one in subject]):
             images = self._generate(
                 [prompt[row] for row in filled],
                 [subject[row] for row in filled],
@@ -149,11 +146,3 @@ class KleinPipeline:
             base._unpatchify_latents(latents * deviation + mean).to(vae.dtype), return_dict=False
         )[0]
         return pixels
-
-
-def _by_tokens(subjects: Sequence[Features]) -> list[list[int]]:
-    """Rows of the batch, by the number of tokens of their references."""
-    rows: dict[int, list[int]] = {}
-    for row, subject in enumerate(subjects):
-        rows.setdefault(num_tokens(subject), []).append(row)
-    return list(rows.values())

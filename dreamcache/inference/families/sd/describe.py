@@ -17,6 +17,7 @@ class StableDiffusion(StableDiffusionFamily):
     method: ClassVar[str] = "dreamcache"
     takes_loras: ClassVar[bool] = True
     caches_features: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
     photos: ClassVar[Photos] = "set"
     per_image: ClassVar[frozenset[str]] = frozenset(
         {"negative_prompt", "text_scale", "image_scale", "strength"}

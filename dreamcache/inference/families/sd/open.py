@@ -27,6 +27,8 @@ def open_pipeline(
         device=device,
     )
     pipe.set_progress_bar_config(disable=True)
+    if model.compile != "off":
+        pipe.compile(model.compile)
     return pipe
 
 

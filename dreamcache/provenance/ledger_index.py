@@ -1,0 +1,141 @@
+"""The perceptual hashes of given ledgers, and which of their images a picture is.
+
+    ledgers --open_index--> hashes in memory, 40 bytes an image --nearest--> the 50 nearest
+                                                                 hash alone, or local features of the stored images
+
+Knows ledgers and stored images; knows nothing of marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dreamcache.core.errors import DreamCacheError
+from dreamcache.provenance import hashes
+from dreamcache.provenance.hashes import Hashes, Pixels
+from dreamcache.provenance.local_features import Features, features_of, is_same_picture
+from dreamcache.storage.image_store import decode_image
+from dreamcache.storage.item_keys import is_key_of
+from dreamcache.storage.ledger import Ledger, resolve_table
+from dreamcache.storage.open_store import open_store
+
+SURE_DISTANCE = 4
+"""Bits of 64: so near, the hash alone decides. Measured in docs/provenance.md."""
+CANDIDATES = 50
+"""Nearest images whose pixels are compared."""
+KEPT_FEATURES = 256
+"""Of stored images, 300 kB each, for a folder of files that are near the same ones."""
+MAX_IMAGE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerMatch:
+    """The image of a ledger that a picture is, or the nearest one. distance: bits of 64.
+
+    decided_by: hash or features where it is the same picture, none where it is only the nearest.
+    """
+
+    output: str
+    item_id: str
+    key: str
+    distance: int
+    decided_by: Literal["hash", "features", "none"]
+
+    @property
+    def is_same(self) -> bool:
+        return self.decided_by != "none"
+
+
+class LedgerIndex:
+    """Images of several jobs by their hashes. values: uint64 [n, 4]; owners: number of each one's output, [n]."""
+
+    def __init__(self, outputs: Sequence[str], items: pa.Table, values: Hashes) -> None:
+        self.outputs = tuple(outputs)
+        self._items = items
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def nearest(self, rgb: Pixels) -> LedgerMatch | None:
+        """The image that this picture is, else the nearest by hash; None for an empty index.
+
+        uint8 [height, width, 3]. Stored images that cannot be read are passed over.
+        """
+        if not len(self):
+            return None
+        distances = hashes.distances(self._values, hashes.hashes_of(rgb))
+        count = min(CANDIDATES, len(self))
+        order = np.argpartition(distances, count - 1)[:count]
+        order = order[np.argsort(distances[order], kind="stable")]
+        first = self._match(int(order[0]), int(distances[order[0]]), "none")
+        if first.distance <= SURE_DISTANCE:
+            return self._match(int(order[0]), first.distance, "hash")
+        query = features_of(rgb)
+        for row in map(int, order):
+            candidate = self._match(row, int(distances[row]), "features")
+            stored = _stored_features(candidate.output, candidate.item_id, candidate.key)
+            if stored is not None and is_same_picture(stored, query):
+                return candidate
+        return first
+
+    def _match(self, row: int, distance: int, decided_by: Literal["hash", "features", "none"]) -> LedgerMatch:
+        item = self._items.slice(row, 1).to_pylist()[0]
+        return LedgerMatch(
+            output=self.outputs[item["owner"]],
+            item_id=item["item_id"],
+            key=item["key"],
+            distance=distance,
+            decided_by=decided_by,
+        )
+
+
+def open_index(outputs: Iterable[str]) -> LedgerIndex:
+    """The images of the jobs at these outputs; those recorded without hashes are left out.
+
+    Raises StorageError when a ledger cannot be read.
+    """
+    names = list(outputs)
+    tables, values = [], []
+    for owner, output in enumerate(names):
+        table = resolve_table(Ledger(output).scan())
+        table = table.filter(
+            pc.and_(pc.equal(table["status"], "done"), pc.is_valid(table["perceptual_hash"]))
+        ).select(["item_id", "key", "perceptual_hash"])
+        usable = [_usable(text) for text in table["perceptual_hash"].to_pylist()]
+        table = table.filter(pa.array([value is not None for value in usable], pa.bool_()))
+        values += [value for value in usable if value is not None]
+        owners = pa.array([owner] * table.num_rows, pa.int32())
+        tables.append(table.drop_columns("perceptual_hash").append_column("owner", owners))
+    items = (
+        pa.concat_tables(tables).combine_chunks()
+        if tables
+        else pa.table({"item_id": pa.array([], pa.string())})
+    )
+    stacked = np.stack(values) if values else np.empty((0, len(hashes.SHARES)), np.uint64)
+    return LedgerIndex(names, items, stacked)
+
+
+def _usable(text: str) -> Hashes | None:
+    try:
+        return hashes.from_text(text)
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=KEPT_FEATURES)
+def _stored_features(output: str, item_id: str, key: str) -> Features | None:
+    """Of the stored pixels; None when they cannot be read, or the key is not the item's: a ledger may be anyone's."""
+    if not is_key_of(key, item_id):
+        return None
+    try:
+        return features_of(decode_image(open_store(output).read(key, MAX_IMAGE_BYTES)))
+    except (DreamCacheError, OSError):
+        return None

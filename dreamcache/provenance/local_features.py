@@ -1,0 +1,95 @@
+"""Whether two pictures show the same pixels, up to cropping, scaling, rotation, borders and encoding.
+
+    points of both -> matches -> one similarity transform -> the stored picture laid over the other -> correlation
+
+Points alone would also agree where one product stands in two pictures; pixels of the common area do not. Knows pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+SIDE = 512
+NUM_POINTS = 800
+DISTINCT = 0.8
+"""A match must be nearer than the second best by this factor."""
+TOLERANCE = 4.0
+"""Pixels, at SIDE, by which a point may miss its place."""
+LEAST_AGREEING = 12
+LEAST_CORRELATION = 0.95
+LEAST_COMMON = 0.2
+"""Share of either picture that the common area must have."""
+BLUR = 2.0
+"""Pixels, so that encoding and scaling count for little."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Features:
+    """A picture at SIDE. grey: uint8 [h, w]; points: float32 [n, 2]; texts: uint8 [n, 32], None where n is 0."""
+
+    grey: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    texts: Any
+
+
+def features_of(rgb: Pixels) -> Features:
+    """Of uint8 [height, width, 3], scaled so that its longer side is SIDE."""
+    grey: Any = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
+    scale = SIDE / max(grey.shape)
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    points, texts = cv2.ORB.create(NUM_POINTS, fastThreshold=7).detectAndCompute(grey, None)
+    places = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
+    return Features(grey=grey, points=places, texts=texts)
+
+
+def correlation(stored: Features, query: Features) -> float:
+    """Of the pixels in the common area, -1 to 1; 0 where the two have too few points or too small an area in common."""
+    transform = _transform(stored, query)
+    if transform is None:
+        return 0.0
+    height, width = query.grey.shape
+    laid = cv2.warpAffine(stored.grey, transform, (width, height), flags=cv2.INTER_LINEAR)
+    area = cv2.warpAffine(np.full(stored.grey.shape, 255, np.uint8), transform, (width, height)) == 255
+    scale_squared = abs(float(np.linalg.det(transform[:, :2])))
+    shares = (area.mean(), area.sum() / max(1.0, scale_squared * stored.grey.size))
+    if min(shares) < LEAST_COMMON:
+        return 0.0
+    one, other = (
+        cv2.GaussianBlur(grey.astype(np.float32), (0, 0), BLUR)[area] for grey in (laid, query.grey)
+    )
+    if one.std() < 1 or other.std() < 1:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def is_same_picture(stored: Features, query: Features) -> bool:
+    """Whether one picture is the other, changed as this module's first line says."""
+    return correlation(stored, query) >= LEAST_CORRELATION
+
+
+def _transform(stored: Features, query: Features) -> NDArray[np.float64] | None:
+    """[2, 3] from the stored picture to the other; None unless enough points agree on it."""
+    if min(len(stored.points), len(query.points)) < 2:
+        return None
+    pairs: Sequence[Any] = cv2.BFMatcher(cv2.NORM_HAMMING).knnMatch(query.texts, stored.texts, k=2)
+    matches = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < DISTINCT * pair[1].distance]
+    if len(matches) < LEAST_AGREEING:
+        return None
+    source = stored.points[[match.trainIdx for match in matches]]
+    target = query.points[[match.queryIdx for match in matches]]
+    cv2.setRNGSeed(0)  # the same pair must give the same transform at every call
+    transform, agree = cv2.estimateAffinePartial2D(
+        source, target, method=cv2.RANSAC, ransacReprojThreshold=TOLERANCE
+    )
+    if transform is None or int(agree.sum()) < LEAST_AGREEING:
+        return None
+    return np.asarray(transform, np.float64)

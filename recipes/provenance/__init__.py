@@ -1,0 +1,1 @@
+"""How the marks of provenance were measured. Not in the wheel."""
