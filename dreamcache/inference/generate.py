@@ -27,6 +27,7 @@ from dreamcache.model.device_errors import is_device_lost, is_out_of_memory
 logger = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 2
+PER_IMAGE = ("negative_prompt", "text_scale", "image_scale", "strength")
 OUT_OF_MEMORY = "out_of_memory"
 
 
@@ -159,20 +160,6 @@ class Generator(Generic[S]):
         filled = batch + [batch[0]] * (self.micro_batch - len(batch))
         each = [self._settings_of(request) for request, _ in filled]
         settings = each[0]
-        text_scale, image_scale = settings.scales
-        # One value where all have it, as families take it that have no other within a batch.
-        own: Any = {
-            name: [getattr(one, name) for one in each]
-            for name in self.per_image
-            if any(getattr(one, name) != getattr(settings, name) for one in each)
-        }
-        values: Any = {
-            "negative_prompt": settings.negative_prompt,
-            "text_scale": text_scale,
-            "image_scale": image_scale,
-            "strength": settings.strength,
-            **own,
-        }
         images = self.pipe(
             prompt=[request.prompt for request, _ in filled],
             subject=[features for _, features in filled],
@@ -186,7 +173,7 @@ class Generator(Generic[S]):
             width=settings.width or None,
             generator=[torch.Generator("cpu").manual_seed(request.seed) for request, _ in filled],
             output_type="np",
-            **values,
+            **self._values(each),
         ).images[: len(batch)]
         withheld = self._unsafe(images)
         seconds = (time.perf_counter() - started) / len(batch)
@@ -194,6 +181,18 @@ class Generator(Generic[S]):
             self._outcome(request, image, seconds, unsafe)
             for (request, _), image, unsafe in zip(batch, images, withheld, strict=True)
         ]
+
+    def _values(self, each: Sequence[GenerationSettings]) -> dict[str, Any]:
+        """Settings that may differ within a batch, by name: one value where all have it, else a list.
+
+        Families that have no other value within a batch take one.
+        """
+        settings = each[0]
+        values = {name: getattr(settings, name) for name in PER_IMAGE}
+        for name in self.per_image:
+            if any(getattr(one, name) != getattr(settings, name) for one in each):
+                values[name] = [getattr(one, name) for one in each]
+        return values
 
     def _outcome(
         self, request: Request, image: Any, seconds: float, unsafe: bool

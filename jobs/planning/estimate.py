@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.facts import PlanFacts, family_of_job
 from dreamcache.inference.families import Family
 from jobs.formatting import format_bytes, format_duration
+<<<<<<< HEAD
+from jobs.planning.pixels import Pixels
+=======
 from jobs.planning.plan_table import photo_keys
+>>>>>>> main
 from jobs.planning.planner import Plan
 from jobs.planning.run_time import Calibration, run_time, start_up
 from workers.context import request_of
@@ -111,7 +114,7 @@ def estimate(
     """
     if calibrate < 0:
         raise SpecError(f"--calibrate must be 0 or more items, got {calibrate}")
-    pixels = _Pixels(spec, facts.base.native_size)
+    pixels = Pixels(spec, facts.base.native_size)
     items, keys, sample = _count(pixels.counted(tables), calibrate)
     measured = _calibrate(spec, sample, facts) if sample else None
     family = family_of_job(spec)
@@ -139,24 +142,6 @@ def estimate(
         cpu_hours=cpu,
         note="; ".join(text for text in (note, _gate_note(spec)) if text),
     )
-
-
-class _Pixels:
-    """Pixels of all images of a plan that can run, counted while its tables pass."""
-
-    def __init__(self, spec: JobSpec, native_size: int) -> None:
-        self._generation, self._native_size = spec.generation, native_size
-        self.total = 0
-
-    def counted(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """The same tables."""
-        for table in tables:
-            ready = table.filter(pc.is_null(table["code"]))
-            for group in pc.value_counts(ready["overrides"]).to_pylist():
-                settings = overrides_of(group["values"]).generation(self._generation)
-                sides = (side or self._native_size for side in (settings.height, settings.width))
-                self.total += group["counts"] * math.prod(sides)
-            yield table
 
 
 def estimate_plan(planned: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:

@@ -35,20 +35,21 @@ from dreamcache.storage.photo_index import FOLDER, PhotoIndex
 from dreamcache.storage.roots import roots_of
 from dreamcache.storage.store import join
 from jobs.planning.catalog import BadRow, LeftOut, read_catalog
-from jobs.planning.catalog.rows import bad_row
 from jobs.planning.outside import OutsideRoots
 from jobs.planning.photo_sets import planned_photos, reads_one_photo
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt, Variant
 from jobs.planning.prompts import TemplateError, fill
 from jobs.planning.references import Entry, PhotoReader, ReadPhotos
+from jobs.planning.row_checks import (
+    OTHER_WORLD,
+    check_taken,
+    is_of_minis_world,
+    too_many_images,
+)
 from jobs.planning.scenes import Matrix, Values, Wanted, wanted_of_job, wanted_of_row
 
 ROWS_PER_TABLE = 20_000
-OTHER_WORLD = (
-    "'mini' knows its own rendered products only: with these photos it shows the path from catalog to images, and not "
-    "their quality; docs/models.md lists the base models for products"
-)
 IDS = 1 << 256
 
 
@@ -167,13 +168,13 @@ class _Writing:
 
     def _add_subject(self, subject: Subject, photos: ReadPhotos) -> None:
         self.attributes.update(dict.fromkeys(subject.attributes))
-        _check_taken(subject, self.matrix)
-        if self.spec.model.base == "mini" and not self.notes and not _is_of_minis_world(subject):
+        check_taken(subject, self.matrix)
+        if self.spec.model.base == "mini" and not self.notes and not is_of_minis_world(subject):
             self.notes[OTHER_WORLD] = None
         images = sum(self.matrix.count(prompt) for prompt in subject.prompts) * self.spec.samples
         images += sum(one.samples for one in self.of_job)
         if images > MAX_ITEMS_PER_ROW:
-            self.rows.add_bad(_too_many(subject, images))
+            self.rows.add_bad(too_many_images(subject, images))
             return
         if subject.further and self.family.photos == "one":
             self.rows.add_bad(reads_one_photo(subject, self.spec.method))
@@ -264,28 +265,6 @@ class _Writing:
             photos=photos,
             # A sum does not ask for an order, so ten million ids need no sorting to name their set.
             fingerprint=ids.of_values("plan", items=self.files.num_rows, sum=f"{self.sum_of_ids:064x}"),
-        )
-
-
-def _is_of_minis_world(subject: Subject) -> bool:
-    from dreamcache.mini.catalog import is_of_this_world
-
-    return is_of_this_world(subject.subject_id, subject.class_name)
-
-
-def _too_many(subject: Subject, images: int) -> BadRow:
-    where = f"subject '{subject.subject_id}'"
-    rule = f"a row may give at most {MAX_ITEMS_PER_ROW:,} images, its prompts x samples give {images:,}"
-    return bad_row(0, subject.subject_id, "bad_row", f"{where}: {rule}; use fewer")
-
-
-def _check_taken(subject: Subject, matrix: Matrix) -> None:
-    """Raises SpecError for an attribute of the matrix that the catalog has as well: which one would a prompt mean?"""
-    taken = matrix.names & subject.attributes.keys() if matrix.names else ()
-    if taken:
-        raise SpecError(
-            f"matrix.{min(taken)}: must have a name that is no column of the catalog, subject '{subject.subject_id}' "
-            f"has one; rename one of the two"
         )
 
 
