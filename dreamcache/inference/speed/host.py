@@ -55,7 +55,7 @@ def arms(size: Size, *, steps: int, batch: int, dtype: torch.dtype, device: str)
     noise = torch.randn(
         batch, 4, size.latent_side, size.latent_side, generator=torch.Generator().manual_seed(0)
     )
-    common = {
+    common: dict[str, Any] = {
         "prompt_embeds": text,
         "negative_prompt_embeds": null,
         "num_inference_steps": steps,
