@@ -133,7 +133,7 @@ BAD_CALLS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"subject": Image.new("RGB", (8, 8))},
-        "subject: must be SubjectFeatures or None, got a Image; use pipe.encode_reference(photo)",
+        "subject: must be SubjectFeatures, a PhotoSet of them, or None, got a Image; use pipe.encode_reference(photo)",
     ),
     (
         {"callback_on_step_end": "print"},
