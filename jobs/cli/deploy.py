@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,7 +45,6 @@ def render(
     Names hold a hash of the job file: a changed job is another object. Nothing is sent anywhere.
     """
     from jobs.deploy import ec2, kuberay
-    from jobs.deploy.manifest import open_placeholders
 
     spec, values = load(job, settings), dict(_pair(one) for one in value)
     if target == "kuberay":
@@ -54,11 +54,18 @@ def render(
         texts = kuberay.render(spec, options)
     else:
         texts = ec2.render(spec, values)
+    _write(texts, output, as_json)
+
+
+def _write(texts: Mapping[str, str], output: str, as_json: bool) -> None:
+    """Prints the files, or writes them into a folder and prints their names."""
+    from jobs.deploy.manifest import open_placeholders
+
     missing = sorted({name for text in texts.values() for name in open_placeholders(text)})
     if as_json:
         print_json({"files": texts, "placeholders": missing})
     elif not output:
-        echo(texts["job.yaml" if target == "kuberay" else "cluster.yaml"].rstrip())
+        echo(list(texts.values())[-1].rstrip())
     if output:
         folder = Path(output).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
