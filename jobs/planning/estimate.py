@@ -24,11 +24,8 @@ from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.facts import PlanFacts, family_of_job
 from dreamcache.inference.families import Family
 from jobs.formatting import format_bytes, format_duration
-<<<<<<< HEAD
 from jobs.planning.pixels import Pixels
-=======
 from jobs.planning.plan_table import photo_keys
->>>>>>> main
 from jobs.planning.planner import Plan
 from jobs.planning.run_time import Calibration, run_time, start_up
 from workers.context import request_of
