@@ -32,6 +32,14 @@ from cryptography.x509.oid import NameOID
 
 NAMES = ("localhost", "shop.example", "www.shop.example", "cdn.example")
 CHUNK = b"x" * 65_536
+ANSWERS = {
+    "huge": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + CHUNK,
+    "lying": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + CHUNK,  # states less than it sends
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc",
+    "garbage": b"\x00\xff\x00 SSH-2.0-x\r\n\r\n",
+    "many-headers": b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 500 + b"\r\n",
+    "long-header": b"HTTP/1.1 200 OK\r\nX-A: " + b"b" * 200_000 + b"\r\n\r\n",
+}
 
 
 @cache
@@ -90,12 +98,8 @@ class Handler(BaseHTTPRequestHandler):
             raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
             while True:
                 raw(CHUNK)
-        elif kind == "huge":
-            raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + CHUNK)
-        elif kind == "lying":  # states less than it sends
-            raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + CHUNK)
-        elif kind == "cut":
-            raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc")
+        elif kind in ANSWERS:
+            raw(ANSWERS[kind])
         elif kind == "negative":
             raw(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n")
             while True:
@@ -118,12 +122,6 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(30)
         elif kind == "gzip-bomb":
             self._answer(200, {"Content-Encoding": "gzip"}, gzip_bomb())
-        elif kind == "garbage":
-            raw(b"\x00\xff\x00 SSH-2.0-x\r\n\r\n")
-        elif kind == "many-headers":
-            raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 500 + b"\r\n")
-        elif kind == "long-header":
-            raw(b"HTTP/1.1 200 OK\r\nX-A: " + b"b" * 200_000 + b"\r\n\r\n")
         elif kind == "no-location":
             self._answer(302, {})
         elif kind == "loop":

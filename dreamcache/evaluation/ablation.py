@@ -74,13 +74,13 @@ class Ablation:
         return value is not None and value.is_above_zero
 
     def verdict(self, gap: Gap, column: str) -> str:
-        """What a difference between two variants shows: above, below, not told apart, or nothing."""
+        """What a difference between two variants shows: above, below, not distinguished, or nothing."""
         value = gap.values.get(column)
         if value is None or value.bounds is None:
             return "no interval"
         if not (self.has_learned(gap.variant, column) or self.has_learned(gap.other, column)):
             return "not learned"
-        return "above" if value.is_above_zero else "below" if value.is_below_zero else "not told apart"
+        return "above" if value.is_above_zero else "below" if value.is_below_zero else "not distinguished"
 
 
 def ablation_of(

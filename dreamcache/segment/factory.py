@@ -66,22 +66,8 @@ def create_segmenter(
         return AutoSegmenter(_u2net(own, weights) if weights else None)
     if name == "u2net":
         return _u2net(own, weights)
-    if name == "none":
-        from dreamcache.segment.simple import WholeFrame
-
-        return WholeFrame()
-    if name == "alpha":
-        from dreamcache.segment.simple import AlphaSegmenter
-
-        return AlphaSegmenter()
-    if name == "file":
-        from dreamcache.segment.simple import MaskFileSegmenter
-
-        return MaskFileSegmenter()
-    if name == "grabcut":
-        from dreamcache.segment.grabcut import GrabCutSegmenter
-
-        return GrabCutSegmenter()
+    if name in ("none", "alpha", "file", "grabcut"):
+        return _without_network(name)
     if name == "grounded-sam":
         from dreamcache.segment import grounded_sam
 
@@ -95,6 +81,18 @@ def create_segmenter(
 
         return lang_sam.LangSamSegmenter(sam_type=own.get("lang-sam", lang_sam.SAM_TYPE), device=device)
     raise SpecError(f"segmenter '{name}': must be one of {', '.join(NAMES)}{did_you_mean(name, NAMES)}")
+
+
+def _without_network(name: str) -> Segmenter:
+    from dreamcache.segment import grabcut, simple
+
+    kinds: dict[str, type[Segmenter]] = {
+        "none": simple.WholeFrame,
+        "alpha": simple.AlphaSegmenter,
+        "file": simple.MaskFileSegmenter,
+        "grabcut": grabcut.GrabCutSegmenter,
+    }
+    return kinds[name]()
 
 
 def _u2net(models: Mapping[str, str], weights: str) -> Segmenter:

@@ -29,7 +29,7 @@ KNOWN = ("isnet-general-use", "birefnet-general", "u2net", "u2netp")
 MOST_BYTES = 2 << 30
 
 Network = Literal["u2net", "isnet", "birefnet"]
-"""How pixels go in and the mask comes out; a file's name tells it."""
+"""How pixels go in and the mask comes out; a file's name states it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

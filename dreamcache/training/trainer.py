@@ -113,11 +113,9 @@ class Trainer:
             self.parts.append(
                 TrainedModule(module=reader, average=self.reader_average, prefix="reader/", scale=scale)
             )
+        groups = [part.group() for part in self.parts]
         self.optimizer = torch.optim.AdamW(
-            [part.group() for part in self.parts],
-            lr=chosen.learning_rate,
-            betas=chosen.betas,
-            weight_decay=chosen.weight_decay,
+            groups, lr=chosen.learning_rate, betas=chosen.betas, weight_decay=chosen.weight_decay
         )
         self._open_data()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.cli.common import check_choice, check_place, echo, filters_of, output_of, print_json
 from jobs.cli.options import Json, Place, Quiet, ShardSize, Subject, Where
+
+if TYPE_CHECKING:
+    from jobs.export.export import Exported
 
 EXAMPLES = (
     "dreamcache export job.yaml s3://bucket/shop",
@@ -42,7 +46,6 @@ def export(
     The same command resumes an export that was stopped. Exit code 3: some images are lost.
     """
     from jobs.export import export_outputs
-    from jobs.formatting import format_bytes
 
     check_place(target)
     check_choice("--on-collision", on_collision, ("error", "number"))
@@ -59,13 +62,19 @@ def export(
     if as_json:
         print_json(result.as_dict())
     else:
-        size = f", {format_bytes(result.num_bytes)}" if form != "csv" else ""
-        echo(f"{result.target}: {result.written} written{size}, {result.kept} were there, of {result.rows}")
-        if result.skipped:
-            listed = ", ".join(f"{count} {status}" for status, count in result.skipped.items())
-            echo(f"skipped, since they have no image: {listed}")
-        if result.renamed:
-            echo(f"{result.renamed} names were shared; their items' first digits were added")
-        for loss in result.lost[:SHOWN_LOST]:
-            echo(f"lost: {loss['message']}")
+        echo("\n".join(_lines(result)))
     raise typer.Exit(3 if result.num_lost else 0)
+
+
+def _lines(result: Exported) -> Iterator[str]:
+    from jobs.formatting import format_bytes
+
+    size = f", {format_bytes(result.num_bytes)}" if result.form != "csv" else ""
+    yield f"{result.target}: {result.written} written{size}, {result.kept} were there, of {result.rows}"
+    if result.skipped:
+        listed = ", ".join(f"{count} {status}" for status, count in result.skipped.items())
+        yield f"skipped, since they have no image: {listed}"
+    if result.renamed:
+        yield f"{result.renamed} names were shared; their items' first digits were added"
+    for loss in result.lost[:SHOWN_LOST]:
+        yield f"lost: {loss['message']}"

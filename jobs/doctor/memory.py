@@ -31,12 +31,7 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
     def need(batch_size: int) -> int:
         return sharing * max(
             family.worker_bytes(
-                models.base,
-                models.adapter,
-                settings,
-                batch_size=batch_size,
-                dtype=spec.dtype,
-                on_gpu=on_gpu,
+                models.base, models.adapter, settings, batch_size=batch_size, dtype=spec.dtype, on_gpu=on_gpu
             )
             for settings in settings_of_scenes(spec)
         )

@@ -129,6 +129,12 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         report["versions"]["dreamcache"] = None
         return report
     report["versions"]["dreamcache"] = dreamcache.__version__
+    _look_with_ours(request, report)
+    return report
+
+
+def _look_with_ours(request: dict[str, Any], report: dict[str, Any]) -> None:
+    """What a node that has this package knows of the job's model and storage."""
     from dreamcache.core.config.job import LoraSpec, ModelSpec
     from dreamcache.core.errors import DreamCacheError
     from dreamcache.inference.facts import describe_models
@@ -150,7 +156,6 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
             report["mark"] = store_for(request["mark"]).read(request["mark"]) == b"mark"
         except (DreamCacheError, OSError) as error:
             report["mark"], report["mark_error"] = False, str(error)
-    return report
 
 
 if __name__ == "__main__":

@@ -63,16 +63,10 @@ def export_outputs(
     """
     started = time.monotonic()
     _check(output, target, form, layout, where or {})
-    if form == "csv":
-        rows = Rows(output, where or {})
-        return Exported(
-            target=target,
-            form=form,
-            rows=(count := sum(1 for _ in write_csv(rows, target))),
-            written=count,
-            seconds=round(time.monotonic() - started, 1),
-        )
     every = Rows(output, where or {})
+    if form == "csv":
+        count, spent = sum(1 for _ in write_csv(every, target)), round(time.monotonic() - started, 1)
+        return Exported(target=target, form=form, rows=count, written=count, seconds=spent)
     skipped = {status: count for status, count in sorted(every.statuses().items()) if status != DONE}
     rows = every.with_status(DONE)
     shape = Layout(layout or LAYOUTS[form], rows.columns, free_dots=form != "webdataset")

@@ -32,9 +32,7 @@ def attention_png(session: JobSession, request: Request) -> bytes:
     spec = session.spec
     pipe: object = session.pipe  # whose type of subject is known below
     if not isinstance(pipe, DreamCachePipeline):
-        raise SpecError(
-            f"--attention: method '{spec.method}' has no attention to a reference; only dreamcache has"
-        )
+        raise SpecError(f"--attention: method '{spec.method}' has none to a reference; only dreamcache has")
     read_reference(request, spec.limits, spec.catalog_hosts)
     where = f"subject '{request.subject_id}': image '{request.image}'"
     data = read_photo(request.image, where, spec.limits, spec.catalog_hosts)

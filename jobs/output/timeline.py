@@ -46,7 +46,7 @@ class _Run:
 
 
 def timeline_svg(events: Iterable[Event], *, state: str | None = None) -> str:
-    """The picture. state: of the newest run as it is seen now, where its events do not tell its end."""
+    """The picture. state: of the newest run as it is seen now, where its events do not state its end."""
     runs = _runs(events)[-MOST_RUNS:]
     if runs and runs[-1].end == "lost" and state is not None:
         runs[-1].end = state

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -103,12 +103,7 @@ def test_a_job_runs_on_it_and_exports_its_metrics(folder: Path, tmp_path: Path) 
         return subprocess.run(dreamcache("cluster", *words), capture_output=True, text=True, timeout=300,
                               check=False, cwd=tmp_path, env=user)  # fmt: skip
 
-    (tmp_path / "job.yaml").write_text(
-        "name: a\ncatalog: s3://b/c.csv\noutput: s3://b/out\nprompts: [a mug]\n"
-    )
-    words = dreamcache("deploy", "render", "kuberay", "--job", "job.yaml")
-    made = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path, env=user)
-    assert "kind: RayJob" in made.stdout, "the wheel holds the templates"
+    render_from_wheel(dreamcache("deploy", "render", "kuberay", "--job", "job.yaml"), tmp_path, user)
     up = cluster("up", "--workers", "1", "--cpus", "2", "--folder", str(folder))
     assert up.returncode == 0, up.stderr
     variables = exports(up.stdout)
@@ -141,6 +136,17 @@ def test_a_job_runs_on_it_and_exports_its_metrics(folder: Path, tmp_path: Path) 
     assert sum(images) == NUM_IMAGES
     assert all('job_name="tried"' in series for series in seen["ray_dreamcache_images"])
 
+    check_down(cluster, folder)
+
+
+def render_from_wheel(words: list[str], folder: Path, env: dict[str, str]) -> None:
+    (folder / "job.yaml").write_text("name: a\ncatalog: s3://b/c.csv\noutput: s3://b/out\nprompts: [a mug]\n")
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=folder, env=env)
+    assert "kind: RayJob" in done.stdout, "the wheel holds the templates"
+
+
+def check_down(cluster: Callable[..., subprocess.CompletedProcess[str]], folder: Path) -> None:
+    """The cluster ends, and nothing else does."""
     unrelated = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # ray start raylet"])
     try:
         assert cluster("down", "--folder", str(folder)).returncode == 0

@@ -28,27 +28,28 @@ def photo(number: int) -> bytes:
     return out.getvalue()
 
 
+def bad_photos(server: TlsServer) -> dict[str, tuple[str, str]]:
+    """(URI, code) by subject."""
+    return {
+        "to-metadata": (server.url("/to?u=https://169.254.169.254/latest/meta-data/"), "host_not_allowed"),
+        "to-ray": (server.url("/to?u=https://127.0.0.1:8265/api/jobs/"), "host_not_allowed"),
+        "to-http": (server.url(f"/to?u=http://127.0.0.1:{server.port}/p/1.png"), "bad_redirect"),
+        "other-host": ("https://cdn.example/a.png", "host_not_allowed"),
+        "number": (f"https://2130706433:{server.port}/p/1.png", "bad_image_uri"),
+        "endless": (server.url("/odd/endless"), "too_large"),
+        "bomb": (server.url("/odd/gzip-bomb"), "bad_response"),
+        "gone": (server.url("/p/999.png"), "missing_image"),
+        "page": (server.url("/status?n=200"), "empty_file"),
+    }
+
+
 @pytest.mark.slow
-@pytest.mark.turns(10, unit="module")
 @pytest.mark.ray
 def test_a_feed_of_https_photos(tmp_path: Path) -> None:
     files = {f"/p/{number}.png": photo(number) for number in range(NUM_PHOTOS)}
     with TlsServer(files) as server:
         rows = {f"sku-{number}": server.url(f"/p/{number}.png") for number in range(NUM_PHOTOS)}
-        bad = {
-            "to-metadata": (
-                server.url("/to?u=https://169.254.169.254/latest/meta-data/"),
-                "host_not_allowed",
-            ),
-            "to-ray": (server.url("/to?u=https://127.0.0.1:8265/api/jobs/"), "host_not_allowed"),
-            "to-http": (server.url(f"/to?u=http://127.0.0.1:{server.port}/p/1.png"), "bad_redirect"),
-            "other-host": ("https://cdn.example/a.png", "host_not_allowed"),
-            "number": (f"https://2130706433:{server.port}/p/1.png", "bad_image_uri"),
-            "endless": (server.url("/odd/endless"), "too_large"),
-            "bomb": (server.url("/odd/gzip-bomb"), "bad_response"),
-            "gone": (server.url("/p/999.png"), "missing_image"),
-            "page": (server.url("/status?n=200"), "empty_file"),
-        }
+        bad = bad_photos(server)
         with (tmp_path / "feed.csv").open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["subject_id", "class_name", "image"])

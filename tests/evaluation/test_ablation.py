@@ -50,7 +50,7 @@ def test_an_ordering_is_claimed_only_above_the_untrained_model() -> None:
     for a, b, verdict in (
         (0.8, 0.7, "below"),
         (0.7, 0.8, "above"),
-        (0.8, 0.8, "not told apart"),
+        (0.8, 0.8, "not distinguished"),
         (0.4, 0.3, "not learned"),
     ):
         found = ablation(a, b)

@@ -15,7 +15,9 @@ def test_the_width_is_that_of_both_tails(level: float, z: float) -> None:
     values = np.random.default_rng(0).normal(size=2000)
     found = interval(list(values), BootstrapSettings(level=level, resamples=4000))
     assert found.bounds is not None
-    assert found.bounds[1] - found.bounds[0] == pytest.approx(2 * z * values.std() / len(values) ** 0.5, rel=0.05)
+    assert found.bounds[1] - found.bounds[0] == pytest.approx(
+        2 * z * values.std() / len(values) ** 0.5, rel=0.05
+    )
     assert found == interval(list(values), BootstrapSettings(level=level, resamples=4000))
 
 

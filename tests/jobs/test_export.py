@@ -167,6 +167,21 @@ def test_hugging_face_loads_the_image_folder(tmp_path: Path, monkeypatch: pytest
         assert (Path(target) / "images" / row["subject_id"] / f"{row['item_id']}.png").read_bytes() == stored
 
 
+def members_of(shards: dict[str, bytes]) -> dict[str, dict[str, bytes]]:
+    """sample -> extension -> content."""
+    members: dict[str, dict[str, bytes]] = {}
+    for data in shards.values():
+        assert len(data) <= 20_480  # the limit, rounded up to tar's records
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            for member in tar:
+                folder, _, base = member.name.rpartition("/")
+                key, _, extension = base.partition(".")  # WebDataset's rule: a sample ends at the first dot
+                content = tar.extractfile(member)
+                assert content is not None
+                members.setdefault(f"{folder}/{key}", {})[extension] = content.read()
+    return members
+
+
 def test_webdataset_shards(places: tuple[str, str]) -> None:
     output, target = places
     rows = make_output(output, ["a.b", "d" * 150, "c"])
@@ -181,16 +196,7 @@ def test_webdataset_shards(places: tuple[str, str]) -> None:
     shards = files_of(target)
     assert set(json.loads(shards.pop("shards.json"))["shards"]) == set(shards)
     assert (done.written, set(shards)) == (5, {"shard-000000.tar", "shard-000001.tar", "shard-000002.tar"})
-    found: dict[str, dict[str, bytes]] = {}
-    for data in shards.values():
-        assert len(data) <= 20_480  # the limit, rounded up to tar's records
-        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-            for member in tar:
-                folder, _, base = member.name.rpartition("/")
-                key, _, extension = base.partition(".")  # WebDataset's rule: a sample ends at the first dot
-                content = tar.extractfile(member)
-                assert content is not None
-                found.setdefault(f"{folder}/{key}", {})[extension] = content.read()
+    found = members_of(shards)
     assert set(found) == {"a%2Eb/0", "a%2Eb/1", "d" * 150 + "/0", "d" * 150 + "/1", "c/0"}
     first = found["a%2Eb/0"]
     assert set(first) == {"png", "txt", "json"}

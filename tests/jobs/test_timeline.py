@@ -40,7 +40,7 @@ def test_each_run_has_a_panel_with_its_end() -> None:
     assert any("someone" in "".join(one.itertext()) for one in svg.iter(f"{SVG}title"))
 
 
-def test_a_run_that_goes_on_is_shown_so() -> None:
+def test_a_run_that_is_at_work_is_shown_so() -> None:
     texts = texts_of(timeline_svg(DAY[:6], state="running"))
     assert any(text.endswith("running") for text in texts)
 

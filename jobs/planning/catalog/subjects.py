@@ -164,8 +164,7 @@ def _subject(row: dict[str, Any], where: Where, reading: Reading) -> Subject | B
         return bad("bad_image_uri", f"subject '{subject_id}': {problem}")
     ours = {*KNOWN_COLUMNS, *(name for name in MAPPED_COLUMNS if name in columns), *mapped_settings(columns)}
     attributes = {key: text_of(value) for key, value in row.items() if key not in ours}
-    prompts = prompts_of(row.get("prompts"))
-    if problem := _size_problem(attributes, photos, prompts):
+    if problem := _size_problem(attributes, photos, prompts := prompts_of(row.get("prompts"))):
         return bad("bad_row", f"subject '{subject_id}': {problem}")
     try:
         overrides = overrides_in(row, columns)
