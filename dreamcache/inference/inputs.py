@@ -9,7 +9,7 @@ places, scheduler); runs no model.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -29,6 +29,7 @@ from dreamcache.inference.rules import (
     choice,
     generators,
     refuse,
+    savings_of,
     whole,
 )
 from dreamcache.model.features import Features, PhotoSet, SubjectFeatures, photos_of
@@ -61,9 +62,7 @@ class Arguments:
     strength: OneOrMany[float]
     num_inference_steps: int
     scheduler: str | SchedulerMixin | None
-    reuse_encoder: int
-    reuse_guidance: int
-    guidance_interval: Sequence[float]
+    savings: Mapping[str, Any]
     height: int | None
     width: int | None
     num_images_per_prompt: int
@@ -130,7 +129,7 @@ def check_inputs(pipe: PipelineParts, call: Arguments) -> Inputs:
         strength=spread.numbers(call.strength, "strength", least=0, most=1),
         num_inference_steps=whole(call.num_inference_steps, "num_inference_steps", 1, MOST_STEPS),
         scheduler=_scheduler(pipe, call.scheduler),
-        savings=_savings(call),
+        savings=savings_of(call.savings),
         latent_size=size,
         latents=call.latents,
         generator=generators(call.generator, spread),
@@ -291,20 +290,6 @@ def _check_subject(pipe: PipelineParts, subject: object) -> None:
     if missing:
         raise InputError(
             f"subject: its features lack the adapter's places {', '.join(missing)}; encode the reference again"
-        )
-
-
-def _savings(call: Arguments) -> Savings:
-    counts = {name: whole(getattr(call, name), name, 1, 10) for name in ("reuse_encoder", "reuse_guidance")}
-    try:
-        start, end = call.guidance_interval
-        return Savings(guidance_interval=(start, end), **counts)
-    except (TypeError, ValueError):
-        refuse(
-            "guidance_interval",
-            "two shares of the steps from 0 to 1, the first below the second",
-            repr(call.guidance_interval)[:60],
-            "(0.0, 1.0) guides every step",
         )
 
 
