@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Generic
 
 import numpy as np
@@ -166,9 +167,7 @@ class Generator(Generic[S]):
             guidance=settings.guidance,
             num_inference_steps=steps,
             scheduler=settings.scheduler,
-            reuse_encoder=settings.reuse_encoder,
-            reuse_guidance=settings.reuse_guidance,
-            guidance_interval=settings.guidance_interval,
+            **asdict(settings.savings),
             height=settings.height or None,
             width=settings.width or None,
             generator=[torch.Generator("cpu").manual_seed(request.seed) for request, _ in filled],

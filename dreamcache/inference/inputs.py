@@ -9,7 +9,7 @@ places, scheduler); runs no model.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -28,6 +28,7 @@ from dreamcache.inference.rules import (
     choice,
     generators,
     refuse,
+    savings_of,
     whole,
 )
 from dreamcache.inference.subjects import check_subjects
@@ -61,9 +62,7 @@ class Arguments:
     strength: OneOrMany[float]
     num_inference_steps: int
     scheduler: str | SchedulerMixin | None
-    reuse_encoder: int
-    reuse_guidance: int
-    guidance_interval: Sequence[float]
+    savings: Mapping[str, Any]
     height: int | None
     width: int | None
     num_images_per_prompt: int
@@ -127,7 +126,7 @@ def check_inputs(pipe: PipelineParts, call: Arguments) -> Inputs:
         strength=spread.numbers(call.strength, "strength", least=0, most=1),
         num_inference_steps=whole(call.num_inference_steps, "num_inference_steps", 1, MOST_STEPS),
         scheduler=_scheduler(pipe, call.scheduler),
-        savings=_savings(call),
+        savings=savings_of(call.savings),
         latent_size=size,
         latents=call.latents,
         generator=generators(call.generator, spread),
@@ -246,20 +245,6 @@ def _latent_size(pipe: PipelineParts, call: Arguments, images: int) -> tuple[int
     if not bool(torch.isfinite(latents).all()):
         refuse("latents", "finite numbers", "NaN or infinity", "use unit noise, torch.randn(...)")
     return size
-
-
-def _savings(call: Arguments) -> Savings:
-    counts = {name: whole(getattr(call, name), name, 1, 10) for name in ("reuse_encoder", "reuse_guidance")}
-    try:
-        start, end = call.guidance_interval
-        return Savings(guidance_interval=(start, end), **counts)
-    except (TypeError, ValueError):
-        refuse(
-            "guidance_interval",
-            "two shares of the steps from 0 to 1, the first below the second, or 0 and 0",
-            repr(call.guidance_interval)[:60],
-            "(0.0, 1.0) guides every step",
-        )
 
 
 def _scheduler(pipe: PipelineParts, scheduler: object) -> Any:

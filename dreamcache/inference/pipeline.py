@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -21,12 +21,12 @@ from torch import Tensor
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
-from dreamcache.core.config.savings import WHOLE
 from dreamcache.inference.encode import Encoder
 from dreamcache.inference.inputs import Arguments, Inputs, OneOrMany, check_inputs
 from dreamcache.inference.parts import PipelineParts
 from dreamcache.inference.pictures import Picture, as_mask, as_picture
 from dreamcache.inference.placement import base_lock, on_device
+from dreamcache.inference.protocols import SavingsArguments
 from dreamcache.model.denoiser import Conditions, GuidedDenoiser
 from dreamcache.model.features import Features, SubjectFeatures
 from dreamcache.model.loras import refuse_unnamed
@@ -115,9 +115,6 @@ class DreamCachePipeline(PipelineParts):
         strength: OneOrMany[float] = 1.0,
         num_inference_steps: int = 50,
         scheduler: str | SchedulerMixin | None = None,
-        reuse_encoder: int = 1,
-        reuse_guidance: int = 1,
-        guidance_interval: Sequence[float] = WHOLE,
         height: int | None = None,
         width: int | None = None,
         num_images_per_prompt: int = 1,
@@ -129,24 +126,22 @@ class DreamCachePipeline(PipelineParts):
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         output_type: str = "pil",
         return_dict: bool = True,
+        **savings: Unpack[SavingsArguments],
     ) -> PipelineOutput:
         """Generates one image per prompt and sample; every list has one entry per prompt or per image.
 
         subject: one for all, or one per prompt, None for plain generation; a `PhotoSet` for several photos of it.
-        guidance: "combined" or "joint" (Supp S4); text_scale is the one scale of joint guidance. guidance_scale,
-        image_guidance_scale: other names of text_scale and image_scale, InstructPix2Pix's for the same formula. Scales
-        that are not set are the adapter's recommended ones, else 7.5 and 0.4. strength: 1 the paper's injection, 0 the
-        base model's block. scheduler: a name of `sampler.SCHEDULERS`, a diffusers scheduler, None for the base model's
-        own. reuse_encoder, reuse_guidance, guidance_interval: what steps leave out, see `core.config.savings.Savings`.
-        latents: unit noise [B, 4, h, w] instead of `generator`. prompt_embeds: [prompts, tokens, width] instead of
-        `prompt`. output_type: "pil", "np", "pt" or "latent". callback_on_step_end: as in diffusers, of `latents` alone;
-        `pipe._interrupt = True` ends the call after that step. return_dict: False gives a tuple.
+        guidance: "combined" or "joint" (Supp S4); text_scale is the one scale of joint guidance. guidance_scale and
+        image_guidance_scale are InstructPix2Pix's names of text_scale and image_scale, whose defaults are the adapter's
+        recommendation, else 7.5 and 0.4. strength: 1 the paper's injection, 0 the base model's block. scheduler: a name
+        of `sampler.SCHEDULERS`, or diffusers' own. savings: see `core.config.savings`. latents: unit noise
+        [B, 4, h, w]. prompt_embeds: [prompts, tokens, width]. output_type: "pil", "np", "pt" or "latent".
+        callback_on_step_end: as in diffusers, of `latents`; `pipe._interrupt = True` ends the call after that step.
         Raises InputError or PromptError before any pass of a model.
 
-        >>> generator = torch.Generator().manual_seed(0)
         >>> out = pipe(
-        ...     ["a photo of a mug on the beach", "a photo of a mug in the snow"],
-        ...     subject, generator=generator, num_inference_steps=2, output_type="pt",
+        ...     ["a photo of a mug on the beach", "a photo of a mug in the snow"], subject,
+        ...     generator=torch.Generator().manual_seed(0), num_inference_steps=2, output_type="pt",
         ... )
         >>> out.images.shape
         torch.Size([2, 3, 64, 64])
@@ -165,9 +160,7 @@ class DreamCachePipeline(PipelineParts):
                 strength=strength,
                 num_inference_steps=num_inference_steps,
                 scheduler=scheduler,
-                reuse_encoder=reuse_encoder,
-                reuse_guidance=reuse_guidance,
-                guidance_interval=guidance_interval,
+                savings=savings,
                 height=height,
                 width=width,
                 num_images_per_prompt=num_images_per_prompt,

@@ -44,7 +44,15 @@ OnRefused = Callable[[str, str], None]
 """Reports stored features that were not used and are encoded again: their cache key, and what is wrong with them."""
 
 
-class SamplingSettings(TypedDict, total=False):
+class SavingsArguments(TypedDict, total=False):
+    """What steps leave out; see `core.config.savings.Savings`."""
+
+    reuse_encoder: int
+    reuse_guidance: int
+    guidance_interval: Sequence[float]
+
+
+class SamplingSettings(SavingsArguments, total=False):
     """How a batch is generated; see `core.config.GenerationSettings`. A family reads those that it knows."""
 
     guidance: str
@@ -53,9 +61,6 @@ class SamplingSettings(TypedDict, total=False):
     strength: float
     num_inference_steps: int
     scheduler: str | None
-    reuse_encoder: int
-    reuse_guidance: int
-    guidance_interval: Sequence[float]
     height: int | None
     width: int | None
     output_type: str

@@ -6,7 +6,7 @@ Knows forms of values; knows nothing of a pipeline (see `inputs`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, NoReturn
@@ -15,6 +15,7 @@ import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from torch import Tensor
 
+from dreamcache.core.config.savings import WHOLE, Savings
 from dreamcache.core.errors import ModelError, did_you_mean
 
 CALLBACK_TENSORS = ("latents",)
@@ -88,6 +89,22 @@ def generators(generator: Any, spread: Spread) -> torch.Generator | list[torch.G
             rule = "torch.Generators on the CPU, so that every device starts from the same noise"
             refuse("generator", rule, got, "use torch.Generator().manual_seed(seed)")
     return several if isinstance(generator, Sequence) else several[0]
+
+
+def savings_of(arguments: Mapping[str, Any]) -> Savings:
+    """The savings that a call names. TypeError for another name, as of any call."""
+    unknown = sorted(set(arguments) - set(Savings.__dataclass_fields__))
+    if unknown:
+        raise TypeError(f"got an unexpected keyword argument '{unknown[0]}'")
+    for name in ("reuse_encoder", "reuse_guidance"):
+        whole(arguments.get(name, 1), name, 1, 10)
+    try:
+        start, end = arguments.get("guidance_interval", WHOLE)
+        return Savings(**{**arguments, "guidance_interval": (start, end)})
+    except (TypeError, ValueError):
+        rule = "two shares of the steps from 0 to 1, the first below the second"
+        got = repr(arguments.get("guidance_interval"))[:60]
+        refuse("guidance_interval", rule, got, "(0.0, 1.0) guides every step")
 
 
 def callback_tensors(callback: object, names: Sequence[str]) -> tuple[str, ...]:

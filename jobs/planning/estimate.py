@@ -116,9 +116,7 @@ def estimate(
     measured = _calibrate(spec, sample, facts) if sample else None
     family = family_of_job(spec)
     passes = family.passes_per_image(spec.generation)
-    output_bytes = (
-        items * measured.image_bytes if measured else BYTES_PER_PIXEL[spec.images.format] * pixels.total
-    )
+    guess = BYTES_PER_PIXEL[spec.images.format] * pixels.total
     to_make = items if pending is None else min(items, pending)
     # Subjects are cached or not as a whole, so references remain in proportion.
     remaining = math.ceil(keys * to_make / items) if items else 0
@@ -131,7 +129,7 @@ def estimate(
         decoder_halves=items * passes.decoder_halves,
         unet_evaluations=items * passes.evaluations + keys,
         cache_bytes=_cache_bytes(family, keys, facts),
-        output_bytes=int(output_bytes),
+        output_bytes=int(items * measured.image_bytes if measured else guess),
         output_bytes_by="measured" if measured else "guess",
         calibration=measured,
         eta_seconds=eta,

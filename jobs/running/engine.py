@@ -55,9 +55,8 @@ def generate_images(
 
     join_cluster(address, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
     book = _open_book(spec)
-    missing = _note_misfits(spec, on_note)
+    missing, notes = _note_misfits(spec, on_note), set[str]()
     meter = CostMeter(lambda: float(ray.get(book.gpu_seconds.remote())), on_gpu_seconds)
-    notes: set[str] = set()
 
     def run_once(rows: pa.Table) -> Generator[pa.Table]:
         try:
@@ -78,9 +77,8 @@ def generate_images(
         _pause(attempts_without_progress)
         ray.get(book.settle.remote())
 
-    batches = run_rounds(
-        rows, run_once, unrecorded=unrecorded, max_rounds=spec.failures.max_rounds, on_lost=on_lost
-    )
+    rounds = spec.failures.max_rounds
+    batches = run_rounds(rows, run_once, unrecorded=unrecorded, max_rounds=rounds, on_lost=on_lost)
     with WorkerEvents(book, on_worker), closing(batches):
         for batch in batches:
             yield from batch["status"].to_pylist()

@@ -124,19 +124,21 @@ def test_a_job_runs_on_it_and_exports_its_metrics(folder: Path, tmp_path: Path) 
         workers={"batch_size": 2},
     )
     command = dreamcache("run", job, "--address", variables["RAY_ADDRESS"], "--json", "--no-gallery")
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=outside(variables, tmp_path), cwd=tmp_path
-    ) as run:
+    check_metrics(command, state["metrics"], tmp_path, outside(variables, tmp_path))
+    check_down(cluster, folder)
+
+
+def check_metrics(command: list[str], urls: list[str], folder: Path, env: dict[str, str]) -> None:
+    """The job ends well, and each metric was scraped meanwhile."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env, cwd=folder) as run:
         wanted = {f"ray_{name}" for name in set(METRICS) - NO_OCCASION}
-        seen = watch(state["metrics"], wanted, run)
+        seen = watch(urls, wanted, run)
         report = json.loads(run.communicate(timeout=100)[0])
     assert (report["exit_code"], report["done"]) == (0, NUM_IMAGES)
     assert wanted - set(seen) == set()
     images = [value for series, value in seen["ray_dreamcache_images"].items() if 'status="done"' in series]
     assert sum(images) == NUM_IMAGES
     assert all('job_name="tried"' in series for series in seen["ray_dreamcache_images"])
-
-    check_down(cluster, folder)
 
 
 def render_from_wheel(words: list[str], folder: Path, env: dict[str, str]) -> None:

@@ -39,7 +39,7 @@ def table(rows: list[ScoredImage], other: str) -> Summary:
     return summarize([*honest(), *rows], ["honest", other], METRICS, FAST)
 
 
-def test_a_method_that_draws_grey_half_of_the_time_wins_only_where_misses_are_not_counted() -> None:
+def test_a_method_that_is_grey_half_of_the_time_wins_only_where_misses_are_not_counted() -> None:
     rows = [image("grey", s, p, None if p == "in snow" else 0.9) for s in SUBJECTS for p in PROMPTS]
     summary = table(rows, "grey")
     masked, counted = (summary.methods[1].values[name].mean for name in ("mclip_i", "mclip_i" + MISSES))
