@@ -18,6 +18,7 @@ from typing import Any
 
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.errors import DreamCacheError
+from dreamcache.storage.json_object import JsonObject
 
 MOST_EVENTS = 10_000
 
@@ -91,7 +92,7 @@ class AttemptBook:
         """The worker's model is loaded: its next step is the first batch."""
         self._report("worker_ready", worker=worker, **self._kinds.get(worker, {}))
 
-    def events(self, after: int) -> list[dict[str, Any]]:
+    def events(self, after: int) -> list[JsonObject]:
         """What happened to workers, oldest first, without the events up to number `after`; the newest are kept."""
         return [event for event in self._events if event["number"] > after]
 

@@ -177,7 +177,7 @@ class PipelineParts:
                 self.adapter.to(self.device)
             self._forget()
 
-    def compile(self, mode: CompileMode = "default", **options: Any) -> None:
+    def compile(self, mode: CompileMode = "default", **options: object) -> None:
         """Compiles the U-Net's halves at their next use, once a shape; "off" takes it back. options: of torch.compile.
 
         >>> pipe.compile("off")

@@ -30,14 +30,14 @@ class CompiledHalves:
         unet: UNet2DConditionModel,
         adapter: DreamCacheAdapter | None,
         mode: CompileMode,
-        **options: Any,
+        **options: object,
     ) -> None:
         """options: of torch.compile, e.g. `backend`."""
         self.injector = Injector(unet, adapter) if adapter is not None else None
         if self.injector is not None:
             self.injector.install()
         self.replays_graphs = mode == "max-autotune" and unet.device.type == "cuda"
-        settings = {"mode": MODES[mode], "dynamic": False, **options}
+        settings: dict[str, Any] = {"mode": MODES[mode], "dynamic": False, **options}
         self._encoder: Callable[..., EncoderState] = torch.compile(encoder_half, **settings)
         self._decoder: Callable[..., Tensor] = torch.compile(decoder_half, **settings)
 

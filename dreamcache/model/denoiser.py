@@ -15,7 +15,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from dreamcache.core.config.savings import Guided, Savings, Work
+from dreamcache.core.config.savings import Guided, Savings, StepWork
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.compiled import CompiledHalves
 from dreamcache.model.guidance import BRANCHES, guide
@@ -83,7 +83,7 @@ class GuidedDenoiser:
         self.injector: Injector | None = halves.injector if halves is not None else None
         if self.injector is None and adapter is not None and self.memory is not None:
             self.injector = Injector(unet, adapter)
-        self._work: Iterator[Work] = iter(())
+        self._work: Iterator[StepWork] = iter(())
         self._state: EncoderState | None = None
         self._difference: Tensor | None = None
 
@@ -98,7 +98,7 @@ class GuidedDenoiser:
             self._work, self._state, self._difference = iter(()), None, None
 
     def __call__(self, x: Tensor, timestep: Tensor) -> Tensor:
-        work = next(self._work, Work())
+        work = next(self._work, StepWork())
         # Only here: what a caller or a callback sees must be free to take part in a gradient.
         with self._installed(), torch.inference_mode():
             if work.guided is Guided.ALL:
@@ -107,7 +107,7 @@ class GuidedDenoiser:
             kept = self._difference if work.guided is Guided.KEPT else None
             return last if kept is None else last + kept
 
-    def _guided(self, x: Tensor, timestep: Tensor, work: Work) -> Tensor:
+    def _guided(self, x: Tensor, timestep: Tensor, work: StepWork) -> Tensor:
         with self._reading(self.memory):
             if self.shares_encoder:
                 state = self._rows(self._encode(x, timestep, self.encoder_text, work), self.from_encoder)
@@ -120,7 +120,7 @@ class GuidedDenoiser:
             self._difference = guided - branches[-1]
         return guided
 
-    def _last(self, x: Tensor, timestep: Tensor, work: Work) -> Tensor:
+    def _last(self, x: Tensor, timestep: Tensor, work: StepWork) -> Tensor:
         """The prediction of the branch with all conditions."""
         text = self.encoder_text[self.batch :]
         with self._reading(self.last_memory):
@@ -134,7 +134,7 @@ class GuidedDenoiser:
         decoder = self.halves.decoder if self.halves is not None else decoder_half
         return decoder(self.unet, state, text)
 
-    def _encode(self, x: Tensor, timestep: Tensor, text: Tensor, work: Work) -> EncoderState:
+    def _encode(self, x: Tensor, timestep: Tensor, text: Tensor, work: StepWork) -> EncoderState:
         """The encoder half for the rows of `text`, or its last state at this timestep."""
         state = self._state
         if work.encodes or state is None:

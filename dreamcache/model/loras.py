@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from dreamcache.core.errors import ModelError
@@ -17,7 +18,7 @@ PARTS = ("unet", "text_encoder", "text_encoder_2")
 FIRST_MATRICES = ("lora_A.", "lora.down.", "lora_down.", "_lora.down", "down.weight")
 
 
-def fuse_loras(pipe: Any, loras: tuple[LoraInfo, ...]) -> None:
+def fuse_loras(pipe: StableDiffusionPipeline, loras: tuple[LoraInfo, ...]) -> None:
     """Changes the weights of a diffusers pipeline. Raises ModelError for a LoRA of another kind of base."""
     names = []
     for number, lora in enumerate(loras):
@@ -45,7 +46,7 @@ def fuse_loras(pipe: Any, loras: tuple[LoraInfo, ...]) -> None:
 REMEDY = "take a LoRA that was trained for this kind of base"
 
 
-def refuse_unnamed(pipe: Any) -> None:
+def refuse_unnamed(pipe: StableDiffusionPipeline) -> None:
     """Raises ModelError for LoRAs on a pipeline that its identity does not name."""
     if any(getattr(part, "peft_config", None) for part in _parts(pipe)):
         raise ModelError(

@@ -6,7 +6,7 @@ Knows the package's settings; knows nothing of our images.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from types import ModuleType
 
 from dreamcache.core.errors import SigningError
 
@@ -28,7 +28,7 @@ def is_installed() -> bool:
 
 
 @lru_cache(maxsize=1)
-def load() -> Any:
+def load() -> ModuleType:
     """The package. Raises SigningError `no_c2pa` when it is not installed."""
     try:
         import c2pa
@@ -38,11 +38,12 @@ def load() -> Any:
             "pip install 'dreamcache[c2pa]'",
             code="no_c2pa",
         ) from error
-    return c2pa
+    package: ModuleType = c2pa
+    return package
 
 
 @lru_cache(maxsize=8)
-def context(anchors: str = "") -> Any:
+def context(anchors: str = "") -> object:
     """The package's settings. anchors: PEM certificates whose signatures count as trusted."""
     c2pa = load()
     trust = {"trust": {"user_anchors": anchors}} if anchors else {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from dreamcache.provenance import c2pa_read, xmp
 from dreamcache.provenance.c2pa_read import C2paFinding
 from dreamcache.provenance.ledger_index import LedgerIndex, LedgerMatch
 from dreamcache.provenance.xmp import Statement
+from dreamcache.storage.json_object import JsonObject
 
 Verdict = Literal["made by this operator", "marked as AI by others", "no mark found", "not readable"]
 LIMITS = ImageLimits(min_side=1)
@@ -64,7 +65,7 @@ class Detection:
             return "marked as AI by others"
         return "not readable" if self.problem else "no mark found"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         return {**asdict(self), "verdict": self.verdict}
 
 

@@ -84,13 +84,16 @@ def create_segmenter(
 
 
 def _without_network(name: str) -> Segmenter:
-    from dreamcache.segment import grabcut, simple
+    if name == "grabcut":
+        from dreamcache.segment.grabcut import GrabCutSegmenter
+
+        return GrabCutSegmenter()
+    from dreamcache.segment import simple
 
     kinds: dict[str, type[Segmenter]] = {
         "none": simple.WholeFrame,
         "alpha": simple.AlphaSegmenter,
         "file": simple.MaskFileSegmenter,
-        "grabcut": grabcut.GrabCutSegmenter,
     }
     return kinds[name]()
 

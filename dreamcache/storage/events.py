@@ -50,7 +50,7 @@ class EventLog:
         self._lock = threading.RLock()
         self._writing = threading.RLock()
 
-    def add(self, event: str, *, at: float | None = None, urgent: bool = True, **facts: Any) -> None:
+    def add(self, event: str, *, at: float | None = None, urgent: bool = True, **facts: object) -> None:
         """One event. at: seconds since 1970, now by default. urgent: it is written within URGENT_S."""
         moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
         value = {

@@ -26,7 +26,7 @@ LOADERS_OF_A_GPU = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
+class SampleRows:
     """Which rows of every global batch a process trains on, from which step to which."""
 
     first: int
@@ -37,20 +37,20 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class ShardPart:
     """One loader's rows of one step, collated. bad: samples that it could not use since its last part."""
 
     batch: TrainBatch
     bad: tuple[BadSample, ...]
 
 
-class _Parts(IterableDataset[Part]):
+class _Parts(IterableDataset[ShardPart]):
     """The parts of one loader, a step each; all parts where there is no loader."""
 
-    def __init__(self, items: TrainItems, rows: Rows) -> None:
+    def __init__(self, items: TrainItems, rows: SampleRows) -> None:
         self.items, self.rows = items, rows
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[ShardPart]:
         info = get_worker_info()
         number, count = (0, 1) if info is None else (info.id, info.num_workers)
         own = np.array_split(np.arange(self.rows.first, self.rows.first + self.rows.count), count)[number]
@@ -60,7 +60,7 @@ class _Parts(IterableDataset[Part]):
             bad = self.items.bad
             fresh = tuple(bad[key] for key in list(bad) if key not in reported)
             reported |= {sample.number for sample in fresh}
-            yield Part(batch=cast("TrainBatch", default_collate(items)), bad=fresh)
+            yield ShardPart(batch=cast("TrainBatch", default_collate(items)), bad=fresh)
 
 
 def num_loaders(wanted: int | None, rows: int, *, has_gpu: bool) -> int:
@@ -69,7 +69,7 @@ def num_loaders(wanted: int | None, rows: int, *, has_gpu: bool) -> int:
 
 
 def micro_batches(
-    items: TrainItems, rows: Rows, *, micro_batch: int, loaders: int, pin: bool
+    items: TrainItems, rows: SampleRows, *, micro_batch: int, loaders: int, pin: bool
 ) -> Iterator[tuple[TrainBatch, tuple[BadSample, ...]]]:
     """Micro-batches in the order of rows, step by step, each with the samples that turned out to be bad meanwhile."""
     parts = iter(

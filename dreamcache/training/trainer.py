@@ -26,7 +26,7 @@ from dreamcache.storage.models.base import BaseInfo
 from dreamcache.training.bad_samples import BadSample, check_bad
 from dreamcache.training.checkpoints import Checkpoint
 from dreamcache.training.dataset import Samples, TrainItems, ValidationItems
-from dreamcache.training.loaders import Rows, micro_batches, num_loaders
+from dreamcache.training.loaders import SampleRows, micro_batches, num_loaders
 from dreamcache.training.loss import AdapterLoss, TrainBatch
 from dreamcache.training.optimizer import EMA, TrainedModule, learned, learning_rate
 from dreamcache.training.references import StoredReferences
@@ -179,7 +179,7 @@ class Trainer:
     def _batches(self, share: int) -> Iterator[TrainBatch]:
         """Micro-batches of this process, from the next step to the last; notes the samples that cannot be used."""
         on_gpu = self.base.unet.device.type == "cuda"
-        rows = Rows(
+        rows = SampleRows(
             first=self.team.rank * share,
             count=share,
             global_batch=self.settings.global_batch,

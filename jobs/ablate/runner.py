@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.open_store import join
 from jobs.ablate.report import variant_facts, write_report
 from jobs.ablate.spec import AblateSpec, dump_ablate_spec
@@ -41,7 +42,7 @@ class AblateReport:
         """0 every image has its score, 3 some have none."""
         return 3 if self.failed else 0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         return {
             "output": self.output,
             "report": join(self.output, "report.md"),

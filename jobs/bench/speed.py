@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dreamcache.core.config import SAVINGS, GenerationSettings
+from dreamcache.storage.json_object import JsonObject
 
 STEPS = 20
 GPU_BATCHES = (1, 4, 8)
@@ -27,7 +28,7 @@ class SpeedReport:
     device_name: str | None
     device: dict[str, Any] | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         return asdict(self)
 
     def markdown(self) -> str:
@@ -82,7 +83,7 @@ def measure_speed(*, rounds: int, gpu: bool) -> SpeedReport:
     return SpeedReport(flops=count_flops(), host=host, device_name=name, device=device)
 
 
-def count_flops() -> list[dict[str, Any]]:
+def count_flops() -> list[JsonObject]:
     """TFLOP an image for each of SETTINGS and arm; diffusers' own have no savings."""
     from dreamcache.inference.families.sd_sizes import predictions_of
     from dreamcache.inference.speed.count import TERA, count

@@ -33,7 +33,9 @@ def detect(
     ] = [],
     as_json: Json = False,
 ) -> None:
-    """Say which marks of generated images a file holds, and whether this operator made it.
+    """Say which marks of generated images files hold.
+
+    And whether this operator generated them.
 
     A file without marks may be generated all the same. Exit codes: 0 all made by this operator, 5 some marked by
     others, 6 some without mark, 7 some changed after signing, 3 some not readable; of several the latter in this order.

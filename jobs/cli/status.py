@@ -12,7 +12,7 @@ from jobs.cli.options import PLACE_HELP, Json
 
 if TYPE_CHECKING:
     from dreamcache.storage.json_object import JsonObject
-    from dreamcache.storage.run_state import Seen
+    from dreamcache.storage.run_state import SeenRun
     from dreamcache.storage.status import Status
 
 EXAMPLES = (
@@ -65,7 +65,7 @@ def status(
     echo("\n".join([*lines, *_lines(output, stored, outcome, manifest)]))
 
 
-def _lines(output: str, stored: Status | None, outcome: Seen, manifest: JsonObject | None) -> list[str]:
+def _lines(output: str, stored: Status | None, outcome: SeenRun, manifest: JsonObject | None) -> list[str]:
     from jobs.running.status_text import status_lines
 
     lines = status_lines(stored, outcome) if stored else [f"output '{output}': has no status.json yet"]

@@ -1,7 +1,7 @@
 """The jobs that can be seen: those a cluster knows by its Jobs API, and those with a status in an output folder.
 
     JobsApi -> attempts (Ray's submissions of one job) -> state, logs, stop
-    <root>/*/status.json -> outcomes and what remains -> with the attempt's state: Seen
+    <root>/*/status.json -> outcomes and what remains -> with the attempt's state: SeenRun
 
 The cluster knows processes, the output folder knows items; the folder outlives the cluster. Knows nothing of how a job
 is submitted. Never imports torch, nor Ray at import.
@@ -20,7 +20,7 @@ from typing import Any
 
 from dreamcache.core.errors import DreamCacheError, SpecError, StorageError, did_you_mean
 from dreamcache.core.texts import one_line
-from dreamcache.storage.run_state import Seen, seen
+from dreamcache.storage.run_state import SeenRun, seen
 from dreamcache.storage.status import Status, read_status
 from dreamcache.storage.store import join
 from jobs.cluster.jobs_api import ClusterError, JobsApi, reported
@@ -119,20 +119,20 @@ def list_jobs(api: JobsApi | None, output_root: str | None = None) -> list[dict[
     return rows
 
 
-def seen_beside(status: Status | None, attempt: Attempt | None) -> Seen:
+def seen_beside(status: Status | None, attempt: Attempt | None) -> SeenRun:
     """How a run stands by its folder and its newest attempt. What ended before it wrote a status is known to Ray only:
     a driver that cannot import its code, or one that Ray has killed a moment ago."""
     if attempt is None:
-        return seen(status) if status is not None else Seen(state="unknown", reason=None)
+        return seen(status) if status is not None else SeenRun(state="unknown", reason=None)
     started = attempt.started_at or ""
     is_of_attempt = status is not None and _moment(status.updated_at) >= _moment(started)
     if status is not None and is_of_attempt and (status.has_ended or not attempt.has_ended):
         return seen(status)
     if not attempt.has_ended:
-        return Seen(state="starting" if attempt.state == "running" else attempt.state, reason=None)
+        return SeenRun(state="starting" if attempt.state == "running" else attempt.state, reason=None)
     state = {"stopped": "stopped", "succeeded": "finished"}.get(attempt.state, "failed")
     reason = one_line(attempt.message)[:500] or f"its driver ended with exit code {attempt.exit_code}"
-    return Seen(state=state, reason=None if state == "finished" else reason)
+    return SeenRun(state=state, reason=None if state == "finished" else reason)
 
 
 def _moment(text: str) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import yaml
 
@@ -19,6 +19,7 @@ PLACEHOLDERS = (
     "SECURITY_GROUP", "KEY_NAME",
 )  # fmt: skip
 _PLACEHOLDER = re.compile(rf"\b({'|'.join(PLACEHOLDERS)})\b")
+T = TypeVar("T")
 Document = dict[str, Any]
 
 
@@ -48,7 +49,7 @@ def dump(documents: list[Document], head: str) -> str:
     return comment + yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
 
 
-def filled(value: Any, values: Mapping[str, str]) -> Any:
+def filled(value: T, values: Mapping[str, str]) -> T:
     """A document with placeholders replaced in all its texts. Raises SpecError for one that is not known."""
     for name in values:
         if name not in PLACEHOLDERS:
@@ -56,11 +57,11 @@ def filled(value: Any, values: Mapping[str, str]) -> Any:
                 f"--value {name}: must be one of {', '.join(PLACEHOLDERS)}{did_you_mean(name, PLACEHOLDERS)}"
             )
     if isinstance(value, str):
-        return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[1]), value)
+        return cast(T, _PLACEHOLDER.sub(lambda match: values.get(match[1], match[1]), value))
     if isinstance(value, list):
-        return [filled(one, values) for one in value]
+        return cast(T, [filled(one, values) for one in value])
     if isinstance(value, dict):
-        return {key: filled(one, values) for key, one in value.items()}
+        return cast(T, {key: filled(one, values) for key, one in value.items()})
     return value
 
 

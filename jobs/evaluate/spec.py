@@ -19,6 +19,7 @@ from dreamcache.core.config.rules import RuleText, Settings
 from dreamcache.core.errors import SpecError
 from dreamcache.core.locations import KeysOf, Location, Written
 from dreamcache.evaluation.bootstrap import BootstrapSettings
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.open_store import join
 from jobs.spec import parse_spec
 from jobs.spec_file import SpecFile
@@ -93,7 +94,7 @@ class Setting:
         return f"{self.guidance} {self.scale:g}"
 
     @property
-    def run(self) -> dict[str, Any]:
+    def run(self) -> JsonObject:
         """Keys of the job file. The noise is the scene's, so that a row of pictures differs by the scale alone."""
         name = "image_scale" if self.guidance == "combined" else "text_scale"
         return {"noise": "scene", "generation": {"guidance": self.guidance, name: self.scale}}
@@ -195,12 +196,13 @@ class EvalSpec(Settings):
         )
 
 
-def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def merged(first: Mapping[str, object], second: Mapping[str, object]) -> JsonObject:
     """`second` over `first`; groups of settings are merged key by key."""
     values = dict(first)
     for key, value in second.items():
-        both = isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
-        values[key] = merged(values[key], value) if both else value
+        known = values.get(key)
+        is_group = isinstance(value, Mapping) and isinstance(known, Mapping)
+        values[key] = merged(known, value) if is_group else value
     return values
 
 

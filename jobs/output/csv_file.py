@@ -12,7 +12,7 @@ from typing import Any, Self
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def csv_cell(value: Any) -> str:
+def csv_cell(value: object) -> str:
     """A cell; a text that begins like a formula is quoted, so that a spreadsheet shows it and does not run it.
 
     A list is JSON.

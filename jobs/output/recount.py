@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.ledger import Ledger, resolve_table
-from dreamcache.storage.run_state import LOST, Seen
+from dreamcache.storage.run_state import LOST, SeenRun
 from dreamcache.storage.status import COUNTED, Status
 from jobs.output.folder import OutputFolder
 
 MOST_ITEMS = 1_000_000
 
 
-def recounted(output: str, status: Status, outcome: Seen) -> Status:
+def recounted(output: str, status: Status, outcome: SeenRun) -> Status:
     """The status of a lost job with the counts that plan and ledger give; any other as it is."""
     if outcome.state != LOST or status.kind != "job" or status.total > MOST_ITEMS:
         return status

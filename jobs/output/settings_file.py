@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.errors import StorageError
 from dreamcache.core.records import GENERATE_VERSION, settings_fingerprint
+from dreamcache.storage.json_object import JsonObject
 from jobs.output.folder import OutputFolder, json_bytes
 from jobs.planning.planner import Plan
 
@@ -44,13 +44,13 @@ def add_settings(folder: OutputFolder, job_plan: Plan) -> None:
     )
 
 
-def settings_entries(job_plan: Plan) -> dict[str, dict[str, Any]]:
+def settings_entries(job_plan: Plan) -> dict[str, JsonObject]:
     """{fingerprint as the ledger's records have it: what it is the hash of, and names for people}.
 
     At most MAX_ENTRIES: rows may each have settings of their own, which the manifest's column `overrides` states.
     """
     spec, facts = job_plan.spec, job_plan.facts
-    entries: dict[str, dict[str, Any]] = {}
+    entries: dict[str, JsonObject] = {}
     for overrides in _overrides(job_plan):
         settings = overrides_of(overrides).generation(spec.generation)
         fingerprint = settings_fingerprint(
@@ -84,7 +84,7 @@ def _overrides(job_plan: Plan) -> list[str | None]:
     return list(different)[:MAX_ENTRIES]
 
 
-def _known(folder: OutputFolder) -> dict[str, Any]:
+def _known(folder: OutputFolder) -> JsonObject:
     try:
         return dict(folder.read_json(NAME) or {})
     except StorageError as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from dreamcache.storage.json_object import JsonObject
 from jobs.output.manifest import Counts
 
 
@@ -30,7 +30,7 @@ class Report:
             return 4
         return 0 if self.counts.done == self.counts.total else 3
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         return {
             "output": self.output,
             "gallery": self.gallery,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dreamcache.storage.run_state import Seen
+from dreamcache.storage.run_state import SeenRun
 from dreamcache.storage.status import Status
 from jobs.formatting import format_count, format_duration, format_rate
 
@@ -39,7 +39,7 @@ def _starting(status: Status) -> str:
     return f"workers started in {status.startup_s:.0f} s, first batch {status.first_batch_s:.0f} s"
 
 
-def status_lines(status: Status, outcome: Seen) -> list[str]:
+def status_lines(status: Status, outcome: SeenRun) -> list[str]:
     """What a person reads of a run, a fact a line. outcome: as the run is seen now."""
     stage = f", {status.stage}" if status.stage and not outcome.has_ended else ""
     lines = [f"{status.kind} {status.name}: {outcome.state}{stage}, updated {status.updated_at}"]

@@ -19,6 +19,7 @@ import typer
 import yaml
 
 from dreamcache.core.errors import SpecError
+from jobs.ablate.spec import parse_ablate_spec
 from jobs.cli import main
 from jobs.evaluate.spec import parse_eval_spec
 from jobs.spec import parse_spec
@@ -34,14 +35,17 @@ EVALUATION = {"name": "x", "output": "out", "dreambench": {"path": "d"}, "method
 SWEEP = {"name": "x", "output": "out", "dreambench": {"path": "d"}, "sweep": {"combined": [0, 1]}}
 KINDS: tuple[tuple[Callable[..., Any], Mapping[str, Any], str], ...] = (
     (parse_spec, JOB, ""),
+    (parse_spec, JOB, "generation."),
     (parse_spec, GATED, "quality."),
     (parse_spec, GATED, "quality.metrics."),
     (parse_train_spec, TRAINING, ""),
     (parse_train_spec, TRAINING, "train."),
+    (parse_train_spec, TRAINING, "train.data."),
     (parse_train_spec, TRAINING, "train.reference."),
     (parse_synth_spec, SYNTHESIS, ""),
     (parse_eval_spec, EVALUATION, ""),
     (parse_eval_spec, SWEEP, "sweep."),
+    (parse_ablate_spec, {}, ""),
 )
 INLINE_SETTING = re.compile(r"(?P<key>[a-z_]+(\.[a-z_]+)*): (?P<value>\S.*)", re.DOTALL)
 COMMAND = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:\S*/)?dreamcache (?P<arguments>.+)$")

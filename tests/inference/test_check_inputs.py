@@ -51,11 +51,11 @@ BAD_CALLS: list[tuple[dict[str, Any], str]] = [
     ({"num_images_per_prompt": 0}, "num_images_per_prompt: must be a whole number, at least 1, got 0; "),
     (
         {"scheduler": "eulr"},
-        "heun, or a diffusers scheduler, got 'eulr' (did you mean 'euler'?); None takes the base",
+        "tcd, or a diffusers scheduler, got 'eulr' (did you mean 'euler'?); None takes the base",
     ),
     (
         {"scheduler": DDIMScheduler},
-        "scheduler: must be one of ddim, dpmpp_2m, euler, euler_a, unipc, pndm, heun, or",
+        "scheduler: must be one of ddim, dpmpp_2m, euler, euler_a, unipc, pndm, heun, lcm, tcd, or",
     ),
     (
         {"scheduler": FlowMatchEulerDiscreteScheduler()},

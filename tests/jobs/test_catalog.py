@@ -86,6 +86,7 @@ def test_columns_map_our_names_to_theirs(tmp_path: Path) -> None:
         class_name="product",
         image=f"{tmp_path}/7.png",
         attributes={"sku": "7", "photo": "7.png", "color": "red"},
+        typed={"sku": 7},
     )
 
 

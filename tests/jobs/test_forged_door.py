@@ -61,7 +61,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = parse_spec({**values, "prompts": ["p"], "model": write_model(place / "model")})
     made, folder, images = plan(spec), OutputFolder(spec.output), ImageStore(spec.output, spec.images)
     folder.claim(spec)
-    folder.write_plan(made.files)
+    folder.write_plan(made.files, made.fingerprint)
     data = encode_image(np.zeros((8, 8, 3), np.uint8), spec.images, {})
     size = {"width": 8, "height": 8, "num_bytes": len(data), "pixel_sha256": "f"}
     for item in made.table["item_id"].to_pylist():
@@ -82,7 +82,7 @@ def output(good: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def others(place: Path) -> dict[str, bytes]:
-    inside = (place / "output", place / "target")
+    inside = (place / "output", place / "output-cache", place / "target")
     return {
         str(path): path.read_bytes()
         for path in sorted(place.rglob("*"))
@@ -173,7 +173,8 @@ def planned_again(output: Path) -> str:
     before = {path for path in (output / "plan").rglob("*") if path.is_file()}
     folder = OutputFolder(str(output))
     (output / "plan" / "part-00007.parquet").write_bytes(b"of an earlier plan")
-    folder.write_plan(plan(parse_spec(yaml.safe_load((output / "job.yaml").read_text()))).files)
+    again = plan(parse_spec(yaml.safe_load((output / "job.yaml").read_text())))
+    folder.write_plan(again.files, again.fingerprint)
     assert {path for path in (output / "plan").rglob("*") if path.is_file()} == before
     return USED
 

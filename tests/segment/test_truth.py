@@ -64,7 +64,7 @@ def test_the_command_needs_no_torch() -> None:
     assert done.returncode == 0, done.stderr
     cuts = json.loads(done.stdout)
     assert [(cut["segmenter"], cut["photos"]) for cut in cuts] == [("alpha", 2)] * 5 + [("none", 2)] * 5
-    assert set(cuts[0]["iou"]) == {"mean", "low", "high"}
+    assert set(cuts[0]["iou"]) == {"mean", "low", "high", "n"}
     code = "import sys, dreamcache.evaluation.segmentation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

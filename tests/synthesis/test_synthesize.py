@@ -111,7 +111,7 @@ def test_a_cut_in_the_middle_loses_and_doubles_nothing(whole: SynthReport, tmp_p
     spec = spec_of(tmp_path)
     with pytest.raises(CutError):
         run_synthesis(spec, quiet=True, engine=Here(stop))
-    assert json.loads((tmp_path / "out/status.json").read_text())["state"] == "stopped"
+    assert json.loads((tmp_path / "out/status.json").read_text())["state"] == "failed"
     second = run_synthesis(spec, quiet=True, engine=Here())
     assert second.counts == whole.counts
     assert sum(second.parts.values()) + stop == sum(whole.parts.values())

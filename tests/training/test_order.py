@@ -10,7 +10,7 @@ import pytest
 
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
 from dreamcache.training.dataset import Samples, TrainItems
-from dreamcache.training.loaders import Rows, micro_batches
+from dreamcache.training.loaders import SampleRows, micro_batches
 from dreamcache.training.order import SampleOrder, num_streams
 from dreamcache.training.transform import ItemShape
 from tests.train_samples import write_tars
@@ -77,7 +77,7 @@ def test_loaders_change_nothing_but_who_reads(tmp_path: Path) -> None:
             seed=3,
             global_batch=4,
         )
-        rows = Rows(first=0, count=4, global_batch=4, step=1, steps=3)
+        rows = SampleRows(first=0, count=4, global_batch=4, step=1, steps=3)
         made = micro_batches(items, rows, micro_batch=3, loaders=loaders, pin=False)
         return [dict(batch) for batch, _ in made]
 

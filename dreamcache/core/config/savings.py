@@ -1,6 +1,6 @@
 """Savings of sampling: which parts of a guided prediction a step computes, and which it takes from an earlier step.
 
-    Savings, number of predictions --work--> Work of each prediction
+    Savings, number of predictions --work--> StepWork of each prediction
 
 The denoiser computes by it, and estimates count by it. Knows numbers; knows no model.
 """
@@ -33,7 +33,7 @@ class Guided(Enum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class StepWork:
     """Of one prediction. encodes: whether the encoder half runs, or its last state is used again."""
 
     guided: Guided = Guided.ALL
@@ -58,7 +58,7 @@ class Savings(Settings):
         rule = "two shares, the first below the second, or [0, 0]"
         require(start < end or (start, end) == NO_GUIDANCE, "guidance_interval", rule, [start, end])
 
-    def work(self, predictions: int) -> Iterator[Work]:
+    def work(self, predictions: int) -> Iterator[StepWork]:
         """Of each of so many predictions, in order."""
         start, end = self.guidance_interval
         guided_before = 0
@@ -73,4 +73,4 @@ class Savings(Settings):
             encodes = index % self.reuse_encoder == 0 or (guided is Guided.ALL and encoded is not Guided.ALL)
             if encodes:
                 encoded = guided
-            yield Work(guided=guided, encodes=encodes)
+            yield StepWork(guided=guided, encodes=encodes)

@@ -44,7 +44,7 @@ class Overrides(Settings):
         values: dict[str, Any] = {k: v for k, v in self._set_values().items() if k in GENERATION_NAMES}
         return replace(job, **values) if values else job
 
-    def batch_key(self, per_image: frozenset[str]) -> tuple[tuple[str, Any], ...]:
+    def batch_key(self, per_image: frozenset[str]) -> tuple[tuple[str, object], ...]:
         """Equal for items that may share a batch. per_image: settings that may differ within one."""
         free = {*per_image, "seed"}
         return tuple((name, value) for name, value in self._set_values().items() if name not in free)

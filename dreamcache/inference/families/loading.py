@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from diffusers import DiffusionPipeline
 
 from dreamcache.core.errors import ModelError
 from dreamcache.model.base import check_whole, first_line, keep_rows_independent
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.node_cache import once_per_node
 
@@ -23,7 +24,7 @@ def load_pipeline(
     weighted: Sequence[str],
     dtype: torch.dtype,
     device: str,
-    further: Callable[[str], dict[str, Any]] = lambda folder: {},
+    further: Callable[[str], JsonObject] = lambda folder: {},
 ) -> P:
     """weighted: parts with weights. further: parts of the model's folder that are opened otherwise.
 

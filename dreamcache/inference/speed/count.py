@@ -104,7 +104,7 @@ def image_tflop(settings: GenerationSettings, size: Size = SD21) -> float:
     return count(size).image(settings) / TERA
 
 
-def flops(work: Callable[[], Any]) -> int:
+def flops(work: Callable[[], object]) -> int:
     """Of one call."""
     with torch.no_grad(), _plain_attention(), FlopCounterMode(display=False) as counter:
         work()

@@ -15,6 +15,7 @@ import torch
 
 from dreamcache.inference.speed.host import PLAIN, arms, by_turns, ratios
 from dreamcache.inference.speed.shapes import Size
+from dreamcache.storage.json_object import JsonObject
 
 MIB = 1 << 20
 
@@ -28,7 +29,7 @@ class DeviceSpeed:
     ratio: tuple[float, float, float]
     peak_mib: float | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         return asdict(self)
 
 

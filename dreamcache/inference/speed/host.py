@@ -25,6 +25,7 @@ from dreamcache.inference.speed.shapes import (
     random_subject,
     random_text,
 )
+from dreamcache.storage.json_object import JsonObject
 
 PLAIN = "plain diffusers"
 IP_ADAPTER = "IP-Adapter in diffusers"
@@ -42,7 +43,7 @@ class HostCost:
     ratio: tuple[float, float, float]
     ms: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         return asdict(self)
 
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from jobs.deploy.local.processes import HOST, LocalClusterError, Part, bring_up, free_ports
+from jobs.deploy.local.processes import HOST, ClusterPart, LocalClusterError, bring_up, free_ports
 
 OBJECT_STORE_BYTES = 200_000_000
 WEED_SERVICES = ("s3", "filer", "master", "volume", "admin")
@@ -110,7 +110,7 @@ def start_s3(folder: Path, state: State, *, timeout_s: float) -> None:
     for name, (port, grpc) in state["weed"].items():
         flags |= {f"{name}.port": port, f"{name}.port.grpc": grpc}
     command = [weed(), f"-logdir={folder}", "mini", *(f"-{name}={value}" for name, value in flags.items())]
-    part = Part(
+    part = ClusterPart(
         name="s3",
         command=command,
         variables=environment(folder, state),
@@ -137,7 +137,7 @@ def weed() -> str:
     return program
 
 
-def _node(folder: Path, state: State, number: int, timeout_s: float) -> Part:
+def _node(folder: Path, state: State, number: int, timeout_s: float) -> ClusterPart:
     """Node 0 is the head."""
     ports = state["nodes"][number]
     variables = environment(folder, state)
@@ -164,7 +164,7 @@ def _node(folder: Path, state: State, number: int, timeout_s: float) -> Part:
     command += [f"--{name}={value}" for name, value in options.items()]
     # The agent that opens the port of metrics is a node's last part to come up.
     own = (ports["metrics-export-port"],)
-    return Part(
+    return ClusterPart(
         name=f"ray-{number}",
         command=command,
         variables=variables,

@@ -36,7 +36,7 @@ class LocalClusterError(DreamCacheError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class ClusterPart:
     """A process of the cluster. ports: it is up once all of them are open."""
 
     name: str
@@ -45,7 +45,7 @@ class Part:
     ports: tuple[int, ...]
 
 
-def bring_up(folder: Path, parts: Sequence[Part], *, timeout_s: float) -> None:
+def bring_up(folder: Path, parts: Sequence[ClusterPart], *, timeout_s: float) -> None:
     """Starts parts side by side and waits until all are up; one that ends before that is started again.
 
     On a busy machine Ray gives a node up after its own half a minute; the next try finds the files in memory. Raises
@@ -108,7 +108,7 @@ def is_open(port: int) -> bool:
     return False
 
 
-def _start(folder: Path, part: Part) -> subprocess.Popen[bytes]:
+def _start(folder: Path, part: ClusterPart) -> subprocess.Popen[bytes]:
     """A process that outlives this one; its log is <folder>/<name>.log."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "AWS_"))}
     with (folder / f"{part.name}.log").open("ab") as log:
@@ -125,7 +125,7 @@ def _start(folder: Path, part: Part) -> subprocess.Popen[bytes]:
 
 def _late(
     folder: Path,
-    part: Part,
+    part: ClusterPart,
     processes: Mapping[str, subprocess.Popen[bytes]],
     tries: Mapping[str, int],
     timeout_s: float,

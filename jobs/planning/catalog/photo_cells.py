@@ -22,7 +22,7 @@ MOST_NAMED = 1_000
 """Paths of one cell: more of them are no product's photos."""
 
 
-def path_of(value: Any) -> str:
+def path_of(value: object) -> str:
     """The path in a cell; "" for none, and for a photo that stands in the catalog itself."""
     if isinstance(value, EmbeddedImage):
         return text_of(value.path)
@@ -31,7 +31,7 @@ def path_of(value: Any) -> str:
     return text_of(value) if isinstance(value, str | bytes | float | int) else ""
 
 
-def photos_of(row: Mapping[str, Any], *, is_list: bool) -> tuple[Photo, ...] | str:
+def photos_of(row: Mapping[str, object], *, is_list: bool) -> tuple[Photo, ...] | str:
     """The photos of a row as it names them, or what is wrong. is_list: whether column `images` is one of ours."""
     image, mask = path_of(row.get("image")), row.get("mask")
     if not is_list:

@@ -25,7 +25,7 @@ def mapped_settings(columns: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in SETTING_COLUMNS if name in columns)
 
 
-def overrides_in(row: Mapping[str, Any], columns: Mapping[str, str]) -> Overrides:
+def overrides_in(row: Mapping[str, object], columns: Mapping[str, str]) -> Overrides:
     """Of a row with our columns under our names; an empty cell is the job's.
 
     Raises ValueError that names setting, rule and value.

@@ -7,7 +7,6 @@ takes none, and photos are prepared by the real image processor in its Pillow fo
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from transformers import Qwen2TokenizerFast, Qwen3VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -16,17 +15,17 @@ from dreamcache.core.errors import ModelError
 from dreamcache.storage.models.files import read_json, regular_file
 
 
-class PhotoReader(Qwen3VLProcessor):  # type: ignore[misc]
+class QwenReader(Qwen3VLProcessor):  # type: ignore[misc]
     """Reads photos and text. `video_processor` is None."""
 
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+    def check_argument_for_proper_class(self, argument_name: str, argument: object) -> object:
         """All but the missing video processor is checked as usual."""
         if argument_name == "video_processor" and argument is None:
             return None
         return super().check_argument_for_proper_class(argument_name, argument)
 
 
-def open_reader(folder: str) -> PhotoReader:
+def open_reader(folder: str) -> QwenReader:
     """From the folder `processor` of a model. Raises ModelError for a tokenizer without a chat template."""
     place = Path(folder) / "processor"
     words = Qwen2TokenizerFast.from_pretrained(place)
@@ -36,4 +35,4 @@ def open_reader(folder: str) -> PhotoReader:
         template = read_json(path).get("chat_template")
     if not isinstance(template, str):
         raise ModelError(f"{place}: must hold a chat template, there is none; copy the folder again")
-    return PhotoReader(image_processor=photos, tokenizer=words, video_processor=None, chat_template=template)
+    return QwenReader(image_processor=photos, tokenizer=words, video_processor=None, chat_template=template)

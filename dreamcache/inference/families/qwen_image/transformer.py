@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers import QwenImage21Transformer2DModel
@@ -39,12 +38,12 @@ class RowAttention(QwenImage21AttnProcessor):  # type: ignore[misc]
 
     def __call__(
         self,
-        attn: Any,
+        attn: torch.nn.Module,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
         rotary_emb: Tensor | None = None,
         layer_cache: object = None,
-        **others: Any,
+        **others: object,
     ) -> Tensor:
         if not isinstance(layer_cache, Before):
             output: Tensor = super().__call__(
@@ -60,7 +59,8 @@ class RowAttention(QwenImage21AttnProcessor):  # type: ignore[misc]
             for kind in (0, 1)
         )
         read = dispatch_attention_fn(query, keys, values, attn_mask=attention_mask)
-        joined: Tensor = attn.to_out[1](attn.to_out[0](read.flatten(2, 3).type_as(query)))
+        linear, dropout = attn.get_submodule("to_out.0"), attn.get_submodule("to_out.1")
+        joined: Tensor = dropout(linear(read.flatten(2, 3).type_as(query)))
         return joined
 
 
