@@ -201,8 +201,10 @@ def merged(first: Mapping[str, object], second: Mapping[str, object]) -> JsonObj
     values = dict(first)
     for key, value in second.items():
         known = values.get(key)
-        is_group = isinstance(value, Mapping) and isinstance(known, Mapping)
-        values[key] = merged(known, value) if is_group else value
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            values[key] = merged(known, value)
+        else:
+            values[key] = value
     return values
 
 

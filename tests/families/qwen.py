@@ -16,7 +16,7 @@ from transformers import Qwen2TokenizerFast, Qwen3VLConfig, Qwen3VLForConditiona
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from dreamcache.inference.families.qwen_image.reader import PhotoReader
+from dreamcache.inference.families.qwen_image.reader import QwenReader
 
 REACTION = 3.0
 """On the transformer's matrices: as they are initialised, a wrong reference would hardly move a pixel."""
@@ -31,7 +31,7 @@ CHAT = (
 )
 
 
-def make_reader() -> PhotoReader:
+def make_reader() -> QwenReader:
     """Spells every text in bytes."""
     tokens = [*bytes_to_unicode().values(), *SPECIAL]
     words = Qwen2TokenizerFast(
@@ -45,10 +45,10 @@ def make_reader() -> PhotoReader:
         patch_size=16, merge_size=2, temporal_patch_size=2,
         size={"shortest_edge": 32 * 32, "longest_edge": 4096 * 4096},
     )  # fmt: skip
-    return PhotoReader(image_processor=photos, tokenizer=words, video_processor=None, chat_template=CHAT)
+    return QwenReader(image_processor=photos, tokenizer=words, video_processor=None, chat_template=CHAT)
 
 
-def _make_text(reader: PhotoReader) -> Qwen3VLForConditionalGeneration:
+def _make_text(reader: QwenReader) -> Qwen3VLForConditionalGeneration:
     names = ("image_pad", "video_pad", "vision_start", "vision_end")
     ids = {name: reader.tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in names}
     return Qwen3VLForConditionalGeneration(
