@@ -19,7 +19,7 @@ from tests.end_to_end.processes import RAY_AGENTS, running
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.turns(5, unit="module"),
+    pytest.mark.turns(unit="module"),
     pytest.mark.timeout(1800),
 ]
 

@@ -19,7 +19,7 @@ from tests.families.klein import photo
 from tests.families.qwen import SIDE, save_qwen
 from workers.context import request_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.turns(3, unit="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.turns(unit="module")]
 
 SUBJECTS, PROMPTS, SAMPLES = 6, 10, 2
 PHOTOS = SUBJECTS + SUBJECTS // 2

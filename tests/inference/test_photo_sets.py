@@ -94,7 +94,6 @@ def generated(session: JobSession, planned: Plan, order: slice) -> dict[str, Any
 
 
 @pytest.mark.slow
-@pytest.mark.turns(3)
 def test_a_job_of_mixed_numbers_encodes_each_photo_once_and_no_row_depends_on_its_neighbours(
     mixed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
