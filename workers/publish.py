@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dreamcache.core.errors import ImageError
+from dreamcache.core.errors import ImageError, SigningError
 from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality, settings_fingerprint
 from dreamcache.provenance import hashes
 from dreamcache.provenance.marker import Marker, marker_of, marks_in
@@ -65,8 +65,8 @@ def commit(
 ) -> list[Outcome]:
     """The outcome of each row of GENERATED, its image marked and committed where it has one.
 
-    provenance: goes into every image's metadata. StorageError when the output cannot be used, SigningError when
-    images cannot be signed.
+    provenance: goes into every image's metadata. An image that cannot be signed is failed, and the next run tries it
+    again. StorageError when the output cannot be used.
     """
     return [_outcome(row, images, provenance, marker) for row in rows]
 
@@ -83,6 +83,8 @@ def _outcome(
         return Failed(**why, attempts=attempts)
     try:
         return _commit(row, images, provenance, marker, attempts)
+    except SigningError as error:
+        return Failed(item_id=row["item_id"], code=error.code, message=str(error), attempts=attempts)
     except (ImageError, ValueError) as error:
         message = f"item {row['item_id'][:12]} at {images.key_of(row['item_id'])}: {error}; "
         message += "an object there that is not one of our images must be deleted before a retry"

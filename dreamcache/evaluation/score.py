@@ -76,7 +76,7 @@ class Scorer:
         self.hosts = hosts
         self.encoders = load_encoders(settings.encoders, device)
         self.segmenters = SegmenterSet(settings.segmenter_models, device=device)
-        self._texts: dict[str, Floats] = {}
+        self._texts: LRU[str, Floats] = LRU(KEPT_PHOTOS)
         self._real: LRU[tuple[str, str], Embedding] = LRU(KEPT_PHOTOS)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
@@ -173,8 +173,6 @@ class Scorer:
         return {name: encoder.images([picture])[0] for name, encoder in self.encoders.items()}
 
     def _text(self, prompt: str) -> Floats:
-        if prompt not in self._texts:
-            clip = self.encoders["clip"]
-            assert isinstance(clip, ClipEncoder)
-            self._texts[prompt] = clip.texts([prompt])[0]
-        return self._texts[prompt]
+        clip = self.encoders["clip"]
+        assert isinstance(clip, ClipEncoder)
+        return self._texts.get_or(prompt, lambda: clip.texts([prompt])[0])

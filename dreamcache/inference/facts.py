@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dreamcache.core.config import EncodeSettings, GenerationSettings
 from dreamcache.core.config.job import JobSpec, ModelSpec
-from dreamcache.core.config.scenes import Overrides
+from dreamcache.core.config.scenes import GENERATION_NAMES, Overrides
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families import Family, family_of
 from dreamcache.storage.models.adapter import AdapterInfo
@@ -115,6 +115,10 @@ def _refuse_overrides(spec: JobSpec, family: Family, models: ModelFacts) -> None
             f"scenes: '{scene.name}': {name}" for scene in spec.scenes if getattr(scene, name) is not None
         ]
         uses += [f"columns.{name}"] if name in spec.columns else []
+        if uses and name in GENERATION_NAMES and name not in family.generation:
+            raise SpecError(
+                f"{uses[0]}: has no meaning for method '{spec.method}', and would only change the noise; leave it out"
+            )
         if uses and name in refused:
             raise SpecError(
                 f"{uses[0]}: has no meaning for model '{models.base.name}', since {refused[name]}; leave it out"

@@ -115,6 +115,12 @@ class Gate:
             return None
         if score.code is not None:
             return Failed(item_id=request.item_id, code=score.code, message=score.message or "")
+        if score.num_real_unreadable:
+            message = (
+                f"subject '{request.subject_id}': {score.num_real_unreadable} of its photos could not be read while "
+                "images were judged; the next run tries again"
+            )
+            return Failed(item_id=request.item_id, code="io_error", message=message)
         if score.num_real_found == 0:
             message = (
                 f"subject '{request.subject_id}': image '{request.image}': quality.image_metric "

@@ -55,6 +55,7 @@ class Generator(Generic[S]):
         self.settings = settings.resolved(dict(pipe.adapter_info.recommended) if pipe.adapter_info else {})
         self.features_of = features_of
         self.batch_size = self.micro_batch = batch_size
+        self._fitting: dict[object, int] = {}
         self.note: str | None = None
 
     def warm_up(self, subject: S) -> None:
@@ -111,6 +112,11 @@ class Generator(Generic[S]):
             groups.setdefault(key, []).append((request, features))
         return list(groups.values())
 
+    def _shape_of(self, request: Request) -> object:
+        """What decides a batch's memory besides its size: one large scene must not make all batches small."""
+        settings = self._settings_of(request)
+        return settings.height, settings.width, len(photos_of(request))
+
     def _settings_of(self, request: Request) -> GenerationSettings:
         return overrides_of(request.overrides).generation(self.settings)
 
@@ -118,7 +124,8 @@ class Generator(Generic[S]):
         self, batch: list[tuple[Request, S]], steps: int
     ) -> list[Generated | Blocked | Failed]:
         """In micro-batches that fit in memory. A size that was too large is not tried again by this worker."""
-        before = self.micro_batch
+        shape = self._shape_of(batch[0][0])
+        before = self.micro_batch = self._fitting.get(shape, self.batch_size)
         while True:
             size = self.micro_batch
             parts = [batch[start : start + size] for start in range(0, len(batch), size)]
@@ -129,6 +136,7 @@ class Generator(Generic[S]):
                 self.micro_batch = before  # the items', not the shape's fault
                 break
             self.micro_batch = size // 2
+        self._fitting[shape] = self.micro_batch
         if self.micro_batch < before:
             self.note = (
                 f"a micro-batch of {before} does not fit in this worker's memory; it continues with {self.micro_batch} "

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 SIDE = 512
+LEAST_SIDE = 8
 NUM_POINTS = 800
 DISTINCT = 0.8
 """A match must be nearer than the second best by this factor."""
@@ -46,6 +47,8 @@ def features_of(rgb: Pixels) -> Features:
     scale = SIDE / max(grey.shape)
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    if min(size) < LEAST_SIDE:  # the detector's own steps would make it smaller than a pixel
+        return Features(grey=grey, points=np.empty((0, 2), np.float32), texts=None)
     points, texts = cv2.ORB.create(NUM_POINTS, fastThreshold=7).detectAndCompute(grey, None)
     places = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
     return Features(grey=grey, points=places, texts=texts)

@@ -123,7 +123,8 @@ def find(data: bytes) -> Statement | None:
     place = 0
     while len(statements) < MAX_PACKETS and (begin := data.find(BEGIN, place)) >= 0:
         end = data.find(END, begin, begin + MAX_BYTES)
-        place = begin + len(BEGIN) if end < 0 else end + len(END)
+        # Without an end no other beginning within reach has one either.
+        place = begin + MAX_BYTES if end < 0 else end + len(END)
         if end >= 0 and (statement := read(data[begin:place])) is not None:
             statements.append(statement)
     return next((one for one in statements if one.is_ai), statements[0] if statements else None)

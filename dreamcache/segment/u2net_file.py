@@ -74,16 +74,15 @@ def has_runtime() -> bool:
 def with_segmenter_id(settings: EncodeSettings) -> EncodeSettings:
     """The settings with the identity of the weights that cut the subject out, as they enter the cache key.
 
-    `u2net` has its file's; `auto` has it where onnxruntime and a file are here, and is then sure to use it. Settings
-    that have one, be it "", keep it. Raises ModelError `segmenter_missing`.
+    `u2net` has its file's; so has `auto` where `segmenter_models` names one: what a machine happens to have must not
+    decide ids. Settings that have one, be it "", keep it. Raises ModelError `segmenter_missing`.
     """
     if settings.segmenter_id is not None:
         return settings
     if settings.segmenter == "u2net":
         return replace(settings, segmenter_id=require_u2net(settings.segmenter_models).identity)
-    if settings.segmenter == "auto" and has_runtime():
-        found = find_u2net(settings.segmenter_models)
-        return replace(settings, segmenter_id=found.identity if found else "")
+    if settings.segmenter == "auto" and "u2net" in settings.segmenter_models:
+        return replace(settings, segmenter_id=require_u2net(settings.segmenter_models).identity)
     return replace(settings, segmenter_id="")
 
 

@@ -57,6 +57,8 @@ def is_alive(driver: Driver) -> bool | None:
     if not all(here) or here != (driver.boot_id, driver.pid_namespace) or not driver.process_started:
         return None
     stat = _stat(driver.pid)
+    if stat is None and _stat(1) is None:
+        return None  # processes of others are hidden on this machine
     return stat is not None and stat[1] == driver.process_started and stat[0] not in GONE
 
 

@@ -27,6 +27,7 @@ from dreamcache.storage.store import ObjectInfo
 
 PAGE_KEYS = 1000
 PHOTOS_PER_PAGE = 20
+MOST_FOLDERS = 100_000
 SETTLED_NS = 2_000_000_000
 """A file written less than this ago may be written again within one tick of its file system's clock."""
 
@@ -63,6 +64,7 @@ class Listings:
 
     def __init__(self, row_of: Callable[[PhotoState], int | None]) -> None:
         self._row_of = row_of
+        self._seen: dict[str, int] = {}
         self._listings: dict[str, _Listing] = {}
         self._lock = Lock()
         self.num_pages = 0
@@ -71,9 +73,16 @@ class Listings:
         """The row of the photo at this s3:// URI, None where no page so far names it unchanged."""
         folder = uri.rpartition("/")[0]
         with self._lock:
+            seen = self._seen[folder] = self._seen.pop(folder, 0) + 1
+            if seen <= PHOTOS_PER_PAGE:
+                # Few photos of many folders: no more is kept of a folder than a number, and of old ones nothing.
+                if len(self._seen) > MOST_FOLDERS:
+                    del self._seen[next(iter(self._seen))]
+                return None
             listing = self._listings.get(folder)
             if listing is None:
                 listing = self._listings[folder] = _Listing(entries=store_for(folder).list(folder))
+                listing.num_photos = PHOTOS_PER_PAGE
         with listing.lock:
             listing.num_photos += 1
             while not listing.ended and (listing.num_pages + 1) * PHOTOS_PER_PAGE < listing.num_photos:

@@ -17,10 +17,11 @@ from PIL import Image
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
-from dreamcache.core.errors import CatalogError, ImageError
+from dreamcache.core.errors import CatalogError, ImageError, StorageError
 from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
+from dreamcache.storage.photo_faults import STORAGE_WIDE
 from dreamcache.training.bad_samples import BadSample, check_bad
 from dreamcache.training.order import SampleOrder
 from dreamcache.training.sources import Source, StoredSample, open_source
@@ -114,6 +115,8 @@ class Samples:
             try:
                 return number, self._decode(number)
             except ImageError as error:
+                if error.code in STORAGE_WIDE:  # not the sample's fault: another try may read it
+                    raise StorageError(str(error), code=error.code) from error
                 where = self._where(number)
                 self.bad[number] = BadSample(number=number, where=where, code=error.code, message=str(error))
                 check_bad(len(self.bad), len(self), self.settings, self.path, str(error))

@@ -19,7 +19,7 @@ from jobs.ablate.report import variant_facts, write_report
 from jobs.ablate.spec import AblateSpec, dump_ablate_spec
 from jobs.ablate.trainings import is_finished, run_trainings
 from jobs.cluster.ray_cluster import join_cluster
-from jobs.evaluate.runner import run_evaluation
+from jobs.evaluate.runner import needs, run_evaluation
 from jobs.output.claim import claim
 from jobs.running.claimed_run import claimed_run
 from jobs.running.status import RunStatus
@@ -100,10 +100,11 @@ def _train(spec: AblateSpec, run: RunStatus) -> int:
     if not pending:
         return 0
     workers = spec.training_of(pending[0]).workers
+    # The evaluation that follows uses the same cluster.
+    cpus, gpus = needs(spec.evaluation_of())
+    at_once = min(spec.parallel, len(pending)) * workers.count
     join_cluster(
-        run.current.address,
-        cpus=min(spec.parallel, len(pending)) * workers.count * workers.cpus,
-        gpus=min(spec.parallel, len(pending)) * workers.count * workers.gpus,
+        run.current.address, cpus=max(cpus, at_once * workers.cpus), gpus=max(gpus, at_once * workers.gpus)
     )
     ended: list[str] = []
 

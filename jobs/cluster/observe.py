@@ -128,6 +128,8 @@ def seen_beside(status: Status | None, attempt: Attempt | None) -> SeenRun:
     is_of_attempt = status is not None and _moment(status.updated_at) >= _moment(started)
     if status is not None and is_of_attempt and (status.has_ended or not attempt.has_ended):
         return seen(status)
+    if status is not None and attempt.ended_at and _moment(status.started_at) > _moment(attempt.ended_at):
+        return seen(status)  # a later run that nobody submitted
     if not attempt.has_ended:
         return SeenRun(state="starting" if attempt.state == "running" else attempt.state, reason=None)
     state = {"stopped": "stopped", "succeeded": "finished"}.get(attempt.state, "failed")

@@ -106,8 +106,16 @@ def photo_hosts(spec: EvalSpec) -> tuple[CatalogHost, ...]:
     outputs_of_jobs = [
         method.job or spec.job_of(method).output for method in spec.lines() if not method.images
     ]
-    hosts = (host for output in outputs_of_jobs for host in OutputFolder(output).photo_roots().hosts)
-    return tuple(dict.fromkeys(hosts))
+    named = (host for output in outputs_of_jobs for host in OutputFolder(output).photo_roots().hosts)
+    hosts = tuple(dict.fromkeys(named))
+    sites = [host.site for host in hosts]
+    for site in sites:
+        if sites.count(site) > 1:
+            raise SpecError(
+                f"methods: their jobs state different catalog_hosts for {site}; evaluate them one by one, or let "
+                "them agree"
+            )
+    return hosts
 
 
 def _planned(

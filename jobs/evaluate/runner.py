@@ -153,6 +153,12 @@ def _joined(planned: Sequence[PlannedImage], scores: dict[str, Score]) -> list[S
 
 def _join(spec: EvalSpec, address: str | None) -> None:
     """One cluster for all the jobs and the scorers, with room for the largest of them where it is started here."""
+    cpus, gpus = needs(spec)
+    join_cluster(address, cpus=cpus, gpus=gpus)
+
+
+def needs(spec: EvalSpec) -> tuple[float, float]:
+    """(CPUs, GPUs) of the largest of an evaluation's jobs and its scorers."""
     scorers = spec.workers.scorers
     cpus, gpus = [scorers.count * scorers.cpus], [scorers.count * scorers.gpus]
     for method in spec.lines():
@@ -160,7 +166,7 @@ def _join(spec: EvalSpec, address: str | None) -> None:
             workers = spec.job_of(method).workers
             cpus.append(workers.cpus)
             gpus.append(workers.gpus)
-    join_cluster(address, cpus=max(cpus), gpus=max(gpus))
+    return max(cpus), max(gpus)
 
 
 def _total(summary: Summary, name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dreamcache.core.config.scenes import overrides_of
@@ -56,6 +57,7 @@ def attention_png(session: JobSession, request: Request) -> bytes:
         strength=settings.strength,
         num_inference_steps=settings.steps,
         scheduler=settings.scheduler,
+        **asdict(settings.savings),
         height=settings.height or None,
         width=settings.width or None,
         generator=[torch.Generator("cpu").manual_seed(request.seed)],

@@ -41,6 +41,7 @@ class Unplannable:
         self.num_items = made_plan.num_unrunnable
         self.num_kept = 0
         self._any_unknown = False
+        self._has_views = "view" in made_plan.spec.columns
         self._subjects = self._planned = hashes(())
         if self.num_items:
             subjects = []
@@ -63,7 +64,9 @@ class Unplannable:
             whose = images["subject_id"]
             subjects = hashes(pc.fill_null(whose, "").to_pylist())
             kept = np.isin(subjects, self._subjects) | pc.is_null(whose).to_numpy()
-            if self._any_unknown:
+            if self._any_unknown and self._has_views:
+                kept[:] = True  # the row may be a view of any subject
+            elif self._any_unknown:
                 kept |= ~np.isin(subjects, self._planned)
         self.num_kept += int(kept.sum())
         return kept

@@ -115,13 +115,18 @@ def _record_start(run: RunStatus) -> None:
 def logged(record: EventLog) -> Iterator[None]:
     """Warnings and errors that libraries log in this process go into the driver's log too."""
 
+    root = logging.getLogger()
+    # The first handler switches Python's own printer of last resort off.
+    printer = None if root.handlers else logging.lastResort
+
     class Recorder(logging.Handler):
         def emit(self, line: logging.LogRecord) -> None:
             with suppress(Exception):
                 record.line(f"{line.levelname} {line.name}: {line.getMessage()}")
+            if printer is not None and root.handlers == [self]:
+                printer.handle(line)
 
     handler = Recorder(level=logging.WARNING)
-    root = logging.getLogger()
     root.addHandler(handler)
     try:
         yield

@@ -7,6 +7,7 @@ Knows Ray; never imports torch.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Generator
 from typing import Any
@@ -68,15 +69,17 @@ def run_pipeline(context: JobContext, rows: pa.Table, book: Any) -> Generator[pa
 def batches_of(rows: pa.Table, size: int, per_image: frozenset[str]) -> list[pa.Table]:
     """Rows that may share a batch, at most `size` in each, as near to the plan's order as that allows.
 
-    A generator fills a smaller batch up, so that one of mixed image sizes would be generated several times.
+    A generator fills a smaller batch up, so that one of mixed image sizes or numbers of photos would be generated
+    several times.
     """
-    texts = rows["overrides"].to_pylist()
-    if not any(texts):
+    texts, sets = rows["overrides"].to_pylist(), rows["photo_set"].to_pylist()
+    if not any(texts) and not any(sets):
         return [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
     keys = {text: overrides_of(text).batch_key(per_image) for text in set(texts)}
     groups: dict[object, list[int]] = {}
-    for row, text in enumerate(texts):
-        groups.setdefault(keys[text], []).append(row)
+    for row, (text, photos) in enumerate(zip(texts, sets, strict=True)):
+        num_photos = len(json.loads(photos)) if photos else 1
+        groups.setdefault((keys[text], num_photos), []).append(row)
     batches = [
         group[start : start + size] for group in groups.values() for start in range(0, len(group), size)
     ]

@@ -90,6 +90,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         samples=4,
         model={"base": "mini"},
         workers={"batch_size": 1},
+        generation={"num_inference_steps": 40},  # slow enough to be looked at while it is at work
     )
     with running("run", file, extra={}, log=folder / "log") as command:
         # The first part holds the items that cannot run.

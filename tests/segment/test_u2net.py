@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ import pytest
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ModelError
 from dreamcache.core.records import cache_key
-from dreamcache.segment import u2net_file
 from dreamcache.segment.factory import create_segmenter
 from dreamcache.segment.u2net_file import find_u2net, network_of, with_segmenter_id
 
@@ -30,17 +30,16 @@ def test_the_content_of_the_file_is_in_the_key_and_its_place_is_not(folder: Path
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_auto_uses_it_only_where_runtime_and_file_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(u2net_file, "has_runtime", lambda: True)
+def test_auto_uses_it_only_where_the_settings_name_a_file(folder: Path) -> None:
+    """What a machine happens to have decides no id."""
     before = cache_key("r", "b", EncodeSettings(), "mug")
-    assert cache_key("r", "b", with_segmenter_id(EncodeSettings()), "mug") == before
     (folder / "u2netp.onnx").write_bytes(b"weights")
-    found = with_segmenter_id(EncodeSettings())
+    assert cache_key("r", "b", with_segmenter_id(EncodeSettings()), "mug") == before
+    named = EncodeSettings(segmenter_models={"u2net": str(folder / "u2netp.onnx")})
+    found = with_segmenter_id(named)
     assert found.segmenter_id and cache_key("r", "b", found, "mug") != before
-    assert with_segmenter_id(EncodeSettings(segmenter_id="")).segmenter_id == "", "switched off"
-    assert with_segmenter_id(EncodeSettings(segmenter="grabcut")).segmenter_id == ""
-    monkeypatch.setattr(u2net_file, "has_runtime", lambda: False)
-    assert with_segmenter_id(EncodeSettings()).segmenter_id == ""
+    assert with_segmenter_id(replace(named, segmenter_id="")).segmenter_id == "", "switched off"
+    assert with_segmenter_id(replace(named, segmenter="grabcut")).segmenter_id == ""
 
 
 def test_another_file_than_the_planned_one_is_refused(folder: Path) -> None:

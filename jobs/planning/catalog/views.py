@@ -50,6 +50,6 @@ def _joined(first: Subject, later: Subject) -> Subject:
         further=(*first.further, *photos),
         prompts=tuple(dict.fromkeys((*first.prompts, *later.prompts))),
         attributes={**first.attributes, **later.attributes, **filled},
-        typed={**later.typed, **first.typed},
+        typed={**{name: value for name, value in later.typed.items() if name not in filled}, **first.typed},
         overrides=first.overrides.over(later.overrides),
     )
