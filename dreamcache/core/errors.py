@@ -11,7 +11,6 @@ from difflib import get_close_matches
 
 from dreamcache.core.texts import one_line
 
-
 CODE_NOTE = "code: "
 """Begins the line after an error of ours in a traceback."""
 

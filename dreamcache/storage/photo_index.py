@@ -128,7 +128,7 @@ class PhotoIndex:
                 self._append()
 
     def save(self) -> None:
-        """Writes what was added and is not written yet; removes damaged parts, merges small ones once there are many."""
+        """Writes what was added and is not written yet; removes damaged parts, merges small ones if there are many."""
         with self._lock:
             self._remove_damaged()  # also by a plan that has read no photo
             if self._new and self._append():
