@@ -7,7 +7,6 @@ Knows what a cluster must receive; knows nothing of how a job runs. Never import
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import re
@@ -157,7 +156,6 @@ def _send(
     settings: SubmitSettings,
     is_here: bool,
 ) -> None:
-    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # its uploads
     with tempfile.TemporaryDirectory(prefix="dreamcache-submit-") as folder:
         (Path(folder) / "job.yaml").write_text(dump_spec(spec), "utf-8")
         shutil.copyfile(Path(__file__).with_name("entry.py"), Path(folder) / ENTRY)
