@@ -63,7 +63,8 @@ class Subject:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
     """A subject's photo, by content. An unreadable photo has an id too, from its URI, so that its items can be
-    recorded as failed with `code` and `message`; once the file can be read, the id is another one."""
+    recorded as failed with `code` and `message`; once the file can be read, the id is another one. One that cannot be
+    read for now, and was read before, has code and message and the id of what it was."""
 
     reference_id: str
     code: str | None = None

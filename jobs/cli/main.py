@@ -55,6 +55,7 @@ STARTS_RAY = (
     "retry",
     "evaluate",
     "train",
+    "ablate",
     "synthesize",
     "bench",
     "replay",

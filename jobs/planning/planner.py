@@ -125,6 +125,8 @@ def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
     for entry, photos in reader.read_ahead(entries):
         written.add(entry, photos)
     contents.save()
+    if reader.note is not None:
+        written.notes[reader.note] = None
     return written.end(PhotosRead(known=contents.num_known, read=contents.num_read, notes=tuple(index.notes)))
 
 
