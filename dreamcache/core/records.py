@@ -193,6 +193,14 @@ def gated_template(quality: str) -> ids.Template:
     return ids.Template("gated-item", open_values=("item",), quality=quality)
 
 
+def next_template() -> ids.Template:
+    """The id of the item that takes the place of a rejected one, a hash of that one's id: `item` is left open.
+
+    Its seed derives from it as any item's does, so a rejected image is generated again from the next noise.
+    """
+    return ids.Template("next-item", open_values=("item",))
+
+
 def settings_fingerprint(
     *,
     adapter_fingerprint: str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.cli.common import check_choice, check_place, echo, filters_of, output_of, print_json
-from jobs.cli.options import Json, Place, Quiet, ShardSize, Subject, Where
+from jobs.cli.options import Approved, Json, Place, Quiet, ShardSize, Subject, Where
 
 if TYPE_CHECKING:
     from jobs.export.export import Exported
@@ -17,6 +17,7 @@ EXAMPLES = (
     "dreamcache export job.yaml s3://bucket/shop",
     "dreamcache export job.yaml images --layout '{subject_id}/{sample}-{item_id}.{ext}'",
     "dreamcache export s3://bucket/jobs/autumn list.csv --to csv --where color=red",
+    "dreamcache export job.yaml images --approved",
 )
 SHOWN_LOST = 20
 
@@ -26,6 +27,7 @@ def export(
     target: Annotated[str, typer.Argument(help="Folder or s3:// URI; with --to csv, the list's file.")],
     subject: Subject = None,
     where: Where = [],
+    approved: Approved = False,
     form: Annotated[
         str, typer.Option("--to", help="Form of the export: folder, csv, hf or webdataset.")
     ] = "folder",
@@ -54,7 +56,7 @@ def export(
         target,
         form=form,
         layout=layout,
-        where=filters_of(where, subject_id=subject),
+        where=filters_of(where, subject_id=subject, review="approved" if approved else None),
         numbered=on_collision == "number",
         shard_bytes=shard_mb * 1_000_000,
         quiet=quiet or as_json,

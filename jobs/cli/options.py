@@ -41,6 +41,7 @@ Subject = Annotated[str | None, typer.Option(help="Only this subject_id.")]
 Where = Annotated[
     list[str], typer.Option(help="Only rows with COLUMN=VALUE in the manifest. May be repeated.")
 ]
+Approved = Annotated[bool, typer.Option("--approved", help="Only images that reviewers approved.")]
 Reason = Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")]
 Grace = Annotated[
     float,

@@ -93,16 +93,26 @@ def run(
     quiet: bool = False,
     address: str | None = None,
     prune: bool = False,
+    keep_approved: bool = False,
 ) -> Report:
     """Plans, generates what is missing, writes the manifest. retry: which failed or blocked records to try again.
 
     address: of a cluster; None starts one, or joins this process's. prune: deletes images of items planned no more.
+    keep_approved: see `planner.plan`.
     Raises DreamCacheError when nothing can be run; single items never raise.
     """
     started, policy = time.monotonic(), spec.failures
     with ExitStack() as stack:
         with retrying(0, policy.storage_timeout_s):
-            this = _prepare(spec, stack, retry=retry, quiet=quiet, address=address, prune=prune)
+            this = _prepare(
+                spec,
+                stack,
+                retry=retry,
+                quiet=quiet,
+                address=address,
+                prune=prune,
+                keep_approved=keep_approved,
+            )
         # The storage has answered: from now on it is worth waiting for.
         with retrying(policy.storage_patience_s, policy.storage_timeout_s):
             progress = RunProgress(this.status, this.work.num_pending, before=this.work.recorded)
@@ -134,9 +144,10 @@ def _prepare(
     quiet: bool,
     address: str | None,
     prune: bool,
+    keep_approved: bool,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    job_plan = _plan(spec, address)
+    job_plan = _plan(spec, address, keep_approved=keep_approved)
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
@@ -171,9 +182,9 @@ def _budget(spec: JobSpec, status: RunStatus) -> Budget:
     return budget
 
 
-def _plan(spec: JobSpec, address: str | None) -> Plan:
+def _plan(spec: JobSpec, address: str | None, *, keep_approved: bool) -> Plan:
     try:
-        job_plan = plan(spec)
+        job_plan = plan(spec, keep_approved=keep_approved)
         check_marks(job_plan.spec)
         return job_plan
     except Exception as error:
