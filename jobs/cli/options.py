@@ -58,3 +58,7 @@ DriverCpus = Annotated[
 ShardSize = Annotated[
     int, typer.Option(help="Size of a WebDataset shard at most, in MB.", min=1, max=1_000_000)
 ]
+OkWithFailures = Annotated[
+    bool,
+    typer.Option("--ok-with-failures", help="End with exit code 0 where it would be 3: some items failed."),
+]
