@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from dreamcache.training.order import SampleOrder
 from dreamcache.training.sources import Source, StoredSample, open_source
 from dreamcache.training.transform import Floats, ItemShape, Target, as_array, reference_view, target_view
 
-LEVELS, SAMPLE = 1, 2  # streams of random numbers, beside `order.ORDER`
+LEVELS, SAMPLE, POSTERIOR = 1, 2, 3  # streams of random numbers, beside `order.ORDER`
 VALIDATION_MARGIN = 0.05
 
 
@@ -189,12 +189,16 @@ class Item(Target):
 
 
 class TrainItem(Item):
-    """reference_id: see `DecodedSample`. share: noise level in 0..1. keep_text, keep_image: whether conditions stay."""
+    """reference_id: see `DecodedSample`. share: noise level in 0..1. keep_text, keep_image: whether conditions stay.
+
+    posterior_noise: [2, c, h, w], of the samples of the VAE's posterior for target and reference, where they are taken.
+    """
 
     reference_id: str
     share: np.float32
     keep_text: bool
     keep_image: bool
+    posterior_noise: NotRequired[Floats]
 
 
 class TrainItems:
@@ -211,8 +215,10 @@ class TrainItems:
         global_batch: int,
         first: int = 0,
         subset: int | None = None,
+        samples_posterior: bool = False,
     ) -> None:
         """first: samples before it are held out. subset: so many after it are used, None for all."""
+        self.samples_posterior = samples_posterior
         self.samples, self.shape, self.transform, self.loss = samples, shape, transform, loss
         self.seed, self.global_batch = seed, global_batch
         self.order = SampleOrder(
@@ -247,7 +253,7 @@ class TrainItems:
             rng=rng,
             framed=sample.framed,
         )
-        return {
+        item: TrainItem = {
             **target_view(sample.image, sample.mask, self.shape),
             "reference": as_array(view),
             "caption": sample.caption,
@@ -258,6 +264,10 @@ class TrainItems:
             "keep_text": keep_text,
             "keep_image": keep_image,
         }
+        if self.samples_posterior:  # of a stream of its own: all else stays as it is without
+            own = np.random.default_rng([self.seed, POSTERIOR, position])
+            item["posterior_noise"] = own.standard_normal((2, *self.shape.latent), dtype=np.float32)
+        return item
 
     def _sample(self, position: int) -> DecodedSample:
         window, index = self.order.window_at(position)

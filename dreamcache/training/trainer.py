@@ -139,6 +139,7 @@ class Trainer:
             global_batch=settings.global_batch,
             first=0 if settings.data.validation else self.validation.count,
             subset=settings.data.subset,
+            samples_posterior=settings.posterior == "sample",
         )
 
     def steps(self) -> Iterator[Step]:
