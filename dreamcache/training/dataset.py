@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
 from dreamcache.core.errors import CatalogError, ImageError, StorageError
-from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
 from dreamcache.storage.photo_faults import STORAGE_WIDE
 from dreamcache.training.bad_samples import BadSample, check_bad
+from dreamcache.training.decode import decode_picture
 from dreamcache.training.order import SampleOrder
 from dreamcache.training.sources import Source, StoredSample, open_source
 from dreamcache.training.transform import Floats, ItemShape, Target, as_array, reference_view, target_view
@@ -71,8 +70,9 @@ class Samples:
     bad: samples that could not be used so far, by number; num_opened: how often a shard was opened.
     """
 
-    def __init__(self, settings: DataSettings, path: str) -> None:
-        self.settings, self.path = settings, path
+    def __init__(self, settings: DataSettings, path: str, *, side: int = 0) -> None:
+        """side: what is used of a picture is scaled to so many pixels later; 0 decodes JPEGs at their full size."""
+        self.settings, self.path, self.side = settings, path, side
         self.source: Source = open_source(path, settings.format)
         self.ends = np.cumsum(self.source.sizes)
         self.bad: dict[int, BadSample] = {}
@@ -149,11 +149,12 @@ class Samples:
                 f"data.on_no_mask: skip or whole_image",
                 code="no_mask",
             )
-        image, mask = _picture(sample.image, sample.mask, sample.where)
+        is_cut = sample.reference is None
+        image, mask = decode_picture(sample.image, sample.mask, sample.where, self.side, is_cut=is_cut)
         photo, photo_mask, reference_id = image, mask, ""
         if sample.reference is not None:
-            photo, photo_mask = _picture(
-                sample.reference, sample.reference_mask, f"{sample.where}, reference"
+            photo, photo_mask = decode_picture(
+                sample.reference, sample.reference_mask, f"{sample.where}, reference", self.side
             )
             if photo_mask is None:
                 reference_id = Reference.id_of(sample.reference, None)
@@ -165,18 +166,6 @@ class Samples:
             reference_mask=photo_mask,
             reference_id=reference_id,
         )
-
-
-def _picture(data: bytes, mask: bytes | None, where: str) -> tuple[Image.Image, NDArray[np.bool_] | None]:
-    """Upright image and its mask. Raises ImageError."""
-    image = decode_image(data, where=where, limits=ImageLimits())
-    if mask is None:
-        return image, None
-    decoded = decode_mask(mask, where=f"{where}, mask", limits=ImageLimits(), size=image.size)
-    marked = np.asarray(decoded) >= 128
-    if not marked.any():
-        raise ImageError(f"{where}: its mask is empty; fix or remove it", code="empty_mask")
-    return image, marked
 
 
 class Item(Target):
@@ -240,7 +229,7 @@ class TrainItems:
         return self.samples.bad
 
     def __getitem__(self, position: int) -> TrainItem:
-        sample = self._sample(position)
+        sample = self.sample_at(position)
         rng = np.random.default_rng([self.seed, SAMPLE, position])
         share = noise_share(self.seed, position, self.global_batch, rng.random())
         keep_text, keep_image = kept_conditions(self.loss, rng.random())
@@ -269,7 +258,7 @@ class TrainItems:
             item["posterior_noise"] = own.standard_normal((2, *self.shape.latent), dtype=np.float32)
         return item
 
-    def _sample(self, position: int) -> DecodedSample:
+    def sample_at(self, position: int) -> DecodedSample:
         window, index = self.order.window_at(position)
         stream = self.order.stream_of(position)
         if self._windows.get(stream) is not window:
