@@ -60,12 +60,13 @@ def export(
     from jobs.export import export_outputs
 
     check_place(target)
+    filters = filters_of(where, subject_id=subject, review="approved" if approved else None)
     if preset is not None:
         channel_export(
             place,
             target,
             preset,
-            where=filters_of(where, subject_id=subject),
+            where=filters,
             base_url=base_url,
             upscale=upscale,
             cut_out=cut_out,
@@ -81,7 +82,7 @@ def export(
         target,
         form=form,
         layout=layout,
-        where=filters_of(where, subject_id=subject, review="approved" if approved else None),
+        where=filters,
         numbered=on_collision == "number",
         shard_bytes=shard_mb * 1_000_000,
         quiet=quiet or as_json,
