@@ -108,8 +108,7 @@ def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
 
     Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     facts = plan_facts(spec)
-    generation = spec.generation.resolved(dict(facts.adapter.recommended))
-    spec = replace(spec, model=spec.model_to_open, generation=generation)
+    spec = planned_spec(spec, facts)
     written = _Writing(spec, facts)
     entries = read_catalog(
         spec.catalog,
@@ -126,6 +125,12 @@ def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
         written.add(entry, photos)
     contents.save()
     return written.end(PhotosRead(known=contents.num_known, read=contents.num_read, notes=tuple(index.notes)))
+
+
+def planned_spec(spec: JobSpec, facts: PlanFacts) -> JobSpec:
+    """The job with all its settings set: what it leaves out, the adapter recommends."""
+    generation = spec.generation.resolved(dict(facts.adapter.recommended))
+    return replace(spec, model=spec.model_to_open, generation=generation)
 
 
 class _Writing:

@@ -81,6 +81,7 @@ def generate_images(
     with WorkerEvents(book, on_worker), closing(batches):
         for batch in batches:
             yield from batch["status"].to_pylist()
+        ray.get(book.report_times.remote())
     on_refused(ray.get(book.refused.remote()))
 
 

@@ -68,6 +68,9 @@ class _Shelved(Datasource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._shelf, self._num_windows = shelf, num_windows
 
+    def get_name(self) -> str:
+        return "PlanWindows"
+
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
     ) -> list[ReadTask]:

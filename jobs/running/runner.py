@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ from jobs.output.folder import JOB_MARK, OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
 from jobs.output.settings_file import add_settings
+from jobs.planning import handover
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
 from jobs.reconcile.remaining import WINDOW_ROWS, Recorded, Work, find_work
@@ -46,6 +48,8 @@ from jobs.running.windows import Windows
 from jobs.running.worker_events import WorkerEvent
 
 RECORDS_PER_PART = 1000
+CALM = ("batch", "times")
+"""Events of workers that nobody waits for: they are written a few minutes later, many at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,16 +100,26 @@ def run(
     quiet: bool = False,
     address: str | None = None,
     prune: bool = False,
+    handed_over: Path | None = None,
 ) -> Report:
     """Plans, generates what is missing, writes the manifest. retry: which failed or blocked records to try again.
 
     address: of a cluster; None starts one, or joins this process's. prune: deletes images of items planned no more.
+    handed_over: the folder of a plan that `submit` has made, which is used where it still holds.
     Raises DreamCacheError when nothing can be run; single items never raise.
     """
     started, policy = time.monotonic(), spec.failures
     with ExitStack() as stack:
         with retrying(0, policy.storage_timeout_s):
-            this = _prepare(spec, stack, retry=retry, quiet=quiet, address=address, prune=prune)
+            this = _prepare(
+                spec,
+                stack,
+                retry=retry,
+                quiet=quiet,
+                address=address,
+                prune=prune,
+                handed_over=handed_over,
+            )
         # The storage has answered: from now on it is worth waiting for.
         with retrying(policy.storage_patience_s, policy.storage_timeout_s):
             progress = RunProgress(this.status, this.work.num_pending, before=this.work.recorded)
@@ -137,9 +151,11 @@ def _prepare(
     quiet: bool,
     address: str | None,
     prune: bool,
+    handed_over: Path | None,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    job_plan = _plan(spec, address)
+    handed = handover.read(handed_over, spec) if handed_over is not None else ""
+    job_plan = _plan(spec, address) if isinstance(handed, str) else handed
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
@@ -147,6 +163,9 @@ def _prepare(
             folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
         )
     )
+    if handed_over is not None:
+        reason = handed if isinstance(handed, str) else None
+        status.record.add("plan_handed_over", used=reason is None, reason=reason)
     mark_cache(spec.cache_uri)
     folder.write_plan(job_plan.files, job_plan.fingerprint)
     add_settings(folder, job_plan)
@@ -269,7 +288,7 @@ def _windows(this: _Run, items: int) -> Iterator[pa.Table]:
 def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
     """An event of the attempt book's goes into the record; the first generator that is ready ends the start-up."""
     facts = {name: value for name, value in event.items() if name not in ("number", "at", "event")}
-    this.status.record.add(event["event"], at=event["at"], **facts)
+    this.status.record.add(event["event"], at=event["at"], urgent=event["event"] not in CALM, **facts)
     if event["event"] == "worker_ready" and event.get("kind") == "generator":
         progress.ready()
 
