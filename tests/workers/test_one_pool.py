@@ -138,8 +138,7 @@ def test_a_process_that_is_lost_costs_no_item(
     killed: list[int] = []
 
     def kill() -> None:
-        output = str(tmp_path / "output")
-        wait_for(lambda: len([0 for table in Ledger(output).scan() for _ in range(table.num_rows)]) >= 4)
+        wait_for(lambda: num_recorded(tmp_path) >= 4)
         killed.extend(pids_of(victim)[:1])
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
@@ -155,11 +154,38 @@ def test_a_process_that_is_lost_costs_no_item(
     assert bool(lost) == (victim == "WindowShelf")
 
 
+def num_recorded(folder: Path) -> int:
+    return sum(table.num_rows for table in Ledger(str(folder / "output")).scan())
+
+
 def wait_for(reached: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_run_that_is_stopped_while_windows_wait_ends_soon_and_resumes(
+    tmp_path: Path, tiny_model: dict[str, str]
+) -> None:
+    moments: list[float] = []
+
+    def stop() -> None:
+        wait_for(lambda: num_recorded(tmp_path) >= 4)
+        moments.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, tiny_model)
+    assert time.monotonic() - moments[0] < 60
+    assert pids_of("GenerateWorker") == [], "its workers have ended"
+    before = num_recorded(tmp_path)
+    assert before < ITEMS
+    again = run(tmp_path, tiny_model)
+    assert again.counts.done == ITEMS and again.generated == ITEMS - before
+    check_ledger(again)
 
 
 def test_a_limit_of_items_ends_within_a_window_and_the_next_run_resumes(
