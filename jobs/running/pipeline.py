@@ -63,7 +63,7 @@ def run_pipeline(context: JobContext, windows: Windows, book: Any) -> Generator[
             batch_format="pyarrow",
             num_cpus=workers.publishers.cpus,
             max_retries=PUBLISH_RETRIES,
-            compute=ray.data.TaskPoolStrategy(size=min(workers.publishers.count, source.num_batches)),
+            compute=ray.data.TaskPoolStrategy(size=min(workers.most_publishers, source.num_batches)),
         )
     for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         outcomes = unpacked(block)

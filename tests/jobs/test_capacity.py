@@ -70,6 +70,20 @@ def test_shares_of_gpus_must_fit_on_gpus(
         assert waiting in reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("publishers", "generators", "most"),
+    [
+        (WorkerSpec(count=4), WorkerSpec(count=8), 4),
+        (WorkerSpec(count=4), WorkerSpec(count=64), 32),
+        (WorkerSpec(count=4), WorkerSpec(count=1, max_count=65), 33),
+        (WorkerSpec(count=2, max_count=5), WorkerSpec(count=64), 5),
+        (WorkerSpec(count=50), WorkerSpec(count=64), 50),
+    ],
+)
+def test_publishers_follow_the_generators(publishers: WorkerSpec, generators: WorkerSpec, most: int) -> None:
+    assert WorkersSpec(publishers=publishers, generators=generators).most_publishers == most
+
+
 def test_a_cluster_without_nodes_and_one_with_a_single_node() -> None:
     assert misfits(WorkersSpec(), []) == ["the cluster has no living node yet"]
     asks = WorkersSpec(generators=WorkerSpec(gpus=1))
