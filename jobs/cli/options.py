@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress on stderr.")]
 Cluster = Annotated[
     str | None, typer.Option("--address", help="A running Ray cluster; without it one is started here.")
+]
+HandedPlan = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan", help="A folder with the plan that 'dreamcache submit' made; used where it still holds."
+    ),
 ]
 Dashboard = Annotated[str | None, typer.Option("--address", help=DASHBOARD_HELP)]
 Gallery = Annotated[bool, typer.Option(help="Write the gallery page.")]
