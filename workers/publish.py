@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from dreamcache.core.errors import ImageError, SigningError
 from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality, settings_fingerprint
+from dreamcache.inference.facts import check_after
 from dreamcache.provenance import hashes
-from dreamcache.provenance.marker import Marker, marker_of, marks_in
+from dreamcache.provenance.marker import Marker, marker_of
 from dreamcache.storage import s3_client
 from dreamcache.storage.image_store import ImageStore, decode_image, pixel_sha256
 from dreamcache.storage.ledger import Ledger
@@ -44,6 +45,8 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
         )
         for overrides, one in contexts.items()
     }
+    if spec.provenance.invisible is not None:
+        check_after(spec, facts)
     images, marker = ImageStore(spec.output, spec.images), marker_of(spec.provenance, spec.name)
     outcomes = [
         with_run(outcome, fingerprints[row["overrides"]], spec.workers.generators.gpus)
@@ -128,7 +131,7 @@ def _commit(
         device=row["device"],
         quality=quality,
         segment_note=row["segment_note"],
-        marks=marks_in(data, images.image_format.format),
+        marks=marker.marks_of(data, images.image_format.format),
         perceptual_hash=hashes.as_text(hashes.hashes_of(stored)),
     )
 

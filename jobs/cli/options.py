@@ -48,6 +48,7 @@ Subject = Annotated[str | None, typer.Option(help="Only this subject_id.")]
 Where = Annotated[
     list[str], typer.Option(help="Only rows with COLUMN=VALUE in the manifest. May be repeated.")
 ]
+Approved = Annotated[bool, typer.Option("--approved", help="Only images that reviewers approved.")]
 Reason = Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")]
 Grace = Annotated[
     float,
@@ -63,4 +64,8 @@ DriverCpus = Annotated[
 ]
 ShardSize = Annotated[
     int, typer.Option(help="Size of a WebDataset shard at most, in MB.", min=1, max=1_000_000)
+]
+OkWithFailures = Annotated[
+    bool,
+    typer.Option("--ok-with-failures", help="End with exit code 0 where it would be 3: some items failed."),
 ]

@@ -20,7 +20,7 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.inference.facts import family_of_job
 from jobs.cluster.capacity import misfits, ray_nodes
-from jobs.cluster.ray_cluster import join_cluster, worker_message
+from jobs.cluster.ray_cluster import join_cluster, worker_error
 from jobs.planning.planner import Plan
 from jobs.running.pipeline import run_pipeline
 from jobs.running.ray_data import beside_the_driver
@@ -107,10 +107,7 @@ def _report_new(batch: pa.Table, notes: set[str], on_note: Callable[[str], None]
 
 
 def _as_ours(error: Exception) -> DreamCacheError:
-    message = worker_message(error)
-    if message is not None:
-        return DreamCacheError(f"{message}; the same command resumes from here", code="worker_error")
-    return DreamCacheError(
+    return worker_error(error, "the same command resumes from here") or DreamCacheError(
         f"the pipeline was lost: {type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}; what is done is "
         f"kept, the same command resumes from here; if it ends so again, see Ray's logs",
         code=PIPELINE_LOST,

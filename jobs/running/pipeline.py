@@ -9,7 +9,6 @@ Knows Ray; never imports torch.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Generator
 from functools import partial
@@ -18,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from dreamcache.core.config.job import WorkerSpec
-from dreamcache.core.config.scenes import overrides_of
 from dreamcache.inference.facts import family_of_job
+from jobs.planning.batches import batches_of
 from jobs.running.ray_data import actor_options, set_up_ray_data
 from jobs.running.windows import Windows
 from workers.batches import unpacked
@@ -70,27 +69,6 @@ def run_pipeline(context: JobContext, windows: Windows, book: Any) -> Generator[
         windows.ended(outcomes["item_id"].to_pylist())
         source.feed()
         yield outcomes
-
-
-def batches_of(rows: pa.Table, size: int, per_image: frozenset[str]) -> list[pa.Table]:
-    """Rows that may share a batch, at most `size` in each, as near to the plan's order as that allows.
-
-    A generator fills a smaller batch up, so that one of mixed image sizes or numbers of photos would be generated
-    several times.
-    """
-    texts, sets = rows["overrides"].to_pylist(), rows["photo_set"].to_pylist()
-    if not any(texts) and not any(sets):
-        return [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
-    keys = {text: overrides_of(text).batch_key(per_image) for text in set(texts)}
-    groups: dict[object, list[int]] = {}
-    for row, (text, photos) in enumerate(zip(texts, sets, strict=True)):
-        num_photos = len(json.loads(photos)) if photos else 1
-        groups.setdefault((keys[text], num_photos), []).append(row)
-    batches = [
-        group[start : start + size] for group in groups.values() for start in range(0, len(group), size)
-    ]
-    # The last row of each decides, as if batches were sent off when they are full.
-    return [rows.take(pa.array(batch)) for batch in sorted(batches, key=lambda batch: batch[-1])]
 
 
 def _worker(pool: WorkerSpec, context: JobContext, book: Any) -> dict[str, Any]:

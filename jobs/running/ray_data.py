@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.errors import DreamCacheError
-from jobs.cluster.ray_cluster import worker_message
+from jobs.cluster.ray_cluster import worker_error
 
 MAX_RESTARTS = 5
 
@@ -100,8 +100,7 @@ def values_of(dataset: Any, column: str, *, lost: str, remains: str) -> Iterator
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch[column].to_pylist()
     except ray.exceptions.RayError as error:
+        rest = f"{remains}, the same command resumes from here"
         reason = f"{lost} was lost: {type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}"
-        raise DreamCacheError(
-            f"{worker_message(error) or reason}; {remains}, the same command resumes from here",
-            code="worker_error",
-        ) from error
+        ours = worker_error(error, rest) or DreamCacheError(f"{reason}; {rest}", code="worker_error")
+        raise ours from error

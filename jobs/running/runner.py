@@ -100,11 +100,13 @@ def run(
     quiet: bool = False,
     address: str | None = None,
     prune: bool = False,
+    keep_approved: bool = False,
     handed_over: Path | None = None,
 ) -> Report:
     """Plans, generates what is missing, writes the manifest. retry: which failed or blocked records to try again.
 
     address: of a cluster; None starts one, or joins this process's. prune: deletes images of items planned no more.
+    keep_approved: see `planner.plan`.
     handed_over: the folder of a plan that `submit` has made, which is used where it still holds.
     Raises DreamCacheError when nothing can be run; single items never raise.
     """
@@ -118,6 +120,7 @@ def run(
                 quiet=quiet,
                 address=address,
                 prune=prune,
+                keep_approved=keep_approved,
                 handed_over=handed_over,
             )
         # The storage has answered: from now on it is worth waiting for.
@@ -151,11 +154,14 @@ def _prepare(
     quiet: bool,
     address: str | None,
     prune: bool,
+    keep_approved: bool,
     handed_over: Path | None,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    handed = handover.read(handed_over, spec) if handed_over is not None else ""
-    job_plan = _plan(spec, address) if isinstance(handed, str) else handed
+    # Verdicts change a plan that keeps to them; `submit` has planned without.
+    used = None if keep_approved else handed_over
+    handed = handover.read(used, spec) if used is not None else ""
+    job_plan = _plan(spec, address, keep_approved=keep_approved) if isinstance(handed, str) else handed
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
@@ -193,9 +199,9 @@ def _budget(spec: JobSpec, status: RunStatus) -> Budget:
     return budget
 
 
-def _plan(spec: JobSpec, address: str | None) -> Plan:
+def _plan(spec: JobSpec, address: str | None, *, keep_approved: bool) -> Plan:
     try:
-        job_plan = plan(spec)
+        job_plan = plan(spec, keep_approved=keep_approved)
         check_marks(job_plan.spec)
         return job_plan
     except Exception as error:
