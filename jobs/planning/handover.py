@@ -32,8 +32,8 @@ from jobs.spec import dump_spec
 
 HEADER = "plan.json"
 FORMAT = PartFormat(family="dreamcache-handed-plan-", number=1, schema=PLAN_SCHEMA)
-MOST_BYTES = 64 << 20
-"""A larger plan would take longer to send than to make."""
+MOST_BYTES = 16 << 20
+"""Ray keeps what is sent in the memory of its head; a larger plan is made again."""
 MOST_SECONDS = 900.0
 PLAIN = ("num_subjects", "num_repeated_prompts", "fingerprint")
 
