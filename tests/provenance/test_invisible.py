@@ -81,7 +81,7 @@ def test_only_a_job_that_is_marked_has_other_ids(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     mark = InvisibleMark(InvisibleMarkSettings(model=networks(tmp_path), bits=BITS))
-    with pytest.raises(ModelError, match="must be an ONNX network|needs onnxruntime"):
+    with pytest.raises(ModelError, match=r"must be an ONNX network|needs onnxruntime"):
         mark.open()
     with pytest.raises(ImageError, match="at least 64 pixels"):
         mark.apply(np.zeros((32, 200, 3), np.uint8))
