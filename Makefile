@@ -17,7 +17,7 @@ SECONDS ?= 600
 PHOTOS ?= 20000
 SLOW := --timeout-method=thread --verbose
 
-.PHONY: models demo docs settings test test-slow test-again test-all chaos mutants fuzz bench-plan lint format install install-dev mini clean
+.PHONY: models demo docs settings test test-slow test-again test-all chaos bad-data mutants fuzz bench-plan lint format install install-dev mini clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -53,6 +53,10 @@ test-slow: install-dev
 # Those that failed the last time.
 test-again: install-dev
 	$(BIN)/python -m pytest $(SLOW) $(TURN) --last-failed --last-failed-no-failures=none
+
+# A training on 8,000 samples, 2 % of them bad in ten ways; the slow tests run a tenth of it.
+bad-data: install-dev
+	DREAMCACHE_BAD_DATA=8000 $(BIN)/python -m pytest -q --timeout 7200 tests/training/test_bad_data.py
 
 # Everything that can be killed, cut off, doubled or changed while a job runs; a part of it is in CI's test-slow.
 chaos: install-dev

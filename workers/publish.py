@@ -17,13 +17,19 @@ from dreamcache.provenance.marker import Marker, marker_of
 from dreamcache.storage import s3_client
 from dreamcache.storage.image_store import ImageStore, decode_image, pixel_sha256
 from dreamcache.storage.ledger import Ledger
+from workers.batches import packed, unpacked
 from workers.context import JobContext
 from workers.tables import OUTCOMES
 from workers.telemetry import Telemetry
 
 
+def publish_block(block: pa.Table, context: JobContext) -> pa.Table:
+    """Ray task. `publish` for Ray Data, see `workers.batches`."""
+    return packed([publish(unpacked(block), context)])
+
+
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
-    """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
+    """GENERATED in, OUTCOMES out. Commits the batch's images, then appends one ledger part with all its records."""
     spec, facts = context.spec, context.facts
     s3_client.set_retry_budget(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
     telemetry = Telemetry(spec.output, "publisher")

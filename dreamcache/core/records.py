@@ -63,7 +63,8 @@ class Subject:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
     """A subject's photo, by content. An unreadable photo has an id too, from its URI, so that its items can be
-    recorded as failed with `code` and `message`; once the file can be read, the id is another one."""
+    recorded as failed with `code` and `message`; once the file can be read, the id is another one. One that cannot be
+    read for now, and was read before, has code and message and the id of what it was."""
 
     reference_id: str
     code: str | None = None
@@ -190,6 +191,14 @@ def gated_template(quality: str) -> ids.Template:
     Its seed stays that of the id without, so that a gate begins with the image that a job without one generates.
     """
     return ids.Template("gated-item", open_values=("item",), quality=quality)
+
+
+def next_template() -> ids.Template:
+    """The id of the item that takes the place of a rejected one, a hash of that one's id: `item` is left open.
+
+    Its seed derives from it as any item's does, so a rejected image is generated again from the next noise.
+    """
+    return ids.Template("next-item", open_values=("item",))
 
 
 def settings_fingerprint(
