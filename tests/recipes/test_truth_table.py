@@ -39,7 +39,7 @@ def test_a_change_changes_what_it_says() -> None:
 
 
 @pytest.mark.slow
-def test_changed_products_are_told_from_untouched_ones() -> None:
+def test_changed_products_are_separated_from_untouched_ones() -> None:
     """A tenth of the table in docs/quality.md. Without the networks of "make models", print is left out."""
     folder = MODELS / "rapidocr"
     ocr = str(folder) if folder.is_dir() and has_runtime() else None
