@@ -15,8 +15,9 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
@@ -168,11 +169,14 @@ ATTACKS: dict[str, Attack] = {
 
 
 def measure(
-    files: list[bytes], index: LedgerIndex, marks: Sequence[InvisibleMark] = ()
+    files: list[bytes],
+    index: LedgerIndex,
+    marks: Sequence[InvisibleMark] = (),
+    attacks: Mapping[str, Attack] = MappingProxyType(ATTACKS),
 ) -> dict[str, dict[str, int]]:
     """Per attack: files whose layer was found. wrong: the ledger named another item, e.g. a twin."""
     table: dict[str, dict[str, int]] = {}
-    for name, attack in ATTACKS.items():
+    for name, attack in attacks.items():
         counts = dict.fromkeys(COLUMNS, 0)
         for number, data in enumerate(files):
             found = detect(name, attack(data), index=index, marks=marks)
