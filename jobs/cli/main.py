@@ -56,6 +56,7 @@ STARTS_RAY = (
     "retry",
     "evaluate",
     "train",
+    "ablate",
     "synthesize",
     "bench",
     "replay",

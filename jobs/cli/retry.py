@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import load, print_json, print_table
-from jobs.cli.options import Cluster, Job, Json, Quiet, Reason, Set
+from jobs.cli.options import Cluster, HandedPlan, Job, Json, Quiet, Reason, Set
 from jobs.cli.report import end_with
 
 EXAMPLES = (
@@ -34,6 +34,7 @@ def retry(
     ] = False,
     settings: Set = [],
     address: Cluster = None,
+    plan: HandedPlan = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -66,5 +67,6 @@ def retry(
         quiet=quiet or as_json,
         address=address,
         keep_approved=rejected,
+        handed_over=plan,
     )
     end_with(report, as_json)

@@ -41,7 +41,8 @@ ITEM_COLUMNS = (
 SUBJECT_COLUMNS = ("class_name", "image")
 # Written by the job itself; every further column is an attribute of the catalog.
 JOB_COLUMNS = frozenset(name for name, _ in MANIFEST_COLUMNS)
-NO_SCORES = ("seconds", "gpu_seconds")
+NO_SCORES = ("seconds", "gpu_seconds", "width", "height", "num_bytes", "sample", "seed", "attempts")
+"""Numbers that say nothing of how good an image is."""
 
 
 def as_scripts(
@@ -62,12 +63,16 @@ def as_scripts(
 
 
 def score_columns(schema: pa.Schema) -> list[str]:
-    """The job's own columns of fractions that say how good an image is, whatever their names are."""
+    """The job's own columns of numbers that say how good an image is, whatever their names are."""
     return [
         field.name
         for field in schema
-        if pa.types.is_floating(field.type) and field.name in JOB_COLUMNS and field.name not in NO_SCORES
+        if _is_number(field.type) and field.name in JOB_COLUMNS and field.name not in NO_SCORES
     ]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
 def _script(payload: Mapping[str, Any]) -> bytes:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.arrow import pyarrow_filesystem, reading
+from dreamcache.storage.bounded import check_regular
 from jobs.output.folder import OutputFolder
 from jobs.output.live import write_live_manifest
 from jobs.output.manifest import MANIFEST_COLUMNS
@@ -64,6 +65,9 @@ class Manifest:
                 code="no_manifest",
             )
         folder.check_format()
+        for key in published:
+            # Arrow names a pipe as a file that it does not know, or waits for it.
+            check_regular(folder.at(key))
         self.filesystem: pyarrow.fs.FileSystem = pyarrow.fs.LocalFileSystem()
         if self.is_live:
             place = Path(tempfile.mkdtemp(prefix="dreamcache-manifest-"))

@@ -110,8 +110,7 @@ def plan(spec: JobSpec, *, verify_photos: bool = False, keep_approved: bool = Fa
 
     Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     facts = plan_facts(spec)
-    generation = spec.generation.resolved(dict(facts.adapter.recommended))
-    spec = replace(spec, model=spec.model_to_open, generation=generation)
+    spec = planned_spec(spec, facts)
     written = _Writing(spec, facts, Reviewed.of_output(spec.output, keep_approved=keep_approved))
     entries = read_catalog(
         spec.catalog,
@@ -127,7 +126,15 @@ def plan(spec: JobSpec, *, verify_photos: bool = False, keep_approved: bool = Fa
     for entry, photos in reader.read_ahead(entries):
         written.add(entry, photos)
     contents.save()
+    if reader.note is not None:
+        written.notes[reader.note] = None
     return written.end(PhotosRead(known=contents.num_known, read=contents.num_read, notes=tuple(index.notes)))
+
+
+def planned_spec(spec: JobSpec, facts: PlanFacts) -> JobSpec:
+    """The job with all its settings set: what it leaves out, the adapter recommends."""
+    generation = spec.generation.resolved(dict(facts.adapter.recommended))
+    return replace(spec, model=spec.model_to_open, generation=generation)
 
 
 class _Writing:

@@ -90,14 +90,14 @@ def test_scores_of_a_quality_gate_go_with_their_item() -> None:
     assert (kept[11], free[11]) == ([0.8123, None, 2], None)
 
 
-def test_any_column_of_fractions_is_a_score_and_nan_is_none() -> None:
+def test_any_column_of_numbers_is_a_score_and_nan_is_none() -> None:
     rows = [
         row(0, image_score=0.5, text_score=float("nan"), seconds=2.0),
         row(1, image_score=None, text_score=1e-9),
     ]
     loaded = payload(build(rows))
-    assert loaded["about"]["scores"] == ["image_score", "text_score"]
-    assert [item[13] for item in loaded["items"]] == [[0.5, None], [None, 0.0]]
+    assert loaded["about"]["scores"] == ["image_score", "text_score", "tries"]
+    assert [item[13] for item in loaded["items"]] == [[0.5, None, 2], [None, 0.0, 1]]
 
 
 def test_what_was_reviewed_goes_with_its_item() -> None:
