@@ -37,6 +37,7 @@ ITEM_COLUMNS = (
     "reviewer",
     "review_reason",
     "review_note",
+    "reviewed_at",
 )
 SUBJECT_COLUMNS = ("class_name", "image")
 # Written by the job itself; every further column is an attribute of the catalog.
@@ -109,13 +110,14 @@ def _payload(items: pa.Table, references: Mapping[str, str], scores: Sequence[st
 
 
 def _review(row: Mapping[str, Any], texts: _Numbered) -> list[Any] | None:
-    """[state, reviewers, reason, note] of an image that someone has reviewed."""
+    """[state, reviewers, reason, note, milliseconds] of an image that someone has reviewed."""
     state = row.get("review")
     if state in (None, "pending"):
         return None
     return [
         state,
         *(texts.of(_text(row.get(name))) for name in ("reviewer", "review_reason", "review_note")),
+        round(row["reviewed_at"].timestamp() * 1000) if row.get("reviewed_at") else 0,
     ]
 
 

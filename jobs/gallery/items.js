@@ -37,7 +37,7 @@ function readPart() {
       quality: quality ? { image: quality[0], text: quality[1], tries: quality[2] } : null,
       note: raw.texts[note], scores: scores || [], place: data.items.length,
       recorded: review ? { state: review[0], reviewer: raw.texts[review[1]], reason: raw.texts[review[2]],
-        note: raw.texts[review[3]] } : null,
+        note: raw.texts[review[3]], at: review[4] } : null,
     };
     item.subject.total += 1;
     if (item.status === "done") item.subject.done += 1;

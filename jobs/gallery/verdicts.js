@@ -45,10 +45,17 @@ function setReviewer(name) {
   storageDo((storage) => storage.setItem(NAME_KEY, review.reviewer));
 }
 
+// Whether what is recorded knows this verdict of the reviewer.
+function isRecorded(item, own) {
+  const { recorded } = item;
+  return Boolean(recorded) && own.t <= recorded.at && recorded.reviewer.split(", ").includes(review.reviewer);
+}
+
 // approved, rejected, conflict or pending, as this reviewer should see it; "" for an item without an image.
 function stateOf(item) {
   if (item.status !== "done") return "";
   const own = local.get(item);
+  if (own && isRecorded(item, own)) return item.recorded.state; // perhaps a conflict with what others decided
   if (own && own.d !== "u") return own.d === "a" ? "approved" : "rejected";
   if (!item.recorded || (own && item.recorded.reviewer === review.reviewer)) return "pending";
   return item.recorded.state;
@@ -63,7 +70,8 @@ function reasonOf(item) {
 // What others recorded, where it is not what this reviewer sees.
 function othersOf(item) {
   const { recorded } = item;
-  if (!recorded || recorded.state === "pending" || recorded.state === stateOf(item)) return "";
+  if (!recorded || recorded.state === "pending") return "";
+  if (recorded.state === stateOf(item) && recorded.state !== "conflict") return "";
   return `${recorded.reviewer}: ${recorded.state}`;
 }
 

@@ -202,3 +202,28 @@ def test_fifty_thousand_items(browser: Any, tmp_path: Path, record_property: Any
         "decide(data.items, 'r'); return [review.storage, local.size, localStorage.length]"
     )
     assert full[0] == "" and full[1] == full[2] > 49_000, "the verdicts of all fit into the browser's storage"
+
+
+def test_a_conflict_is_shown_to_who_is_part_of_it(browser: Any, tmp_path: Path) -> None:
+    spec = shop(tmp_path / "shop")
+    items = run(spec)
+    keys = pytest.importorskip("selenium.webdriver").Keys
+    open_page(browser, page_of(spec))
+    browser.find_element("id", "reviewer").send_keys("ana" + keys.TAB)
+    browser.execute_script("decide([data.items[0]], 'a')")
+    in_process("review", spec.output, str(handed_out(browser, tmp_path)))
+    in_process(
+        "review", spec.output, review_file(tmp_path, (items[0], "reject", "ben", "artifacts"), name="ben.csv")
+    )
+    run(spec)
+    open_page(browser, page_of(spec))
+    assert states_of(browser)[items[0]] == "conflict"
+    browser.find_element("css selector", "[data-review=conflict]").click()
+    wait_for(browser, "view.items.length === 1")
+    assert "ana, ben: conflict" in browser.find_element("css selector", ".card .verdict").text
+    browser.execute_script("decide([data.items[0]], 'r')")
+    assert states_of(browser)[items[0]] == "rejected", "a later decision of one's own counts"
+    in_process("review", spec.output, str(handed_out(browser, tmp_path)))
+    assert {row["review"] for row in outputs(spec.output).to_pylist() if row["item_id"] == items[0]} == {
+        "rejected"
+    }

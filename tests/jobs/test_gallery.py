@@ -108,7 +108,8 @@ def test_what_was_reviewed_goes_with_its_item() -> None:
         "review_note": NASTY,
     }
     loaded = payload(build([row(0, **stated), row(1, **(dict.fromkeys(stated) | {"review": "pending"}))]))
-    state, *texts = loaded["items"][0][14]
+    state, *texts, moment = loaded["items"][0][14]
+    assert moment == 0
     assert [state, *(loaded["texts"][n] for n in texts)] == ["rejected", "ana, ben", "artifacts", NASTY]
     assert loaded["items"][1][14] is None
 
