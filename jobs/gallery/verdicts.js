@@ -80,11 +80,18 @@ function store(item, verdict) {
   storageDo((storage) => verdict ? storage.setItem(keyOf(item), pack(verdict)) : storage.removeItem(keyOf(item)));
 }
 
+// This reviewer's verdict of an earlier visit, where only the record has it; null where there is none.
+function ownRecorded(item) {
+  const { recorded } = item;
+  const d = recorded && recorded.reviewer === review.reviewer && { approved: "a", rejected: "r" }[recorded.state];
+  return d ? { d, t: recorded.at, reason: recorded.reason, note: recorded.note } : null;
+}
+
 // One step of undo, however many items.
 function decide(items, d, { reason = "", note = null } = {}) {
   const some = items.filter((item) => item.status === "done");
   if (!some.length) return;
-  undoStack.push(some.map((item) => [item, local.get(item) || null]));
+  undoStack.push(some.map((item) => [item, local.get(item) || ownRecorded(item)]));
   const t = Date.now();
   for (const item of some) {
     store(item, { d, t: Math.max(t, (local.get(item)?.t || 0) + 1), reason, note: note ?? reasonOf(item).note });
