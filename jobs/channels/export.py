@@ -163,7 +163,7 @@ class _Export:
         self._subject: str | None = None
         self._entries: list[Entry] = []
         self._closed: set[int] = set()
-        self._names: set[str] = set()
+        self._names: set[int] = set()
 
     def all(self, place: Path, *, total: int) -> int | None:
         """Works through all rows. Returns the feed's number of rows, None without one."""
@@ -230,7 +230,7 @@ class _Export:
                 self.report.note_refusal(row, found)
                 continue
             self.report.add(row, "accepted", name, found)
-            self._names.add(name.casefold())
+            self._names.add(hash(name.casefold()))
             self.num_bytes += len(data)
             yield self._entries[-1], name, data
 
@@ -257,7 +257,7 @@ class _Export:
             problem = Breach(rule="c2pa", level="required", required="signed", measured=str(error)[:300])
             return name, b"", [problem]
         found = breaches(measure(data, name), self.preset.rules)
-        if name.casefold() in self._names:
+        if hash(name.casefold()) in self._names:
             found.append(Breach(rule="name", level="required", required="a name of its own", measured=name))
         entry = Entry(row=one.row, url=address(self._base_url, name) if self._base_url else "")
         if self.feed is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import load, print_json, print_table
-from jobs.cli.options import Cluster, Job, Json, Quiet, Reason, Set
+from jobs.cli.options import Cluster, Job, Json, OkWithFailures, Quiet, Reason, Set
 from jobs.cli.report import end_with
 
 EXAMPLES = (
@@ -26,6 +26,7 @@ def retry(
     ] = False,
     settings: Set = [],
     address: Cluster = None,
+    ok_with_failures: OkWithFailures = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -46,4 +47,5 @@ def retry(
         return
     from jobs.running.runner import run as run_job
 
-    end_with(run_job(spec, retry=chosen, quiet=quiet or as_json, address=address), as_json)
+    report = run_job(spec, retry=chosen, quiet=quiet or as_json, address=address)
+    end_with(report, as_json, ok_with_failures=ok_with_failures)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.cli.common import echo, load, print_json
-from jobs.cli.options import Cluster, Gallery, Job, Json, Quiet, Set
+from jobs.cli.options import Cluster, Gallery, Job, Json, OkWithFailures, Quiet, Set
 from jobs.cli.report import end_with
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def run(
     gallery: Gallery = True,
     prune: Annotated[bool, typer.Option(help="Delete images of items that are planned no more.")] = False,
     dry_run: Annotated[bool, typer.Option(help="With --prune: list these images, and run nothing.")] = False,
+    ok_with_failures: OkWithFailures = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -41,7 +42,7 @@ def run(
     from jobs.running.runner import run as run_job
 
     report = run_job(spec, gallery=gallery, quiet=quiet or as_json, address=address, prune=prune)
-    end_with(report, as_json)
+    end_with(report, as_json, ok_with_failures=ok_with_failures)
 
 
 def _list_orphans(spec: JobSpec, prune: bool, as_json: bool) -> None:

@@ -27,6 +27,7 @@ from jobs.running.rounds import PIPELINE_LOST, CostMeter, run_rounds
 from jobs.running.stall import StallNotice
 from jobs.running.worker_events import WorkerEvent, WorkerEvents
 from workers.context import JobContext
+from workers.reserve import SpendLimit
 
 LONGEST_PAUSE_S = 30.0
 
@@ -42,6 +43,8 @@ def generate_images(
     on_gpu_seconds: Callable[[float], None] = lambda seconds: None,
     on_refused: Callable[[Mapping[str, str]], None] = lambda refused: None,
     on_worker: Callable[[WorkerEvent], None] = lambda event: None,
+    on_cost: Callable[[float], None] = lambda cost: None,
+    limit: SpendLimit | None = None,
 ) -> Generator[str]:
     """Generates the images of rows (PLANNED) and yields each item's status as its record is committed.
 
@@ -49,12 +52,13 @@ def generate_images(
     recorded since its last batch are then not yielded. on_note: called with what the user should know, each thing
     once. on_gpu_seconds: with what the workers have cost since its last call. Both may raise, which stops the workers,
     as closing the iterator does. on_refused: at the end, see `AttemptBook.refused`; on_worker: from another thread, see
-    `AttemptBook.events`. Raises DreamCacheError when the whole cannot go on.
+    `AttemptBook.events`. on_cost: from another thread, money since its last call; limit: what may be spent. Raises
+    DreamCacheError when the whole cannot go on.
     """
     import ray
 
     join_cluster(address, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
-    book = _open_book(spec)
+    book = _open_book(spec, limit)
     missing, notes = _note_misfits(spec, on_note), set[str]()
     meter = CostMeter(lambda: float(ray.get(book.gpu_seconds.remote())), on_gpu_seconds)
 
@@ -79,7 +83,7 @@ def generate_images(
 
     rounds = spec.failures.max_rounds
     batches = run_rounds(rows, run_once, unrecorded=unrecorded, max_rounds=rounds, on_lost=on_lost)
-    with WorkerEvents(book, on_worker), closing(batches):
+    with WorkerEvents(book, on_worker, on_cost), closing(batches):
         for batch in batches:
             yield from batch["status"].to_pylist()
     on_refused(ray.get(book.refused.remote()))
@@ -117,7 +121,7 @@ def _as_ours(error: Exception) -> DreamCacheError:
     )
 
 
-def _open_book(spec: JobSpec) -> Any:
+def _open_book(spec: JobSpec, limit: SpendLimit | None) -> Any:
     """The attempt book, on the driver's own node: it is lost only with the run."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -131,4 +135,4 @@ def _open_book(spec: JobSpec) -> Any:
         "max_task_retries": -1,
         "scheduling_strategy": here,
     }
-    return ray.remote(**options)(AttemptBook).remote(spec.failures)
+    return ray.remote(**options)(AttemptBook).remote(spec.failures, limit=limit)

@@ -36,7 +36,9 @@ from jobs.reconcile.remaining import Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
 from jobs.running.engine import generate_images
+from jobs.running.finish import Finish
 from jobs.running.interrupt import interrupt_of, interrupting_when
+from jobs.running.money import job_budget, release, spend_limit
 from jobs.running.progress import RunProgress
 from jobs.running.report import Report
 from jobs.running.status import RunStatus
@@ -63,10 +65,13 @@ class _Run:
 
     def publish(self, *, gallery: bool) -> tuple[Counts, str | None]:
         """Manifest and gallery."""
-        return publish_manifest(self.work.plan, self.folder, gallery=gallery, on_note=self.status.note)
+        return publish_manifest(
+            self.work.plan, self.folder, gallery=gallery, on_note=self.status.note, spent=self.budget.cost
+        )
 
     def end(self, stopped: BaseException | None, counts: Counts) -> None:
         """The status's last word. stopped: what has ended the run before its end; counts: of the whole plan."""
+        release(self.spec, self.budget)
         self.status.update(total=counts.total, counts={name: getattr(counts, name) for name in COUNTED})
         self.status.end(
             "finished" if stopped is None else "stopped",
@@ -144,12 +149,15 @@ def _prepare(
             folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
         )
     )
+    finish = Finish(spec, status.note)
+    finish.begin()
+    status.on_end = finish.end
     mark_cache(spec.cache_uri)
     folder.write_plan(job_plan.files, job_plan.fingerprint)
     add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if prune else 0
-    budget = _budget(spec, status)
+    budget = job_budget(spec, status)
     for note in filter(None, (note_of(spec, job_plan.facts), *job_plan.notes)):
         status.note(note)
     return _Run(
@@ -163,16 +171,9 @@ def _prepare(
     )
 
 
-def _budget(spec: JobSpec, status: RunStatus) -> Budget:
-    """What the job may still cost; the status and the metrics state it from now on."""
-    budget = Budget(spec.limits, status.current.details.get("spent"))
-    status.current_details = lambda: {"spent": budget.spent()}
-    status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
-    return budget
-
-
 def _plan(spec: JobSpec, address: str | None) -> Plan:
     try:
+        Finish(spec).check()
         job_plan = plan(spec)
         check_marks(job_plan.spec)
         return job_plan
@@ -180,7 +181,8 @@ def _plan(spec: JobSpec, address: str | None) -> Plan:
         # The error that is raised matters more than what cannot be recorded of it.
         with suppress(DreamCacheError, OSError):
             if is_claimed_by(spec.output, "job.yaml", name=spec.name, mark=JOB_MARK):
-                record_early_end(spec.output, "job", spec.name, error, address=address)
+                on_end = Finish(spec).end
+                record_early_end(spec.output, "job", spec.name, error, address=address, on_end=on_end)
         raise
 
 
@@ -201,6 +203,7 @@ def _work_off(
             with closing(_generate_missing(this, progress)) as outcomes:
                 for outcome in outcomes:
                     progress.add(outcome)
+                    this.budget.on_outcome()
                     check()
             if prune:
                 num_pruned += _prune(this.work.plan, this.ledger, this.status.note)
@@ -242,6 +245,8 @@ def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
                 on_gpu_seconds=budget.on_gpu_seconds,
                 on_refused=this.on_refused,
                 on_worker=partial(_on_worker, this, progress),
+                on_cost=budget.on_cost,
+                limit=spend_limit(spec, budget, ledger),
             )
             with closing(statuses):
                 yield from statuses
@@ -260,6 +265,8 @@ def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
     this.status.record.add(event["event"], at=event["at"], **facts)
     if event["event"] == "worker_ready" and event.get("kind") == "generator":
         progress.ready()
+    if event["event"] == "budget_exhausted":
+        this.budget.exhaust()
 
 
 def _record_planned(this: _Run) -> None:

@@ -101,8 +101,8 @@ def test_an_image_without_mark_is_refused_where_marks_are_required(tmp_path: Pat
 def test_what_was_signed_is_signed_again(tmp_path: Path) -> None:
     pytest.importorskip("c2pa")
     chain = development_chain("tests")
-    (tmp_path / "certificate.pem").write_text(chain.certificates)
-    (tmp_path / "key.pem").write_text(chain.key)
+    (tmp_path / "certificate.pem").write_bytes(chain.chain)
+    (tmp_path / "key.pem").write_bytes(chain.key)
     settings = C2paSettings(certificate=f"{tmp_path}/certificate.pem", key=f"{tmp_path}/key.pem")
     [row] = make_output(f"{tmp_path}/output", [("mug", product())])
     path = tmp_path / "output" / row["key"]

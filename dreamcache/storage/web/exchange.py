@@ -57,8 +57,10 @@ def exchange(
     headers: Mapping[str, str],
     deadline: float,
     limit: int,
+    *,
+    body: bytes | None = None,
 ) -> Answer:
-    """GET. deadline: of `time.monotonic()`. Raises ExchangeError, TooLarge."""
+    """GET, or POST of `body`. deadline: of `time.monotonic()`. Raises ExchangeError, TooLarge."""
     wait = min(CONNECT_S, _remaining(deadline))
     connection = HTTPSConnection(
         str(address), url.port, timeout=wait, server_hostname=url.host, ssl_context=context
@@ -70,7 +72,8 @@ def exchange(
         assert sock is not None
         with _shut_down_at(deadline, sock), _as_exchange_error(deadline):
             sock.settimeout(min(SILENCE_S, _remaining(deadline)))
-            connection.request("GET", url.target, headers={"Host": url.site, **headers}, preload_content=False,
+            connection.request("GET" if body is None else "POST", url.target, body=body,
+                               headers={"Host": url.site, **headers}, preload_content=False,
                                decode_content=False)  # fmt: skip
             response = connection.getresponse()
             answered = {name.lower(): value for name, value in response.headers.items()}
