@@ -9,7 +9,7 @@ import typer
 
 from jobs.cli.common import check_choice, check_place, echo, filters_of, output_of, print_json
 from jobs.cli.export_channel import BaseUrl, CutOut, Preset, Unsigned, Upscale, channel_export
-from jobs.cli.options import Json, OkWithFailures, Place, Quiet, ShardSize, Subject, Where
+from jobs.cli.options import Approved, Json, OkWithFailures, Place, Quiet, ShardSize, Subject, Where
 
 if TYPE_CHECKING:
     from jobs.export.export import Exported
@@ -18,6 +18,7 @@ EXAMPLES = (
     "dreamcache export job.yaml s3://bucket/shop",
     "dreamcache export job.yaml images --layout '{subject_id}/{sample}-{item_id}.{ext}'",
     "dreamcache export s3://bucket/jobs/autumn list.csv --to csv --where color=red",
+    "dreamcache export job.yaml images --approved",
     "dreamcache export job.yaml channel --preset google-merchant --base-url https://cdn.example/shop",
 )
 SHOWN_LOST = 20
@@ -28,6 +29,7 @@ def export(
     target: Annotated[str, typer.Argument(help="Folder or s3:// URI; with --to csv, the list's file.")],
     subject: Subject = None,
     where: Where = [],
+    approved: Approved = False,
     form: Annotated[
         str, typer.Option("--to", help="Form of the export: folder, csv, hf or webdataset.")
     ] = "folder",
@@ -58,12 +60,13 @@ def export(
     from jobs.export import export_outputs
 
     check_place(target)
+    filters = filters_of(where, subject_id=subject, review="approved" if approved else None)
     if preset is not None:
         channel_export(
             place,
             target,
             preset,
-            where=filters_of(where, subject_id=subject),
+            where=filters,
             base_url=base_url,
             upscale=upscale,
             cut_out=cut_out,
@@ -79,7 +82,7 @@ def export(
         target,
         form=form,
         layout=layout,
-        where=filters_of(where, subject_id=subject),
+        where=filters,
         numbered=on_collision == "number",
         shard_bytes=shard_mb * 1_000_000,
         quiet=quiet or as_json,

@@ -31,6 +31,7 @@ from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.manifest_files import ManifestFiles
 from jobs.output.publish_gallery import publish_gallery
+from jobs.output.review_columns import ReviewColumns
 from jobs.planning.planner import Plan
 from jobs.reconcile.join import Join
 
@@ -74,7 +75,8 @@ def _publish_once(
     with tempfile.TemporaryDirectory(prefix="dreamcache-manifest-") as name:
         place = Path(name)
         first, rows = _FirstRows(), RowCounts()
-        written = ManifestFiles(kinds, folder.uri, place, rows=made_plan.num_items)
+        reviews = ReviewColumns.of_output(folder.uri)
+        written = ManifestFiles(kinds, folder.uri, place, rows=made_plan.num_items, reviews=reviews)
         with (
             Join(made_plan.files, Ledger(folder.uri).scan()) as join,
             written,
