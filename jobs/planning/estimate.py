@@ -146,24 +146,22 @@ def estimate(
         output_bytes=int(items * measured.image_bytes if measured else guess),
         output_bytes_by="measured" if measured else "guess",
         calibration=measured,
-        eta_seconds=eta,
-        gpu_hours=gpu,
-        cpu_hours=cpu,
-        cost=_cost(spec, eta),
-        currency=spec.price.currency if spec.price else None,
-        cost_limit=spec.limits.max_cost,
+        **{"eta_seconds": eta, "gpu_hours": gpu, "cpu_hours": cpu, **_money(spec, eta)},
         note="; ".join(text for text in (note, _gate_note(spec)) if text),
     )
 
 
-def _cost(spec: JobSpec, eta: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Money of the declared workers, from their start to their end."""
-    if spec.price is None or eta is None:
-        return None
+def _money(spec: JobSpec, eta: tuple[float, float] | None) -> dict[str, Any]:
+    """Of an Estimate: money of the declared workers, from their start to their end."""
+    if spec.price is None:
+        return {}
+    known = {"currency": spec.price.currency, "cost_limit": spec.limits.max_cost}
+    if eta is None:
+        return known
     workers = spec.workers
     pools = (workers.encoders, workers.generators)
     per_hour = sum(pool.count * spec.price.per_hour(gpus=pool.gpus, cpus=pool.cpus) for pool in pools)
-    return eta[0] * per_hour / 3600, eta[1] * per_hour / 3600
+    return {**known, "cost": (eta[0] * per_hour / 3600, eta[1] * per_hour / 3600)}
 
 
 def estimate_plan(planned: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:

@@ -52,8 +52,7 @@ def generate_images(
     Items recorded after the last batch of a lost pipeline are not yielded. on_note: called with what the user should
     know, each thing once. on_gpu_seconds: with what the workers have cost since its last call. Both may raise, which
     stops the workers, as closing the iterator does. on_refused: at the end, see `AttemptBook.refused`; on_worker: from
-    another thread, see `AttemptBook.events`. on_cost: from another thread, money since its last call; limit: what may
-    be spent. Raises DreamCacheError when the whole cannot go on.
+    another thread, see `AttemptBook.events`. on_cost: likewise, money since its last call. limit: what may be spent.
     """
     import ray
 

@@ -58,13 +58,13 @@ class Finish:
             _secret_of(self.settings)
             _address_of(self.settings)
 
-    def begin(self) -> None:
-        """A run begins: `_SUCCESS` of an earlier one goes, and what could not be delivered is sent."""
-        if self.settings is None:
-            return
-        self._files.delete(SUCCESS)
-        for delivery in self._pending():
-            self._deliver(delivery, self.settings, self.settings.retry_s)
+    def begin(self) -> Callable[[Status], None]:
+        """A run begins: `_SUCCESS` of an earlier one goes, and what could not be delivered is sent. Returns `end`."""
+        if self.settings is not None:
+            self._files.delete(SUCCESS)
+            for delivery in self._pending():
+                self._deliver(delivery, self.settings, self.settings.retry_s)
+        return self.end
 
     def end(self, status: Status) -> None:
         """The run has ended as its status states. Never raises for a receiver; StorageError for the output."""

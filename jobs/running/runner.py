@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
-from dreamcache.core.records import Failed, Outcome
+from dreamcache.core.records import Outcome
 from dreamcache.inference.facts import note_of
 from dreamcache.provenance.marker import check_marks
 from dreamcache.storage.feature_cache import mark_cache
@@ -43,13 +40,13 @@ from jobs.running.engine import generate_images
 from jobs.running.finish import Finish
 from jobs.running.interrupt import interrupt_of, interrupting_when
 from jobs.running.money import job_budget, release, spend_limit
+from jobs.running.planned import record_planned, record_unrunnable, windows_of
 from jobs.running.progress import RunProgress
 from jobs.running.report import Report
 from jobs.running.status import RunStatus
 from jobs.running.windows import Windows
 from jobs.running.worker_events import WorkerEvent
 
-RECORDS_PER_PART = 1000
 CALM = ("batch", "times")
 """Events of workers that nobody waits for: they are written a few minutes later, many at once."""
 
@@ -174,9 +171,7 @@ def _prepare(
             folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
         )
     )
-    finish = Finish(spec, status.note)
-    finish.begin()
-    status.on_end = finish.end
+    status.on_end = Finish(spec, status.note).begin()
     if handed_over is not None:
         reason = handed if isinstance(handed, str) else None
         status.record.add("plan_handed_over", used=reason is None, reason=reason)
@@ -220,10 +215,10 @@ def _work_off(
     """(what has stopped the run before its end, images pruned). Raises what ends the run as an error."""
     num_pruned = this.num_finished_prunes
     check = this.status.check
-    _record_planned(this)
+    record_planned(this.work, this.status.record)
     try:
         with progress, interrupting_when(this.budget.reached):
-            for codes in _record_unrunnable(this.work, this.ledger):
+            for codes in record_unrunnable(this.work, this.ledger):
                 progress.add_unrunnable(sum(codes.values()))
                 this.status.count_unrunnable(Counter(codes).elements())
                 this.status.record.add("planning_failed", codes=codes)
@@ -266,7 +261,7 @@ def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
             spec,
             work.plan,
             Windows(
-                _windows(this, items),
+                windows_of(work, this.status.record, items),
                 items,
                 window_rows=WINDOW_ROWS,
                 look=lambda: Recorded(this.ledger).unrecorded,
@@ -285,17 +280,6 @@ def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
         raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
 
 
-def _windows(this: _Run, items: int) -> Iterator[pa.Table]:
-    """So many items, in plan order, a table a window, each as the run comes to it."""
-    for window in this.work.windows(WINDOW_ROWS):
-        rows = window.slice(0, items)
-        items -= rows.num_rows
-        this.status.record.add("window", items=rows.num_rows)
-        yield rows
-        if not items:
-            return
-
-
 def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
     """An event of the attempt book's goes into the record; the first generator that is ready ends the start-up."""
     facts = {name: value for name, value in event.items() if name not in ("number", "at", "event")}
@@ -304,32 +288,3 @@ def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
         progress.ready()
     if event["event"] == "budget_exhausted":
         this.budget.exhaust()
-
-
-def _record_planned(this: _Run) -> None:
-    """What this run has to do."""
-    work = this.work
-    facts: dict[str, Any] = {
-        "items": work.plan.num_items,
-        "subjects": work.plan.num_subjects,
-        "to_do": work.num_pending,
-    }
-    facts |= {"cannot_run": work.num_unrunnable, "recorded": dict(work.recorded)}
-    this.status.record.add("planned", plan=work.plan.fingerprint, **facts)
-    this.status.record.line(
-        f"planned {facts['items']} items of {facts['subjects']} subjects, {facts['to_do']} to do"
-    )
-
-
-def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[dict[str, int]]:
-    """Records what cannot run as failed; yields how many of each code, a table at a time."""
-    for rows in work.unrunnable():
-        for start in range(0, rows.num_rows, RECORDS_PER_PART):
-            part = rows.slice(start, RECORDS_PER_PART)
-            some = part.select(["item_id", "code", "message", "attempts"]).to_pylist()
-            subjects = dict(zip(part["item_id"].to_pylist(), part["subject_id"].to_pylist(), strict=True))
-            ledger.append(
-                [Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some], subjects=subjects
-            )
-        if rows.num_rows:
-            yield dict(Counter(rows["code"].to_pylist()))

@@ -19,8 +19,7 @@ from dreamcache.provenance import c2pa_read, xmp
 from dreamcache.provenance.c2pa_sign import ManifestSigner
 from dreamcache.provenance.development import development_chain
 from dreamcache.storage.image_store import read_metadata, read_xmp
-from jobs.channels import ChannelExport, export_channel, load_preset
-from jobs.channels.export import Options
+from jobs.channels import ChannelExport, Options, export_channel, load_preset
 from jobs.channels.preset import Preset
 from tests.channels.pictures import files_of, make_output, product
 from tests.command import error_of, in_process

@@ -79,13 +79,7 @@ def exchange(
             answered = {name.lower(): value for name, value in response.headers.items()}
             if response.status != BODY_STATUS:
                 return Answer(status=response.status, headers=answered)
-            encoding = answered.get("content-encoding", "identity").strip().lower()
-            if encoding not in ("", "identity"):
-                raise ExchangeError(
-                    f"must be sent as it is, got Content-Encoding {ascii(encoding)[:60]}; have the server send images "
-                    "uncompressed",
-                    code="bad_response",
-                )
+            _check_plain(answered)
             stated = answered.get("content-length", "")
             if stated.isascii() and stated.isdigit() and len(stated) < 20 and int(stated) > limit:
                 raise too_large(str(url), limit, int(stated))
@@ -93,6 +87,16 @@ def exchange(
             return Answer(status=response.status, headers=answered, body=body)
     finally:
         connection.close()
+
+
+def _check_plain(headers: Mapping[str, str]) -> None:
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise ExchangeError(
+            f"must be sent as it is, got Content-Encoding {ascii(encoding)[:60]}; have the server send images "
+            "uncompressed",
+            code="bad_response",
+        )
 
 
 def _remaining(deadline: float) -> float:
