@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import load, print_json, print_table
-from jobs.cli.options import Cluster, HandedPlan, Job, Json, Quiet, Reason, Set
+from jobs.cli.options import Cluster, HandedPlan, Job, Json, OkWithFailures, Quiet, Reason, Set
 from jobs.cli.report import end_with
 
 EXAMPLES = (
@@ -34,6 +34,7 @@ def retry(
     ] = False,
     settings: Set = [],
     address: Cluster = None,
+    ok_with_failures: OkWithFailures = False,
     plan: HandedPlan = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -69,4 +70,4 @@ def retry(
         keep_approved=rejected,
         handed_over=plan,
     )
-    end_with(report, as_json)
+    end_with(report, as_json, ok_with_failures=ok_with_failures)

@@ -20,6 +20,7 @@ from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.photos import read_photo
 from jobs.gallery import Scaler, make_thumbnail, write_gallery
 from jobs.output.attributes import without_typed
+from jobs.output.cost import of_summary
 from jobs.output.folder import OutputFolder
 
 READERS = 8
@@ -51,6 +52,8 @@ def publish_gallery(
     photos = {one: usable[one] for one in order if one in usable and roots.allows(usable[one])}
     # A local path is meaningful on one machine only, and the page may be copied elsewhere.
     source = folder.uri if is_uri(folder.uri) else ""
+    if cost := of_summary(summary or {}):
+        source = f"{source or 'the output folder'} ({cost.line()})"
     title = str(summary["job"]) if summary else "job"
     with _Thumbnails(photos, limits or ImageLimits(), roots.hosts) as references:
         key = write_gallery(
