@@ -23,7 +23,8 @@ from dreamcache.core.images.formats import (
 )
 from dreamcache.core.images.pixels import to_rgb
 from dreamcache.core.images.refusal import by, guard, one_line, refuse, refuse_broken
-from dreamcache.core.images.strip import Stripped, strip
+from dreamcache.core.images.strip import strip
+from dreamcache.core.images.stripped import Stripped
 
 LEAST_ALPHA = 8
 """Of 255: a photo whose every pixel is more transparent than that shows nothing."""
