@@ -35,10 +35,7 @@ def run(verb: str, name: str, **changes: Any) -> dict[str, Any]:
     options = [
         part
         for key, value in changes.items()
-        for part in (
-            "--set",
-            f"{key.replace('__', '.')}={yaml.safe_dump(value, default_flow_style=True).split(chr(10))[0]}",
-        )
+        for part in ("--set", f"{key.replace('__', '.')}={json.dumps(value)}")
     ]
     done = dreamcache(verb, str(FOLDER / name), *options, "--json", seconds=900)
     assert done.returncode == 0, done.stderr
