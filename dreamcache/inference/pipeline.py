@@ -88,7 +88,7 @@ class DreamCachePipeline(PipelineParts):
         Raises InputError for another form, ImageError for a photo that cannot be used.
 
         >>> pipe.encode_reference(photo, class_name="mug")
-        SubjectFeatures(..., base dd62de085cc5, 7 places, ... kB of float16)
+        SubjectFeatures(..., base dd62de085cc5, 7 places, ... kB of int8)
         >>> pixels = np.zeros((64, 48, 3), np.float32)
         >>> mask = np.ones((64, 48), bool)
         >>> sorted(pipe.encode_reference(pixels, mask).maps) == sorted(pipe.places)
