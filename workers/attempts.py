@@ -13,14 +13,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.json_object import JsonObject
+from workers.work_times import WorkTimes
 
 MOST_EVENTS = 10_000
+MOST_BATCH_EVENTS = 1_000
+"""Batches of a run that have an event each; of all others the totals are reported."""
+TIMES_EVERY_S = 10.0
 
 Units = tuple[str, ...]
 """What is tried at once: item ids of a batch, or the cache key of one photo."""
@@ -72,6 +76,9 @@ class AttemptBook:
         self._kinds: dict[str, dict[str, str]] = {}
         self._events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
         self._num_events = 0
+        self._times = WorkTimes(clock)
+        self._times_due = clock() + TIMES_EVERY_S
+        self._num_batches = 0
 
     def join(self, worker: str, gpus: float = 0.0, kind: str = "worker", host: str = "") -> int:
         """Records the start of a worker's process. Returns how often it died since it last finished an attempt.
@@ -79,8 +86,7 @@ class AttemptBook:
         kind, host: for the events alone.
         """
         if worker in self._joined:
-            units = len(self._in_flight[worker][0]) if worker in self._in_flight else 0
-            self._report("worker_lost", worker=worker, in_flight=units, **self._kinds.get(worker, {}))
+            self._lost(worker)
         self._settle(worker)
         self._kinds[worker] = {"kind": kind, "host": host}
         self._report("worker_started", worker=worker, **self._kinds[worker])
@@ -90,11 +96,20 @@ class AttemptBook:
 
     def ready(self, worker: str) -> None:
         """The worker's model is loaded: its next step is the first batch."""
+        self._times.ready(worker, self._kinds.get(worker, {}).get("kind", "worker"))
         self._report("worker_ready", worker=worker, **self._kinds.get(worker, {}))
 
     def events(self, after: int) -> list[JsonObject]:
         """What happened to workers, oldest first, without the events up to number `after`; the newest are kept."""
+        if self.clock() >= self._times_due:
+            self.report_times()
         return [event for event in self._events if event["number"] > after]
+
+    def report_times(self) -> None:
+        """An event "times" for each kind of workers: see `work_times.Totals`. `events` does so now and then."""
+        self._times_due = self.clock() + TIMES_EVERY_S
+        for kind, totals in sorted(self._times.totals().items()):
+            self._report("times", kind=kind, **{n: round(v, 3) for n, v in asdict(totals).items()})
 
     def _report(self, event: str, **facts: Any) -> None:
         self._num_events += 1
@@ -116,6 +131,7 @@ class AttemptBook:
     def begin(self, worker: str, units: Units, batches: int = 1) -> None:
         """Records what the worker is about to try; an earlier attempt of it that never ended killed it."""
         self._settle(worker)
+        self._times.begin(worker)
         self._in_flight[worker] = (units, self.clock() + batches * self.policy.item_timeout_s)
 
     def end(self, worker: str) -> None:
@@ -124,16 +140,25 @@ class AttemptBook:
         for unit in units:
             self._suspects.pop(unit, None)
         self._starts[worker] = 1
+        seconds = self._times.end(worker)
+        if seconds is not None and units and self._num_batches < MOST_BATCH_EVENTS:
+            self._num_batches += 1
+            facts = {"first": units[0], "units": len(units), "seconds": round(seconds, 3)}
+            self._report("batch", worker=worker, **facts, **self._kinds.get(worker, {}))
 
     def settle(self) -> None:
         """Every worker is gone, as when a pipeline has broken: all that was in flight is suspect."""
         for worker in self._joined:
-            units = len(self._in_flight[worker][0]) if worker in self._in_flight else 0
-            self._report("worker_lost", worker=worker, in_flight=units, **self._kinds.get(worker, {}))
+            self._lost(worker)
         for worker in list(self._in_flight):
             self._settle(worker)
         self._spent = self.gpu_seconds()
         self._joined.clear()
+
+    def _lost(self, worker: str) -> None:
+        self._times.lost(worker)
+        units = len(self._in_flight[worker][0]) if worker in self._in_flight else 0
+        self._report("worker_lost", worker=worker, in_flight=units, **self._kinds.get(worker, {}))
 
     def gpu_seconds(self) -> float:
         """Declared GPUs times the time since each worker first joined."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dreamcache.core.records import Blocked, Failed
+from workers.batches import packed, unpacked
 from workers.context import JobContext, request_of
 from workers.guard import Watch
 from workers.tables import GENERATED, NO_PIXELS
@@ -37,7 +38,12 @@ class GenerateWorker:
         self.telemetry.warmed()
         watch.ready()
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """`generate` for Ray Data, see `workers.batches`."""
+        return packed([self.generate(unpacked(block))])
+
+    def generate(self, batch: pa.Table) -> pa.Table:
+        """PLANNED or ENCODED in, GENERATED out."""
         rows = {row["item_id"]: {**NO_PIXELS, **row} for row in batch.to_pylist()}
         with self.watch.shutdown.batch():
             work = self.watch.sort([row["item_id"] for row in rows.values() if row["code"] is None])

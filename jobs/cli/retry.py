@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import load, print_json, print_table
-from jobs.cli.options import Cluster, Job, Json, Quiet, Reason, Set
+from jobs.cli.options import Cluster, HandedPlan, Job, Json, Quiet, Reason, Set
 from jobs.cli.report import end_with
 
 EXAMPLES = (
     "dreamcache retry job.yaml",
     "dreamcache retry job.yaml --reason missing_image",
     "dreamcache retry job.yaml --status blocked --dry-run",
+    "dreamcache retry job.yaml --rejected",
 )
 
 
@@ -21,23 +22,35 @@ def retry(
     job: Job,
     reason: Reason = [],
     state: Annotated[list[str], typer.Option("--status", help="Only failed or only blocked items.")] = [],
+    rejected: Annotated[
+        bool,
+        typer.Option(
+            "--rejected",
+            help="Generate what reviewers rejected again, from the next seed; approved images stay as they are.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option(help="Count them by reason, as of the last manifest; run nothing.")
     ] = False,
     settings: Set = [],
     address: Cluster = None,
+    plan: HandedPlan = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Try failed and blocked items again.
+    """Try failed and blocked items again, or those that reviewers rejected.
 
-    Items that have not run yet are run too. Exit codes are those of 'dreamcache run'.
+    Items that have not run yet are run too. With --rejected, failed and blocked ones only if --status names them.
+    Exit codes are those of 'dreamcache run'.
     """
+    from jobs.review.rejected import count_rejected, replace_rejected
     from jobs.running.retry import chooser, count_reasons
 
     spec, chosen = load(job, settings), chooser(reason, state)
+    tries_recorded = bool(state) or not rejected
     if dry_run:
-        rows = count_reasons(spec.output, reason, state)
+        rows = count_rejected(spec.output, reason) if rejected else []
+        rows += count_reasons(spec.output, reason, state) if tries_recorded else []
         columns = ("status", "code", "items", "example")
         if as_json:
             print_json(rows)
@@ -46,4 +59,14 @@ def retry(
         return
     from jobs.running.runner import run as run_job
 
-    end_with(run_job(spec, retry=chosen, quiet=quiet or as_json, address=address), as_json)
+    if rejected:
+        replace_rejected(spec.output, reason)
+    report = run_job(
+        spec,
+        retry=chosen if tries_recorded else None,
+        quiet=quiet or as_json,
+        address=address,
+        keep_approved=rejected,
+        handed_over=plan,
+    )
+    end_with(report, as_json)

@@ -30,6 +30,7 @@ from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.manifest_files import ManifestFiles
 from jobs.output.publish_gallery import publish_gallery
+from jobs.output.review_columns import ReviewColumns
 from jobs.planning.planner import Plan
 from jobs.reconcile.join import Join
 
@@ -69,7 +70,8 @@ def _publish_once(made_plan: Plan, folder: OutputFolder) -> tuple[Counts, dict[s
     with tempfile.TemporaryDirectory(prefix="dreamcache-manifest-") as name:
         place = Path(name)
         first = _FirstRows()
-        written = ManifestFiles(kinds, folder.uri, place, rows=made_plan.num_items)
+        reviews = ReviewColumns.of_output(folder.uri)
+        written = ManifestFiles(kinds, folder.uri, place, rows=made_plan.num_items, reviews=reviews)
         with (
             Join(made_plan.files, Ledger(folder.uri).scan()) as join,
             written,

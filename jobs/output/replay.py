@@ -34,6 +34,7 @@ from dreamcache.core.errors import (
 from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request, item_id
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
+from dreamcache.provenance.invisible import InvisibleMark
 from dreamcache.storage.arrow import reading
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata, read_xmp
@@ -115,6 +116,8 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
     if attention is not None:
         store_for(attention).write(attention, picture)
         saved.append(attention)
+    if spec.provenance.invisible is not None:
+        rgb = InvisibleMark(spec.provenance.invisible).apply(rgb)
     again = encode_image(rgb, spec.images, read_metadata(stored), read_xmp(stored))
     before, now = decode_image(stored), decode_image(again)
     distance = np.abs(before.astype(np.int16) - now.astype(np.int16)) if before.shape == now.shape else None

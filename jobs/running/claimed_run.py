@@ -22,6 +22,8 @@ from jobs.running.status import RunStatus
 
 INTERRUPTED = "interrupted"
 BEAT_CHECK_S = 1.0
+MOST_REPORTED = 10
+"""Different faults of the heartbeat that are noted."""
 
 
 @contextmanager
@@ -138,12 +140,25 @@ def logged(record: EventLog) -> Iterator[None]:
 def _heartbeat(run: RunStatus) -> Iterator[None]:
     """Signs of life from a thread, while the work may wait for machines, a long batch or a storage."""
     ended = threading.Event()
+    reported: set[str] = set()
+
+    def step(action: Callable[[], None]) -> None:
+        """A sign of life that fails costs itself: without the thread, a run that works would count as lost."""
+        try:
+            action()
+        except DreamCacheError:
+            pass  # the run itself meets the same storage
+        except Exception as error:  # noqa: BLE001 - metrics, a library, anything that the next second may not meet
+            text = f"a sign of life failed and is tried again: {reason_of(error)[:300]}"
+            if text not in reported and len(reported) < MOST_REPORTED:
+                reported.add(text)
+                with suppress(Exception):
+                    run.note(text)
 
     def watch() -> None:
         while not ended.wait(BEAT_CHECK_S):
-            run.tick()
-            with suppress(DreamCacheError):  # the run itself meets the same storage
-                run.beat()
+            step(run.tick)
+            step(run.beat)
 
     thread = threading.Thread(target=watch, name="heartbeat", daemon=True)
     thread.start()

@@ -13,14 +13,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from dreamcache.core.config.job import JobSpec
-from dreamcache.core.errors import DreamCacheError, StorageError
+from dreamcache.core.errors import DreamCacheError
 from dreamcache.core.records import Failed, Outcome
 from dreamcache.inference.facts import note_of
 from dreamcache.provenance.marker import check_marks
-from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.s3_client import retrying
@@ -30,19 +32,24 @@ from jobs.output.folder import JOB_MARK, OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
 from jobs.output.settings_file import add_settings
+from jobs.planning import handover
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
-from jobs.reconcile.remaining import Recorded, Work, find_work
+from jobs.reconcile.remaining import WINDOW_ROWS, Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
+from jobs.running.compacting import compacting
 from jobs.running.engine import generate_images
 from jobs.running.interrupt import interrupt_of, interrupting_when
 from jobs.running.progress import RunProgress
 from jobs.running.report import Report
 from jobs.running.status import RunStatus
+from jobs.running.windows import Windows
 from jobs.running.worker_events import WorkerEvent
 
 RECORDS_PER_PART = 1000
+CALM = ("batch", "times")
+"""Events of workers that nobody waits for: they are written a few minutes later, many at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,16 +100,29 @@ def run(
     quiet: bool = False,
     address: str | None = None,
     prune: bool = False,
+    keep_approved: bool = False,
+    handed_over: Path | None = None,
 ) -> Report:
     """Plans, generates what is missing, writes the manifest. retry: which failed or blocked records to try again.
 
     address: of a cluster; None starts one, or joins this process's. prune: deletes images of items planned no more.
+    keep_approved: see `planner.plan`.
+    handed_over: the folder of a plan that `submit` has made, which is used where it still holds.
     Raises DreamCacheError when nothing can be run; single items never raise.
     """
     started, policy = time.monotonic(), spec.failures
     with ExitStack() as stack:
         with retrying(0, policy.storage_timeout_s):
-            this = _prepare(spec, stack, retry=retry, quiet=quiet, address=address, prune=prune)
+            this = _prepare(
+                spec,
+                stack,
+                retry=retry,
+                quiet=quiet,
+                address=address,
+                prune=prune,
+                keep_approved=keep_approved,
+                handed_over=handed_over,
+            )
         # The storage has answered: from now on it is worth waiting for.
         with retrying(policy.storage_patience_s, policy.storage_timeout_s):
             progress = RunProgress(this.status, this.work.num_pending, before=this.work.recorded)
@@ -134,9 +154,14 @@ def _prepare(
     quiet: bool,
     address: str | None,
     prune: bool,
+    keep_approved: bool,
+    handed_over: Path | None,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    job_plan = _plan(spec, address)
+    # Verdicts change a plan that keeps to them; `submit` has planned without.
+    used = None if keep_approved else handed_over
+    handed = handover.read(used, spec) if used is not None else ""
+    job_plan = _plan(spec, address, keep_approved=keep_approved) if isinstance(handed, str) else handed
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
@@ -144,6 +169,9 @@ def _prepare(
             folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
         )
     )
+    if handed_over is not None:
+        reason = handed if isinstance(handed, str) else None
+        status.record.add("plan_handed_over", used=reason is None, reason=reason)
     mark_cache(spec.cache_uri)
     folder.write_plan(job_plan.files, job_plan.fingerprint)
     add_settings(folder, job_plan)
@@ -171,9 +199,9 @@ def _budget(spec: JobSpec, status: RunStatus) -> Budget:
     return budget
 
 
-def _plan(spec: JobSpec, address: str | None) -> Plan:
+def _plan(spec: JobSpec, address: str | None, *, keep_approved: bool) -> Plan:
     try:
-        job_plan = plan(spec)
+        job_plan = plan(spec, keep_approved=keep_approved)
         check_marks(job_plan.spec)
         return job_plan
     except Exception as error:
@@ -224,40 +252,49 @@ def _prune(job_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> in
 
 
 def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
-    """Each item's status as its record is committed, a window of the plan after the other. Raises BudgetReached."""
-    spec, work, ledger, budget = this.spec, this.work, this.ledger, this.budget
+    """Each item's status as its record is committed. Raises BudgetReached."""
+    spec, work, budget = this.spec, this.work, this.budget
     budget.check()
-    remaining = budget.items_left(work.plan.num_items - work.num_pending + work.num_unrunnable)
-    for window in work.windows():
-        rows = window.slice(0, remaining)
-        if rows.num_rows:
-            this.status.record.add("window", items=rows.num_rows)
-            statuses = generate_images(
-                spec,
-                work.plan,
-                rows,
-                unrecorded=Recorded(ledger).unrecorded,
-                address=this.address,
-                on_note=this.status.note,
-                on_gpu_seconds=budget.on_gpu_seconds,
-                on_refused=this.on_refused,
-                on_worker=partial(_on_worker, this, progress),
-            )
-            with closing(statuses):
-                yield from statuses
-            # Housekeeping: whoever needs the storage meets what is wrong with it.
-            with suppress(StorageError):
-                compact(ledger)
-        if remaining is not None:
-            remaining -= rows.num_rows
-            if rows.num_rows < window.num_rows:
-                raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
+    runnable = work.num_pending - work.num_unrunnable
+    allowed = budget.items_left(work.plan.num_items - work.num_pending + work.num_unrunnable)
+    items = runnable if allowed is None else min(runnable, allowed)
+    if items:
+        statuses = generate_images(
+            spec,
+            work.plan,
+            Windows(
+                _windows(this, items),
+                items,
+                window_rows=WINDOW_ROWS,
+                look=lambda: Recorded(this.ledger).unrecorded,
+            ),
+            address=this.address,
+            on_note=this.status.note,
+            on_gpu_seconds=budget.on_gpu_seconds,
+            on_refused=this.on_refused,
+            on_worker=partial(_on_worker, this, progress),
+        )
+        with compacting(this.ledger), closing(statuses):
+            yield from statuses
+    if items < runnable:
+        raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
+
+
+def _windows(this: _Run, items: int) -> Iterator[pa.Table]:
+    """So many items, in plan order, a table a window, each as the run comes to it."""
+    for window in this.work.windows(WINDOW_ROWS):
+        rows = window.slice(0, items)
+        items -= rows.num_rows
+        this.status.record.add("window", items=rows.num_rows)
+        yield rows
+        if not items:
+            return
 
 
 def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
     """An event of the attempt book's goes into the record; the first generator that is ready ends the start-up."""
     facts = {name: value for name, value in event.items() if name not in ("number", "at", "event")}
-    this.status.record.add(event["event"], at=event["at"], **facts)
+    this.status.record.add(event["event"], at=event["at"], urgent=event["event"] not in CALM, **facts)
     if event["event"] == "worker_ready" and event.get("kind") == "generator":
         progress.ready()
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from jobs.cli import main as main_module
 from jobs.cli.console import take_verbose
 
 PROGRAM = """
@@ -59,3 +60,13 @@ def test_the_flag_is_taken_from_wherever_it_stands(monkeypatch: pytest.MonkeyPat
     assert take_verbose(words) and words == ["run", "job.yaml", "--", "--verbose"]
     monkeypatch.setenv("DREAMCACHE_VERBOSE", "")
     assert not take_verbose(["run"])
+
+
+def test_every_verb_that_joins_or_starts_a_cluster_is_quiet() -> None:
+    takes_cluster = {
+        command.name
+        for command in main_module.app.registered_commands
+        if getattr(command.callback, "__annotations__", {}).get("address") == "Cluster"
+    }
+    assert {"run", "retry", "train", "ablate", "synthesize", "evaluate"} <= takes_cluster
+    assert takes_cluster <= set(main_module.STARTS_RAY)

@@ -43,7 +43,7 @@ def encoded(job: SmallJob, book: Any) -> dict[str, dict[str, Any]]:
 
     watch = Watch(book, POLICY, gpus=0, memory_bytes=None)
     worker = ray.remote(num_cpus=0)(EncodeWorker).remote(job.context, watch)
-    table: pa.Table = ray.get(worker.__call__.remote(job.rows))
+    table: pa.Table = ray.get(worker.encode.remote(job.rows))
     assert table.schema == ENCODED and table["item_id"].to_pylist() == job.rows["item_id"].to_pylist()
     ray.kill(worker)
     return {row["subject_id"]: row for row in table.to_pylist()}

@@ -116,9 +116,14 @@ class WorkerSpec(Settings):
         )
 
 
+GENERATORS_PER_PUBLISHER = 2
+"""A publisher commits about 7 images a second."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkersSpec(Settings):
-    """encoders and generators are actors that hold the model; batch_size is images per generator batch."""
+    """encoders and generators are actors that hold the model; batch_size is images per generator batch. publishers:
+    so many, and one for every two generators where that is more, up to their max_count."""
 
     encoders: WorkerSpec = WorkerSpec(cpus=0.5)
     generators: WorkerSpec = WorkerSpec(cpus=1)
@@ -130,6 +135,13 @@ class WorkersSpec(Settings):
         """Nothing begins without these: both pools' at their start, and one publisher's."""
         pools = (self.encoders, self.generators)
         return sum(pool.count * pool.cpus for pool in pools) + self.publishers.cpus
+
+    @property
+    def most_publishers(self) -> int:
+        """How many publish at once at most, where the cluster has CPUs for them."""
+        generators = self.generators.max_count or self.generators.count
+        most = max(self.publishers.count, -(-generators // GENERATORS_PER_PUBLISHER))
+        return min(most, self.publishers.max_count or most)
 
     @property
     def gpus(self) -> float:

@@ -49,8 +49,10 @@ def fingerprint(settings: MetricSettings) -> str:
 
 
 def gate_identity(gate: QualitySettings) -> str:
-    """sha256 of all that decides which try is chosen. Raises ModelError for an encoder that may change."""
-    require_pinned_models("quality.metrics", gate.used_metrics.encoders)
+    """sha256 of all that decides which try similarity chooses. Raises ModelError for an encoder that may change."""
+    metrics = gate.used_metrics
+    if metrics is not None:
+        require_pinned_models("quality.metrics", metrics.encoders)
     return ids.of_values(
         "quality",
         version=GATE_VERSION,
@@ -58,7 +60,7 @@ def gate_identity(gate: QualitySettings) -> str:
         text=[gate.text_metric, gate.min_text] if gate.min_text is not None else None,
         tries=gate.tries,
         keep=gate.keep,
-        metrics=fingerprint(gate.used_metrics),
+        metrics=fingerprint(metrics) if metrics is not None else None,
     )
 
 
