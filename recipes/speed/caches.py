@@ -108,6 +108,7 @@ def on_mini(work: Path, *, subjects: int, tools: Path, until: float) -> list[dic
                 "MCLIP-I difference": interval(scores.similarity - first[1].similarity),
             }
         )
+        (work / "mini.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
         print(f"caches: {rows[-1]['name']}: {rows[-1]['PSNR']} dB", flush=True)
     return rows
 
