@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
-from dreamcache.core.records import Failed, Outcome
+from dreamcache.core.records import Outcome
 from dreamcache.inference.facts import note_of
 from dreamcache.provenance.marker import check_marks
 from dreamcache.storage.feature_cache import mark_cache
@@ -40,14 +37,16 @@ from jobs.running.budget import Budget, BudgetReached
 from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
 from jobs.running.compacting import compacting
 from jobs.running.engine import generate_images
+from jobs.running.finish import Finish
 from jobs.running.interrupt import interrupt_of, interrupting_when
+from jobs.running.money import job_budget, release, spend_limit
+from jobs.running.planned import record_planned, record_unrunnable, windows_of
 from jobs.running.progress import RunProgress
 from jobs.running.report import Report
 from jobs.running.status import RunStatus
 from jobs.running.windows import Windows
 from jobs.running.worker_events import WorkerEvent
 
-RECORDS_PER_PART = 1000
 CALM = ("batch", "times")
 """Events of workers that nobody waits for: they are written a few minutes later, many at once."""
 
@@ -70,10 +69,13 @@ class _Run:
 
     def publish(self, *, gallery: bool) -> tuple[Counts, str | None]:
         """Manifest and gallery."""
-        return publish_manifest(self.work.plan, self.folder, gallery=gallery, on_note=self.status.note)
+        return publish_manifest(
+            self.work.plan, self.folder, gallery=gallery, on_note=self.status.note, spent=self.budget.cost
+        )
 
     def end(self, stopped: BaseException | None, counts: Counts) -> None:
         """The status's last word. stopped: what has ended the run before its end; counts: of the whole plan."""
+        release(self.spec, self.budget)
         self.status.update(total=counts.total, counts={name: getattr(counts, name) for name in COUNTED})
         self.status.end(
             "finished" if stopped is None else "stopped",
@@ -158,10 +160,7 @@ def _prepare(
     handed_over: Path | None,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    # Verdicts change a plan that keeps to them; `submit` has planned without.
-    used = None if keep_approved else handed_over
-    handed = handover.read(used, spec) if used is not None else ""
-    job_plan = _plan(spec, address, keep_approved=keep_approved) if isinstance(handed, str) else handed
+    job_plan, reason = _plan(spec, address, keep_approved=keep_approved, handed_over=handed_over)
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
@@ -169,15 +168,15 @@ def _prepare(
             folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
         )
     )
+    status.on_end = Finish(spec, status.note).begin()
     if handed_over is not None:
-        reason = handed if isinstance(handed, str) else None
         status.record.add("plan_handed_over", used=reason is None, reason=reason)
     mark_cache(spec.cache_uri)
     folder.write_plan(job_plan.files, job_plan.fingerprint)
     add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if prune else 0
-    budget = _budget(spec, status)
+    budget = job_budget(spec, status)
     for note in filter(None, (note_of(spec, job_plan.facts), *job_plan.notes)):
         status.note(note)
     return _Run(
@@ -191,24 +190,25 @@ def _prepare(
     )
 
 
-def _budget(spec: JobSpec, status: RunStatus) -> Budget:
-    """What the job may still cost; the status and the metrics state it from now on."""
-    budget = Budget(spec.limits, status.current.details.get("spent"))
-    status.current_details = lambda: {"spent": budget.spent()}
-    status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
-    return budget
-
-
-def _plan(spec: JobSpec, address: str | None, *, keep_approved: bool) -> Plan:
+def _plan(
+    spec: JobSpec, address: str | None, *, keep_approved: bool, handed_over: Path | None
+) -> tuple[Plan, str | None]:
+    """The plan, and why it is not the one that was handed over; None where it is."""
     try:
-        job_plan = plan(spec, keep_approved=keep_approved)
+        Finish(spec).check()
+        # Verdicts change a plan that keeps to them; `submit` has planned without.
+        handed: Plan | str = "the run keeps to verdicts"
+        if handed_over is not None and not keep_approved:
+            handed = handover.read(handed_over, spec)
+        job_plan = plan(spec, keep_approved=keep_approved) if isinstance(handed, str) else handed
         check_marks(job_plan.spec)
-        return job_plan
+        return job_plan, handed if isinstance(handed, str) else None
     except Exception as error:
         # The error that is raised matters more than what cannot be recorded of it.
         with suppress(DreamCacheError, OSError):
             if is_claimed_by(spec.output, "job.yaml", name=spec.name, mark=JOB_MARK):
-                record_early_end(spec.output, "job", spec.name, error, address=address)
+                on_end = Finish(spec).end
+                record_early_end(spec.output, "job", spec.name, error, address=address, on_end=on_end)
         raise
 
 
@@ -218,10 +218,10 @@ def _work_off(
     """(what has stopped the run before its end, images pruned). Raises what ends the run as an error."""
     num_pruned = this.num_finished_prunes
     check = this.status.check
-    _record_planned(this)
+    record_planned(this.work, this.status.record)
     try:
         with progress, interrupting_when(this.budget.reached):
-            for codes in _record_unrunnable(this.work, this.ledger):
+            for codes in record_unrunnable(this.work, this.ledger):
                 progress.add_unrunnable(sum(codes.values()))
                 this.status.count_unrunnable(Counter(codes).elements())
                 this.status.record.add("planning_failed", codes=codes)
@@ -229,6 +229,7 @@ def _work_off(
             with closing(_generate_missing(this, progress)) as outcomes:
                 for outcome in outcomes:
                     progress.add(outcome)
+                    this.budget.on_outcome()
                     check()
             if prune:
                 num_pruned += _prune(this.work.plan, this.ledger, this.status.note)
@@ -263,7 +264,7 @@ def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
             spec,
             work.plan,
             Windows(
-                _windows(this, items),
+                windows_of(work, this.status.record, items),
                 items,
                 window_rows=WINDOW_ROWS,
                 look=lambda: Recorded(this.ledger).unrecorded,
@@ -273,22 +274,13 @@ def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
             on_gpu_seconds=budget.on_gpu_seconds,
             on_refused=this.on_refused,
             on_worker=partial(_on_worker, this, progress),
+            on_cost=budget.on_cost,
+            limit=spend_limit(spec, budget, this.ledger),
         )
         with compacting(this.ledger), closing(statuses):
             yield from statuses
     if items < runnable:
         raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
-
-
-def _windows(this: _Run, items: int) -> Iterator[pa.Table]:
-    """So many items, in plan order, a table a window, each as the run comes to it."""
-    for window in this.work.windows(WINDOW_ROWS):
-        rows = window.slice(0, items)
-        items -= rows.num_rows
-        this.status.record.add("window", items=rows.num_rows)
-        yield rows
-        if not items:
-            return
 
 
 def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
@@ -297,32 +289,5 @@ def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
     this.status.record.add(event["event"], at=event["at"], urgent=event["event"] not in CALM, **facts)
     if event["event"] == "worker_ready" and event.get("kind") == "generator":
         progress.ready()
-
-
-def _record_planned(this: _Run) -> None:
-    """What this run has to do."""
-    work = this.work
-    facts: dict[str, Any] = {
-        "items": work.plan.num_items,
-        "subjects": work.plan.num_subjects,
-        "to_do": work.num_pending,
-    }
-    facts |= {"cannot_run": work.num_unrunnable, "recorded": dict(work.recorded)}
-    this.status.record.add("planned", plan=work.plan.fingerprint, **facts)
-    this.status.record.line(
-        f"planned {facts['items']} items of {facts['subjects']} subjects, {facts['to_do']} to do"
-    )
-
-
-def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[dict[str, int]]:
-    """Records what cannot run as failed; yields how many of each code, a table at a time."""
-    for rows in work.unrunnable():
-        for start in range(0, rows.num_rows, RECORDS_PER_PART):
-            part = rows.slice(start, RECORDS_PER_PART)
-            some = part.select(["item_id", "code", "message", "attempts"]).to_pylist()
-            subjects = dict(zip(part["item_id"].to_pylist(), part["subject_id"].to_pylist(), strict=True))
-            ledger.append(
-                [Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some], subjects=subjects
-            )
-        if rows.num_rows:
-            yield dict(Counter(rows["code"].to_pylist()))
+    if event["event"] == "budget_exhausted":
+        this.budget.exhaust()
