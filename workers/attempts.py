@@ -11,7 +11,7 @@ like any other failure. Workers that do not die are not disturbed. Costs one sho
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ from workers.work_times import WorkTimes
 
 MOST_EVENTS = 10_000
 MOST_BATCH_EVENTS = 1_000
-"""Batches of a run that have an event each; of all others the totals are reported."""
+"""Batches of a run, by kind of worker, that have an event each; of all others the totals are reported."""
 TIMES_EVERY_S = 10.0
 
 Units = tuple[str, ...]
@@ -96,7 +96,7 @@ class AttemptBook:
         self._num_events = 0
         self._times = WorkTimes(clock)
         self._times_due = clock() + TIMES_EVERY_S
-        self._num_batches = 0
+        self._num_batches: Counter[str] = Counter()
 
     def join(
         self, worker: str, gpus: float = 0.0, kind: str = "worker", host: str = "", per_hour: float = 0.0
@@ -178,10 +178,12 @@ class AttemptBook:
         self._starts[worker] = 1
         self._reserve.end(worker)
         seconds = self._times.end(worker)
-        if seconds is not None and units and self._num_batches < MOST_BATCH_EVENTS:
-            self._num_batches += 1
+        about = self._kinds.get(worker, {})
+        kind = about.get("kind", "")
+        if seconds is not None and units and self._num_batches[kind] < MOST_BATCH_EVENTS:
+            self._num_batches[kind] += 1
             facts = {"first": units[0], "units": len(units), "seconds": round(seconds, 3)}
-            self._report("batch", worker=worker, **facts, **self._kinds.get(worker, {}))
+            self._report("batch", worker=worker, **facts, **about)
 
     def settle(self) -> None:
         """Every worker is gone, as when a pipeline has broken: all that was in flight is suspect."""

@@ -29,7 +29,8 @@ class GenerateWorker:
         self.watch = watch
         self.watch.join("generator")
         session = context.open_session()
-        session.references.on_refused = watch.refuse
+        self.references = session.references
+        self.references.on_refused = watch.refuse
         self.generator = session.generator()
         self.gated = session.gate(self.generator)
         self.num_tries = context.spec.quality.tries if context.spec.quality else 1
@@ -61,7 +62,12 @@ class GenerateWorker:
                     outcomes = self.gated.generate([request_of(rows[item]) for item in group])
                 self.telemetry.generated(outcomes)
                 for outcome in outcomes:
-                    rows[outcome.item_id].update(self._columns(outcome))
+                    row = rows[outcome.item_id]
+                    # The encoder does not read what the cache holds already.
+                    row["segment_note"] = row.get("segment_note") or self.references.segment_note(
+                        request_of(row)
+                    )
+                    row.update(self._columns(outcome))
         next(iter(rows.values()))["note"] = self.generator.take_note()
         return pa.Table.from_pylist(list(rows.values()), schema=GENERATED)
 

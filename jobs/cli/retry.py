@@ -26,7 +26,7 @@ def retry(
         bool,
         typer.Option(
             "--rejected",
-            help="Generate what reviewers rejected again, from the next seed; approved images stay as they are.",
+            help="Generate rejected images again, from the next seed; approved ones stay.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -39,7 +39,7 @@ def retry(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Try failed and blocked items again, or those that reviewers rejected.
+    """Try failed, blocked or rejected items again.
 
     Items that have not run yet are run too. With --rejected, failed and blocked ones only if --status names them.
     Exit codes are those of 'dreamcache run'.

@@ -7,7 +7,6 @@ Knows what a cluster must receive; knows nothing of how a job runs. Never import
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import re
@@ -167,7 +166,6 @@ def _send(
     settings: SubmitSettings,
 ) -> None:
     """folder: of this submission; with what is in it already, it becomes the driver's working directory."""
-    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # its uploads
     (folder / "job.yaml").write_text(dump_spec(spec), "utf-8")
     shutil.copyfile(Path(__file__).with_name("entry.py"), folder / ENTRY)
     runtime_env: dict[str, Any] = {"working_dir": str(folder), "env_vars": env}

@@ -23,6 +23,7 @@ from dreamcache.core.errors import DreamCacheError
 from dreamcache.inference.facts import PlanFacts, plan_facts
 from dreamcache.storage.json_object import MAX_BYTES, JsonObject, parse_object
 from dreamcache.storage.part_log import PartFormat
+from dreamcache.storage.reviews import Reviews
 from jobs.planning.catalog import LeftOut
 from jobs.planning.catalog.parts import parts_of
 from jobs.planning.plan_files import PlanFiles
@@ -32,8 +33,8 @@ from jobs.spec import dump_spec
 
 HEADER = "plan.json"
 FORMAT = PartFormat(family="dreamcache-handed-plan-", number=1, schema=PLAN_SCHEMA)
-MOST_BYTES = 64 << 20
-"""A larger plan would take longer to send than to make."""
+MOST_BYTES = 16 << 20
+"""Ray keeps what is sent in the memory of its head; a larger plan is made again."""
 MOST_SECONDS = 900.0
 PLAIN = ("num_subjects", "num_repeated_prompts", "fingerprint")
 
@@ -132,4 +133,5 @@ def _key(spec: JobSpec, facts: PlanFacts, catalog: str) -> str:
         gate=facts.gate,
         generation=json.dumps(generation.as_dict(), sort_keys=True, default=str),
         catalog=catalog,
+        retried=sorted(Reviews(spec.output).retried()),
     )

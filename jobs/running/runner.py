@@ -160,10 +160,7 @@ def _prepare(
     handed_over: Path | None,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    # Verdicts change a plan that keeps to them; `submit` has planned without.
-    used = None if keep_approved else handed_over
-    handed = handover.read(used, spec) if used is not None else ""
-    job_plan = _plan(spec, address, keep_approved=keep_approved) if isinstance(handed, str) else handed
+    job_plan, reason = _plan(spec, address, keep_approved=keep_approved, handed_over=handed_over)
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
@@ -173,7 +170,6 @@ def _prepare(
     )
     status.on_end = Finish(spec, status.note).begin()
     if handed_over is not None:
-        reason = handed if isinstance(handed, str) else None
         status.record.add("plan_handed_over", used=reason is None, reason=reason)
     mark_cache(spec.cache_uri)
     folder.write_plan(job_plan.files, job_plan.fingerprint)
@@ -194,12 +190,19 @@ def _prepare(
     )
 
 
-def _plan(spec: JobSpec, address: str | None, *, keep_approved: bool) -> Plan:
+def _plan(
+    spec: JobSpec, address: str | None, *, keep_approved: bool, handed_over: Path | None
+) -> tuple[Plan, str | None]:
+    """The plan, and why it is not the one that was handed over; None where it is."""
     try:
         Finish(spec).check()
-        job_plan = plan(spec, keep_approved=keep_approved)
+        # Verdicts change a plan that keeps to them; `submit` has planned without.
+        handed: Plan | str = "the run keeps to verdicts"
+        if handed_over is not None and not keep_approved:
+            handed = handover.read(handed_over, spec)
+        job_plan = plan(spec, keep_approved=keep_approved) if isinstance(handed, str) else handed
         check_marks(job_plan.spec)
-        return job_plan
+        return job_plan, handed if isinstance(handed, str) else None
     except Exception as error:
         # The error that is raised matters more than what cannot be recorded of it.
         with suppress(DreamCacheError, OSError):

@@ -177,9 +177,9 @@ class Limits(ImageLimits):
 class JobSpec(Settings):
     """A job: a catalog, prompts, a model, and where images go.
 
-    catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3:// URI. catalog_roots: folders and s3://
-    prefixes where its photos and masks may lie, besides the catalog's own folder or bucket; 'dreamcache plan' prints
-    the line for photos that lie elsewhere. catalog_hosts: web hosts that https:// photos and masks may be read from.
+    catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3://, gs:// or az:// URI. catalog_roots:
+    folders and prefixes of such URIs where its photos and masks may lie, besides the catalog's own folder or bucket;
+    'dreamcache plan' prints the line for photos that lie elsewhere. catalog_hosts: web hosts that https:// photos and masks may be read from.
     columns maps our names to the catalog's own ({subject_id: sku}).
     With {images: ..} (a list, or paths with | between them) or {view: ..} (rows share a subject), a subject has several
     photos.
