@@ -43,7 +43,7 @@ def run_pipeline(context: JobContext, windows: Windows, book: Any) -> Generator[
     set_up_ray_data()
     spec, family = context.spec, family_of_job(context.spec)
     workers, size = spec.workers, spec.workers.batch_size
-    # One block a batch: an image is committed as soon as its batch is generated, and a lost worker loses one batch.
+    # An image is committed as soon as its batch is generated, and a lost worker loses one batch.
     source = PlanSource(windows, partial(batches_of, size=size, per_image=family.per_image))
 
     def actors(pool: WorkerSpec) -> dict[str, Any]:
@@ -65,8 +65,7 @@ def run_pipeline(context: JobContext, windows: Windows, book: Any) -> Generator[
             compute=ray.data.TaskPoolStrategy(size=min(workers.most_publishers, source.num_batches)),
         )
     for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        outcomes = unpacked(block)
-        windows.ended(outcomes["item_id"].to_pylist())
+        windows.ended((outcomes := unpacked(block))["item_id"].to_pylist())
         source.feed()
         yield outcomes
 

@@ -12,11 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
@@ -35,21 +32,28 @@ from jobs.output.settings_file import add_settings
 from jobs.planning import handover
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
-from jobs.reconcile.remaining import WINDOW_ROWS, Recorded, Work, find_work
+from jobs.reconcile.remaining import Work, find_work
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
-from jobs.running.compacting import compacting
-from jobs.running.engine import generate_images
 from jobs.running.interrupt import interrupt_of, interrupting_when
+from jobs.running.missing import generate_missing
 from jobs.running.progress import RunProgress
 from jobs.running.report import Report
 from jobs.running.status import RunStatus
-from jobs.running.windows import Windows
-from jobs.running.worker_events import WorkerEvent
 
 RECORDS_PER_PART = 1000
-CALM = ("batch", "times")
-"""Events of workers that nobody waits for: they are written a few minutes later, many at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Wishes:
+    """What the user asks of a run beside its job; see `run`."""
+
+    retry: Callable[[Outcome], bool] | None
+    quiet: bool
+    address: str | None
+    prune: bool
+    keep_approved: bool
+    handed_over: Path | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +71,18 @@ class _Run:
     address: str | None
     num_finished_prunes: int
     refused: dict[str, str] = field(default_factory=dict)
+
+    def generate(self, progress: RunProgress) -> Generator[str]:
+        """What is missing; see `generate_missing`."""
+        return generate_missing(
+            self.work,
+            self.ledger,
+            self.budget,
+            self.status,
+            address=self.address,
+            on_refused=self.on_refused,
+            on_ready=progress.ready,
+        )
 
     def publish(self, *, gallery: bool) -> tuple[Counts, str | None]:
         """Manifest and gallery."""
@@ -110,23 +126,26 @@ def run(
     handed_over: the folder of a plan that `submit` has made, which is used where it still holds.
     Raises DreamCacheError when nothing can be run; single items never raise.
     """
+    wishes = _Wishes(
+        retry=retry,
+        quiet=quiet,
+        address=address,
+        prune=prune,
+        keep_approved=keep_approved,
+        handed_over=handed_over,
+    )
+    return _run(spec, wishes, gallery=gallery)
+
+
+def _run(spec: JobSpec, wishes: _Wishes, *, gallery: bool) -> Report:
     started, policy = time.monotonic(), spec.failures
     with ExitStack() as stack:
         with retrying(0, policy.storage_timeout_s):
-            this = _prepare(
-                spec,
-                stack,
-                retry=retry,
-                quiet=quiet,
-                address=address,
-                prune=prune,
-                keep_approved=keep_approved,
-                handed_over=handed_over,
-            )
+            this = _prepare(spec, stack, wishes)
         # The storage has answered: from now on it is worth waiting for.
         with retrying(policy.storage_patience_s, policy.storage_timeout_s):
             progress = RunProgress(this.status, this.work.num_pending, before=this.work.recorded)
-            stopped, num_pruned = _work_off(this, progress, prune=prune)
+            stopped, num_pruned = _work_off(this, progress, prune=wishes.prune)
             # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
             counts, page = this.publish(gallery=gallery and stopped is None)
             # Items under retry have a record already.
@@ -146,39 +165,35 @@ def run(
     )
 
 
-def _prepare(
-    spec: JobSpec,
-    stack: ExitStack,
-    *,
-    retry: Callable[[Outcome], bool] | None,
-    quiet: bool,
-    address: str | None,
-    prune: bool,
-    keep_approved: bool,
-    handed_over: Path | None,
-) -> _Run:
+def _prepare(spec: JobSpec, stack: ExitStack, wishes: _Wishes) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    job_plan, reason = _plan(spec, address, keep_approved=keep_approved, handed_over=handed_over)
+    address = wishes.address
+    job_plan, reason = _plan(spec, wishes)
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(
-            folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
+            folder.uri,
+            "job",
+            spec.name,
+            claim=lambda: folder.claim(spec),
+            address=address,
+            quiet=wishes.quiet,
         )
     )
-    if handed_over is not None:
+    if wishes.handed_over is not None:
         status.record.add("plan_handed_over", used=reason is None, reason=reason)
     mark_cache(spec.cache_uri)
     folder.write_plan(job_plan.files, job_plan.fingerprint)
     add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
-    num_finished_prunes = finish_prunes(ledger) if prune else 0
+    num_finished_prunes = finish_prunes(ledger) if wishes.prune else 0
     budget = _budget(spec, status)
     for note in filter(None, (note_of(spec, job_plan.facts), *job_plan.notes)):
         status.note(note)
     return _Run(
         folder=folder,
-        work=find_work(job_plan, ledger, retry),
+        work=find_work(job_plan, ledger, wishes.retry),
         ledger=ledger,
         budget=budget,
         status=status,
@@ -195,23 +210,21 @@ def _budget(spec: JobSpec, status: RunStatus) -> Budget:
     return budget
 
 
-def _plan(
-    spec: JobSpec, address: str | None, *, keep_approved: bool, handed_over: Path | None
-) -> tuple[Plan, str | None]:
+def _plan(spec: JobSpec, wishes: _Wishes) -> tuple[Plan, str | None]:
     """The plan, and why it is not the one that was handed over; None where it is."""
     try:
         # Verdicts change a plan that keeps to them; `submit` has planned without.
         handed: Plan | str = "the run keeps to verdicts"
-        if handed_over is not None and not keep_approved:
-            handed = handover.read(handed_over, spec)
-        job_plan = plan(spec, keep_approved=keep_approved) if isinstance(handed, str) else handed
+        if wishes.handed_over is not None and not wishes.keep_approved:
+            handed = handover.read(wishes.handed_over, spec)
+        job_plan = plan(spec, keep_approved=wishes.keep_approved) if isinstance(handed, str) else handed
         check_marks(job_plan.spec)
         return job_plan, handed if isinstance(handed, str) else None
     except Exception as error:
         # The error that is raised matters more than what cannot be recorded of it.
         with suppress(DreamCacheError, OSError):
             if is_claimed_by(spec.output, "job.yaml", name=spec.name, mark=JOB_MARK):
-                record_early_end(spec.output, "job", spec.name, error, address=address)
+                record_early_end(spec.output, "job", spec.name, error, address=wishes.address)
         raise
 
 
@@ -229,7 +242,7 @@ def _work_off(
                 this.status.count_unrunnable(Counter(codes).elements())
                 this.status.record.add("planning_failed", codes=codes)
                 check()
-            with closing(_generate_missing(this, progress)) as outcomes:
+            with closing(this.generate(progress)) as outcomes:
                 for outcome in outcomes:
                     progress.add(outcome)
                     check()
@@ -252,54 +265,6 @@ def _prune(job_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> in
     if unplannable.note:
         on_note(unplannable.note)
     return num_pruned
-
-
-def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
-    """Each item's status as its record is committed. Raises BudgetReached."""
-    spec, work, budget = this.spec, this.work, this.budget
-    budget.check()
-    runnable = work.num_pending - work.num_unrunnable
-    allowed = budget.items_left(work.plan.num_items - work.num_pending + work.num_unrunnable)
-    items = runnable if allowed is None else min(runnable, allowed)
-    if items:
-        statuses = generate_images(
-            spec,
-            work.plan,
-            Windows(
-                _windows(this, items),
-                items,
-                window_rows=WINDOW_ROWS,
-                look=lambda: Recorded(this.ledger).unrecorded,
-            ),
-            address=this.address,
-            on_note=this.status.note,
-            on_gpu_seconds=budget.on_gpu_seconds,
-            on_refused=this.on_refused,
-            on_worker=partial(_on_worker, this, progress),
-        )
-        with compacting(this.ledger), closing(statuses):
-            yield from statuses
-    if items < runnable:
-        raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
-
-
-def _windows(this: _Run, items: int) -> Iterator[pa.Table]:
-    """So many items, in plan order, a table a window, each as the run comes to it."""
-    for window in this.work.windows(WINDOW_ROWS):
-        rows = window.slice(0, items)
-        items -= rows.num_rows
-        this.status.record.add("window", items=rows.num_rows)
-        yield rows
-        if not items:
-            return
-
-
-def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
-    """An event of the attempt book's goes into the record; the first generator that is ready ends the start-up."""
-    facts = {name: value for name, value in event.items() if name not in ("number", "at", "event")}
-    this.status.record.add(event["event"], at=event["at"], urgent=event["event"] not in CALM, **facts)
-    if event["event"] == "worker_ready" and event.get("kind") == "generator":
-        progress.ready()
 
 
 def _record_planned(this: _Run) -> None:
