@@ -17,7 +17,7 @@ SECONDS ?= 600
 PHOTOS ?= 20000
 SLOW := --timeout-method=thread --verbose
 
-.PHONY: models demo docs settings test test-slow test-again test-all chaos bad-data mutants fuzz bench-plan lint format install install-dev mini clean
+.PHONY: models demo docs settings test test-slow test-again test-all chaos bad-data mutants fuzz bench-plan schedulers lint format install install-dev mini clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -76,6 +76,10 @@ fuzz: install-dev
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --jobs $(PROCESSES)
 
 test-all: test test-slow mutants
+
+# The recipes for schedulers, run with the real Airflow and Dagster; needs the network.
+schedulers: install
+	$(BIN)/python -m recipes.schedulers.check
 
 # Needs the network and uv: deploy/requirements*.txt again, with hashes, from pyproject.toml and constraints.txt.
 hashes:

@@ -71,7 +71,7 @@ class EncodeWorker:
     def _encoding_error(self, request: Request) -> DreamCacheError | None:
         try:
             with self.watch.attempt([request.cache_key]):
-                self.references.get(request)
+                self.references.ensure(request)
         except NO_ITEMS_FAULT:
             raise
         except DreamCacheError as error:

@@ -147,12 +147,9 @@ def item_id(
     noise: "item" or "scene". quality: `QualitySettings.identity` of a job with a gate.
     """
     template = item_template(
-        seed=seed,
-        adapter_fingerprint=adapter_fingerprint,
-        settings=settings,
-        image_format=image_format,
+        seed=seed, adapter_fingerprint=adapter_fingerprint, settings=settings, image_format=image_format,
         noise=noise,
-    )
+    )  # fmt: skip
     ungated = template.key(cache_key=cache_key, prompt=prompt, sample=sample, subject=subject_id)
     return gated_template(quality).key(item=ungated) if quality else ungated
 

@@ -27,7 +27,7 @@ from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
 from dreamcache.evaluation.truth.check import Truth, TruthChecker
 from dreamcache.inference.outcome import Generated, GenerationOutcome
 from dreamcache.inference.protocols import BatchGenerator
-from dreamcache.inference.truth_rules import Broken, broken_rules
+from dreamcache.inference.truth_rules import Broken, broken_rules, nearness
 
 LOW_QUALITY = "low_quality"
 NO_REFERENCE_SEGMENT = "no_reference_segment"
@@ -176,7 +176,8 @@ class Gate:
 
     def _rank(self, candidate: Try) -> tuple[float, ...]:
         similar = tuple(-math.inf if value is None else value for value in self._values(candidate))
-        return (-len(candidate.broken), *similar)
+        true = nearness(candidate.truth, self.settings) if candidate.truth is not None else ()
+        return (-len(candidate.broken), *similar, *true)
 
     def _quality(self, candidate: Try, tries: Sequence[Try]) -> Quality:
         image, text = self._values(candidate)

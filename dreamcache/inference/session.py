@@ -94,13 +94,16 @@ class JobSession:
             return generator
         from dreamcache.evaluation.score import Scorer
         from dreamcache.evaluation.truth.check import TruthChecker
+        from dreamcache.evaluation.truth.identity import segmenter_weights
 
         check_after(self.spec, self.facts)
         options: _Reading = {
             "device": str(self.device), "limits": self.spec.limits, "hosts": self.spec.catalog_hosts,
         }  # fmt: skip
         metrics = settings.used_metrics
-        scorer = Scorer(metrics, **options) if metrics is not None else None
+        scorer = None
+        if metrics is not None:
+            scorer = Scorer(metrics, segmenter=segmenter_weights(metrics), **options)
         truth = TruthChecker(settings, **options) if settings.checks else None
         return Gate(generator, scorer, settings, truth)
 

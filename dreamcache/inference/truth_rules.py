@@ -26,6 +26,17 @@ def broken_rules(truth: Truth, settings: QualitySettings) -> tuple[Broken, ...]:
     return tuple(rule for rule in rules if rule is not None)
 
 
+def nearness(truth: Truth, settings: QualitySettings) -> tuple[float, float]:
+    """By which images that pass alike are ranked: colour, then outline. Scores without a threshold count for nothing,
+    since they are in no item id."""
+    names = settings.truth_thresholds
+    colour, outline = truth.colour_difference, truth.completeness
+    return (
+        -colour if colour is not None and "max_colour_difference" in names else 0.0,
+        outline if outline is not None and "min_completeness" in names else 0.0,
+    )
+
+
 def _blank(truth: Truth, settings: QualitySettings) -> Broken | None:
     least = settings.min_contrast
     if least is None or (truth.contrast is not None and truth.contrast >= least):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from dreamcache.core.errors import DreamCacheError, StorageError
 
-STORAGE_WIDE = ("no_credentials", "expired_credentials", "storage_unreachable", "io_error")
+STORAGE_WIDE = ("no_credentials", "expired_credentials", "storage_unreachable", "io_error", "no_package")
 """Codes that may be the storage's fault as well as the photo's."""
 
 TEMPORARY = (*STORAGE_WIDE, "host_unreachable", "too_slow", "bad_response")

@@ -140,14 +140,21 @@ class Reviews:
             item_id for table in self._retried.scan() for item_id in table["item_id"].to_pylist()
         )
 
-    def verdicts(self) -> list[Verdict]:
-        """All verdicts, in memory. StorageError `bad_review_log` when a part is damaged."""
-        rows = {tuple(row.items()): row for table in self._verdicts.scan() for row in table.to_pylist()}
-        return [Verdict(**row) for row in rows.values()]
+    def verdicts(self, seen: set[str] | None = None) -> list[Verdict]:
+        """All verdicts, each once, in memory. StorageError `bad_review_log` when a part is damaged.
+
+        seen: as of `PartLog.scan`: parts to pass over, to which those read now are added.
+        """
+        rows = (Verdict(**row) for table in self._verdicts.scan(seen) for row in table.to_pylist())
+        return list(dict.fromkeys(rows))
 
     def standings(self) -> dict[str, Standing]:
         """What stands, of every item with a verdict that was not withdrawn. In memory, about 1 kB each."""
         return standings(self.verdicts())
+
+    def in_state(self, state: State) -> list[str]:
+        """Ids of the items in this state."""
+        return [item_id for item_id, one in self.standings().items() if one.state == state]
 
     def compact(self) -> int:
         """Merges each FAN small parts into one; returns by how many there are fewer."""

@@ -242,8 +242,10 @@ class TrainItems:
             rng=rng,
             framed=sample.framed,
         )
+        target = target_view(sample.image, sample.mask, self.shape)
         item: TrainItem = {
-            **target_view(sample.image, sample.mask, self.shape),
+            "pixels": target["pixels"],
+            "mask": target["mask"],
             "reference": as_array(view),
             "caption": sample.caption,
             "reference_id": sample.reference_id,

@@ -35,7 +35,7 @@ def decode_picture(
         marked = _marked(mask, where, size)
         extents = [min(size)]
         if marked is not None and is_cut:
-            extents.append(max(np.ptp(np.flatnonzero(marked.any(axis))) + 1 for axis in (0, 1)))
+            extents.append(max(int(np.ptp(np.flatnonzero(marked.any(axis)))) + 1 for axis in (0, 1)))
         return min(1.0, max(side / extent for extent in extents))
 
     image = decode_image(data, where=where, limits=LIMITS, least_scale=least_scale if side else None)

@@ -11,7 +11,8 @@ feed.py report.py    the channel's feed file; report.csv and report.json
 export.py            all of it for one job
 """
 
-from jobs.channels.export import ChannelExport, export_channel
+from jobs.channels.export import export_channel
+from jobs.channels.options import ChannelExport, Options, segmenter
 from jobs.channels.preset import PRESETS, load_preset
 
-__all__ = ["PRESETS", "ChannelExport", "export_channel", "load_preset"]
+__all__ = ["PRESETS", "ChannelExport", "Options", "export_channel", "load_preset", "segmenter"]

@@ -11,26 +11,22 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from dreamcache.core.config.provenance import C2paSettings
 from dreamcache.core.errors import ImageError, SigningError, SpecError
 from dreamcache.core.images import decode_image, on_white
 from dreamcache.core.parallel import map_ordered
-from dreamcache.core.web_url import parse_web
 from dreamcache.storage.open_store import open_store
 from dreamcache.storage.roots import is_below
 from jobs.channels.check import Breach, breaches, refuses
-from jobs.channels.facts import LIMITS, Mask, measure
+from jobs.channels.facts import LIMITS, measure
 from jobs.channels.feed import Entry, Feed, FeedFile, address
 from jobs.channels.marks import Marks, Signer, marks_of
+from jobs.channels.options import ChannelExport, Options, published
 from jobs.channels.preset import Preset
 from jobs.channels.render import encoded, in_frame
 from jobs.channels.report import Report
@@ -42,49 +38,7 @@ from jobs.export.rows import Rows
 REPORT = "report"
 THREADS = max(1, min(8, os.cpu_count() or 1))
 WRITERS = 16
-CutOut = Callable[[Image.Image, str], Mask | None]
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChannelExport:
-    """How an export for a channel ended. feed_rows: None where no feed was written. first: refusals, for people."""
-
-    target: str
-    channel: str
-    accepted: int
-    refused: int
-    surplus: int
-    lost: int
-    feed: str | None
-    feed_rows: int | None
-    breaches: dict[str, int] = field(default_factory=dict)
-    first: tuple[str, ...] = ()
-    skipped: dict[str, int] = field(default_factory=dict)
-    num_bytes: int = 0
-    seconds: float = 0.0
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing was refused or lost."""
-        return not (self.refused or self.lost)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """base_url: where the target's files will be published; None writes no feed. cut_out: finds the subject of a
-    scene. c2pa: to sign again. dry_run: nothing but the report is written."""
-
-    base_url: str | None = None
-    upscale: bool = False
-    cut_out: CutOut | None = None
-    c2pa: C2paSettings | None = None
-    unsigned: bool = False
-    dry_run: bool = False
-    quiet: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,33 +70,40 @@ def export_channel(
             f"target '{target}': must lie outside the job's output '{output}'; choose another folder"
         )
     every = Rows(output, where or {})
-    skipped = {status: count for status, count in sorted(every.statuses().items()) if status != "done"}
-    rows = every.with_status("done")
+    statuses = every.statuses()
     with tempfile.TemporaryDirectory(prefix="dreamcache-channel-") as folder:
         place = Path(folder)
-        with Report(place / "report.csv", preset) as report:
-            run = _Export(rows, output, target, preset, options, report)
-            feed_rows = run.all(place, total=every.statuses()["done"])
-        store = open_store(target)
-        feed = None
-        if preset.feed is not None and feed_rows is not None and not options.dry_run:
-            feed = preset.feed.file
-            store.upload(feed, place / feed)
-        store.upload(f"{REPORT}.csv", place / "report.csv")
-        summary = {**report.summary(), "feed": feed, "feed_rows": feed_rows, "skipped": skipped}
-        store.write(f"{REPORT}.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
-    return ChannelExport(
-        target=target,
-        channel=preset.channel,
-        **report.counts,
-        feed=feed,
-        feed_rows=feed_rows,
-        breaches=dict(report.by_rule.most_common()),
-        first=tuple(report.first),
-        skipped=skipped,
-        num_bytes=run.num_bytes,
-        seconds=round(time.monotonic() - started, 1),
-    )
+        with Report(place / f"{REPORT}.csv", preset) as report:
+            run = _Export(every.with_status("done"), output, target, preset, options, report)
+            rows = run.all(place, total=statuses.pop("done", 0))
+        feed = preset.feed.file if preset.feed and rows is not None and not options.dry_run else None
+        result = ChannelExport(
+            target=target,
+            channel=preset.channel,
+            **report.counts,
+            feed=feed,
+            feed_rows=rows,
+            breaches=dict(report.by_rule.most_common()),
+            first=tuple(report.first),
+            skipped=dict(sorted(statuses.items())),
+            num_bytes=run.num_bytes,
+            seconds=round(time.monotonic() - started, 1),
+        )
+        _publish(target, place, report, result)
+    return result
+
+
+def _publish(target: str, place: Path, report: Report, result: ChannelExport) -> None:
+    """Feed and report, once every image is there."""
+    store = open_store(target)
+    if result.feed is not None:
+        store.upload(result.feed, place / result.feed)
+    store.upload(f"{REPORT}.csv", place / f"{REPORT}.csv")
+    summary = {
+        **report.summary(),
+        **{name: getattr(result, name) for name in ("feed", "feed_rows", "skipped")},
+    }
+    store.write(f"{REPORT}.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 class _Export:
@@ -159,11 +120,11 @@ class _Export:
         self.feed = Feed(preset.feed, preset, rows.columns) if preset.feed and has_feed else None
         self.max_bytes = None if (most := preset.most("num_bytes")) is None else int(most)
         self.num_bytes = 0
-        self._base_url = _published(options.base_url)
+        self._base_url = published(options.base_url)
         self._subject: str | None = None
         self._entries: list[Entry] = []
         self._closed: set[int] = set()
-        self._names: set[str] = set()
+        self._names: set[int] = set()
 
     def all(self, place: Path, *, total: int) -> int | None:
         """Works through all rows. Returns the feed's number of rows, None without one."""
@@ -230,7 +191,7 @@ class _Export:
                 self.report.note_refusal(row, found)
                 continue
             self.report.add(row, "accepted", name, found)
-            self._names.add(name.casefold())
+            self._names.add(hash(name.casefold()))
             self.num_bytes += len(data)
             yield self._entries[-1], name, data
 
@@ -257,7 +218,7 @@ class _Export:
             problem = Breach(rule="c2pa", level="required", required="signed", measured=str(error)[:300])
             return name, b"", [problem]
         found = breaches(measure(data, name), self.preset.rules)
-        if name.casefold() in self._names:
+        if hash(name.casefold()) in self._names:
             found.append(Breach(rule="name", level="required", required="a name of its own", measured=name))
         entry = Entry(row=one.row, url=address(self._base_url, name) if self._base_url else "")
         if self.feed is not None:
@@ -273,28 +234,3 @@ class _Export:
         if not self.options.dry_run:
             self.store.write(name, data)
         return entry
-
-
-def _published(base_url: str | None) -> str | None:
-    """The address with what it may not hold escaped. Raises SpecError."""
-    if base_url is None:
-        return None
-    try:
-        return str(parse_web(base_url))
-    except ValueError as error:
-        raise SpecError(
-            f"--base-url {base_url}: {error}; name the address of the published folder"
-        ) from error
-
-
-def segmenter(name: str) -> CutOut:
-    """Finds the subject of a picture by the segmenter of that name; None where it finds none."""
-    from dreamcache.segment.factory import create_segmenter
-
-    segment = create_segmenter(name)
-
-    def cut_out(image: Image.Image, class_name: str) -> Mask | None:
-        mask = segment(image, class_name).mask
-        return None if mask is None else np.asarray(mask) > 127
-
-    return cut_out

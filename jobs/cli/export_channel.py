@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from jobs.cli.common import check_choice, echo, load, output_of, print_json
+from jobs.cli.common import check_choice, load, output_of
 
 if TYPE_CHECKING:
-    from jobs.channels.export import ChannelExport
+    from jobs.channels.options import ChannelExport
 
 CUT_OUTS = ("grabcut", "u2net")
 
@@ -35,51 +35,43 @@ Unsigned = Annotated[
 ]
 
 
-def channel_export(
-    place: str,
-    target: str,
-    preset: str,
-    *,
-    where: Mapping[str, str],
-    base_url: str | None,
-    upscale: bool,
-    cut_out: str | None,
-    unsigned: bool,
-    dry_run: bool,
-    ok_with_failures: bool,
-    quiet: bool,
-    as_json: bool,
-) -> NoReturn:
-    """Exports, prints and ends the command. Raises DreamCacheError."""
-    from jobs.channels.export import Options, export_channel, segmenter
-    from jobs.channels.preset import load_preset
+DryRun = Annotated[bool, typer.Option("--dry-run", help="With --preset: write the report alone.")]
 
-    check_choice("--cut-out", cut_out, CUT_OUTS)
+
+class ChannelFlags(NamedTuple):
+    """What `export` was given of the options above."""
+
+    base_url: str | None
+    upscale: bool
+    cut_out: str | None
+    unsigned: bool
+    dry_run: bool
+    quiet: bool
+
+
+def channel_export(
+    place: str, target: str, preset: str, where: Mapping[str, str], flags: ChannelFlags
+) -> ChannelExport:
+    """Exports as a preset says. Raises DreamCacheError."""
+    from jobs.channels import Options, export_channel, load_preset, segmenter
+
+    check_choice("--cut-out", flags.cut_out, CUT_OUTS)
     # The job.yaml of an output folder may come from anyone, and names commands that sign.
     settings = load(place, ()).provenance if place.endswith((".yaml", ".yml")) else None
-    result = export_channel(
-        output_of(place),
-        target,
-        load_preset(preset),
-        where=where,
-        options=Options(
-            base_url=base_url,
-            upscale=upscale,
-            cut_out=segmenter(cut_out) if cut_out else None,
-            c2pa=settings.c2pa if settings else None,
-            unsigned=unsigned,
-            dry_run=dry_run,
-            quiet=quiet or as_json,
-        ),
+    options = Options(
+        base_url=flags.base_url,
+        upscale=flags.upscale,
+        cut_out=segmenter(flags.cut_out) if flags.cut_out else None,
+        c2pa=settings.c2pa if settings else None,
+        unsigned=flags.unsigned,
+        dry_run=flags.dry_run,
+        quiet=flags.quiet,
     )
-    if as_json:
-        print_json(result.as_dict())
-    else:
-        echo("\n".join(_lines(result)))
-    raise typer.Exit(0 if result.is_clean or ok_with_failures else 3)
+    return export_channel(output_of(place), target, load_preset(preset), where=where, options=options)
 
 
-def _lines(result: ChannelExport) -> Iterator[str]:
+def channel_lines(result: ChannelExport) -> Iterator[str]:
+    """What a person reads of it."""
     yield (
         f"{result.target}: {result.accepted} images for {result.channel}, {result.refused} refused, "
         f"{result.surplus} more than the channel takes, {result.lost} lost"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import load, print_json, print_table
-from jobs.cli.options import Cluster, HandedPlan, Job, Json, Quiet, Reason, Set
+from jobs.cli.options import Cluster, HandedPlan, Job, Json, OkWithFailures, Quiet, Reason, Set
 from jobs.cli.report import end_with
 
 EXAMPLES = (
@@ -26,7 +26,7 @@ def retry(
         bool,
         typer.Option(
             "--rejected",
-            help="Generate what reviewers rejected again, from the next seed; approved images stay as they are.",
+            help="Generate rejected images again, from the next seed; approved ones stay.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -34,11 +34,12 @@ def retry(
     ] = False,
     settings: Set = [],
     address: Cluster = None,
+    ok_with_failures: OkWithFailures = False,
     plan: HandedPlan = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Try failed and blocked items again, or those that reviewers rejected.
+    """Try failed, blocked or rejected items again.
 
     Items that have not run yet are run too. With --rejected, failed and blocked ones only if --status names them.
     Exit codes are those of 'dreamcache run'.
@@ -69,4 +70,4 @@ def retry(
         keep_approved=rejected,
         handed_over=plan,
     )
-    end_with(report, as_json)
+    end_with(report, as_json, ok_with_failures=ok_with_failures)

@@ -34,7 +34,7 @@ def review(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Record which images were approved and rejected, by whom, when and why.
+    """Record what reviewers decided, from review.csv.
 
     Verdicts are added and never changed; where reviewers differ, the item is in conflict and is neither exported with
     --approved nor retried with --rejected. Exit code 3: some rows were not recorded.

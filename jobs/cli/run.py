@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.cli.common import echo, load, print_json
-from jobs.cli.options import Cluster, Gallery, HandedPlan, Job, Json, Quiet, Set
+from jobs.cli.options import Cluster, Gallery, HandedPlan, Job, Json, OkWithFailures, Quiet, Set
 from jobs.cli.report import end_with
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def run(
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option(help="With --prune: list these images, and run nothing.")] = False,
+    ok_with_failures: OkWithFailures = False,
     plan: HandedPlan = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -58,7 +59,7 @@ def run(
         keep_approved=exclude_approved,
         handed_over=plan,
     )
-    end_with(report, as_json)
+    end_with(report, as_json, ok_with_failures=ok_with_failures)
 
 
 def _list_orphans(spec: JobSpec, prune: bool, as_json: bool, *, keep_approved: bool) -> None:

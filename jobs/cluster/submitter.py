@@ -7,7 +7,6 @@ Knows what a cluster must receive; knows nothing of how a job runs. Never import
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import re
@@ -49,9 +48,10 @@ class SubmitSettings:
 
     env: NAME (its value here) or NAME=value, for driver and workers; anyone who may use the cluster can read them.
     shared_files: local paths mean the same files on all machines. retry: reason codes of failed items to try again,
-    () for all, None for none. grace_s: seconds from SIGTERM to SIGKILL when the job is stopped. driver_cpus: 0 puts
-    the driver on the head; a share lets Ray choose a machine. python: the cluster's interpreter. allow_open: submit
-    over plain http to a cluster on another machine that asks for no token.
+    () for all, None for none. ok_with_failures: the driver ends with 0 where some items failed. grace_s: seconds from
+    SIGTERM to SIGKILL when the job is stopped. driver_cpus: 0 puts the driver on the head; a share lets Ray choose a
+    machine. python: the cluster's interpreter. allow_open: submit over plain http to a cluster on another machine that
+    asks for no token.
     """
 
     code: Code = "installed"
@@ -59,6 +59,7 @@ class SubmitSettings:
     shared_files: bool = False
     retry: tuple[str, ...] | None = None
     gallery: bool = True
+    ok_with_failures: bool = False
     grace_s: float = GRACE_S
     driver_cpus: float = 0
     python: str | None = None
@@ -165,7 +166,6 @@ def _send(
     settings: SubmitSettings,
 ) -> None:
     """folder: of this submission; with what is in it already, it becomes the driver's working directory."""
-    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # its uploads
     (folder / "job.yaml").write_text(dump_spec(spec), "utf-8")
     shutil.copyfile(Path(__file__).with_name("entry.py"), folder / ENTRY)
     runtime_env: dict[str, Any] = {"working_dir": str(folder), "env_vars": env}
@@ -191,6 +191,8 @@ def _entrypoint(settings: SubmitSettings, is_here: bool, *, plan: bool = False) 
         verb += ["--reason", reason]
     if settings.retry is None and not settings.gallery:
         verb.append("--no-gallery")
+    if settings.ok_with_failures:
+        verb.append("--ok-with-failures")
     if plan:
         verb += ["--plan", PLAN_FOLDER]
     return "exec " + shlex.join(

@@ -108,6 +108,8 @@ class Manifest:
         """The rows of a file with the columns of review as of now, in the order of `columns`."""
         if self._reviews is None or (columns is not None and not set(columns) & set(REVIEW_NAMES)):
             return table
+        if not set(NEEDED_FOR_REVIEW) <= set(table.column_names):
+            return table  # another program's manifest
         table = self._reviews.over(table)
         return (table if columns is None else table.select(list(columns))).combine_chunks()
 

@@ -116,8 +116,6 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
     if attention is not None:
         store_for(attention).write(attention, picture)
         saved.append(attention)
-    if spec.provenance.invisible is not None:
-        rgb = InvisibleMark(spec.provenance.invisible).apply(rgb)
     again = encode_image(rgb, spec.images, read_metadata(stored), read_xmp(stored))
     before, now = decode_image(stored), decode_image(again)
     distance = np.abs(before.astype(np.int16) - now.astype(np.int16)) if before.shape == now.shape else None
@@ -278,7 +276,8 @@ def _generate(session: JobSession, request: Request) -> Pixels:
     # The job's batch size, filled up as a worker fills it: a kernel's last bits depend on the batch's shape.
     [outcome] = session.generator().generate([request])
     if isinstance(outcome, Generated):
-        return outcome.rgb
+        mark = session.spec.provenance.invisible
+        return InvisibleMark(mark).apply(outcome.rgb) if mark is not None else outcome.rgb
     raise DreamCacheError(outcome.message, code=outcome.code)
 
 

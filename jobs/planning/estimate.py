@@ -24,6 +24,7 @@ from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.facts import PlanFacts, family_of_job
 from dreamcache.inference.families import Family
 from jobs.formatting import format_bytes, format_duration
+from jobs.output.cost import money
 from jobs.planning.batches import groups_of, num_photos
 from jobs.planning.pixels import Pixels
 from jobs.planning.plan_table import photo_keys
@@ -43,7 +44,8 @@ class Estimate:
     """items: of the plan that can run, and to_make of them have no image yet. Half evaluations are of all items; two
     halves are one evaluation of the U-Net. cache_bytes: of all references' features before compression, exact, None
     for a base model whose files do not state its sizes. output_bytes_by: "guess" or "measured". eta_seconds,
-    gpu_hours, cpu_hours: (low, high) of what is to be generated, by the declared workers; startup_seconds: the part of
+    gpu_hours, cpu_hours, cost: (low, high) of what is to be generated, by the declared workers, cost in `currency` at
+    the job's price; cost_limit: what `limits.max_cost` allows over all runs; startup_seconds: the part of
     eta_seconds before the first batch. None where nothing was measured on such a device, and note says why.
     """
 
@@ -60,6 +62,9 @@ class Estimate:
     eta_seconds: tuple[float, float] | None = None
     gpu_hours: tuple[float, float] | None = None
     cpu_hours: tuple[float, float] | None = None
+    cost: tuple[float, float] | None = None
+    currency: str | None = None
+    cost_limit: float | None = None
     note: str = ""
 
     @property
@@ -94,7 +99,15 @@ class Estimate:
                 lines.append(
                     f"of it {' to '.join(map(format_duration, self.startup_seconds))} for starting workers"
                 )
-        return [*lines, *([self.note] if self.note else [])]
+        return [*lines, *self._cost_lines(), *([self.note] if self.note else [])]
+
+    def _cost_lines(self) -> list[str]:
+        if self.cost is None or self.currency is None:
+            return [] if self.currency is None else ["cost not known: --calibrate measures it"]
+        low, high = self.cost
+        an_image = f", {money(high / self.to_make)} an image at most" if self.to_make else ""
+        limit = "" if self.cost_limit is None else f"; limits.max_cost is {money(self.cost_limit)}"
+        return [f"cost {money(low)} to {money(high)} {self.currency}{an_image}{limit}"]
 
 
 def estimate(
@@ -133,11 +146,22 @@ def estimate(
         output_bytes=int(items * measured.image_bytes if measured else guess),
         output_bytes_by="measured" if measured else "guess",
         calibration=measured,
-        eta_seconds=eta,
-        gpu_hours=gpu,
-        cpu_hours=cpu,
+        **{"eta_seconds": eta, "gpu_hours": gpu, "cpu_hours": cpu, **_money(spec, eta)},
         note="; ".join(text for text in (note, _gate_note(spec)) if text),
     )
+
+
+def _money(spec: JobSpec, eta: tuple[float, float] | None) -> dict[str, Any]:
+    """Of an Estimate: money of the declared workers, from their start to their end."""
+    if spec.price is None:
+        return {}
+    known = {"currency": spec.price.currency, "cost_limit": spec.limits.max_cost}
+    if eta is None:
+        return known
+    workers = spec.workers
+    pools = (workers.encoders, workers.generators)
+    per_hour = sum(pool.count * spec.price.per_hour(gpus=pool.gpus, cpus=pool.cpus) for pool in pools)
+    return {**known, "cost": (eta[0] * per_hour / 3600, eta[1] * per_hour / 3600)}
 
 
 def estimate_plan(planned: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:

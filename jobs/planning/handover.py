@@ -23,6 +23,7 @@ from dreamcache.core.errors import DreamCacheError
 from dreamcache.inference.facts import PlanFacts, plan_facts
 from dreamcache.storage.json_object import MAX_BYTES, JsonObject, parse_object
 from dreamcache.storage.part_log import PartFormat
+from dreamcache.storage.reviews import Reviews
 from jobs.planning.catalog import LeftOut
 from jobs.planning.catalog.parts import parts_of
 from jobs.planning.plan_files import PlanFiles
@@ -132,4 +133,5 @@ def _key(spec: JobSpec, facts: PlanFacts, catalog: str) -> str:
         gate=facts.gate,
         generation=json.dumps(generation.as_dict(), sort_keys=True, default=str),
         catalog=catalog,
+        retried=sorted(Reviews(spec.output).retried()),
     )

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from dreamcache.core.records import next_template
 from dreamcache.storage.ledger import Ledger
-from dreamcache.storage.reviews import Reviews
+from dreamcache.storage.reviews import Reviews, Standing
 
 _NEXT = next_template()
 MOST_REPLACEMENTS = 10_000
@@ -46,8 +46,11 @@ class Reviewed:
     def of_output(output: str, *, keep_approved: bool = False) -> Reviewed:
         """By the review log of an output. StorageError `bad_review_log` or `bad_ledger` when it is damaged."""
         reviews = Reviews(output)
+        standings = (
+            reviews.standings()
+        )  # in any case: a damaged log is reported before the run, not at its end
         retried = frozenset(bytes.fromhex(item_id) for item_id in reviews.retried() if _is_digest(item_id))
-        return Reviewed(retried=retried, kept=_kept(output, reviews) if keep_approved else {})
+        return Reviewed(retried=retried, kept=_kept(output, standings) if keep_approved else {})
 
     def in_place_of(self, own: bytes, seeding: bytes, slot: bytes) -> tuple[bytes, bytes]:
         """(id, what the seed derives from) of the item to plan. own, seeding: of the item without any review."""
@@ -64,11 +67,11 @@ class Reviewed:
 NOT_REVIEWED = Reviewed()
 
 
-def _kept(output: str, reviews: Reviews) -> dict[bytes, bytes]:
+def _kept(output: str, standings: Mapping[str, Standing]) -> dict[bytes, bytes]:
     """Approved images that the ledger has: what was deleted since must be generated under its own id."""
     approved = {
         item_id: standing
-        for item_id, standing in reviews.standings().items()
+        for item_id, standing in standings.items()
         if standing.state == "approved" and _is_digest(item_id)
     }
     if not approved:

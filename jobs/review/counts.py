@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
-
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.reviews import Reviews
 from jobs.output.reader import Manifest
@@ -22,7 +20,11 @@ def count_reviews(output: str) -> dict[str, int]:
     """Images by state, over the manifest. Raises StorageError `no_manifest` before a run has begun."""
     counts = Counter[str]()
     for batch in Manifest(output).batches(ROWS_AT_ONCE, ("item_id", "status", "review")):
-        counts.update(pa.table(batch)["review"].to_pylist())
+        names = batch.schema.names
+        if "review" in names:
+            counts.update(batch["review"].to_pylist())
+        elif "status" in names:  # of an older release, and nobody has reviewed
+            counts["pending"] += batch["status"].to_pylist().count("done")
     return {state: counts[state] for state in STATES}
 
 

@@ -63,10 +63,12 @@ def record(
     reviewer: str = "",
     is_final: bool = False,
     items: Mapping[str, Mapping[str, Any]] | None = None,
+    before: Sequence[Verdict] | None = None,
 ) -> Recorded:
     """Records what is new of the rows.
 
-    reviewer: for rows that name none. is_final: settles conflicts. items: `items_of` where it is known already.
+    reviewer: for rows that name none. is_final: settles conflicts. items: `items_of`, and
+    before: the log's verdicts about the rows' items, where these are known already.
     Raises StorageError `no_manifest`, or those of the storage.
     """
     rows = list(rows)
@@ -75,7 +77,7 @@ def record(
     reviews = Reviews(output)
     known = items if items is not None else items_of(output, {row.item_id for row in verdicts})
     retried = reviews.retried()
-    before = reviews.verdicts()
+    before = reviews.verdicts() if before is None else before
     newest = _newest(before)
     now = datetime.now(UTC)
     new: list[Verdict] = []
@@ -123,8 +125,8 @@ def _problem(row: GivenVerdict, name: str, item: Mapping[str, Any] | None, is_re
         return "was rejected and tried again since; review the image that is in its place"
     if item is None:
         return "is no item of this job's manifest; use the output that the page was written from"
-    if item["status"] != "done":
-        return f"has no image, its status is {item['status']}"
+    if item.get("status") != "done":
+        return f"has no image, its status is {item.get('status')}"
     return None
 
 
@@ -136,9 +138,9 @@ def _verdict(row: GivenVerdict, name: str, item: Mapping[str, Any], now: datetim
         decided_at=row.decided_at or now,
         recorded_at=now,
         is_final=is_final,
-        subject_id=item["subject_id"],
-        prompt=item["prompt"],
-        sample=item["sample"],
+        subject_id=item.get("subject_id") or "",
+        prompt=item.get("prompt") or "",
+        sample=item.get("sample") or 0,
         overrides=item.get("overrides"),
         reason=row.reason,
         note=row.note,

@@ -23,7 +23,7 @@ from dreamcache.storage.item_keys import is_item_id
 from dreamcache.storage.reviews import Decision
 from jobs.output.csv_file import FORMULA_STARTS
 
-MOST_BYTES = 256 << 20
+MOST_BYTES = 64 << 20
 NEEDED = ("item_id", "verdict")
 MOST = {"reviewer": 100, "reason": 200, "note": 2000}
 """Characters of a cell."""
@@ -80,66 +80,64 @@ def read_verdicts(uri: str) -> Iterator[GivenVerdict | Problem]:
         for cells in lines:
             row += 1
             values = {name: _cell(cell) for name, cell in zip(names, cells, strict=False) if name}
-            if one := _verdict(row, values, has_more=len(cells) > len(names)):
+            if one := _row(row, values, has_more=len(cells) > len(names)):
                 yield one
     except csv.Error as error:
         remedy = "close its quotes, or hand the file out again"
         raise _bad(uri, f"must be CSV, row {lines.line_num + skipped} is not ({error})", remedy) from error
 
 
-def decision_of(text: str) -> Decision | None:
-    """The decision that a word names; None for none."""
-    return DECISION_OF.get(text.strip().lower())
+def parsed(row: int, values: Mapping[str, str]) -> GivenVerdict | Problem:
+    """A verdict by the names of its columns, stripped; or what is wrong with it."""
+    item_id = values.get("item_id", "")
+    decision, problem = DECISION_OF.get(values.get("verdict", "").lower()), _problem(values)
+    if problem is not None or decision is None:
+        return Problem(row=row, item_id=item_id[:64], message=problem or "has no verdict")
+    return GivenVerdict(
+        row=row,
+        item_id=item_id,
+        decision=decision,
+        reviewer=values.get("reviewer", ""),
+        reason=values.get("reason") or None,
+        note=values.get("note") or None,
+        decided_at=_time_of(values.get("decided_at", "")),
+    )
 
 
-def text_problem(values: Mapping[str, str]) -> str | None:
-    """What is wrong with reviewer, reason or note; None for nothing."""
+def _row(row: int, values: Mapping[str, str], *, has_more: bool) -> GivenVerdict | Problem | None:
+    """None for a row without a verdict."""
+    item_id = values.get("item_id", "")[:64]
+    if has_more:
+        rule = "has more cells than the header; quote cells that hold the separator"
+        return Problem(row=row, item_id=item_id, message=rule)
+    if any(map(_ROWS_WITHIN.search, values.values())):
+        rule = "holds further rows in one cell; close the quote that opens there"
+        return Problem(row=row, item_id=item_id, message=rule)
+    return parsed(row, values) if values.get("verdict") else None
+
+
+def _problem(values: Mapping[str, str]) -> str | None:
+    item_id, word = values.get("item_id", ""), values.get("verdict", "")
+    if not is_item_id(item_id):
+        return f"item_id must be an id of the manifest, got {shown(item_id)}"
+    if word.lower() not in DECISION_OF:
+        return f"verdict must be approve, reject or undo, got {shown(word)}"
+    moment = _time_of(values.get("decided_at", ""))
+    if moment is not None and moment > datetime.now(UTC) + CLOCKS_APART:
+        return f"decided_at must not be in the future, got {moment.isoformat()}; correct the reviewer's clock"
     for name, most in MOST.items():
         if len(values.get(name, "")) > most:
             return f"{name} must have at most {most} characters, has {len(values[name])}; shorten it"
     return None
 
 
-def time_of(text: str) -> datetime | None:
+def _time_of(text: str) -> datetime | None:
     """A moment in ISO 8601, UTC where it names no zone; None where it is not one."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def _verdict(row: int, values: Mapping[str, str], *, has_more: bool) -> GivenVerdict | Problem | None:
-    item_id, word = values.get("item_id", ""), values.get("verdict", "")
-    if not has_more and not word and not any(map(_ROWS_WITHIN.search, values.values())):
-        return None
-    problem = _problem(values, has_more)
-    if problem is not None:
-        return Problem(row=row, item_id=item_id[:64], message=problem)
-    return GivenVerdict(
-        row=row,
-        item_id=item_id,
-        decision=DECISION_OF[word.lower()],
-        reviewer=values.get("reviewer", ""),
-        reason=values.get("reason") or None,
-        note=values.get("note") or None,
-        decided_at=time_of(values.get("decided_at", "")),
-    )
-
-
-def _problem(values: Mapping[str, str], has_more: bool) -> str | None:
-    if has_more:
-        return "has more cells than the header; quote cells that hold the separator"
-    if any(map(_ROWS_WITHIN.search, values.values())):
-        return "holds further rows in one cell; close the quote that opens there"
-    if not is_item_id(values.get("item_id", "")):
-        return f"item_id must be an id of the manifest, got {shown(values.get('item_id', ''))}"
-    if decision_of(values["verdict"]) is None:
-        return f"verdict must be approve, reject or undo, got {shown(values['verdict'])}"
-    moment = time_of(values.get("decided_at", ""))
-    if moment is not None and moment > datetime.now(UTC) + CLOCKS_APART:
-        return f"decided_at must not be in the future, got {moment.isoformat()}; correct the reviewer's clock"
-    return text_problem(values)
 
 
 def _cell(text: str) -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.events import EventLog
 from dreamcache.storage.run_state import seen
-from dreamcache.storage.status import Kind, read_status
+from dreamcache.storage.status import Kind, Status, read_status
 from jobs.running.interrupt import interrupt_of, interruptible
 from jobs.running.status import RunStatus
 
@@ -82,7 +82,15 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
 
 
-def record_early_end(output: str, kind: Kind, name: str, error: Exception, *, address: str | None) -> None:
+def record_early_end(
+    output: str,
+    kind: Kind,
+    name: str,
+    error: Exception,
+    *,
+    address: str | None,
+    on_end: Callable[[Status], None] = lambda status: None,
+) -> None:
     """A run that ended before it could claim its folder, as when its catalog cannot be read: the folder, which
     belongs to this run's earlier ones, records that it failed. A run that is alive there keeps its status.
 
@@ -90,7 +98,9 @@ def record_early_end(output: str, kind: Kind, name: str, error: Exception, *, ad
     """
     before = read_status(output)
     if before is None or seen(before).has_ended:
-        RunStatus(output, kind, name, address=address, quiet=True).end("failed", reason_of(error))
+        run = RunStatus(output, kind, name, address=address, quiet=True)
+        run.on_end = on_end
+        run.end("failed", reason_of(error))
 
 
 def _record_start(run: RunStatus) -> None:

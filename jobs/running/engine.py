@@ -29,6 +29,7 @@ from jobs.running.stall import StallNotice
 from jobs.running.windows import Windows
 from jobs.running.worker_events import WorkerEvent, WorkerEvents
 from workers.context import JobContext
+from workers.reserve import SpendLimit
 
 LONGEST_PAUSE_S = 30.0
 
@@ -43,18 +44,20 @@ def generate_images(
     on_gpu_seconds: Callable[[float], None] = lambda seconds: None,
     on_refused: Callable[[Mapping[str, str]], None] = lambda refused: None,
     on_worker: Callable[[WorkerEvent], None] = lambda event: None,
+    on_cost: Callable[[float], None] = lambda cost: None,
+    limit: SpendLimit | None = None,
 ) -> Generator[str]:
     """Generates the images of the windows and yields each item's status as its record is committed.
 
     Items recorded after the last batch of a lost pipeline are not yielded. on_note: called with what the user should
     know, each thing once. on_gpu_seconds: with what the workers have cost since its last call. Both may raise, which
     stops the workers, as closing the iterator does. on_refused: at the end, see `AttemptBook.refused`; on_worker: from
-    another thread, see `AttemptBook.events`. Raises DreamCacheError when the whole cannot go on.
+    another thread, see `AttemptBook.events`. on_cost: likewise, money since its last call. limit: what may be spent.
     """
     import ray
 
     join_cluster(address, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
-    book = _open_book(spec)
+    book = _open_book(spec, limit)
     missing, notes = _note_misfits(spec, on_note), set[str]()
     meter = CostMeter(lambda: float(ray.get(book.gpu_seconds.remote())), on_gpu_seconds)
 
@@ -78,7 +81,7 @@ def generate_images(
         ray.get(book.settle.remote())
 
     batches = run_rounds(windows, run_once, max_rounds=spec.failures.max_rounds, on_lost=on_lost)
-    with WorkerEvents(book, on_worker), closing(batches):
+    with WorkerEvents(book, on_worker, on_cost), closing(batches):
         for batch in batches:
             yield from batch["status"].to_pylist()
         ray.get(book.report_times.remote())
@@ -114,11 +117,11 @@ def _as_ours(error: Exception) -> DreamCacheError:
     )
 
 
-def _open_book(spec: JobSpec) -> Any:
+def _open_book(spec: JobSpec, limit: SpendLimit | None) -> Any:
     """The attempt book, on the driver's own node: it is lost only with the run."""
     import ray
 
     from workers.attempts import AttemptBook
 
     options = {**beside_the_driver(), "max_restarts": -1, "max_task_retries": -1}
-    return ray.remote(**options)(AttemptBook).remote(spec.failures)
+    return ray.remote(**options)(AttemptBook).remote(spec.failures, limit=limit)

@@ -79,6 +79,14 @@ def _publishers(workers: WorkersSpec, num_batches: int) -> dict[str, Any]:
 
 
 def _worker(pool: WorkerSpec, context: JobContext, book: Any) -> dict[str, Any]:
-    watch = Watch(book, context.spec.failures, gpus=pool.gpus, memory_bytes=pool.memory_bytes)
+    spec = context.spec
+    watch = Watch(
+        book,
+        spec.failures,
+        gpus=pool.gpus,
+        memory_bytes=pool.memory_bytes,
+        per_hour=spec.price.per_hour(gpus=pool.gpus, cpus=pool.cpus) if spec.price else 0.0,
+        is_priced=spec.limits.has_money,
+    )
     # Ray restarts a lost worker without limit, and its batch with it; AttemptBook sets the limit.
     return {"fn_constructor_args": (context, watch), "max_restarts": -1, "max_task_retries": -1}

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
-from dreamcache.core.records import Failed, Outcome
+from dreamcache.core.records import Outcome
 from dreamcache.inference.facts import note_of
 from dreamcache.provenance.marker import check_marks
 from dreamcache.storage.feature_cache import mark_cache
@@ -32,16 +32,23 @@ from jobs.output.settings_file import add_settings
 from jobs.planning import handover
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
-from jobs.reconcile.remaining import Work, find_work
+from jobs.reconcile.remaining import WINDOW_ROWS, Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
+from jobs.running.compacting import compacting
+from jobs.running.engine import generate_images
+from jobs.running.finish import Finish
 from jobs.running.interrupt import interrupt_of, interrupting_when
-from jobs.running.missing import generate_missing
+from jobs.running.money import job_budget, release, spend_limit
+from jobs.running.planned import record_planned, record_unrunnable, windows_of
 from jobs.running.progress import RunProgress
 from jobs.running.report import Report
 from jobs.running.status import RunStatus
+from jobs.running.windows import Windows
+from jobs.running.worker_events import WorkerEvent
 
-RECORDS_PER_PART = 1000
+CALM = ("batch", "times")
+"""Events of workers that nobody waits for: they are written a few minutes later, many at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,24 +79,15 @@ class _Run:
     num_finished_prunes: int
     refused: dict[str, str] = field(default_factory=dict)
 
-    def generate(self, progress: RunProgress) -> Generator[str]:
-        """What is missing; see `generate_missing`."""
-        return generate_missing(
-            self.work,
-            self.ledger,
-            self.budget,
-            self.status,
-            address=self.address,
-            on_refused=self.on_refused,
-            on_ready=progress.ready,
-        )
-
     def publish(self, *, gallery: bool) -> tuple[Counts, str | None]:
         """Manifest and gallery."""
-        return publish_manifest(self.work.plan, self.folder, gallery=gallery, on_note=self.status.note)
+        return publish_manifest(
+            self.work.plan, self.folder, gallery=gallery, on_note=self.status.note, spent=self.budget.cost
+        )
 
     def end(self, stopped: BaseException | None, counts: Counts) -> None:
         """The status's last word. stopped: what has ended the run before its end; counts: of the whole plan."""
+        release(self.spec, self.budget)
         self.status.update(total=counts.total, counts={name: getattr(counts, name) for name in COUNTED})
         self.status.end(
             "finished" if stopped is None else "stopped",
@@ -181,6 +179,7 @@ def _prepare(spec: JobSpec, stack: ExitStack, wishes: _Wishes) -> _Run:
             quiet=wishes.quiet,
         )
     )
+    status.on_end = Finish(spec, status.note).begin()
     if wishes.handed_over is not None:
         status.record.add("plan_handed_over", used=reason is None, reason=reason)
     mark_cache(spec.cache_uri)
@@ -188,7 +187,7 @@ def _prepare(spec: JobSpec, stack: ExitStack, wishes: _Wishes) -> _Run:
     add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if wishes.prune else 0
-    budget = _budget(spec, status)
+    budget = job_budget(spec, status)
     for note in filter(None, (note_of(spec, job_plan.facts), *job_plan.notes)):
         status.note(note)
     return _Run(
@@ -202,17 +201,10 @@ def _prepare(spec: JobSpec, stack: ExitStack, wishes: _Wishes) -> _Run:
     )
 
 
-def _budget(spec: JobSpec, status: RunStatus) -> Budget:
-    """What the job may still cost; the status and the metrics state it from now on."""
-    budget = Budget(spec.limits, status.current.details.get("spent"))
-    status.current_details = lambda: {"spent": budget.spent()}
-    status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
-    return budget
-
-
 def _plan(spec: JobSpec, wishes: _Wishes) -> tuple[Plan, str | None]:
     """The plan, and why it is not the one that was handed over; None where it is."""
     try:
+        Finish(spec).check()
         # Verdicts change a plan that keeps to them; `submit` has planned without.
         handed: Plan | str = "the run keeps to verdicts"
         if wishes.handed_over is not None and not wishes.keep_approved:
@@ -224,7 +216,8 @@ def _plan(spec: JobSpec, wishes: _Wishes) -> tuple[Plan, str | None]:
         # The error that is raised matters more than what cannot be recorded of it.
         with suppress(DreamCacheError, OSError):
             if is_claimed_by(spec.output, "job.yaml", name=spec.name, mark=JOB_MARK):
-                record_early_end(spec.output, "job", spec.name, error, address=wishes.address)
+                on_end, address = Finish(spec).end, wishes.address
+                record_early_end(spec.output, "job", spec.name, error, address=address, on_end=on_end)
         raise
 
 
@@ -234,17 +227,18 @@ def _work_off(
     """(what has stopped the run before its end, images pruned). Raises what ends the run as an error."""
     num_pruned = this.num_finished_prunes
     check = this.status.check
-    _record_planned(this)
+    record_planned(this.work, this.status.record)
     try:
         with progress, interrupting_when(this.budget.reached):
-            for codes in _record_unrunnable(this.work, this.ledger):
+            for codes in record_unrunnable(this.work, this.ledger):
                 progress.add_unrunnable(sum(codes.values()))
                 this.status.count_unrunnable(Counter(codes).elements())
                 this.status.record.add("planning_failed", codes=codes)
                 check()
-            with closing(this.generate(progress)) as outcomes:
+            with closing(_generate_missing(this, progress)) as outcomes:
                 for outcome in outcomes:
                     progress.add(outcome)
+                    this.budget.on_outcome()
                     check()
             if prune:
                 num_pruned += _prune(this.work.plan, this.ledger, this.status.note)
@@ -267,30 +261,42 @@ def _prune(job_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> in
     return num_pruned
 
 
-def _record_planned(this: _Run) -> None:
-    """What this run has to do."""
-    work = this.work
-    facts: dict[str, Any] = {
-        "items": work.plan.num_items,
-        "subjects": work.plan.num_subjects,
-        "to_do": work.num_pending,
-    }
-    facts |= {"cannot_run": work.num_unrunnable, "recorded": dict(work.recorded)}
-    this.status.record.add("planned", plan=work.plan.fingerprint, **facts)
-    this.status.record.line(
-        f"planned {facts['items']} items of {facts['subjects']} subjects, {facts['to_do']} to do"
-    )
+def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
+    """Each item's status as its record is committed. Raises BudgetReached."""
+    spec, work, budget = this.spec, this.work, this.budget
+    budget.check()
+    runnable = work.num_pending - work.num_unrunnable
+    allowed = budget.items_left(work.plan.num_items - work.num_pending + work.num_unrunnable)
+    items = runnable if allowed is None else min(runnable, allowed)
+    if items:
+        statuses = generate_images(
+            spec,
+            work.plan,
+            Windows(
+                windows_of(work, this.status.record, items),
+                items,
+                window_rows=WINDOW_ROWS,
+                look=lambda: Recorded(this.ledger).unrecorded,
+            ),
+            address=this.address,
+            on_note=this.status.note,
+            on_gpu_seconds=budget.on_gpu_seconds,
+            on_refused=this.on_refused,
+            on_worker=partial(_on_worker, this, progress),
+            on_cost=budget.on_cost,
+            limit=spend_limit(spec, budget, this.ledger),
+        )
+        with compacting(this.ledger), closing(statuses):
+            yield from statuses
+    if items < runnable:
+        raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
 
 
-def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[dict[str, int]]:
-    """Records what cannot run as failed; yields how many of each code, a table at a time."""
-    for rows in work.unrunnable():
-        for start in range(0, rows.num_rows, RECORDS_PER_PART):
-            part = rows.slice(start, RECORDS_PER_PART)
-            some = part.select(["item_id", "code", "message", "attempts"]).to_pylist()
-            subjects = dict(zip(part["item_id"].to_pylist(), part["subject_id"].to_pylist(), strict=True))
-            ledger.append(
-                [Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some], subjects=subjects
-            )
-        if rows.num_rows:
-            yield dict(Counter(rows["code"].to_pylist()))
+def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
+    """An event of the attempt book's goes into the record; the first generator that is ready ends the start-up."""
+    facts = {name: value for name, value in event.items() if name not in ("number", "at", "event")}
+    this.status.record.add(event["event"], at=event["at"], urgent=event["event"] not in CALM, **facts)
+    if event["event"] == "worker_ready" and event.get("kind") == "generator":
+        progress.ready()
+    if event["event"] == "budget_exhausted":
+        this.budget.exhaust()

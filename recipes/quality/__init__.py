@@ -1,1 +1,1 @@
-"""How well the quality gate's checks tell a changed product from an unchanged one."""
+"""How well the quality gate's checks separate changed products from unchanged ones."""

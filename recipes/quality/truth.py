@@ -1,4 +1,4 @@
-"""How well the truth checks tell a changed product from an unchanged one: ROC areas, and rates at fixed thresholds.
+"""How well the truth checks separate changed products from unchanged ones: ROC areas, and rates at fixed thresholds.
 
     python -m recipes.quality.truth --ocr models/rapidocr [--u2net models/u2net/u2netp.onnx] --products 100 > table.md
 

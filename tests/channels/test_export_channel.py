@@ -19,8 +19,7 @@ from dreamcache.provenance import c2pa_read, xmp
 from dreamcache.provenance.c2pa_sign import ManifestSigner
 from dreamcache.provenance.development import development_chain
 from dreamcache.storage.image_store import read_metadata, read_xmp
-from jobs.channels import ChannelExport, export_channel, load_preset
-from jobs.channels.export import Options
+from jobs.channels import ChannelExport, Options, export_channel, load_preset
 from jobs.channels.preset import Preset
 from tests.channels.pictures import files_of, make_output, product
 from tests.command import error_of, in_process
@@ -101,8 +100,8 @@ def test_an_image_without_mark_is_refused_where_marks_are_required(tmp_path: Pat
 def test_what_was_signed_is_signed_again(tmp_path: Path) -> None:
     pytest.importorskip("c2pa")
     chain = development_chain("tests")
-    (tmp_path / "certificate.pem").write_text(chain.certificates)
-    (tmp_path / "key.pem").write_text(chain.key)
+    (tmp_path / "certificate.pem").write_bytes(chain.chain)
+    (tmp_path / "key.pem").write_bytes(chain.key)
     settings = C2paSettings(certificate=f"{tmp_path}/certificate.pem", key=f"{tmp_path}/key.pem")
     [row] = make_output(f"{tmp_path}/output", [("mug", product())])
     path = tmp_path / "output" / row["key"]

@@ -66,7 +66,7 @@ def sized(width: int, height: int) -> bytes:
 
 def padded(most: int) -> bytes:
     """One byte more than allowed, behind the picture's end."""
-    data = as_file(product(SIDE))
+    data = as_png(product(SIDE))
     return data + bytes(most + 1 - len(data))
 
 

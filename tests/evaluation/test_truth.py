@@ -57,7 +57,7 @@ def test_scores_of_changed_packs(tmp_path: Path) -> None:
     same = check.check(request, pack(left=40))
     assert same.code is None and same.colour_difference == pytest.approx(0, abs=0.5)
     assert same.completeness is not None and same.completeness > 0.97 and same.count_difference == 0
-    other = (200, 70, 60)
+    other = (200, 100, 60)
     shift = float(ciede2000(lab_of(np.array([RED], np.uint8)), lab_of(np.array([other], np.uint8)))[0])
     shifted = check.check(request, pack(other))
     assert shifted.colour_difference == pytest.approx(shift, abs=0.5) and shift > 5

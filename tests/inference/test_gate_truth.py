@@ -94,6 +94,17 @@ def test_scores_without_threshold_reject_nothing(tmp_path: Path) -> None:
     assert outcome.quality.colour_difference is not None and outcome.quality.colour_difference > 20
 
 
+def test_the_best_of_all_has_the_nearest_colour_where_it_has_a_threshold(tmp_path: Path) -> None:
+    best = QualitySettings(max_colour_difference=100, keep="best", metrics=CUT)
+    outcome = outcome_of(tmp_path, best, pack(GREEN), pack(), pack(GREEN))
+    assert isinstance(outcome, Generated) and outcome.quality is not None
+    assert outcome.quality.seed == ids.seed_of_try(0, 1)
+    measured = QualitySettings(measure=("colour",), keep="best", metrics=CUT)
+    outcome = outcome_of(tmp_path, measured, pack(GREEN), pack())
+    assert isinstance(outcome, Generated) and outcome.quality is not None
+    assert outcome.quality.seed == ids.seed_of_try(0, 0), "what is in no id decides nothing"
+
+
 def test_a_photo_without_subject_fails_the_item(tmp_path: Path) -> None:
     settings = replace(STRICT, tries=1)
     request = request_of(tmp_path, np.full((SIDE, SIDE, 3), 255, np.uint8))

@@ -16,7 +16,7 @@ from dreamcache.storage.web import client as web_client
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import orphans
 from jobs.reconcile.remaining import Work, find_work
-from jobs.running.runner import _record_unrunnable
+from jobs.running.planned import record_unrunnable
 from tests.tls_server import TlsServer
 
 MakeSpec = Callable[..., JobSpec]
@@ -80,7 +80,7 @@ def test_a_host_that_is_down_costs_no_finished_item(job: Callable[..., JobSpec])
     work = find_work(down, ledger)
     assert (work.recorded, work.num_pending, work.num_unrunnable) == ({"done": 2}, 2, 2)
     assert list(orphans(down, ledger)) == []
-    for _ in _record_unrunnable(work, ledger):
+    for _ in record_unrunnable(work, ledger):
         pass
     assert work_of(spec).recorded == {"done": 2, "failed": 2}
 
@@ -153,7 +153,7 @@ def test_a_disk_that_does_not_answer(make_spec: MakeSpec, monkeypatch: pytest.Mo
     assert after.table["item_id"].to_pylist() == before
     assert after.table["code"].to_pylist() == ["io_error"] * 2 + [None] * 2
     ledger = Ledger(spec.output)
-    for _ in _record_unrunnable(find_work(after, ledger), ledger):
+    for _ in record_unrunnable(find_work(after, ledger), ledger):
         pass
     monkeypatch.setattr(os, "stat", stat)
     assert work_of(spec).num_pending == 4

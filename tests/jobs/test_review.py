@@ -1,4 +1,4 @@
-"""Review from file to plan: verdicts are recorded once, conflicts named, rejected items replaced, approved ones kept."""
+"""Review from file to plan: verdicts are recorded once, conflicts named, rejected items replaced, approved kept."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from dreamcache.core.config.job import JobSpec
+from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.reviews import Reviews
 from jobs.output.reader import Manifest, first_outputs, outputs, scan_outputs
 from jobs.planning.planner import plan
+from jobs.reconcile.prune import prune_orphans
 from jobs.review.rejected import count_rejected, replace_rejected
 from tests.command import error_of, in_process
 from tests.jobs.reviewed import AT, generate, review_file
@@ -49,7 +51,9 @@ def test_from_review_file_to_the_next_run(make_spec: MakeSpec, tmp_path: Path) -
     assert set(planned["item_id"].to_pylist()) == {a, d, *new} and len(new) == 2
     rows = {row["item_id"]: row for row in planned.to_pylist()}
     assert all(rows[item]["seed"] == int(item[:16], 16) & (2**63 - 1) for item in new)
-    assert generate(spec, keep_approved=True) == [item for item in planned["item_id"].to_pylist() if item in new]
+    assert generate(spec, keep_approved=True) == [
+        item for item in planned["item_id"].to_pylist() if item in new
+    ]
     assert states(spec) == {a: "approved", **dict.fromkeys(new, "pending"), d: "pending"}
     assert generate(spec) == [], "a plain run has nothing to do either"
 
@@ -82,6 +86,7 @@ def test_approved_images_keep_their_place_when_settings_change(make_spec: MakeSp
     assert len(generate(changed, keep_approved=True)) == 3
     row = next(row for row in outputs(spec.output).to_pylist() if row["item_id"] == a)
     assert (row["status"], row["review"], row["reviewer"]) == ("done", "approved", "ana")
+    assert prune_orphans(plan(make_spec(prompts=["other"])), Ledger(spec.output)) == 6, "approved images stay"
     # An approved image that the ledger has no more is no reason to generate another one under its id.
     for part in Path(spec.output, "ledger").iterdir():
         part.unlink()
@@ -137,7 +142,10 @@ def test_what_spreadsheets_write(
 ) -> None:
     spec = make_spec()
     a, *_ = generate(spec)
-    cells = [["", "Item_ID", "verdict", "reviewer", "note"], ["0", a, "REJECT", "Zoë", 'grün, "zu" hell\nzwei']]
+    cells = [
+        ["", "Item_ID", "verdict", "reviewer", "note"],
+        ["0", a, "REJECT", "Zoë", 'grün, "zu" hell\nzwei'],
+    ]
     quoted = (separator.join(f'"{cell.replace(chr(34), chr(34) * 2)}"' for cell in row) for row in cells)
     path = tmp_path / "review.csv"
     path.write_bytes((begin + "\r\n".join(quoted)).encode(encoding))
@@ -152,7 +160,8 @@ def test_files_that_are_no_list_of_verdicts(make_spec: MakeSpec, tmp_path: Path)
     path = tmp_path / "review.csv"
     for content, words in (
         (b"", "item_id and verdict"), (b"sku,ok\n1,yes\n", "got sku, ok"), (b"\x00\xff\xfe\x00", "item_id"),
-        (b"item_id,verdict,verdict\n", "twice"), (f'item_id,verdict,note\n{a},approve,"open\n{b},reject,\n'.encode(), "row"),
+        (b"item_id,verdict,verdict\n", "twice"),
+        (f'item_id,verdict,note\n{a},approve,"open\n{b},reject,\n'.encode(), "row"),
         (b"item_id,verdict\n" + b"a" * 200_000 + b",approve\n", "row"),
     ):  # fmt: skip
         path.write_bytes(content)

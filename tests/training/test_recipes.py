@@ -32,6 +32,7 @@ def test_the_published_recipe_by_file_and_in_python() -> None:
         0,
         0,
     )
+    assert chosen.clip_norm == 0
     assert (settings.loss.drop_text, settings.loss.drop_image, settings.loss.drop_both) == (0.07, 0, 0)
     assert settings.posterior == "sample" and parsed().train.posterior == "mode"
     assert parse_train_spec(parse_yaml(dump_train_spec(spec).encode(), "dump")) == spec

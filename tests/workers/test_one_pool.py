@@ -17,7 +17,7 @@ import ray
 import jobs
 from dreamcache.storage.events import Event, read_events
 from dreamcache.storage.ledger import Ledger
-from jobs.running import missing
+from jobs.running import planned, runner
 from jobs.running.report import Report
 from tests.command import write_job
 from tests.end_to_end.photos import write_catalog, write_photos
@@ -37,7 +37,8 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(missing, "WINDOW_ROWS", WINDOW)
+    for module in (planned, runner):
+        monkeypatch.setattr(module, "WINDOW_ROWS", WINDOW)
 
 
 def run(folder: Path, model: dict[str, str], **changes: Any) -> Report:

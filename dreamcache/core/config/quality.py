@@ -38,7 +38,7 @@ class QualitySettings(Settings):
     read. ocr: folder of rapidocr's ONNX files ('make models'; needs the extra ocr). measure: scores to record without a
     threshold; others are not computed. See docs/quality.md.
     tries: images generated of an item at most. keep: the `first` that passes, or the `best` of all
-    tries: of those that pass the one with the highest image score, or text score where min_image is None.
+    tries: of those that pass the one with the highest image score, else text score, else with the nearest colour.
     metrics: encoders and segmenter; what the gate does not use is not loaded.
     """
 

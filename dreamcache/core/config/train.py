@@ -185,8 +185,8 @@ class TrainSettings(Settings):
     of several are accumulated. size: side in pixels, 0 for the base model's own. precision: of the frozen base and
     the passes; the adapter's own weights and their average stay in float32.
     recipe: where a training file's settings come from that it does not set itself: our defaults, or the published
-    training (see `config.train_recipes`): a constant rate of 1e-5, no average, jitter 0.2 and 0.05, a sample of the
-    posterior, empty captions 0.07, references never dropped.
+    training (see `config.train_recipes`): a constant rate of 1e-5, no average, no clipping, jitter 0.2 and 0.05, a
+    sample of the posterior, empty captions 0.07, references never dropped.
     posterior: of the VAE, for targets and references: its mode, or a sample, a new one for every sample and step.
     """
 

@@ -3,9 +3,9 @@
     train: {recipe: published, data: ..., optimizer: {learning_rate: 2.0e-5}}
     TrainSettings(data=..., **PUBLISHED)                                        # in Python
 
-`published` is what the paper (supplement) and the authors' code state for SD 2.1. Neither states whether the 48 samples
-of a step are four GPUs of 12, as here, or more by accumulation; nor a warm-up or clipping: there is no warm-up here,
-and our clipping stays, which acts on gradients above 1 only. Knows settings; knows nothing of files.
+`published` is what the paper (supplement) and the authors' code state for SD 2.1. Their configuration has batches of 12
+on four GPUs, no average, no warm-up and no clipping. Neither states whether gradients were accumulated beyond these 48
+samples of a step. Knows settings; knows nothing of files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ PUBLISHED: Mapping[str, Any] = {
     "transform": TransformSettings(jitter=0.2, jitter_hue=0.05),
     "reference": ReferenceSettings(timestep=1, parts=("middle", "decoder"), every=2),
     "loss": LossSettings(drop_text=0.07, drop_image=0.0, drop_both=0.0, foreground=0.0, min_snr_gamma=0.0),
-    "optimizer": OptimizerSettings(learning_rate=1e-5, warmup_steps=0, schedule="constant", ema=0.0),
+    "optimizer": OptimizerSettings(
+        learning_rate=1e-5, warmup_steps=0, schedule="constant", ema=0.0, clip_norm=0.0
+    ),
     "posterior": "sample",
     "steps": 200_000,
     "global_batch": 48,

@@ -59,17 +59,15 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class View:
-    """What is measured of one picture; None without its check, or without an object."""
+    """What is measured of one picture; None without its check, or without an object.
+
+    mask: small (`outline.reduced`). object_size: square root of the object's area, pixels of the picture.
+    """
 
     mask: Mask | None = None
+    object_size: float = 0.0
     pixels: Lab | None = None
     lines: tuple[Line, ...] = ()
-
-    @property
-    def object_size(self) -> float:
-        """Square root of the object's area, pixels."""
-        assert self.mask is not None
-        return float(np.sqrt(self.mask.sum()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -101,6 +99,8 @@ class TruthChecker:
         self._segmenters = SegmenterSet(metrics.segmenter_models, device=device)
         self._weights = segmenter_weights(metrics) if self._cuts else ""
         self._ocr = Ocr(find_ocr(settings.ocr or "")) if "label" in self.checks else None
+        if self._ocr is not None:
+            self._ocr.open()
         self._references: LRU[tuple[str, str], Reference] = LRU(KEPT_PHOTOS)
 
     @property
@@ -132,9 +132,7 @@ class TruthChecker:
         assert reference.view.mask is not None
         label = None
         if "label" in self.checks:
-            label = words.compare(
-                reference.words, view.lines, view.object_size if view.mask is not None else 0.0
-            )
+            label = words.compare(reference.words, view.lines, view.object_size)
         complete, more = None, None
         if "outline" in self.checks:
             count = outline.count_of(view.mask) if view.mask is not None else 0
@@ -184,7 +182,8 @@ class TruthChecker:
             return View()
         rgb = np.asarray(on_white(picture))
         return View(
-            mask=segment.mask,
+            mask=outline.reduced(segment.mask),
+            object_size=float(np.sqrt(segment.mask.sum())),
             pixels=palette.object_pixels(rgb, segment.mask) if "colour" in self.checks else None,
             lines=tuple(self._ocr.read(_around(rgb, segment.mask))) if self._ocr is not None else (),
         )

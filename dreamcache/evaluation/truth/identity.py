@@ -22,7 +22,8 @@ def segmenter_weights(metrics: MetricSettings) -> str:
 
     Raises ModelError `segmenter_missing`.
     """
-    assert metrics.segmenter is not None
+    if metrics.segmenter is None:
+        return ""
     settings = EncodeSettings(segmenter=metrics.segmenter, segmenter_models=metrics.segmenter_models)
     return with_segmenter_id(settings).segmenter_id or ""
 
@@ -32,7 +33,8 @@ def identity_of(gate: QualitySettings) -> str:
 
     Raises ModelError for a model that may change, or is not there.
     """
-    rest = gate_identity(gate)
+    used = gate.used_metrics
+    rest = gate_identity(gate, segmenter=segmenter_weights(used) if used is not None else "")
     thresholds = gate.truth_thresholds
     if not thresholds:
         return rest

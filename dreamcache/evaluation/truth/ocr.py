@@ -9,7 +9,7 @@ is widened by as much as the package's polygons are, so neither pyclipper nor sh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -69,7 +69,7 @@ def find_ocr(folder: str) -> OcrModels:
 
 
 class Ocr:
-    """Reads pictures. Raises ModelError `ocr_missing` at its first picture where a network cannot be run."""
+    """Reads pictures; loads its networks when they are first used."""
 
     def __init__(self, models: OcrModels) -> None:
         self.models = models
@@ -85,9 +85,25 @@ class Ocr:
             session.get_modelmeta().custom_metadata_map, str(self.models.recognizer.path)
         )
 
+    def open(self) -> None:
+        """Loads both networks. Raises ModelError `ocr_missing`."""
+        _ = self._detector, self._recognizer
+
     def read(self, rgb: Pixels) -> list[Line]:
-        """Lines of uint8 [height, width, 3], the most certain boxes first; those without a letter have no text."""
-        return [self._line(rgb, box) for box in self._boxes(rgb)]
+        """Lines of uint8 [height, width, 3], the largest first; those without a letter have no text.
+
+        Print is looked for at MOST_SIDE and read at most at twice that, whatever the picture's size.
+        """
+        scale = min(1.0, 2 * MOST_SIDE / max(rgb.shape[:2]))
+        if scale == 1.0:
+            return [self._line(rgb, box) for box in self._boxes(rgb)]
+        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+        small: Any = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        lines = [self._line(small, box) for box in self._boxes(small)]
+        return [
+            replace(line, height=line.height / scale, center=(line.center[0] / scale, line.center[1] / scale))
+            for line in lines
+        ]
 
     def _boxes(self, rgb: Pixels) -> list[Floats]:
         """[4, 2] corners in the picture's pixels, each from its upper left one clockwise."""

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 SIDE = 160
 """Of the grid on which outlines are compared."""
+MOST_SIDE = 512
+"""Of a mask that is kept: a photo may have 50 million pixels."""
 OBJECT_SIDE = 72.0
 """Square root of an object's area on it."""
 TURNS = tuple(range(-20, 21, 4))
@@ -25,6 +27,16 @@ LEAST_PIECE = 0.2
 """Of the largest piece's area: smaller ones are crumbs of a mask, not objects."""
 
 Mask = NDArray[np.bool_]
+
+
+def reduced(mask: Mask) -> Mask:
+    """A copy of at most MOST_SIDE a side, with at least one pixel where the mask has one."""
+    scale = MOST_SIDE / max(mask.shape)
+    if scale >= 1:
+        return mask
+    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
+    shares = np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
+    return shares >= min(0.5, float(shares.max()) or 1.0)
 
 
 def count_of(mask: Mask) -> int:

@@ -20,7 +20,7 @@ LEAST_LETTERS = 3
 LEAST_HEIGHT = 12.0
 """Pixels of a line on the image, with the margin of its box: smaller print is not expected to be read."""
 ONE_LOOK = str.maketrans({"0": "o", "1": "l", "i": "l", "|": "l"})
-"""Letters that many fonts do not tell apart."""
+"""Letters that many fonts show alike."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -87,7 +87,7 @@ class Flux2Klein(Family):
     ) -> EncodeSettings:
         """size: the largest area of a photo is its square. Segmenter `auto` is the photo as it is."""
         resolved = replace(
-            settings,
+            settings.with_floats(),
             size=settings.size or base.native_size,
             places=(LATENTS,),
             timestep=0,

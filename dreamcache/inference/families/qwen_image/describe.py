@@ -103,7 +103,7 @@ class QwenImage21(Family):
     ) -> EncodeSettings:
         """size: the pipeline's output_resolution, to whose square's area every photo is resized."""
         return replace(
-            settings,
+            settings.with_floats(),
             size=settings.size or base.native_size,
             places=(LATENTS, PICTURE),
             timestep=0,
