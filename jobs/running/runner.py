@@ -120,8 +120,7 @@ def run(
     """Plans, generates what is missing, writes the manifest. retry: which failed or blocked records to try again.
 
     address: of a cluster; None starts one, or joins this process's. prune: deletes images of items planned no more.
-    keep_approved: see `planner.plan`.
-    handed_over: the folder of a plan that `submit` has made, which is used where it still holds.
+    keep_approved: see `planner.plan`. handed_over: the folder of a plan that `submit` made, used where it still holds.
     Raises DreamCacheError when nothing can be run; single items never raise.
     """
     wishes = _Wishes(
@@ -165,7 +164,6 @@ def _run(spec: JobSpec, wishes: _Wishes, *, gallery: bool) -> Report:
 
 def _prepare(spec: JobSpec, stack: ExitStack, wishes: _Wishes) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    address = wishes.address
     job_plan, reason = _plan(spec, wishes)
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
@@ -175,7 +173,7 @@ def _prepare(spec: JobSpec, stack: ExitStack, wishes: _Wishes) -> _Run:
             "job",
             spec.name,
             claim=lambda: folder.claim(spec),
-            address=address,
+            address=wishes.address,
             quiet=wishes.quiet,
         )
     )
@@ -196,7 +194,7 @@ def _prepare(spec: JobSpec, stack: ExitStack, wishes: _Wishes) -> _Run:
         ledger=ledger,
         budget=budget,
         status=status,
-        address=address,
+        address=wishes.address,
         num_finished_prunes=num_finished_prunes,
     )
 
