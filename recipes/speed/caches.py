@@ -73,7 +73,6 @@ def on_mini(work: Path, *, subjects: int, tools: Path, until: float) -> list[dic
     from recipes.mini.measure.generate import Generator
     from recipes.mini.measure.objects import FINDERS, cut_out, finder
     from recipes.mini.measure.queries import SIDE
-    from recipes.mini.measure.statistics import interval
     from recipes.speed.savings import Arm, score
 
     group = all_classes(subjects, 1)
@@ -98,19 +97,34 @@ def on_mini(work: Path, *, subjects: int, tools: Path, until: float) -> list[dic
         rows.append(
             {
                 "name": name_of(form),
-                "bytes": round(float(np.mean([num_bytes(one) for one in held]))),
-                "share": round(float(np.mean([num_bytes(one) / plain_bytes(one) for one in held])), 3),
+                **_sizes(held),
                 "cosine": round(min(cosines), 6),
-                "PSNR": interval(scores.psnr),
-                "PSNR, least": round(float(scores.psnr.min()), 1),
-                "retrieval@1": interval(scores.hits),
-                "retrieval@1 difference": interval(scores.hits.astype(float) - first[1].hits),
-                "MCLIP-I difference": interval(scores.similarity - first[1].similarity),
+                **_quality(scores, first[1]),
             }
         )
         (work / "mini.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
         print(f"caches: {rows[-1]['name']}: {rows[-1]['PSNR']} dB", flush=True)
     return rows
+
+
+def _sizes(held: Sequence[SubjectFeatures]) -> dict[str, Any]:
+    return {
+        "bytes": round(float(np.mean([num_bytes(one) for one in held]))),
+        "share": round(float(np.mean([num_bytes(one) / plain_bytes(one) for one in held])), 3),
+    }
+
+
+def _quality(scores: Any, first: Any) -> dict[str, Any]:
+    """Of pictures, against those of the first form."""
+    from recipes.mini.measure.statistics import interval
+
+    return {
+        "PSNR": interval(scores.psnr),
+        "PSNR, least": round(float(scores.psnr.min()), 1),
+        "retrieval@1": interval(scores.hits),
+        "retrieval@1 difference": interval(scores.hits.astype(float) - first.hits),
+        "MCLIP-I difference": interval(scores.similarity - first.similarity),
+    }
 
 
 @torch.inference_mode()
@@ -148,16 +162,18 @@ def at_true_size(size: Size, *, subjects: int) -> list[dict[str, Any]]:
     print(
         f"caches: subjects cover {np.mean(shares):.2f} of the packshot; without a reference: {max(effects):.4f}"
     )
-    return [
-        {
-            "name": name,
-            "bytes": round(float(np.mean([row[0] for row in found]))),
-            "share": round(float(np.mean([row[0] for row in found])) / numbers, 3),
-            "cosine": round(min(row[1] for row in found), 6),
-            "cosine of the noise prediction": round(min(row[2] for row in found), 6),
-        }
-        for name, found in measured.items()
-    ]
+    return [_of_form(name, values, numbers) for name, values in measured.items()]
+
+
+def _of_form(name: str, values: Sequence[tuple[int, float, float]], numbers: int) -> dict[str, Any]:
+    size = float(np.mean([row[0] for row in values]))
+    return {
+        "name": name,
+        "bytes": round(size),
+        "share": round(size / numbers, 3),
+        "cosine": round(min(row[1] for row in values), 6),
+        "cosine of the noise prediction": round(min(row[2] for row in values), 8),
+    }
 
 
 def _stored(exact: SubjectFeatures, form: EncodeSettings, where: NDArray[np.bool_]) -> SubjectFeatures:
