@@ -31,6 +31,7 @@ from dreamcache.model.preprocess import on_packshot
 from dreamcache.model.unet import decoder_half, encoder_half
 from dreamcache.storage.feature_file import to_parquet
 from recipes.mini.measure.queries import all_classes, photo
+from recipes.speed.table import markdown
 
 EXACT = EncodeSettings(dtype="float32")
 FORMS = (
@@ -184,20 +185,6 @@ def _stored(exact: SubjectFeatures, form: EncodeSettings, where: NDArray[np.bool
 
 def _of_features(one: SubjectFeatures, other: SubjectFeatures) -> float:
     return cosine(list(one.maps.values()), list(other.maps.values()))
-
-
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same keys as a table."""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    lines += ["| " + " | ".join(_text(value) for value in row.values()) + " |" for row in rows]
-    return "\n".join([*lines, ""])
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        mean, low, high = value
-        return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
-    return str(value)
 
 
 def main() -> None:
