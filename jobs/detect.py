@@ -7,10 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dreamcache.core.errors import DreamCacheError, SigningError, StorageError
+from dreamcache.core.config.provenance import InvisibleMarkSettings, ProvenanceSettings
+from dreamcache.core.errors import DreamCacheError, ModelError, SigningError, StorageError
 from dreamcache.core.locations import is_local
 from dreamcache.core.parallel import map_ordered
 from dreamcache.provenance.detect import LIMITS, Detection, Trust, detect
+from dreamcache.provenance.invisible import InvisibleMark
 from dreamcache.provenance.ledger_index import LedgerIndex, open_index
 from dreamcache.storage.bounded import IsFolder, read_bounded
 from dreamcache.storage.local import local_path
@@ -29,6 +31,7 @@ class Sources:
 
     trust: Trust
     index: LedgerIndex | None
+    marks: tuple[InvisibleMark, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -40,14 +43,19 @@ def open_sources(
     Raises StorageError for a ledger, SigningError for a given certificate that cannot be read.
     """
     notes, chains = [], [_pem("--certificate", location) for location in certificates]
+    marks: dict[InvisibleMarkSettings, InvisibleMark] = {}
     for output in outputs:
-        location = _certificate_of(output)
-        if location is None:
-            continue
+        settings = _provenance_of(output)
         try:
-            chains.append(_pem("provenance.c2pa.certificate", location))
+            if settings.c2pa is not None:
+                chains.append(_pem("provenance.c2pa.certificate", settings.c2pa.certificate))
         except SigningError as error:
             notes.append(f"signatures of this operator are not recognized: {error}")
+        try:
+            if settings.invisible is not None and settings.invisible not in marks:
+                marks[settings.invisible] = _opened(settings.invisible)
+        except ModelError as error:
+            notes.append(f"invisible marks of this operator are not read: {error}")
     trust = Trust(
         anchors="\n".join(_pem("--trust", location) for location in anchors),
         operators=tuple(dict.fromkeys(chains)),
@@ -55,7 +63,7 @@ def open_sources(
     index = open_index(outputs) if outputs else None
     if index is not None and not len(index):
         notes.append("the ledgers hold no perceptual hashes; images generated before this release have none")
-    return Sources(trust=trust, index=index, notes=tuple(notes))
+    return Sources(trust=trust, index=index, marks=tuple(marks.values()), notes=tuple(notes))
 
 
 def detect_all(place: str, sources: Sources) -> Iterator[Detection]:
@@ -69,7 +77,7 @@ def detect_all(place: str, sources: Sources) -> Iterator[Detection]:
             data = read_bounded(uri, LIMITS.max_bytes)
         except (DreamCacheError, OSError) as error:
             return Detection(name=uri, problem=str(error))
-        return detect(uri, data, trust=sources.trust, index=sources.index)
+        return detect(uri, data, trust=sources.trust, index=sources.index, marks=sources.marks)
 
     yield from map_ordered(one, _files(place), name="detect")
 
@@ -92,8 +100,14 @@ def _files(place: str) -> Iterator[str]:
         )
 
 
-def _certificate_of(output: str) -> str | None:
-    """The certificate that the job of an output names in its job.yaml, None where it has none."""
+def _opened(settings: InvisibleMarkSettings) -> InvisibleMark:
+    mark = InvisibleMark(settings)
+    mark.open()
+    return mark
+
+
+def _provenance_of(output: str) -> ProvenanceSettings:
+    """The marks that the job of an output names in its job.yaml."""
     folder = OutputFolder(output)
     uri = folder.at("job.yaml")
     try:
@@ -103,7 +117,7 @@ def _certificate_of(output: str) -> str | None:
             f"output '{output}': has no job.yaml; no job has run there", code="no_job"
         ) from error
     spec = parse_spec(values if isinstance(values, dict) else {}, where=uri)
-    return spec.provenance.c2pa.certificate if spec.provenance.c2pa else None
+    return spec.provenance
 
 
 def _pem(option: str, location: str) -> str:

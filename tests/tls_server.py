@@ -72,6 +72,13 @@ class Handler(BaseHTTPRequestHandler):
         except (OSError, ssl.SSLError):
             self.close_connection = True  # the client has gone
 
+    def do_POST(self) -> None:
+        """Records the body; answers with the next of the server's `post_statuses`, and with 204 after them."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.posts.append((urlsplit(self.path).path, dict(self.headers.items()), body))
+        statuses = self.server.post_statuses
+        self._answer(statuses.pop(0) if statuses else 204, {"Location": "/elsewhere"})
+
     def _file(self, data: bytes) -> None:
         etag = f'"{zlib.crc32(data):08x}"'
         if self.headers.get("If-None-Match") == etag:
@@ -141,6 +148,8 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     files: Mapping[str, bytes]
     asked: Counter[str]
+    posts: list[tuple[str, dict[str, str], bytes]]
+    post_statuses: list[int]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A handshake that the client ends is what some tests are about."""
@@ -159,6 +168,7 @@ class TlsServer:
         _write_certificates(folder, names, days)
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.files, self._server.asked = files or {}, Counter()
+        self._server.posts, self._server.post_statuses = [], []
         if not plain:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(folder / "leaf.pem", folder / "leaf.key")
@@ -176,6 +186,15 @@ class TlsServer:
     def asked(self) -> Counter[str]:
         """How often each path was asked for."""
         return self._server.asked
+
+    @property
+    def posts(self) -> list[tuple[str, dict[str, str], bytes]]:
+        """(path, headers, body) of each POST."""
+        return self._server.posts
+
+    def answer_posts(self, *statuses: int) -> None:
+        """With these, one after the other."""
+        self._server.post_statuses = list(statuses)
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         return f"https://{host}:{self.port}{path}"

@@ -9,6 +9,7 @@ import pyarrow as pa
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError
 from dreamcache.core.records import Request
 from dreamcache.storage.photo_faults import PhotoFaults
+from workers.batches import packed, unpacked
 from workers.context import JobContext, request_of
 from workers.guard import Watch
 from workers.tables import ENCODED
@@ -16,7 +17,8 @@ from workers.telemetry import Telemetry
 
 
 class EncodeWorker:
-    """Ray actor. Rows in, the same rows out, as ENCODED; those of a subject that cannot be encoded carry its error."""
+    """Ray actor. A batch in, the same rows out, as ENCODED; those of a subject that cannot be encoded carry its
+    error."""
 
     def __init__(self, context: JobContext, watch: Watch) -> None:
         telemetry = Telemetry(context.spec.output, "encoder")
@@ -29,7 +31,12 @@ class EncodeWorker:
         telemetry.warmed()
         watch.ready()
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """`encode` for Ray Data, see `workers.batches`."""
+        return packed([self.encode(unpacked(block))])
+
+    def encode(self, batch: pa.Table) -> pa.Table:
+        """PLANNED in, ENCODED out."""
         rows = batch.to_pylist()
         with self.watch.shutdown.batch():
             quarantined = self.watch.sort(sorted({row["cache_key"] for row in rows})).quarantined
@@ -64,7 +71,7 @@ class EncodeWorker:
     def _encoding_error(self, request: Request) -> DreamCacheError | None:
         try:
             with self.watch.attempt([request.cache_key]):
-                self.references.get(request)
+                self.references.ensure(request)
         except NO_ITEMS_FAULT:
             raise
         except DreamCacheError as error:

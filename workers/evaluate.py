@@ -34,13 +34,17 @@ SCORED = pa.schema([("score_id", pa.string()), ("status", pa.string())])
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalContext:
-    """What every scorer needs to know. num_threads: torch threads of one scorer. hosts: of https:// photos."""
+    """What every scorer needs to know. num_threads: torch threads of one scorer. hosts: of https:// photos.
+
+    segmenter: identity of the file that cuts subjects out, as planned; "" where none does.
+    """
 
     output: str
     metrics: MetricSettings
     limits: ImageLimits
     num_threads: int
     hosts: tuple[CatalogHost, ...] = ()
+    segmenter: str = ""
 
 
 class EvaluateWorker:
@@ -50,7 +54,13 @@ class EvaluateWorker:
         from dreamcache.evaluation.score import Scorer
 
         device = start_torch(context.num_threads)
-        self.scorer = Scorer(context.metrics, device=device, limits=context.limits, hosts=context.hosts)
+        self.scorer = Scorer(
+            context.metrics,
+            device=device,
+            limits=context.limits,
+            hosts=context.hosts,
+            segmenter=context.segmenter,
+        )
         self.scores = Scores(context.output)
 
     def __call__(self, batch: pa.Table) -> pa.Table:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dreamcache.core.records import Blocked, Failed
+from workers.batches import packed, unpacked
 from workers.context import JobContext, request_of
 from workers.guard import Watch
 from workers.tables import GENERATED, NO_PIXELS
@@ -28,7 +29,8 @@ class GenerateWorker:
         self.watch = watch
         self.watch.join("generator")
         session = context.open_session()
-        session.references.on_refused = watch.refuse
+        self.references = session.references
+        self.references.on_refused = watch.refuse
         self.generator = session.generator()
         self.gated = session.gate(self.generator)
         self.num_tries = context.spec.quality.tries if context.spec.quality else 1
@@ -37,21 +39,35 @@ class GenerateWorker:
         self.telemetry.warmed()
         watch.ready()
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """`generate` for Ray Data, see `workers.batches`."""
+        return packed([self.generate(unpacked(block))])
+
+    def generate(self, batch: pa.Table) -> pa.Table:
+        """PLANNED or ENCODED in, GENERATED out."""
         rows = {row["item_id"]: {**NO_PIXELS, **row} for row in batch.to_pylist()}
         with self.watch.shutdown.batch():
-            work = self.watch.sort([row["item_id"] for row in rows.values() if row["code"] is None])
+            sound = [row for row in rows.values() if row["code"] is None]
+            work = self.watch.sort(
+                [row["item_id"] for row in sound], [str(row["subject_id"]) for row in sound]
+            )
             for item, verdict in work.quarantined.items():
                 row = rows[item]
                 row["attempts"] += verdict.attempts - 1
                 message = str(verdict.error(f"item {item[:12]} of subject '{row['subject_id']}'"))
                 row.update(code=verdict.code, message=message)
             for group in work.groups:
-                with self.watch.attempt(group, batches=self.num_tries):
+                subjects = [str(rows[item]["subject_id"]) for item in group]
+                with self.watch.attempt(group, batches=self.num_tries, subjects=subjects):
                     outcomes = self.gated.generate([request_of(rows[item]) for item in group])
                 self.telemetry.generated(outcomes)
                 for outcome in outcomes:
-                    rows[outcome.item_id].update(self._columns(outcome))
+                    row = rows[outcome.item_id]
+                    # The encoder does not read what the cache holds already.
+                    row["segment_note"] = row.get("segment_note") or self.references.segment_note(
+                        request_of(row)
+                    )
+                    row.update(self._columns(outcome))
         next(iter(rows.values()))["note"] = self.generator.take_note()
         return pa.Table.from_pylist(list(rows.values()), schema=GENERATED)
 

@@ -31,6 +31,10 @@ MEMORY_SHARE = 0.8
 or the kernel chooses whom to kill. On a GPU only declared memory is a bound: the driver maps memory of its own."""
 
 HANDOVER_S = 1.0
+ASK_AGAIN_S = 0.2
+"""For money, while others are in flight."""
+RUN_ENDS_S = 60.0
+"""In which the run ends a worker for which no money is left; one that is not ended by then ends the run."""
 STDERR = 2
 
 
@@ -50,6 +54,8 @@ class AttemptBookActor(Protocol):
     @property
     def sort(self) -> RemoteMethod: ...
     @property
+    def may_begin(self) -> RemoteMethod: ...
+    @property
     def begin(self) -> RemoteMethod: ...
     @property
     def end(self) -> RemoteMethod: ...
@@ -61,11 +67,20 @@ class Watch:
     """Created on the driver, sent to a worker, `join`ed there."""
 
     def __init__(
-        self, book: AttemptBookActor, policy: FailurePolicy, *, gpus: float, memory_bytes: int | None
+        self,
+        book: AttemptBookActor,
+        policy: FailurePolicy,
+        *,
+        gpus: float,
+        memory_bytes: int | None,
+        per_hour: float = 0.0,
+        is_priced: bool = False,
     ) -> None:
+        """per_hour: the worker's price. is_priced: batches ask for their money before they begin."""
         self.book = book
         self.policy = policy
         self.gpus = gpus
+        self.per_hour, self.is_priced = per_hour, is_priced
         self.memory_bytes = memory_bytes
 
     def join(self, kind: str = "worker") -> None:
@@ -77,7 +92,10 @@ class Watch:
 
         # A restarted actor keeps its id; so the book knows that this is the one that died.
         self.worker = str(ray.get_runtime_context().get_actor_id())
-        deaths = ray.get(self.book.join.remote(self.worker, self.gpus, kind, socket.gethostname()))
+        self.is_priced = self.is_priced and kind == "generator"
+        deaths = ray.get(
+            self.book.join.remote(self.worker, self.gpus, kind, socket.gethostname(), self.per_hour)
+        )
         if deaths >= self.policy.max_worker_deaths:
             raise DreamCacheError(
                 f"a worker died {deaths} times and finished no batch in between (failures.max_worker_deaths is "
@@ -96,25 +114,41 @@ class Watch:
         """See `AttemptBook.ready`."""
         self.book.ready.remote(self.worker)
 
-    def sort(self, units: Sequence[str]) -> AttemptPlan:
+    def sort(self, units: Sequence[str], subjects: Sequence[str] = ()) -> AttemptPlan:
         """See `AttemptBook.sort`."""
         import ray
 
-        plan: AttemptPlan = ray.get(self.book.sort.remote(list(units)))
+        plan: AttemptPlan = ray.get(self.book.sort.remote(list(units), list(subjects)))
         return plan
+
+    def _wait_for_money(self, subjects: Sequence[str]) -> None:
+        """Until the batch's cost is reserved. Where no money is left, until the run ends this process."""
+        import ray
+
+        gives_up: float | None = None
+        while (answer := ray.get(self.book.may_begin.remote(self.worker, list(subjects)))) != "begin":
+            self.shutdown.end_if_requested()
+            gives_up = (gives_up or time.monotonic() + RUN_ENDS_S) if answer == "exhausted" else None
+            if gives_up is not None and time.monotonic() > gives_up:
+                raise DreamCacheError("limits.max_cost is reached: no further batch may begin", code="budget")
+            time.sleep(ASK_AGAIN_S)
 
     def refuse(self, cache_key: str, message: str) -> None:
         """See `AttemptBook.refuse`."""
         self.book.refuse.remote(cache_key, message)
 
     @contextmanager
-    def attempt(self, units: Sequence[str], *, batches: int = 1) -> Iterator[None]:
+    def attempt(
+        self, units: Sequence[str], *, batches: int = 1, subjects: Sequence[str] = ()
+    ) -> Iterator[None]:
         """Units in flight. After `batches` times item_timeout_s the process prints its stack and ends.
 
-        batches: how many may be generated one after the other in this attempt.
+        batches: how many may be generated one after the other in this attempt. subjects: of the units, for their money.
         """
         import ray
 
+        if self.is_priced:
+            self._wait_for_money(subjects)
         ray.get(self.book.begin.remote(self.worker, tuple(units), batches))
         # A thread of C, not Python: code that hangs may hold the interpreter.
         faulthandler.dump_traceback_later(batches * self.policy.item_timeout_s, exit=True, file=STDERR)
@@ -148,6 +182,12 @@ class GracefulShutdown:
             yield
         finally:
             self._idle.set()
+
+    def end_if_requested(self) -> None:
+        """Within a batch that has not begun its work: waits for the end, if that is requested."""
+        if self._requested.is_set():
+            self._idle.set()
+            time.sleep(10 * HANDOVER_S)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         if not self._requested.is_set():

@@ -11,18 +11,25 @@ import pyarrow as pa
 
 from dreamcache.core.errors import ImageError, SigningError
 from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality, settings_fingerprint
+from dreamcache.inference.facts import check_after
 from dreamcache.provenance import hashes
-from dreamcache.provenance.marker import Marker, marker_of, marks_in
+from dreamcache.provenance.marker import Marker, marker_of
 from dreamcache.storage import s3_client
 from dreamcache.storage.image_store import ImageStore, decode_image, pixel_sha256
 from dreamcache.storage.ledger import Ledger
+from workers.batches import packed, unpacked
 from workers.context import JobContext
 from workers.tables import OUTCOMES
 from workers.telemetry import Telemetry
 
 
+def publish_block(block: pa.Table, context: JobContext) -> pa.Table:
+    """Ray task. `publish` for Ray Data, see `workers.batches`."""
+    return packed([publish(unpacked(block), context)])
+
+
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
-    """Ray task. Commits the images of a batch and appends one ledger part with all its terminal records."""
+    """GENERATED in, OUTCOMES out. Commits the batch's images, then appends one ledger part with all its records."""
     spec, facts = context.spec, context.facts
     s3_client.set_retry_budget(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
     telemetry = Telemetry(spec.output, "publisher")
@@ -38,6 +45,8 @@ def publish(batch: pa.Table, context: JobContext) -> pa.Table:
         )
         for overrides, one in contexts.items()
     }
+    if spec.provenance.invisible is not None:
+        check_after(spec, facts)
     images, marker = ImageStore(spec.output, spec.images), marker_of(spec.provenance, spec.name)
     outcomes = [
         with_run(outcome, fingerprints[row["overrides"]], spec.workers.generators.gpus)
@@ -122,7 +131,7 @@ def _commit(
         device=row["device"],
         quality=quality,
         segment_note=row["segment_note"],
-        marks=marks_in(data, images.image_format.format),
+        marks=marker.marks_of(data, images.image_format.format),
         perceptual_hash=hashes.as_text(hashes.hashes_of(stored)),
     )
 

@@ -11,6 +11,9 @@ from difflib import get_close_matches
 
 from dreamcache.core.texts import one_line
 
+CODE_NOTE = "code: "
+"""Begins the line after an error of ours in a traceback."""
+
 
 class DreamCacheError(Exception):
     """Base of all errors that a user can fix. `code` is stable and may be matched by scripts."""
@@ -21,6 +24,8 @@ class DreamCacheError(Exception):
         super().__init__(one_line(message))
         if code is not None:
             self.code = code
+        # A traceback ends with it, which is often all that arrives of an error in another process.
+        self.add_note(f"{CODE_NOTE}{self.code}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), str(self), self.code)

@@ -20,7 +20,11 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 T = TypeVar("T")
 
 S3_SCHEME = "s3://"
+GS_SCHEME = "gs://"
+AZ_SCHEME = "az://"
 FILE_SCHEME = "file://"
+OBJECT_SCHEMES = (S3_SCHEME, GS_SCHEME, AZ_SCHEME)
+"""Stores of objects: scheme://bucket/key. Of S3 alone all can be used; the others hold photos and catalogs."""
 
 
 class Kind(enum.Enum):
@@ -70,6 +74,18 @@ class LocatedSetting:
 def is_uri(location: str) -> bool:
     """Whether it begins with a scheme."""
     return "://" in location
+
+
+def is_object(location: str) -> bool:
+    """Whether it lies in a store of objects."""
+    return location.startswith(OBJECT_SCHEMES)
+
+
+def split_object(uri: str) -> tuple[str, str, str]:
+    """(scheme, bucket, key) of a location in a store of objects."""
+    scheme, slashes, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    return scheme + slashes, bucket, key
 
 
 def is_local(location: str) -> bool:

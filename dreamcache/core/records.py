@@ -63,7 +63,8 @@ class Subject:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
     """A subject's photo, by content. An unreadable photo has an id too, from its URI, so that its items can be
-    recorded as failed with `code` and `message`; once the file can be read, the id is another one."""
+    recorded as failed with `code` and `message`; once the file can be read, the id is another one. One that cannot be
+    read for now, and was read before, has code and message and the id of what it was."""
 
     reference_id: str
     code: str | None = None
@@ -146,12 +147,9 @@ def item_id(
     noise: "item" or "scene". quality: `QualitySettings.identity` of a job with a gate.
     """
     template = item_template(
-        seed=seed,
-        adapter_fingerprint=adapter_fingerprint,
-        settings=settings,
-        image_format=image_format,
+        seed=seed, adapter_fingerprint=adapter_fingerprint, settings=settings, image_format=image_format,
         noise=noise,
-    )
+    )  # fmt: skip
     ungated = template.key(cache_key=cache_key, prompt=prompt, sample=sample, subject=subject_id)
     return gated_template(quality).key(item=ungated) if quality else ungated
 
@@ -192,6 +190,14 @@ def gated_template(quality: str) -> ids.Template:
     return ids.Template("gated-item", open_values=("item",), quality=quality)
 
 
+def next_template() -> ids.Template:
+    """The id of the item that takes the place of a rejected one, a hash of that one's id: `item` is left open.
+
+    Its seed derives from it as any item's does, so a rejected image is generated again from the next noise.
+    """
+    return ids.Template("next-item", open_values=("item",))
+
+
 def settings_fingerprint(
     *,
     adapter_fingerprint: str,
@@ -220,13 +226,19 @@ class Quality:
     """What the quality gate saw. tries: images generated until the item was decided.
 
     seed, image_score, text_score: of the accepted image, or of the best that was not good enough; None where the gate
-    does not ask for a score, or the segmenter found nothing.
+    does not ask for a score, or the segmenter found nothing. The further ones: `evaluation.truth.check.Truth`.
     """
 
     tries: Int32
     seed: int
     image_score: float | None = None
     text_score: float | None = None
+    contrast: float | None = None
+    completeness: float | None = None
+    count_difference: Int32 | None = None
+    colour_difference: float | None = None
+    label_words: float | None = None
+    label_state: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,9 @@ import ast
 import csv
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from dreamcache.core.errors import CatalogError
 from dreamcache.evaluation.folder import MAX_TABLE_BYTES
@@ -21,6 +23,19 @@ from dreamcache.storage.store import relative_to
 
 PROMPTS_FILE = "prompts_and_classes.txt"
 LIVE_CLASSES = ("cat", "dog")
+Words = Literal["dreambench", "authors"]
+AUTHORS_WORDS: Mapping[str, str] = {
+    "bear_plushie": "bear plushie",
+    "colorful_sneaker": "sneakers",
+    "duck_toy": "duck toy",
+    "grey_sloth_plushie": "sloth plushie",
+    "pink_sunglasses": "sunglasses",
+    "poop_emoji": "emoji toy",
+    "rc_car": "toy car",
+    "robot_toy": "toy robot",
+    "wolf_plushie": "wolf plushie",
+}
+"""What the published sampling script of DreamCache calls subjects, where that differs from DreamBench's own list."""
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 PUBLISHED_SUBJECTS = 30
 PROMPTS_EACH = 25
@@ -53,12 +68,17 @@ class Benchmark:
     missing: tuple[str, ...]
 
 
-def read_dreambench(uri: str, *, subjects: tuple[str, ...] = (), num_prompts: int | None = None) -> Benchmark:
+def read_dreambench(
+    uri: str, *, subjects: tuple[str, ...] = (), num_prompts: int | None = None, words: Words = "dreambench"
+) -> Benchmark:
     """Reads the folder at a path or s3:// URI.
 
-    subjects: only these; num_prompts: only the first so many of each. Raises CatalogError.
+    subjects: only these; num_prompts: only the first so many of each. words: the classes as the folder names them, or
+    as the authors' script does. Raises CatalogError.
     """
     classes, objects, live = _read_prompts(uri)
+    if words == "authors":
+        classes = {name: AUTHORS_WORDS.get(name, class_name) for name, class_name in classes.items()}
     photos: dict[str, list[str]] = {}
     for info in store_for(uri).list(uri):
         parts = relative_to(info.uri, uri).split("/")

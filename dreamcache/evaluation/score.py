@@ -69,8 +69,10 @@ class Scorer:
         device: str = "cpu",
         limits: ImageLimits | None = None,
         hosts: Sequence[CatalogHost] = (),
+        segmenter: str = "",
     ) -> None:
-        """hosts: that https:// photos may be read from."""
+        """hosts: that https:// photos may be read from. segmenter: identity of its file (see `truth.identity`)."""
+        self.segmenter_weights = segmenter
         self.settings = settings
         self.limits = limits or ImageLimits()
         self.hosts = hosts
@@ -163,7 +165,13 @@ class Scorer:
         whole, settings = self._embed(on_white(picture)), self.settings
         if settings.segmenter is None:
             return Embedding(whole=whole, segment=None, reason=None)
-        segment = self.segmenters.segment(picture, name=settings.segmenter, class_name=class_name, mask=mask)
+        segment = self.segmenters.segment(
+            picture,
+            name=settings.segmenter,
+            class_name=class_name,
+            mask=mask,
+            weights=self.segmenter_weights,
+        )
         if segment.mask is None:
             return Embedding(whole=whole, segment=None, reason=segment.reason)
         cut = packshot(picture, segment.mask, size=settings.segment_size, margin=settings.margin)

@@ -21,9 +21,9 @@ from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import ImageError
 from dreamcache.core.records import cache_key
 from dreamcache.inference.placement import on_device
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import SubjectFeatures, stored_maps
 from dreamcache.model.places import feature_shapes
-from dreamcache.model.preprocess import check_visible, packshot, to_tensor
+from dreamcache.model.preprocess import check_visible, on_packshot, packshot, to_tensor
 from dreamcache.model.tap import tap_features
 from dreamcache.model.text import PromptEncoder
 from dreamcache.segment import SegmenterSet
@@ -82,6 +82,9 @@ class Encoder:
         settings = self.settings
         check_visible(image, where=where)
         segment = segmented(image, mask, settings, self.segmenters, class_name=class_name, where=where)
+        subject = None
+        if settings.ground_vectors and segment.mask is not None:
+            subject = on_packshot(segment.mask, size=settings.size, margin=settings.margin)
         picture = packshot(image, segment.mask, size=settings.size, margin=settings.margin)
         if reference_id is None:
             reference_id = ids.of_values("picture", pixels=ids.of_bytes(picture.tobytes()), size=picture.size)
@@ -89,7 +92,7 @@ class Encoder:
             cache_key=cache_key(reference_id, self.info.fingerprint, settings, class_name),
             reference_id=reference_id,
             base_fingerprint=self.info.fingerprint,
-            maps=self._features(picture, settings.text_for(class_name)),
+            maps=stored_maps(self._features(picture, settings.text_for(class_name)), settings, subject),
             settings=settings.as_dict(),
             segment_note=segment.reason,
         )
@@ -110,10 +113,8 @@ class Encoder:
         prompt = self.prompts.read([text], pixels=(settings.size, settings.size), is_null=True)
         with on_device(self.reader, latent.device):
             maps = tap_features(self.reader, noised, timestep, prompt.states, settings.places, prompt.added)
-        dtype = getattr(torch, settings.dtype)
-        stored = {place: value[0].to("cpu", dtype) for place, value in maps.items()}
         self.base.maybe_free_model_hooks()
-        return stored
+        return {place: value[0] for place, value in maps.items()}
 
     def _latent(self, pixels: Tensor) -> Tensor:
         vae: Any = self.base.vae

@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings, GenerationSettings
 from dreamcache.core.config.job import JobSpec, ModelSpec
 from dreamcache.core.config.scenes import GENERATION_NAMES, Overrides
 from dreamcache.core.errors import ModelError, SpecError
+from dreamcache.evaluation.truth.identity import identity_of
 from dreamcache.inference.families import Family, family_of
+from dreamcache.provenance.invisible import mark_identity
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
-from dreamcache.storage.models.encoders import gate_identity, require_pinned_models
+from dreamcache.storage.models.encoders import require_pinned_models
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +38,10 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanFacts(ModelFacts):
-    """reference: the encoding settings as they enter the cache key. gate: identity of the quality gate, if any."""
+    """reference: the encoding settings as they enter the cache key.
+
+    gate: identity of what happens to images after they are generated, as `identity_after` has it.
+    """
 
     reference: EncodeSettings
     gate: str | None
@@ -74,8 +80,19 @@ def plan_facts(spec: JobSpec) -> PlanFacts:
         base=models.base,
         adapter=models.adapter,
         reference=family.encoding(spec.reference, models.base, models.adapter, spec.dtype),
-        gate=gate_identity(spec.quality) if spec.quality else None,
+        gate=identity_after(spec),
     )
+
+
+def identity_after(spec: JobSpec) -> str | None:
+    """Of what decides a stored image after it was generated: quality gate and invisible mark; None without both.
+
+    Raises ModelError for a model that is not here, or may change under its name.
+    """
+    gate = identity_of(spec.quality) if spec.quality is not None else None
+    if spec.provenance.invisible is None:
+        return gate
+    return ids.of_values("marked", gate=gate, mark=mark_identity(spec.provenance.invisible))
 
 
 def _refuse_settings(spec: JobSpec, family: Family, models: ModelFacts) -> None:
@@ -134,11 +151,12 @@ def check_models(spec: JobSpec, facts: ModelFacts) -> None:
         )
 
 
-def check_gate(spec: JobSpec, facts: PlanFacts) -> None:
-    """Raises ModelError when this machine has other encoders for the quality gate than those of the plan."""
-    if spec.quality is not None and gate_identity(spec.quality) != facts.gate:
+def check_after(spec: JobSpec, facts: PlanFacts) -> None:
+    """Raises ModelError when this machine has other models for gate or mark than those of the plan."""
+    if identity_after(spec) != facts.gate:
         raise ModelError(
-            "quality.metrics: this worker finds other encoders than the planner did; give all machines the same files"
+            "quality, provenance.invisible: this worker finds other encoders than the planner did, or another "
+            "segmenter, OCR or mark; give all machines the same files"
         )
 
 

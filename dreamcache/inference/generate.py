@@ -21,6 +21,7 @@ from dreamcache.core.config.scenes import overrides_of
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, SpecError
 from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Blocked, Failed, Request
+from dreamcache.inference.decode import are_finite, as_bytes
 from dreamcache.inference.outcome import Generated
 from dreamcache.inference.protocols import Pipeline, S
 from dreamcache.model.device_errors import is_device_lost, is_out_of_memory
@@ -179,14 +180,14 @@ class Generator(Generic[S]):
             height=settings.height or None,
             width=settings.width or None,
             generator=[torch.Generator("cpu").manual_seed(request.seed) for request, _ in filled],
-            output_type="np",
+            output_type="pt",
             **self._values(each),
         ).images[: len(batch)]
-        withheld = self._unsafe(images)
+        withheld, finite, pixels = self._unsafe(images), are_finite(images), as_bytes(images)
         seconds = (time.perf_counter() - started) / len(batch)
         return [
-            self._outcome(request, image, seconds, unsafe)
-            for (request, _), image, unsafe in zip(batch, images, withheld, strict=True)
+            self._outcome(request, rgb if is_finite else None, seconds, unsafe)
+            for (request, _), rgb, is_finite, unsafe in zip(batch, pixels, finite, withheld, strict=True)
         ]
 
     def _values(self, each: Sequence[GenerationSettings]) -> dict[str, Any]:
@@ -202,10 +203,11 @@ class Generator(Generic[S]):
         return values
 
     def _outcome(
-        self, request: Request, image: Any, seconds: float, unsafe: bool
+        self, request: Request, rgb: NDArray[np.uint8] | None, seconds: float, unsafe: bool
     ) -> Generated | Blocked | Failed:
+        """rgb: None for an image that holds a number that is none."""
         where = f"item {request.item_id[:12]} of subject '{request.subject_id}'"
-        if not np.isfinite(image).all():
+        if rgb is None:
             message = (
                 f"{where}: the model returned NaN; use another dtype (bfloat16 or float32) or other scales"
             )
@@ -213,14 +215,15 @@ class Generator(Generic[S]):
         if unsafe:
             message = f"{where}: withheld by the base model's safety checker"
             return Blocked(item_id=request.item_id, code="safety_checker", message=message)
-        return Generated(item_id=request.item_id, rgb=(image * 255).round().astype(np.uint8), seconds=seconds)
+        return Generated(item_id=request.item_id, rgb=rgb, seconds=seconds)
 
-    def _unsafe(self, images: NDArray[np.float32]) -> list[bool]:
+    def _unsafe(self, images: torch.Tensor) -> list[bool]:
         base: Any = self.pipe.base
         if getattr(base, "safety_checker", None) is None:
             return [False] * len(images)
         # A copy, because the checker blackens in place what it flags.
-        _, flags = base.run_safety_checker(images.copy(), base.device, base.unet.dtype)
+        shown = images.permute(0, 2, 3, 1).float().cpu().numpy().copy()
+        _, flags = base.run_safety_checker(shown, base.device, base.unet.dtype)
         return [bool(flag) for flag in flags]
 
 

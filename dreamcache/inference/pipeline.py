@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
+from dreamcache.inference.decode import decoded
 from dreamcache.inference.encode import Encoder
 from dreamcache.inference.inputs import Arguments, Inputs, OneOrMany, check_inputs
 from dreamcache.inference.parts import PipelineParts
@@ -89,7 +90,7 @@ class DreamCachePipeline(PipelineParts):
         Raises InputError for another form, ImageError for a photo that cannot be used.
 
         >>> pipe.encode_reference(photo, class_name="mug")
-        SubjectFeatures(..., base dd62de085cc5, 7 places, ... kB of float16)
+        SubjectFeatures(..., base dd62de085cc5, 7 places, ... kB of int8)
         >>> pixels = np.zeros((64, 48, 3), np.float32)
         >>> mask = np.ones((64, 48), bool)
         >>> sorted(pipe.encode_reference(pixels, mask).maps) == sorted(pipe.places)
@@ -204,7 +205,7 @@ class DreamCachePipeline(PipelineParts):
             )
         if inputs.output_type != "latent":
             vae = self.base.vae
-            pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+            pixels = decoded(vae, latents.to(vae.dtype) / vae.config.scaling_factor)
             latents = self.base.image_processor.postprocess(pixels, output_type=inputs.output_type)
         self.base.maybe_free_model_hooks()
         return latents

@@ -13,10 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NewType, Protocol, TypedDict, TypeVar, Unpack
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from diffusers import DiffusionPipeline
-    from numpy.typing import NDArray
     from PIL import Image
 
     from dreamcache.core.config import EncodeSettings
@@ -74,10 +72,10 @@ class PromptCheck(Protocol):
 
 
 class ImageBatch(Protocol):
-    """What a pipeline returns. images: [B, H, W, 3] in 0..1 for output_type "np"."""
+    """What a pipeline returns. images: [B, 3, H, W] in 0..1, on its device, for output_type "pt"."""
 
     @property
-    def images(self) -> NDArray[np.float32]: ...
+    def images(self) -> torch.Tensor: ...
 
 
 class Pipeline(Protocol[S]):
@@ -143,6 +141,9 @@ class References(Protocol[S_co]):
 
     def get(self, request: Request) -> S_co:
         """From memory, the feature cache or the photo. Raises ImageError or StorageError when none can be used."""
+
+    def ensure(self, request: Request) -> None:
+        """Encodes what the feature cache does not hold; what is there is not read. Raises as `get` does."""
 
     def has(self, request: Request) -> bool:
         """Whether it is in memory already."""

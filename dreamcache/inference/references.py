@@ -16,6 +16,7 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import CacheError, ImageError, ModelError, StorageError
 from dreamcache.core.images import decode_image, decode_mask
+from dreamcache.core.lru import LRU
 from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request
 from dreamcache.inference.protocols import OnFeatures, OnRefused, ReferenceEncoder
@@ -25,6 +26,9 @@ from dreamcache.storage.feature_check import check_finite
 from dreamcache.storage.photos import read_reference
 
 logger = logging.getLogger(__name__)
+
+SEEN = 1 << 16
+"""Keys that a process remembers: the storage is asked once whether an object is there."""
 
 
 class ReferenceFeatures:
@@ -49,6 +53,8 @@ class ReferenceFeatures:
         self.on_features: OnFeatures = lambda source, seconds: None
         self.on_refused: OnRefused = lambda cache_key, message: None
         self._recent: OrderedDict[str, SubjectFeatures] = OrderedDict()
+        self._present: LRU[str, None] = LRU(SEEN)
+        self._notes: LRU[str, str | None] = LRU(SEEN)
 
     def get(self, request: Request) -> Features:
         """Raises ImageError or StorageError when a photo cannot be used, ModelError where versions differ."""
@@ -62,6 +68,23 @@ class ReferenceFeatures:
         self._remember(features, request)
         return features
 
+    def ensure(self, request: Request) -> None:
+        """Encodes and stores what the cache lacks; an object that is there is checked by whoever reads it.
+
+        Raises as `get` does.
+        """
+        for photo in photos_of(request):
+            key = photo.cache_key
+            if key in self._recent or key in self._present:
+                continue
+            started = time.perf_counter()
+            if self.cache.has(key):
+                self.on_features("cache", time.perf_counter() - started)
+            else:
+                self._remember(self._fetch(photo), photo)
+                self._forget(1)
+            self._present.put(key, None)
+
     def has(self, request: Request) -> bool:
         """Whether the features of all photos are in memory already."""
         with suppress(ImageError):  # of a row that `get` refuses
@@ -69,10 +92,10 @@ class ReferenceFeatures:
         return False
 
     def segment_note(self, request: Request) -> str | None:
-        """Why a whole photo was used for features that are in memory; None where a subject was cut out of each."""
+        """Why a whole photo was used for features that were read here; None where a subject was cut out of each."""
         with suppress(ImageError):
-            known = [self._recent.get(photo.cache_key) for photo in photos_of(request)]
-            return next((one.segment_note for one in known if one is not None and one.segment_note), None)
+            notes = (self._notes.get(photo.cache_key) for photo in photos_of(request))
+            return next((note for note in notes if note), None)
         return None
 
     def recall(self, request: Request, cache: FeatureCache) -> bool:
@@ -89,6 +112,7 @@ class ReferenceFeatures:
     def _remember(self, features: SubjectFeatures, request: Request) -> None:
         self._recent[request.cache_key] = features
         self._recent.move_to_end(request.cache_key)
+        self._notes.put(request.cache_key, features.segment_note)
 
     def _forget(self, in_use: int) -> None:
         while len(self._recent) > max(self.capacity, in_use):

@@ -9,15 +9,18 @@ Workers, replay and calibration open a job through it. Knows families by their i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypedDict
 
 import torch
 from PIL import Image
 
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.job import JobSpec
-from dreamcache.inference.facts import PlanFacts, check_gate, check_models, family_of_job
+from dreamcache.inference.facts import PlanFacts, check_after, check_models, family_of_job
 from dreamcache.inference.families.open import ReferenceSources, family_module
 from dreamcache.inference.gate import Gate
 from dreamcache.inference.generate import Generator
@@ -26,6 +29,14 @@ from dreamcache.storage.feature_cache import FeatureCache
 
 WARM_UP_SIDE = 64
 """Pixels; no family refuses a photo of this size."""
+
+
+class _Reading(TypedDict):
+    """How a gate reads photos, and where its networks run."""
+
+    device: str
+    limits: ImageLimits
+    hosts: Sequence[CatalogHost]
 
 
 class JobSession:
@@ -82,15 +93,19 @@ class JobSession:
         if settings is None:
             return generator
         from dreamcache.evaluation.score import Scorer
+        from dreamcache.evaluation.truth.check import TruthChecker
+        from dreamcache.evaluation.truth.identity import segmenter_weights
 
-        check_gate(self.spec, self.facts)
-        scorer = Scorer(
-            settings.used_metrics,
-            device=str(self.device),
-            limits=self.spec.limits,
-            hosts=self.spec.catalog_hosts,
-        )
-        return Gate(generator, scorer, settings)
+        check_after(self.spec, self.facts)
+        options: _Reading = {
+            "device": str(self.device), "limits": self.spec.limits, "hosts": self.spec.catalog_hosts,
+        }  # fmt: skip
+        metrics = settings.used_metrics
+        scorer = None
+        if metrics is not None:
+            scorer = Scorer(metrics, segmenter=segmenter_weights(metrics), **options)
+        truth = TruthChecker(settings, **options) if settings.checks else None
+        return Gate(generator, scorer, settings, truth)
 
     @property
     def device(self) -> torch.device:

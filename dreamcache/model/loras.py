@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from dreamcache.core.errors import ModelError
-from dreamcache.storage.models.loras import LoraInfo
+from dreamcache.storage.models.base import LoraInfo
 
 PARTS = ("unet", "text_encoder", "text_encoder_2")
 FIRST_MATRICES = ("lora_A.", "lora.down.", "lora_down.", "_lora.down", "down.weight")

@@ -52,6 +52,15 @@ def packshot(image: Image.Image, mask: NDArray[np.bool_] | None, *, size: int, m
     return _square(ground, size, margin)
 
 
+def on_packshot(mask: NDArray[np.bool_], *, size: int, margin: float) -> NDArray[np.bool_]:
+    """Where the packshot of the same arguments shows the subject: [size, size]. An edge counts as the subject."""
+    if mask.all():
+        return np.ones((size, size), dtype=np.bool_)
+    left, top, right, bottom = _bounding_box(mask)
+    ground = Image.fromarray(np.where(mask[top:bottom, left:right], 0, 255).astype(np.uint8))
+    return np.asarray(_square(ground, size, margin)) < 255
+
+
 def to_tensor(image: Image.Image) -> Tensor:
     """[1, 3, H, W] float32 in [-1, 1], as the VAE takes it."""
     import torch
@@ -80,7 +89,7 @@ def _square(picture: Image.Image, size: int, margin: float) -> Image.Image:
     """Scaled to fit between the margins and put in the middle; never larger than it has to be on the way."""
     scale = size * (1.0 - 2.0 * margin) / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
-    ground = Image.new("RGB", (size, size), WHITE)
+    ground = Image.new(picture.mode, (size, size), "white")
     scaled = picture.resize((width, height), Image.Resampling.LANCZOS)
     ground.paste(scaled, ((size - width) // 2, (size - height) // 2))
     return ground

@@ -6,6 +6,7 @@ Knows features and adapters; knows nothing of batches or steps.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from dreamcache.core.lru import LRU
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
@@ -41,8 +42,15 @@ class ProjectionCache:
 
     def _project(self, subject: SubjectFeatures) -> dict[str, KeysValues]:
         weight = next(self.adapter.parameters())
-        maps = {place: subject.maps[place][None].to(weight) for place in self.adapter.feature_places}
+        maps = {place: _beside(subject.maps[place][None], weight) for place in self.adapter.feature_places}
         return self.adapter.project(maps)
+
+
+def _beside(value: Tensor, weight: Tensor) -> Tensor:
+    """In the weight's dtype and on its device; to a GPU from pinned memory, so that nothing waits for the copy."""
+    if weight.device.type == "cuda" and value.device.type == "cpu":
+        return value.pin_memory().to(weight, non_blocking=True)
+    return value.to(weight)
 
 
 def _joined(photos: list[dict[str, KeysValues]]) -> dict[str, KeysValues]:

@@ -131,8 +131,8 @@ def decoder_half(unet: UNet2DConditionModel, state: EncoderState, text: Tensor) 
     for block in unet.up_blocks:
         taken, skips = skips[-len(block.resnets) :], skips[: -len(block.resnets)]
         extra = {"encoder_hidden_states": text} if _has_text(block) else {}
-        # The next skip has the size to grow to, so that sides need not be multiples of 8 latents.
-        size = skips[-1].shape[2:] if skips and skips[-1].shape[2:] != hidden.shape[2:] else None
+        # The next skip has the size to grow to: sides need not be multiples of 8 latents, and one of 1 stays 1.
+        size = skips[-1].shape[2:] if skips else None
         hidden = block(
             hidden_states=hidden, temb=state.time, res_hidden_states_tuple=taken, upsample_size=size, **extra
         )

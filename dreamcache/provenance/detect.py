@@ -1,6 +1,6 @@
 """What a file says of its origin: each layer by itself, then one verdict.
 
-    bytes -> XMP statement, C2PA finding -> pixels -> nearest image of given ledgers -> Detection
+    bytes -> XMP statement, C2PA finding -> pixels -> invisible mark, nearest image of given ledgers -> Detection
 
 "no mark found" never means that an image is a photo: every mark can be removed. Files are anyone's: what is wrong with
 one is a value. Knows the layers; knows nothing of folders or the command line.
@@ -20,6 +20,7 @@ from dreamcache.core.images import decode_image, on_white
 from dreamcache.core.images.formats import sniff
 from dreamcache.provenance import c2pa_read, xmp
 from dreamcache.provenance.c2pa_read import C2paFinding
+from dreamcache.provenance.invisible import InvisibleMark, MarkFinding
 from dreamcache.provenance.ledger_index import LedgerIndex, LedgerMatch
 from dreamcache.provenance.xmp import Statement
 from dreamcache.storage.json_object import JsonObject
@@ -38,18 +39,27 @@ class Trust:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Detection:
-    """The layers of one file. nearest: None without ledgers. problem: why the pixels could not be read."""
+    """The layers of one file.
+
+    invisible: of the operator's mark that agrees most, None without one. nearest: None without ledgers. problem: why
+    the pixels could not be read.
+    """
 
     name: str
     xmp: Statement | None = None
     c2pa: C2paFinding = C2paFinding(state="absent")
+    invisible: MarkFinding | None = None
     nearest: LedgerMatch | None = None
     problem: str | None = None
 
     @property
     def is_by_operator(self) -> bool:
-        """Proved by a signature or by the pixels; what an XMP packet says anyone can write."""
-        return self.c2pa.by_operator or (self.nearest is not None and self.nearest.is_same)
+        """Shown by a signature or by the pixels; what an XMP packet says anyone can write."""
+        return (
+            self.c2pa.by_operator
+            or (self.invisible is not None and self.invisible.is_operators)
+            or (self.nearest is not None and self.nearest.is_same)
+        )
 
     @property
     def is_marked(self) -> bool:
@@ -69,8 +79,18 @@ class Detection:
         return {**asdict(self), "verdict": self.verdict}
 
 
-def detect(name: str, data: bytes, *, trust: Trust = Trust(), index: LedgerIndex | None = None) -> Detection:
-    """The detection of one file. Raises SigningError for an operator's certificate that is none."""
+def detect(
+    name: str,
+    data: bytes,
+    *,
+    trust: Trust = Trust(),
+    index: LedgerIndex | None = None,
+    marks: Sequence[InvisibleMark] = (),
+) -> Detection:
+    """The detection of one file. marks: of this operator.
+
+    Raises SigningError for an operator's certificate that is none, ModelError for networks of a mark.
+    """
     kind = sniff(data)
     result = Detection(
         name=name,
@@ -81,7 +101,12 @@ def detect(name: str, data: bytes, *, trust: Trust = Trust(), index: LedgerIndex
         rgb = np.asarray(on_white(decode_image(data, where=name, limits=LIMITS)))
     except DreamCacheError as error:
         return replace(result, problem=str(error))
-    return replace(result, nearest=index.nearest(rgb)) if index is not None else result
+    findings = [mark.find(rgb) for mark in marks]
+    return replace(
+        result,
+        invisible=max(findings, key=lambda one: one.agreeing) if findings else None,
+        nearest=index.nearest(rgb) if index is not None else None,
+    )
 
 
 def exit_code(detections: Sequence[Detection]) -> int:

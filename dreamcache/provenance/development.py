@@ -18,6 +18,8 @@ LIFETIME = timedelta(days=365)
 SKEW = timedelta(hours=1)
 """Clocks of other machines may be late."""
 ALGORITHM = "es256"
+ROLE = "not trusted"
+"""In the common names of both certificates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +64,8 @@ def _certificate(
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
-    root_name = _name(operator, "development root, not trusted")
-    name = root_name if is_root else _name(operator, "development signer, not trusted")
+    root_name = _name(operator, f"development root, {ROLE}")
+    name = root_name if is_root else _name(operator, f"development signer, {ROLE}")
     limits = x509.BasicConstraints(ca=is_root, path_length=0 if is_root else None)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
     builder = (

@@ -1,4 +1,4 @@
-"""The marks of new images, in their order: encoded with XMP inside, then signed.
+"""The marks of new images, in their order: in the pixels, then encoded with XMP inside, then signed.
 
 A process opens its certificate once (`marker_of`). Knows settings and bytes; nothing of who generates images.
 """
@@ -17,6 +17,7 @@ from dreamcache.core.errors import SigningError
 from dreamcache.provenance import c2pa_read, xmp
 from dreamcache.provenance.c2pa_container import has_manifest
 from dreamcache.provenance.c2pa_sign import ManifestSigner
+from dreamcache.provenance.invisible import InvisibleMark
 from dreamcache.provenance.xmp import Statement
 from dreamcache.storage.image_store import Pixels, encode_image, read_xmp
 
@@ -31,6 +32,11 @@ class Marker:
         self.settings = settings
         self.job = job
         self._signer = ManifestSigner(settings.c2pa) if settings.c2pa is not None else None
+        self._invisible = InvisibleMark(settings.invisible) if settings.invisible is not None else None
+
+    def in_pixels(self, rgb: Pixels) -> Pixels:
+        """The pixels with the invisible mark, where there is one. Raises ImageError, ModelError."""
+        return self._invisible.apply(rgb) if self._invisible is not None else rgb
 
     def encode(self, rgb: Pixels, image_format: ImageFormat, metadata: Mapping[str, str]) -> bytes:
         """The file of an image, uint8 [height, width, 3]; metadata: with `item_id`, `subject_id` and `prompt`.
@@ -46,8 +52,13 @@ class Marker:
             job=self.job,
             **{name: metadata[name] for name in PRIVATE if self.settings.prompt},
         )
-        data = encode_image(rgb, image_format, inside, xmp.packet(statement))
+        data = encode_image(self.in_pixels(rgb), image_format, inside, xmp.packet(statement))
         return self._signer.sign(data, image_format.format, statement) if self._signer else data
+
+    def marks_of(self, data: bytes, file_format: str) -> str:
+        """`marks_in` of a stored image of this job; the item's id vouches for its invisible mark."""
+        written = marks_in(data, file_format)
+        return ",".join(name for name in ("invisible" if self._invisible else "", written) if name)
 
 
 @lru_cache(maxsize=4)
@@ -62,10 +73,13 @@ def check_marks(spec: JobSpec) -> None:
     Raises SigningError.
     """
     settings = spec.provenance.c2pa
-    if settings is None:
+    if settings is None and spec.provenance.invisible is None:
         return
     metadata = dict.fromkeys(("item_id", *PRIVATE), "check")
-    data = marker_of(spec.provenance, spec.name).encode(np.zeros((8, 8, 3), np.uint8), spec.images, metadata)
+    marker = marker_of(spec.provenance, spec.name)
+    data = marker.encode(np.full((64, 64, 3), 127, np.uint8), spec.images, metadata)
+    if settings is None:
+        return
     result = c2pa_read.read(data, spec.images.format)
     if not result.is_ai:
         raise SigningError(

@@ -7,7 +7,6 @@ Needs no class name: it finds what stands out. Knows onnxruntime; must not know 
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from PIL import Image
 from dreamcache.core.errors import ModelError
 from dreamcache.core.images import on_white
 from dreamcache.segment.interface import Segment
-from dreamcache.segment.u2net_file import U2NetFile, has_runtime
+from dreamcache.segment.u2net_file import U2NetFile
+from dreamcache.storage.models.onnx_file import OnnxFile, has_runtime, open_session
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MEAN_AND_STD = {"u2net": IMAGENET, "birefnet": IMAGENET, "isnet": ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))}
@@ -68,20 +68,8 @@ class U2NetSegmenter:
 
     def _open(self) -> Any:
         if self._session is None:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            # A worker has a share of the machine, which Ray states so; 0 takes all cores.
-            options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
-            options.log_severity_level = 3
-            try:
-                self._session = onnxruntime.InferenceSession(
-                    str(self.file.path), sess_options=options, providers=["CPUExecutionProvider"]
-                )
-            except Exception as error:
-                raise ModelError(
-                    f"segmenter 'u2net': model '{self.file.path}' must be an ONNX file of rembg, got "
-                    f"{type(error).__name__}: {' '.join(str(error).split())[:200]}; download it again",
-                    code="segmenter_missing",
-                ) from error
+            file = OnnxFile(path=self.file.path, sha256=self.file.identity)
+            self._session = open_session(
+                file, setting="segmenter 'u2net'", code="segmenter_missing", extra="u2net"
+            )
         return self._session

@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -21,12 +20,12 @@ from dreamcache.core.errors import ModelError
 from dreamcache.core.locations import expanded
 from dreamcache.storage.bounded import open_regular
 from dreamcache.storage.models.files import file_hash
+from dreamcache.storage.models.onnx_file import MOST_BYTES
 
 MODEL = "u2net"
 """Its key in `segmenter_models`."""
 KNOWN = ("isnet-general-use", "birefnet-general", "u2net", "u2netp")
 """rembg's names of models for things of any kind, the better ones first."""
-MOST_BYTES = 2 << 30
 
 Network = Literal["u2net", "isnet", "birefnet"]
 """How pixels go in and the mask comes out; a file's name states it."""
@@ -64,11 +63,6 @@ def require_u2net(models: Mapping[str, str]) -> U2NetFile:
             code="segmenter_missing",
         )
     return found
-
-
-def has_runtime() -> bool:
-    """Whether onnxruntime is installed."""
-    return find_spec("onnxruntime") is not None
 
 
 def with_segmenter_id(settings: EncodeSettings) -> EncodeSettings:

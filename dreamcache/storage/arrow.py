@@ -15,7 +15,7 @@ import pyarrow.fs
 
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.local import local_path
-from dreamcache.storage.open_store import store_for
+from dreamcache.storage.open_store import open_store
 from dreamcache.storage.store import S3_SCHEME
 
 DAMAGE = (
@@ -54,7 +54,7 @@ def pyarrow_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
         bucket, key = split_s3(uri)
         handler = pyarrow.fs.FSSpecHandler(s3fs.S3FileSystem(**s3fs_options()))
         return pyarrow.fs.PyFileSystem(handler), f"{bucket}/{key}".rstrip("/")
-    store_for(uri)  # refuses other schemes
+    open_store(uri)  # refuses other schemes
     return pyarrow.fs.LocalFileSystem(), str(local_path(uri).absolute())
 
 

@@ -12,11 +12,12 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
 from dreamcache.core.errors import DreamCacheError, StorageError
+from dreamcache.core.locations import is_local
 
 CHUNK_BYTES = 1 << 20
 # O_NONBLOCK: opening a pipe without a writer would wait for one. O_NOCTTY: a terminal must not become ours.
@@ -63,6 +64,18 @@ def open_regular(path: Path, where: str) -> Iterator[tuple[FileIO, int]]:
         status = os.fstat(descriptor)  # the path may name another file since
         _check_kind(status, where)
         yield file, status.st_size
+
+
+def check_regular(uri: str) -> None:
+    """Raises NotRegular for a location of this machine that is a device, pipe or socket, for readers that are not ours.
+
+    What is not there, a folder and an s3:// URI pass.
+    """
+    from dreamcache.storage.local import local_path
+
+    if is_local(uri):
+        with suppress(OSError, ValueError, IsFolder):
+            _check_kind(os.stat(local_path(uri)), uri)
 
 
 def read_regular(path: Path, limit: int | None, where: str) -> bytes:

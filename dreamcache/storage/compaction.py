@@ -25,7 +25,7 @@ Knows parts and their names; not which records matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from dreamcache.core import ids
@@ -39,14 +39,18 @@ MAX_BYTES = 32 * 1024 * 1024
 """Of a merge's sources together: they must fit into memory. Larger parts stay as they are."""
 
 
-def compact(ledger: Ledger, *, fan: int = FAN) -> int:
+def compact(ledger: Ledger, *, fan: int = FAN, is_wanted: Callable[[], bool] = lambda: True) -> int:
     """Merges each `fan` small parts into one; returns the number of parts that are no more. Safe at any time.
+
+    is_wanted: called before each merge; the first False is the end.
 
     StorageError `bad_ledger` when a part is damaged, others when storage fails; nothing is lost then.
     """
     fewer = 0
     for level in range(LEVELS):
         for sources in _groups([info for info in ledger.parts() if level_of(info.uri) == level], fan):
+            if not is_wanted():
+                return fewer
             fewer += ledger.log.merge(sources, distinct_table, partial(merged_name, level=level + 1))
     return fewer
 

@@ -101,8 +101,9 @@ class FeatureCache:
         self._store.write(self._name_of(features.cache_key), to_parquet(features))
 
     def has(self, cache_key: str) -> bool:
-        """Whether a file is there; not whether it is sound (see `get`)."""
-        return self._store.stat(self._name_of(cache_key)) is not None
+        """Whether a file that is not empty is there; not whether it is sound (see `get`)."""
+        info = self._store.stat(self._name_of(cache_key))
+        return info is not None and info.num_bytes > 0
 
     def entries(self) -> Iterator[CacheEntry]:
         """This base model's entries, in no promised order."""

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import CacheError, StorageError
+from dreamcache.storage import packed
 
 if TYPE_CHECKING:
     from dreamcache.storage.feature_file import RawTensor, StoredFeatures
@@ -56,8 +57,16 @@ class Expected:
         known = self.shapes or self.most
         if known is None:
             return None
+        if self.form in packed.FORMS:
+            sizes = (packed.most_bytes(self.form, shape[0], prod(shape[1:])) for shape in known.values())
+            return OVERHEAD + sum(sizes)
         numbers = sum(prod(shape) for shape in known.values())
         return OVERHEAD + numbers * (4 if self.settings.dtype == "float32" else 2)
+
+    @property
+    def form(self) -> str:
+        """The dtype of each map, as `RawTensor` has it."""
+        return form_of(self.settings)
 
     def fits(self, place: str, shape: tuple[int, ...]) -> bool:
         """Whether features of this place may have this shape."""
@@ -72,9 +81,14 @@ class Expected:
         """What `fits` asks for, with the dtype."""
         if self.most is not None:
             channels, positions = self.most[place]
-            return f"{self.settings.dtype} [{channels}, h, w] of 1 to {positions} positions"
+            return f"{self.form} [{channels}, h, w] of 1 to {positions} positions"
         shape = "[C, h, w]" if self.shapes is None else list(self.shapes[place])
-        return f"{self.settings.dtype} {shape}"
+        return f"{self.form} {shape}"
+
+
+def form_of(settings: EncodeSettings) -> str:
+    """The dtype that these settings, resolved, give the maps of a file."""
+    return settings.dtype + (packed.GROUND if settings.ground_vectors else "")
 
 
 def check(features: StoredFeatures, expected: Expected, where: str) -> None:
@@ -89,7 +103,7 @@ def check(features: StoredFeatures, expected: Expected, where: str) -> None:
         got = ", ".join(features.maps) or "none"
         _refuse(where, f"places must be {', '.join(expected.settings.places)}, got {got[:300]}")
     for place, raw in features.maps.items():
-        if raw.dtype != expected.settings.dtype or not expected.fits(place, raw.shape):
+        if raw.dtype != expected.form or not expected.fits(place, raw.shape):
             rule = expected.rule_of(place)
             _refuse(where, f"place {place} must be {rule}, got {raw.dtype} {list(raw.shape)}")
     check_finite(features, where)
@@ -109,6 +123,8 @@ def check_finite(features: StoredFeatures, where: str) -> None:
 
 
 def _is_finite(raw: RawTensor) -> bool:
+    if raw.dtype in packed.FORMS:
+        return packed.is_finite(raw.data, raw.dtype, raw.shape)
     number = np.uint32 if raw.dtype == "float32" else np.uint16
     bits: NDArray[np.unsignedinteger[Any]] = np.frombuffer(raw.data, dtype=number)
     mask = number(_EXPONENTS[raw.dtype])

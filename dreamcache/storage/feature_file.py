@@ -1,8 +1,11 @@
 """The features of one reference as one file: sealed Parquet, readable by any Parquet reader.
 
-    row per place: place, dtype, shape, data (raw, row-major, little endian), sha256 of data
+    row per place: place, dtype, shape, data, sha256 of data
     metadata: schema version, cache key, reference id, base fingerprint, encoding settings (JSON), a seal if the
               process that wrote it has a secret (see `feature_check`)
+
+Data of a float dtype are row-major and little endian; "float16/planes" and its like hold the first byte of each number,
+then the second: they compress better. Other dtypes are those of `packed`.
 
 Holds bytes, not tensors: needs no torch. Knows nothing of where the file lies (see `feature_cache`).
 """
@@ -16,14 +19,20 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dreamcache.core import ids
 from dreamcache.core.errors import CacheError, StorageError
+from dreamcache.storage import packed
 from dreamcache.storage.feature_check import check_signature, secret, signature
 from dreamcache.storage.part_log import NewerFormatError, PartFormat
 
 BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float32": 4}
+DTYPES = (*BYTES_PER_NUMBER, *packed.FORMS)
+PLANES = "/planes"
+"""Ends the dtype of a row whose data are planes of bytes; a release that does not know it encodes again."""
+
 ROWS = pa.schema(
     [
         pa.field("place", pa.string(), nullable=False),
@@ -43,17 +52,20 @@ FEATURES = PartFormat(family="dreamcache.features/", number=1, schema=ROWS)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawTensor:
-    """A tensor's numbers, row-major and little endian, without the library that computed them."""
+    """A tensor's numbers without the library that computed them: row-major, little endian, or as in `packed`."""
 
     data: bytes
     dtype: str
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.dtype not in BYTES_PER_NUMBER:
-            raise ValueError(f"dtype must be one of {', '.join(BYTES_PER_NUMBER)}, got {self.dtype!r}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
         if any(side < 0 for side in self.shape):
             raise ValueError(f"shape must have no negative side, got {self.shape}")
+        if self.dtype in packed.FORMS:
+            packed.check(self.data, self.dtype, self.shape)
+            return
         wanted = prod(self.shape) * BYTES_PER_NUMBER[self.dtype]
         if len(self.data) != wanted:
             raise ValueError(
@@ -78,16 +90,7 @@ class StoredFeatures:
 
 def to_parquet(features: StoredFeatures) -> bytes:
     """The features as one sealed Parquet file, places in the order of `maps`; the same bytes each time."""
-    rows = [
-        {
-            "place": place,
-            "dtype": raw.dtype,
-            "shape": list(raw.shape),
-            "data": raw.data,
-            "sha256": ids.of_bytes(raw.data),
-        }
-        for place, raw in features.maps.items()
-    ]
+    rows = [_row(place, raw) for place, raw in features.maps.items()]
     metadata = {
         "dreamcache.cache_key": features.cache_key,
         "dreamcache.reference_id": features.reference_id,
@@ -159,7 +162,34 @@ def _segment_note(metadata: Mapping[str, str]) -> str | None:
     return note
 
 
+def _row(place: str, raw: RawTensor) -> dict[str, Any]:
+    width = BYTES_PER_NUMBER.get(raw.dtype)
+    data = raw.data if width is None else _planes(raw.data, width)
+    dtype = raw.dtype if width is None else raw.dtype + PLANES
+    return {
+        "place": place,
+        "dtype": dtype,
+        "shape": list(raw.shape),
+        "data": data,
+        "sha256": ids.of_bytes(data),
+    }
+
+
 def _raw_tensor(row: dict[str, Any]) -> RawTensor:
-    if ids.of_bytes(row["data"]) != row["sha256"]:
+    data, dtype = row["data"], row["dtype"]
+    if ids.of_bytes(data) != row["sha256"]:
         raise ValueError(f"place {row['place']}: data do not match their sha256")
-    return RawTensor(data=row["data"], dtype=row["dtype"], shape=tuple(row["shape"]))
+    width = BYTES_PER_NUMBER.get(dtype.removesuffix(PLANES))
+    if dtype.endswith(PLANES) and width is not None:
+        dtype = dtype.removesuffix(PLANES)
+        if len(data) % width:
+            raise ValueError(f"place {row['place']}: {dtype} must have whole numbers, got {len(data)} bytes")
+        data = _planes(data, len(data) // width)
+    return RawTensor(data=data, dtype=dtype, shape=tuple(row["shape"]))
+
+
+def _planes(data: bytes, width: int) -> bytes:
+    """Byte 0 of each run of `width` bytes, then byte 1, and so on; of planes, the runs again."""
+    if not data:
+        return data
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, width).T.tobytes()

@@ -12,7 +12,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
@@ -117,14 +117,40 @@ class LocalStore:
             raise _error(uri, "delete", error) from error
 
 
-def _walk(uri: str, folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[ObjectInfo]:
-    """above: device and inode of the folders that lead here: a link to one of them would lead round in a circle."""
+def list_readable(uri: str, on_unreadable: Callable[[str, StorageError], None]) -> Iterator[ObjectInfo]:
+    """`LocalStore.list`, which passes over what below the folder cannot be listed, and reports it with its error.
+
+    For catalogs, where one folder must not cost the others; whoever must see all objects uses `list`.
+    """
+
+    def report(name: str, error: OSError) -> None:
+        on_unreadable(name, _error(name, "list", error))
+
+    try:
+        yield from _walk(uri, local_path(uri), on_error=report)
+    except OSError as error:
+        raise _error(uri, "list", error) from error
+
+
+def _walk(
+    uri: str,
+    folder: Path,
+    above: tuple[tuple[int, int], ...] = (),
+    on_error: Callable[[str, OSError], None] | None = None,
+) -> Iterator[ObjectInfo]:
+    """above: device and inode of the folders that lead here: a link to one of them would lead round in a circle.
+    on_error: called with what is below the first folder and cannot be read; None raises."""
     try:
         # A folder's entries come in no order, so nothing is deleted while they are read (see `Store.list`).
         with _locked(folder, fcntl.LOCK_SH, needed=False), os.scandir(folder) as scanned:
             entries = sorted(scanned, key=lambda entry: entry.name)
         status = folder.stat()
     except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        if on_error is None or not above:
+            raise
+        on_error(uri, error)
         return
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -135,10 +161,18 @@ def _walk(uri: str, folder: Path, above: tuple[tuple[int, int], ...] = ()) -> It
         except OSError:  # a link that leads to itself
             continue
         if is_folder:
-            yield from _walk(join(uri, entry.name), Path(entry.path), (*above, here))
+            yield from _walk(join(uri, entry.name), Path(entry.path), (*above, here), on_error)
         elif not entry.name.endswith(TEMPORARY_SUFFIX):
-            with contextlib.suppress(FileNotFoundError):  # deleted while being listed
-                yield _info(join(uri, entry.name), entry.stat())
+            try:
+                status = entry.stat()
+            except FileNotFoundError:  # deleted while being listed
+                continue
+            except OSError as error:
+                if on_error is None:
+                    raise
+                on_error(join(uri, entry.name), error)
+                continue
+            yield _info(join(uri, entry.name), status)
 
 
 @contextlib.contextmanager

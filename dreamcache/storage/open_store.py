@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamcache.core.errors import StorageError
+from dreamcache.core.locations import AZ_SCHEME, GS_SCHEME
 from dreamcache.storage.below import below
 from dreamcache.storage.store import FILE_SCHEME, S3_SCHEME, ObjectInfo, Store, join, relative_to
 
@@ -62,7 +63,11 @@ class BoundStore:
 
 
 def open_store(uri: str) -> BoundStore:
-    """The objects below `uri`. StorageError `bad_uri` for a scheme that is not supported."""
+    """The objects below `uri`, a folder of ours. StorageError `bad_uri` for a scheme that is not supported."""
+    if uri.startswith((GS_SCHEME, AZ_SCHEME)):
+        from dreamcache.storage.cloud import refusal
+
+        raise refusal(uri)
     return BoundStore(uri, store_for(uri))
 
 
@@ -72,6 +77,10 @@ def store_for(uri: str) -> Store:
         from dreamcache.storage.s3 import S3Store  # boto3 is loaded only by who uses it
 
         return S3Store()
+    if uri.startswith((GS_SCHEME, AZ_SCHEME)):
+        from dreamcache.storage.cloud import CloudStore
+
+        return CloudStore(uri[: len(GS_SCHEME)])
     if "://" in uri and not uri.startswith(FILE_SCHEME):
         raise StorageError(
             f"{uri}: a location must be a local path or start with s3:// or file://, "

@@ -17,12 +17,15 @@ from dataclasses import dataclass
 
 from dreamcache.core.errors import DreamCacheError, StorageError
 
-STORAGE_WIDE = ("no_credentials", "expired_credentials", "storage_unreachable", "io_error")
+STORAGE_WIDE = ("no_credentials", "expired_credentials", "storage_unreachable", "io_error", "no_package")
 """Codes that may be the storage's fault as well as the photo's."""
 
-ASKED_AGAIN = (*STORAGE_WIDE, "host_unreachable", "too_slow", "bad_response", "not_signed")
-"""Codes that the next run tries again: those of STORAGE_WIDE, those of a web host that does not answer as it should,
-which costs its own photos only, and those of a timestamp or key service."""
+TEMPORARY = (*STORAGE_WIDE, "host_unreachable", "too_slow", "bad_response")
+"""Codes that say nothing of the photo itself: its last known content stands, so that finished items stay finished."""
+
+ASKED_AGAIN = (*TEMPORARY, "not_signed")
+"""Codes that the next run tries again: those of a storage, of a web host that does not answer as it should, which costs
+its own photos only, and of a timestamp or key service."""
 
 LIMIT = 50
 LEAST = 3

@@ -6,13 +6,16 @@ A stamp is what the storage changes with every write: times of content and inode
 time and version on S3. A row whose photo was written since matches no state any more, so rows need no order and two
 planners may add at once. Nothing here is trusted: the encoder compares a photo's bytes with its plan.
 
+A damaged part is removed by the planner that finds it: its name is that of its rows, which could not be written again.
+
 In memory a row is 48 bytes, whatever its URI. Knows states and hashes; not how a state is learned (`photo_states`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
@@ -22,7 +25,9 @@ import pyarrow as pa
 
 from dreamcache.core import ids
 from dreamcache.core.errors import StorageError
-from dreamcache.storage.part_log import LogSettings, PartFormat, PartLog
+from dreamcache.storage.last_contents import LastContent, LastContents
+from dreamcache.storage.part_log import LogSettings, PartFormat, PartLog, name_of
+from dreamcache.storage.store import ObjectInfo
 
 FOLDER = "photo-index"
 ROWS_PER_PART = 65_536
@@ -42,7 +47,7 @@ LOG = LogSettings(
     format=PartFormat(family="photo-index-", number=1, schema=SCHEMA),
     what="a part of the photo index",
     code="bad_photo_index",
-    remedy="delete it, the photos are read again",
+    remedy="it is removed, the photos are read again",
 )
 
 Words = npt.NDArray[np.uint64]
@@ -70,6 +75,9 @@ class PhotoIndex:
         self._new: dict[PhotoState, bytes] = {}
         self._lock = Lock()
         self._log: PartLog | None = None
+        self._parts: list[ObjectInfo] = []
+        self._damaged: list[ObjectInfo] = []
+        self._last: LastContents | None = None
         try:
             self._log = PartLog(folder_uri, LOG)
             self._parts = self._log.parts()
@@ -95,6 +103,23 @@ class PhotoIndex:
         content: bytes = self._contents[row].tobytes()
         return content.hex()
 
+    def last(self, uri: str) -> LastContent | None:
+        """The newest content of the photo at `uri` that earlier plans have read; None where none has. The first call
+        reads the parts again."""
+        with self._lock:
+            if self._last is None:
+                self._last = LastContents(self._tables())
+        return self._last.of(uri)
+
+    def _tables(self) -> Iterator[pa.Table]:
+        damaged = {info.uri for info in self._damaged}
+        for info in self._parts:
+            if self._log is not None and info.uri not in damaged:
+                with suppress(StorageError):  # it was readable a moment ago, and nothing depends on it
+                    table = self._log.read(info.uri)
+                    if table is not None:
+                        yield table
+
     def add(self, state: PhotoState, sha256: str) -> None:
         """A photo that was read. The state is from before the reading: if it changed meanwhile, no row matches it."""
         with self._lock:
@@ -103,13 +128,29 @@ class PhotoIndex:
                 self._append()
 
     def save(self) -> None:
-        """Writes what was added and is not written yet; merges small parts once there are many."""
+        """Writes what was added and is not written yet; removes damaged parts, merges small ones if there are many."""
         with self._lock:
+            self._remove_damaged()  # also by a plan that has read no photo
             if self._new and self._append():
                 self._merge()
 
+    def _remove_damaged(self) -> None:
+        """Two planners may do so at once: a part that another one has written anew meanwhile has another ETag, and
+        stays."""
+        damaged, self._damaged = self._damaged, []
+        try:
+            for info in damaged:
+                assert self._log is not None  # which has read them
+                name = name_of(info.uri)
+                empty = LOG.format.seal(SCHEMA.empty_table())
+                if self._log.store.replace(name, empty, info.etag):
+                    self._log.store.delete(name)
+        except StorageError as error:
+            self.notes.append(f"a damaged part of the photo index cannot be removed: {error}")
+
     def _append(self) -> bool:
         table, self._new = _table(self._new.items()), {}
+        self._remove_damaged()
         if self._log is None:
             return False
         try:
@@ -134,6 +175,8 @@ class PhotoIndex:
                 table = log.read(info.uri)
             except StorageError as error:
                 self.notes.append(str(error))
+                if error.code == LOG.code:
+                    self._damaged.append(info)
                 continue
             for batch in table.to_batches(max_chunksize=65_536) if table is not None else ():
                 keys.append(_keys_of(batch))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from dreamcache.core.errors import StorageError
-from dreamcache.core.locations import S3_SCHEME
+from dreamcache.core.locations import is_local
 from dreamcache.core.web_url import is_web
 from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import store_for
@@ -39,7 +39,7 @@ def state_of(uri: str) -> PhotoState | None:
             None  # its state would be its ETag, which `storage.web.client.WebPhotos.fetch` returns and takes
         )
     try:
-        if not uri.startswith(S3_SCHEME):
+        if is_local(uri):
             return _of_file(uri)
         info = store_for(uri).stat(uri)
     except (StorageError, OSError, ValueError):
@@ -49,7 +49,7 @@ def state_of(uri: str) -> PhotoState | None:
 
 def is_settled(state: PhotoState) -> bool:
     """Whether the state would change if the photo were written now."""
-    if state.uri.startswith(S3_SCHEME):
+    if not is_local(state.uri):
         return True
     modified, changed, _ = state.stamp.split(":", 2)
     return time.time_ns() - max(int(modified), int(changed)) > SETTLED_NS

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from dreamcache.core.errors import ImageError
-from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
+from dreamcache.core.locations import FILE_SCHEME, OBJECT_SCHEMES, is_object, is_uri, split_object
 from dreamcache.core.web_url import is_web, parse_web
 from dreamcache.storage.local import local_path
 from dreamcache.storage.store import join
@@ -23,20 +23,20 @@ MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4095
 THIS_MACHINE = ("", "localhost")
-SCHEMES = (S3_SCHEME, FILE_SCHEME)
+SCHEMES = (*OBJECT_SCHEMES, FILE_SCHEME)
 
 
 def resolve(path: str, folder: str) -> str:
     """A catalog's path as a location. folder: the catalog's own, "" for the working folder.
 
-    Beside a catalog in S3, "." and ".." mean what they mean on a disk; a path that leaves the bucket stays as it is,
-    and `check_uri` refuses it.
+    Beside a catalog in a store of objects, "." and ".." mean what they mean on a disk; a path that leaves the bucket
+    stays as it is, and `check_uri` refuses it.
     """
     if is_uri(path) or path.startswith("/") or not folder:
         return path
-    if not folder.startswith(S3_SCHEME):
+    if not is_object(folder):
         return join(folder, path)
-    bucket, _, key = folder.removeprefix(S3_SCHEME).partition("/")
+    scheme, bucket, key = split_object(folder)
     parts = key.split("/") if key else []
     for part in path.split("/"):
         if part == "..":
@@ -45,7 +45,7 @@ def resolve(path: str, folder: str) -> str:
             parts.pop()
         elif part != ".":
             parts.append(part)
-    return f"{S3_SCHEME}{bucket}/{'/'.join(parts)}"
+    return f"{scheme}{bucket}/{'/'.join(parts)}"
 
 
 def check_uri(uri: str, where: str) -> None:
@@ -61,11 +61,11 @@ def check_uri(uri: str, where: str) -> None:
         return
     if is_uri(uri) and not uri.startswith(SCHEMES):
         raise ImageError(
-            f"{where}: must be a path, an s3:// URI or an https:// address of a host in catalog_hosts; copy the file "
-            "there",
+            f"{where}: must be a path, an s3://, gs:// or az:// URI, or an https:// address of a host in "
+            "catalog_hosts; copy the file there",
             code="bad_image_uri",
         )
-    is_local = not uri.startswith(S3_SCHEME)
+    is_local = not is_object(uri)
     path = str(local_path(uri)) if is_local else uri
     if (character := _impossible(path)) is not None:
         shown = where.encode("utf-8", "backslashreplace").decode()
@@ -73,7 +73,7 @@ def check_uri(uri: str, where: str) -> None:
             f"{shown}: must be an existing file, got a name with {character}, which none has; correct it",
             code="missing_image",
         )
-    problem = _local_problem(uri, path) if is_local else _s3_problem(uri)
+    problem = _local_problem(uri, path) if is_local else _object_problem(uri)
     if problem is not None:
         raise ImageError(f"{where}: {problem}", code="bad_image_uri")
 
@@ -89,13 +89,13 @@ def _impossible(path: str) -> str | None:
     return None
 
 
-def _s3_problem(uri: str) -> str | None:
-    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
+def _object_problem(uri: str) -> str | None:
+    scheme, bucket, key = split_object(uri)
     size = len(key.encode())
     if not BUCKET.fullmatch(bucket):
-        return f"must begin with s3:// and the name of a bucket, got {ascii(bucket)[:80]}; correct the URI"
+        return f"must begin with {scheme} and the name of a bucket, got {ascii(bucket)[:80]}; correct the URI"
     if not key or key.endswith("/"):
-        return "must name an object, s3://bucket/key, got no key; name the photo itself"
+        return f"must name an object, {scheme}bucket/key, got no key; name the photo itself"
     if size > MAX_KEY_BYTES:
         return f"must have a key of at most {MAX_KEY_BYTES} bytes, got {size}; copy it to a shorter key"
     if {".", ".."} & set(key.split("/")):

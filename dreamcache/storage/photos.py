@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.hosts import CatalogHost
@@ -11,6 +12,9 @@ from dreamcache.core.records import Reference, Request
 from dreamcache.core.web_url import is_web
 from dreamcache.storage.bounded import NotRegular, TooLarge, read_bounded
 from dreamcache.storage.photo_uri import check_uri
+
+if TYPE_CHECKING:
+    from dreamcache.storage.web.client import WebPhoto
 
 
 def read_photo(uri: str, where: str, limits: ImageLimits, hosts: Sequence[CatalogHost] = ()) -> bytes:
@@ -22,9 +26,7 @@ def read_photo(uri: str, where: str, limits: ImageLimits, hosts: Sequence[Catalo
     """
     check_uri(uri, where)
     if is_web(uri):
-        from dreamcache.storage.web.client import web_photos  # urllib3 is loaded only by who uses it
-
-        photo = web_photos(tuple(hosts)).fetch(uri, where, limits.max_bytes)
+        photo = read_web(uri, where, limits, hosts)
         assert photo.data is not None  # no ETag was sent
         return photo.data
     try:
@@ -37,6 +39,18 @@ def read_photo(uri: str, where: str, limits: ImageLimits, hosts: Sequence[Catalo
         raise ImageError(f"{where}: {error}{hint}", code=error.code) from error
     except StorageError as error:
         raise ImageError(f"{where}: {error}", code=error.code) from error
+
+
+def read_web(
+    uri: str, where: str, limits: ImageLimits, hosts: Sequence[CatalogHost], *, etag: str | None = None
+) -> WebPhoto:
+    """The photo at an https:// address. etag: of the bytes that the caller knows; the answer then may have no data.
+
+    Raises ImageError.
+    """
+    from dreamcache.storage.web.client import web_photos  # urllib3 is loaded only by who uses it
+
+    return web_photos(tuple(hosts)).fetch(uri, where, limits.max_bytes, etag=etag)
 
 
 def read_reference(

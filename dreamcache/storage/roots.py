@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from dreamcache.core.config.hosts import CatalogHost, host_of
 from dreamcache.core.errors import ImageError, SpecError
-from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME, is_uri
+from dreamcache.core.locations import FILE_SCHEME, is_object, is_uri, split_object
 from dreamcache.core.web_url import HTTPS, is_web, parse_web
 from dreamcache.storage.local import local_path
 from dreamcache.storage.photo_uri import THIS_MACHINE, check_uri
@@ -27,8 +27,8 @@ TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Roots:
-    """folders: of this machine, resolved, each with / at its end. prefixes: s3://bucket/ or s3://bucket/prefix/.
-    hosts: of https:// addresses; who reads a photo that these roots allow hands them to `read_photo`."""
+    """folders: of this machine, resolved, each with / at its end. prefixes: s3://bucket/ or s3://bucket/prefix/, or
+    gs://, az://. hosts: of https:// addresses; who reads a photo that these roots allow hands them to `read_photo`."""
 
     folders: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Roots:
     def _holds(self, uri: str) -> bool:
         if is_web(uri):
             return host_of(parse_web(uri).site, self.hosts) is not None
-        if uri.startswith(S3_SCHEME):
+        if is_object(uri):
             return uri.startswith(self.prefixes)
         # A root itself is below itself: that it is no photo is for the reader to say.
         return f"{real_path(uri)}/".startswith(self.folders)
@@ -71,15 +71,16 @@ def roots_of(catalog: str, extra: Sequence[str] = (), hosts: Sequence[CatalogHos
     """
     for root in extra:
         host = root.removeprefix(FILE_SCHEME).partition("/")[0] if root.startswith(FILE_SCHEME) else ""
-        bad_s3 = root.startswith(S3_SCHEME) and not root.removeprefix(S3_SCHEME).partition("/")[0]
-        known = not is_uri(root) or root.startswith((S3_SCHEME, FILE_SCHEME))
-        if not root.strip() or "\0" in root or bad_s3 or not known or host.lower() not in THIS_MACHINE:
+        lacks_bucket = is_object(root) and not split_object(root)[1]
+        known = not is_uri(root) or is_object(root) or root.startswith(FILE_SCHEME)
+        if not root.strip() or "\0" in root or lacks_bucket or not known or host.lower() not in THIS_MACHINE:
             raise SpecError(
-                f"catalog_roots: must be folders, s3://bucket or s3://bucket/prefix, got {root!r}; correct it"
+                f"catalog_roots: must be folders, s3://bucket or s3://bucket/prefix (or gs://, az://), got {root!r}; "
+                "correct it"
             )
-    remote = [_prefix(root) for root in extra if root.startswith(S3_SCHEME)]
-    local = [_resolved(root) for root in extra if not root.startswith(S3_SCHEME)]
-    if catalog.startswith(S3_SCHEME):
+    remote = [_prefix(root) for root in extra if is_object(root)]
+    local = [_resolved(root) for root in extra if not is_object(root)]
+    if is_object(catalog):
         remote.insert(0, _prefix(bucket_of(catalog)))
     elif local_path(catalog).is_dir() and not catalog.rstrip("/").lower().endswith(TABLE_ENDINGS):
         local.insert(0, _resolved(catalog))
@@ -104,7 +105,7 @@ def root_for(uri: str) -> str:
     https:// address its host, which `catalog_hosts` must name."""
     if is_web(uri):
         return HTTPS + parse_web(uri).site
-    if uri.startswith(S3_SCHEME):
+    if is_object(uri):
         return bucket_of(uri)
     return os.path.dirname(real_path(uri))
 
@@ -128,8 +129,9 @@ def is_below(uri: str, folder: str) -> bool:
 
 
 def bucket_of(uri: str) -> str:
-    """s3://bucket of an S3 URI."""
-    return S3_SCHEME + uri.removeprefix(S3_SCHEME).partition("/")[0]
+    """s3://bucket of an object's URI."""
+    scheme, bucket, _ = split_object(uri)
+    return scheme + bucket
 
 
 def _prefix(uri: str) -> str:

@@ -9,15 +9,18 @@ Knows names and the order of writing; knows nothing of what the tensors are.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from dreamcache.core import ids
@@ -76,15 +79,14 @@ class TrainFolder:
     def save(self, checkpoint: Checkpoint, course: Json, *, keep: int) -> None:
         """Tensors first, then latest.json; then all but the newest `keep` checkpoints are deleted."""
         name = f"step-{checkpoint.step:07d}.safetensors"
-        data = save({key: value.contiguous().cpu() for key, value in checkpoint.tensors.items()})
-        self.store.write(self.at("checkpoints", name), data)
+        sha256 = self._upload(self.at("checkpoints", name), checkpoint.tensors)
         before = self._latest()
         stored = before["files"] if before is not None else []
         files = [*(file for file in stored if file < name), name]
         latest = _Latest(
             step=checkpoint.step,
             file=name,
-            sha256=ids.of_bytes(data),
+            sha256=sha256,
             files=files[-keep:],
             course=dict(course),
         )
@@ -92,6 +94,23 @@ class TrainFolder:
         for old in {*stored, *files} - set(files[-keep:]):
             with suppress(StorageError):  # of a role that may not delete: it takes space, no more
                 self.store.delete(self.at("checkpoints", old))
+
+    def _upload(self, uri: str, tensors: Mapping[str, Tensor]) -> str:
+        """The file's sha256. By way of a file: one object of bytes is limited on S3, and would be held twice."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="dreamcache-checkpoint-") as folder:
+                path = Path(folder, "checkpoint.safetensors")
+                save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path)
+                with path.open("rb") as file:
+                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                self.store.upload(uri, path)
+        except (SafetensorError, OSError) as error:
+            raise StorageError(
+                f"{uri}: is written by way of a temporary folder, which must have room for it, got '{error}'; free "
+                f"some space, or set TMPDIR to another folder",
+                code="no_space" if "No space left" in str(error) else "io_error",
+            ) from error
+        return sha256
 
     def newest(self, course: Json, defaults: Json | None = None) -> Checkpoint | None:
         """The newest checkpoint, None when there is none.

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
 from dreamcache.core.errors import CatalogError, ImageError, StorageError
-from dreamcache.core.images import decode_image, decode_mask
 from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
 from dreamcache.storage.photo_faults import STORAGE_WIDE
 from dreamcache.training.bad_samples import BadSample, check_bad
+from dreamcache.training.decode import decode_picture
 from dreamcache.training.order import SampleOrder
 from dreamcache.training.sources import Source, StoredSample, open_source
 from dreamcache.training.transform import Floats, ItemShape, Target, as_array, reference_view, target_view
 
-LEVELS, SAMPLE = 1, 2  # streams of random numbers, beside `order.ORDER`
+LEVELS, SAMPLE, POSTERIOR = 1, 2, 3  # streams of random numbers, beside `order.ORDER`
 VALIDATION_MARGIN = 0.05
 
 
@@ -71,8 +70,9 @@ class Samples:
     bad: samples that could not be used so far, by number; num_opened: how often a shard was opened.
     """
 
-    def __init__(self, settings: DataSettings, path: str) -> None:
-        self.settings, self.path = settings, path
+    def __init__(self, settings: DataSettings, path: str, *, side: int = 0) -> None:
+        """side: what is used of a picture is scaled to so many pixels later; 0 decodes JPEGs at their full size."""
+        self.settings, self.path, self.side = settings, path, side
         self.source: Source = open_source(path, settings.format)
         self.ends = np.cumsum(self.source.sizes)
         self.bad: dict[int, BadSample] = {}
@@ -149,11 +149,12 @@ class Samples:
                 f"data.on_no_mask: skip or whole_image",
                 code="no_mask",
             )
-        image, mask = _picture(sample.image, sample.mask, sample.where)
+        is_cut = sample.reference is None
+        image, mask = decode_picture(sample.image, sample.mask, sample.where, self.side, is_cut=is_cut)
         photo, photo_mask, reference_id = image, mask, ""
         if sample.reference is not None:
-            photo, photo_mask = _picture(
-                sample.reference, sample.reference_mask, f"{sample.where}, reference"
+            photo, photo_mask = decode_picture(
+                sample.reference, sample.reference_mask, f"{sample.where}, reference", self.side
             )
             if photo_mask is None:
                 reference_id = Reference.id_of(sample.reference, None)
@@ -167,18 +168,6 @@ class Samples:
         )
 
 
-def _picture(data: bytes, mask: bytes | None, where: str) -> tuple[Image.Image, NDArray[np.bool_] | None]:
-    """Upright image and its mask. Raises ImageError."""
-    image = decode_image(data, where=where, limits=ImageLimits())
-    if mask is None:
-        return image, None
-    decoded = decode_mask(mask, where=f"{where}, mask", limits=ImageLimits(), size=image.size)
-    marked = np.asarray(decoded) >= 128
-    if not marked.any():
-        raise ImageError(f"{where}: its mask is empty; fix or remove it", code="empty_mask")
-    return image, marked
-
-
 class Item(Target):
     """One sample as arrays, ready to be collated. reference: pixels [3, S, S] in -1..1; noise: [c, h, w]."""
 
@@ -189,12 +178,16 @@ class Item(Target):
 
 
 class TrainItem(Item):
-    """reference_id: see `DecodedSample`. share: noise level in 0..1. keep_text, keep_image: whether conditions stay."""
+    """reference_id: see `DecodedSample`. share: noise level in 0..1. keep_text, keep_image: whether conditions stay.
+
+    posterior_noise: [2, c, h, w], of the samples of the VAE's posterior for target and reference, where they are taken.
+    """
 
     reference_id: str
     share: np.float32
     keep_text: bool
     keep_image: bool
+    posterior_noise: NotRequired[Floats]
 
 
 class TrainItems:
@@ -211,8 +204,10 @@ class TrainItems:
         global_batch: int,
         first: int = 0,
         subset: int | None = None,
+        samples_posterior: bool = False,
     ) -> None:
         """first: samples before it are held out. subset: so many after it are used, None for all."""
+        self.samples_posterior = samples_posterior
         self.samples, self.shape, self.transform, self.loss = samples, shape, transform, loss
         self.seed, self.global_batch = seed, global_batch
         self.order = SampleOrder(
@@ -234,7 +229,7 @@ class TrainItems:
         return self.samples.bad
 
     def __getitem__(self, position: int) -> TrainItem:
-        sample = self._sample(position)
+        sample = self.sample_at(position)
         rng = np.random.default_rng([self.seed, SAMPLE, position])
         share = noise_share(self.seed, position, self.global_batch, rng.random())
         keep_text, keep_image = kept_conditions(self.loss, rng.random())
@@ -247,8 +242,10 @@ class TrainItems:
             rng=rng,
             framed=sample.framed,
         )
-        return {
-            **target_view(sample.image, sample.mask, self.shape),
+        target = target_view(sample.image, sample.mask, self.shape)
+        item: TrainItem = {
+            "pixels": target["pixels"],
+            "mask": target["mask"],
             "reference": as_array(view),
             "caption": sample.caption,
             "reference_id": sample.reference_id,
@@ -258,8 +255,12 @@ class TrainItems:
             "keep_text": keep_text,
             "keep_image": keep_image,
         }
+        if self.samples_posterior:  # of a stream of its own: all else stays as it is without
+            own = np.random.default_rng([self.seed, POSTERIOR, position])
+            item["posterior_noise"] = own.standard_normal((2, *self.shape.latent), dtype=np.float32)
+        return item
 
-    def _sample(self, position: int) -> DecodedSample:
+    def sample_at(self, position: int) -> DecodedSample:
         window, index = self.order.window_at(position)
         stream = self.order.stream_of(position)
         if self._windows.get(stream) is not window:

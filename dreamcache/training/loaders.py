@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 
+from dreamcache.core.errors import DreamCacheError
 from dreamcache.training.bad_samples import BadSample
 from dreamcache.training.dataset import TrainItems
 from dreamcache.training.loss import TrainBatch
@@ -44,13 +45,20 @@ class ShardPart:
     bad: tuple[BadSample, ...]
 
 
-class _Parts(IterableDataset[ShardPart]):
-    """The parts of one loader, a step each; all parts where there is no loader."""
+class _Parts(IterableDataset[ShardPart | DreamCacheError]):
+    """The parts of one loader, a step each; all parts where there is no loader. An error of ours is the last value:
+    torch would raise one of the same type in its place, with a traceback as its message and without its code."""
 
     def __init__(self, items: TrainItems, rows: SampleRows) -> None:
         self.items, self.rows = items, rows
 
-    def __iter__(self) -> Iterator[ShardPart]:
+    def __iter__(self) -> Iterator[ShardPart | DreamCacheError]:
+        try:
+            yield from self._parts()
+        except DreamCacheError as error:
+            yield error
+
+    def _parts(self) -> Iterator[ShardPart]:
         info = get_worker_info()
         number, count = (0, 1) if info is None else (info.id, info.num_workers)
         own = np.array_split(np.arange(self.rows.first, self.rows.first + self.rows.count), count)[number]
@@ -71,7 +79,10 @@ def num_loaders(wanted: int | None, rows: int, *, has_gpu: bool) -> int:
 def micro_batches(
     items: TrainItems, rows: SampleRows, *, micro_batch: int, loaders: int, pin: bool
 ) -> Iterator[tuple[TrainBatch, tuple[BadSample, ...]]]:
-    """Micro-batches in the order of rows, step by step, each with the samples that turned out to be bad meanwhile."""
+    """Micro-batches in the order of rows, step by step, each with the samples that turned out to be bad meanwhile.
+
+    Raises the DreamCacheError that a loader met.
+    """
     parts = iter(
         DataLoader(
             _Parts(items, rows),
@@ -83,12 +94,18 @@ def micro_batches(
         )
     )
     for _ in range(rows.step, rows.steps):
-        step_parts = [next(parts) for _ in range(max(1, loaders))]
+        step_parts = [_intact(next(parts)) for _ in range(max(1, loaders))]
         batch = _joined([part.batch for part in step_parts], pin)
         bad = tuple(sample for part in step_parts for sample in part.bad)
         for start in range(0, rows.count, micro_batch):
             yield _rows_of(batch, start, start + micro_batch), bad
             bad = ()
+
+
+def _intact(part: ShardPart | DreamCacheError) -> ShardPart:
+    if isinstance(part, DreamCacheError):
+        raise part
+    return part
 
 
 def _joined(batches: Sequence[TrainBatch], pin: bool) -> TrainBatch:

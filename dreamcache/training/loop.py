@@ -20,6 +20,7 @@ from dreamcache.model.device_errors import is_device_lost
 from dreamcache.storage.status import State, Status, read_status, write_status
 from dreamcache.storage.status import now as status_time
 from dreamcache.training.bad_samples import BAD_SAMPLES, bad_samples_csv
+from dreamcache.training.checkpoint_writer import CheckpointWriter
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
 from dreamcache.training.export import TrainingRecord, export_adapter
@@ -30,7 +31,7 @@ from dreamcache.training.trainer import Step, Trainer
 STATUS_INTERVAL_S = 2.0
 
 OnCheckpoint = Callable[[int, Mapping[str, float]], None]
-"""on_checkpoint(step, metrics), called by every process after a checkpoint is stored"""
+"""on_checkpoint(step, metrics), called by every process when a checkpoint is due; it is stored beside the next steps"""
 
 
 class TrainLoop:
@@ -55,6 +56,7 @@ class TrainLoop:
         checkpoint = folder.newest(self.course, TrainSettings(data=DataSettings(path="")).course())
         if checkpoint is not None:
             trainer.resume(checkpoint)
+        self.checkpoints = CheckpointWriter(folder, self.course, keep=trainer.settings.every.keep)
         self.curves = Curves.load(folder, trainer.step)
         self.started, self.first, self.last_status = time.monotonic(), trainer.step, 0.0
         self.status = self._first_status()
@@ -63,12 +65,24 @@ class TrainLoop:
 
     def run(self) -> str | None:
         """Trains to the end and exports. The location of the adapter, or None outside the main process."""
+        with self.checkpoints:
+            self._train()
+        trainer = self.trainer
+        if not trainer.team.is_main_process:
+            return None
+        self.curves.save(self.folder)  # also where no checkpoint was ever due
+        location = self._export()
+        self._status("finished", force=True, adapter=location)
+        return location
+
+    def _train(self) -> None:
         trainer, every, steps = self.trainer, self.trainer.settings.every, self.trainer.settings.steps
         self._status("running", force=True)
         if trainer.step == 0:
             self._validate()
         losses: list[Tensor] = []
         for done in trainer.steps():
+            self.checkpoints.check()
             losses.append(done.loss)
             last = done.step == steps
             if done.step % every.log == 0 or last:
@@ -81,12 +95,6 @@ class TrainLoop:
                 self._samples()
             if _due(done.step, every.checkpoint, last):
                 self._save()
-        if not trainer.team.is_main_process:
-            return None
-        self.curves.save(self.folder)  # also where no checkpoint was ever due
-        location = self._export()
-        self._status("finished", force=True, adapter=location)
-        return location
 
     def _log(self, done: Step, losses: Sequence[Tensor]) -> None:
         self.loss = self.trainer.mean_loss(losses)
@@ -154,7 +162,7 @@ class TrainLoop:
         trainer = self.trainer
         if trainer.team.is_main_process:
             self.curves.save(self.folder)
-            self.folder.save(trainer.checkpoint(), self.course, keep=trainer.settings.every.keep)
+            self.checkpoints.start(trainer.checkpoint())
             for hook in self.hooks:
                 hook.flush()
         self.on_checkpoint(trainer.step, {"loss": self.loss if self.loss is not None else 0.0})

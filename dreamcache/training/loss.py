@@ -39,6 +39,7 @@ class Batch(TypedDict):
     noise: Tensor
     reference_noise: Tensor
     reference_id: NotRequired[list[str]]
+    posterior_noise: NotRequired[Tensor]
 
 
 class TrainBatch(Batch):
@@ -91,7 +92,8 @@ class AdapterLoss(nn.Module):
         hooks: closed by the caller after the backward pass. With gradient checkpointing the backward pass runs the
         blocks once more, and must find the adapters injected then, too.
         """
-        latents = self._latents(batch["pixels"])
+        sampled = batch.get("posterior_noise")
+        latents = self._latents(batch["pixels"], None if sampled is None else sampled[:, 0])
         noise = batch["noise"].to(latents)
         timesteps = self._timesteps(batch["share"])
         pixels = _size(batch["pixels"])
@@ -134,7 +136,11 @@ class AdapterLoss(nn.Module):
     def _encode(self, batch: Batch, rows: Tensor, texts: Sequence[str]) -> dict[str, Tensor]:
         """One pass over the references of the chosen rows, each with its own text."""
         settings = self.settings.reference
-        latents = self._latents(batch["reference"].to(rows.device).index_select(0, rows))
+        sampled = batch.get("posterior_noise")
+        latents = self._latents(
+            batch["reference"].to(rows.device).index_select(0, rows),
+            None if sampled is None else sampled.to(rows.device).index_select(0, rows)[:, 1],
+        )
         if settings.noise == "fixed":
             noise = reference_noise((1, *latents.shape[1:]), 0).to(latents).expand_as(latents)
         else:
@@ -204,10 +210,16 @@ class AdapterLoss(nn.Module):
         return (share.to(self.base.unet.device).double() * count).long().clamp(0, count - 1)
 
     @torch.no_grad()
-    def _latents(self, pixels: Tensor) -> Tensor:
-        """The VAE posterior's mode, scaled, in float32: noising in bfloat16 would lose the small noise levels."""
+    def _latents(self, pixels: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The VAE posterior's mode, or its sample by `noise`, scaled.
+
+        In float32: noising in bfloat16 would lose the small noise levels.
+        """
         vae: Any = self.base.vae
-        latents: Tensor = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
+        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        latents: Tensor = posterior.mode()
+        if noise is not None:
+            latents = latents.float() + posterior.std.float() * noise.to(latents.device)
         scale: float = vae.config.scaling_factor
         return (latents * scale).float()
 

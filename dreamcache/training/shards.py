@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -75,7 +75,7 @@ class ParquetSource:
             return StoredSample(
                 where=where,
                 image=_bytes(row["image"], where) or b"",
-                caption=caption_of(row),
+                caption=_caption(row, where),
                 **{field: _bytes(row.get(field), where) for field in BESIDE},
             )
 
@@ -153,13 +153,20 @@ def _from_members(where: str, parts: dict[str, bytes]) -> StoredSample:
             caption = parts["txt"].decode("utf-8-sig")
         else:
             row = json.loads(parts.get("json", b"{}"))
-            caption = caption_of(row) if isinstance(row, dict) else ""
+            caption = _caption(row, where) if isinstance(row, dict) else ""
     except (ValueError, RecursionError) as error:
         raise ImageError(
             f"{where}: its caption must be text in UTF-8, or JSON; write it again", code="bad_caption"
         ) from error
     beside = {field: _image_of(parts, field) for field in BESIDE}
     return StoredSample(where=where, image=_image_of(parts) or b"", caption=caption.strip(), **beside)
+
+
+def _caption(row: Mapping[str, object], where: str) -> str:
+    try:
+        return caption_of(row)
+    except ValueError as error:
+        raise ImageError(f"{where}: {error}", code="bad_caption") from error
 
 
 def _image_of(parts: dict[str, bytes], field: str = "") -> bytes | None:

@@ -27,8 +27,18 @@ class StoredSample:
 
 
 def caption_of(row: Mapping[str, object]) -> str:
-    """The first of a row's columns for captions that has a value."""
-    return next((str(row[name]).strip() for name in CAPTION_NAMES if row.get(name) is not None), "")
+    """The first of a row's columns for captions that has a value; "" where it has no such column.
+
+    Raises ValueError for a value that is no text, and where no column has one: "" in it asks for no caption.
+    """
+    values = [row[name] for name in CAPTION_NAMES if name in row]
+    # What pandas writes for a missing value is NaN.
+    present = [value for value in values if value is not None and value == value]
+    if values and not present:
+        raise ValueError('its caption must be a text, got null; write one, or "" for none')
+    if present and not isinstance(present[0], str):
+        raise ValueError(f"its caption must be a text, got {type(present[0]).__name__}; write one text")
+    return str(present[0]).strip() if present else ""
 
 
 class Lazy(Sequence[StoredSample]):

@@ -131,8 +131,10 @@ class Trainer:
         size = settings.size or self.info.native_size
         side = size // self.base.vae_scale_factor
         shape = ItemShape(size=size, latent=(unet.config.in_channels, side, side))
-        samples = Samples(settings.data, settings.data.path)
-        held_out = Samples(settings.data, settings.data.validation) if settings.data.validation else samples
+        samples = Samples(settings.data, settings.data.path, side=size)
+        held_out = samples
+        if settings.data.validation:
+            held_out = Samples(settings.data, settings.data.validation, side=size)
         # Without a folder of its own, validation takes a tenth of the samples at most.
         most = len(held_out) if settings.data.validation else len(samples) // 10
         self.validation = ValidationItems(held_out, shape, min(settings.data.validation_samples, most))
@@ -146,6 +148,7 @@ class Trainer:
             global_batch=settings.global_batch,
             first=0 if settings.data.validation else self.validation.count,
             subset=settings.data.subset,
+            samples_posterior=settings.posterior == "sample",
         )
 
     def steps(self) -> Iterator[Step]:

@@ -18,7 +18,7 @@ from dreamcache.evaluation.ablation import Arm
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.storage.status import read_status
 from jobs.ablate.spec import AblateSpec
-from jobs.cluster.ray_cluster import worker_message
+from jobs.cluster.ray_cluster import worker_error
 from jobs.train.runner import run_training
 from jobs.train.spec import TrainSpec, dump_train_spec, parse_train_spec
 
@@ -97,5 +97,6 @@ def _result(reference: Any, arm: Arm) -> None:
     try:
         ray.get(reference)
     except RayError as error:
-        message = worker_message(error) or f"training of '{arm.name}': {str(error).strip().splitlines()[-1]}"
-        raise DreamCacheError(message, code="worker_error") from error
+        lost = f"training of '{arm.name}': {str(error).strip().splitlines()[-1]}"
+        ours = worker_error(error, f"it is the training of '{arm.name}'")
+        raise ours or DreamCacheError(lost, code="worker_error") from error

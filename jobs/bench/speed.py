@@ -21,10 +21,14 @@ GPU_STEPS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpeedReport:
-    """flops: rows of (settings, TFLOP an image by arm). host, device: by arm; device None without a GPU."""
+    """flops: rows of (settings, TFLOP an image by arm). host, operations, device: by arm; device None without a GPU.
+
+    operations: of a step, counted, so that load does not show.
+    """
 
     flops: list[dict[str, Any]]
     host: dict[str, Any]
+    operations: dict[str, Any]
     device_name: str | None
     device: dict[str, Any] | None
 
@@ -45,12 +49,14 @@ class SpeedReport:
                 [(name, _three(cost["ratio"]), f"{cost['ms']:.1f}") for name, cost in self.host.items()],
             ),
         ]
+        parts += ["Operations of a step, counted:", _table(_OPERATIONS, _operation_rows(self.operations))]
         if self.device is not None:
             parts += [f"On {self.device_name}:", _table(_DEVICE_COLUMNS, _device_rows(self.device))]
         return "\n\n".join(parts)
 
 
 _ARMS = ("plain", "IP-Adapter", "joint", "combined")
+_OPERATIONS = ("arm", "dispatched by torch", "ratio to plain", "calls in Python", "ratio to plain")
 _DEVICE_COLUMNS = ("arm", "batch", "images/s", "ratio to plain", "peak MiB")
 SETTINGS: Mapping[str, GenerationSettings] = {
     "50 steps": GenerationSettings(num_inference_steps=50),
@@ -71,16 +77,18 @@ def measure_speed(*, rounds: int, gpu: bool) -> SpeedReport:
     from dreamcache.inference.session import silence_libraries
     from dreamcache.inference.speed.device import measure_device
     from dreamcache.inference.speed.host import measure_host
+    from dreamcache.inference.speed.operations import count_operations
     from dreamcache.inference.speed.shapes import SD21
 
     silence_libraries()
+    operations = {name: one.as_dict() for name, one in count_operations().items()}
     host = {name: cost.as_dict() for name, cost in measure_host(rounds=rounds).items()}
     device, name = None, None
     if gpu and torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         speeds = measure_device(SD21, batches=GPU_BATCHES, steps=GPU_STEPS, rounds=rounds)
         device = {arm: [one.as_dict() for one in rows] for arm, rows in speeds.items()}
-    return SpeedReport(flops=count_flops(), host=host, device_name=name, device=device)
+    return SpeedReport(flops=count_flops(), host=host, operations=operations, device_name=name, device=device)
 
 
 def count_flops() -> list[JsonObject]:
@@ -98,6 +106,19 @@ def count_flops() -> list[JsonObject]:
             "combined": parts.image(settings, "combined") / TERA,
         }
         for name, settings in SETTINGS.items()
+    ]
+
+
+def _operation_rows(operations: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    return [
+        (
+            arm,
+            f"{one['dispatched']:.0f}",
+            f"{one['dispatched_ratio']:.3f}",
+            f"{one['calls']:.0f}",
+            f"{one['calls_ratio']:.3f}",
+        )
+        for arm, one in operations.items()
     ]
 
 

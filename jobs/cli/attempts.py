@@ -62,11 +62,12 @@ def attempt_line(attempt: Attempt) -> str:
 
 def follow(api: JobsApi, attempt: Attempt, *, to_stderr: bool = False) -> int:
     """Shows the log until the job ends; its exit code. Ctrl-C ends the showing only."""
+    from jobs.cluster.job_log import own_lines
     from jobs.cluster.observe import again, follow_logs
 
     out = sys.stderr if to_stderr else sys.stdout
     try:
-        for text in follow_logs(api, attempt):
+        for text in own_lines(follow_logs(api, attempt)):
             out.write(printable(text, colours=True))
             out.flush()
         ended = again(api, attempt)

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from dreamcache.core.texts import shown
-from jobs.cli.common import add_verb, echo, print_json, print_table
-from jobs.cli.options import Json
+from jobs.cli.common import add_verb, echo, print_json, print_table, settings_of
+from jobs.cli.options import Json, Set
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 MOST_ITEMS = 1_000_000_000
@@ -98,6 +98,54 @@ def speed(
         print_json(report.as_dict())
     else:
         echo(report.markdown())
+
+
+@add_verb(app, "loader", ("dreamcache bench loader", "dreamcache bench loader train.yaml --loaders 0,4,8"))
+def loader(
+    file: Annotated[
+        str | None, typer.Argument(help="A training file; without one, rendered samples.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Samples read in each round.", min=12, max=1_000_000)] = 96,
+    loaders: Annotated[
+        str, typer.Option(help="Numbers of loader processes with commas between; 0 is the training's own.")
+    ] = "0,1,2,4",
+    step_s: Annotated[
+        float | None,
+        typer.Option(help="Seconds of a training step; without it, as the file's output states.", min=0.001),
+    ] = None,
+    settings: Set = [],
+    as_json: Json = False,
+) -> None:
+    """Measure how fast training samples are read.
+
+    Samples a second, by this process and by loaders, and their share of a training step; no model runs.
+    """
+    import tempfile
+
+    from jobs.bench.loader import COLUMNS, measure_rendered, measure_training
+    from jobs.train.spec import load_train_spec
+
+    counts = _numbers(loaders)
+    if file is not None:
+        spec = load_train_spec(file, settings_of(settings))
+        report = measure_training(spec, samples=samples, loaders=counts, step_s=step_s)
+    else:
+        with tempfile.TemporaryDirectory(prefix="dreamcache-bench-") as folder:
+            report = measure_rendered(Path(folder), samples=samples, loaders=counts, step_s=step_s)
+    if as_json:
+        print_json(report.as_dict())
+        return
+    print_table(list(COLUMNS), report.table())
+    echo(report.summary())
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 4 and int(part) <= 256 for part in parts):
+        raise typer.BadParameter(
+            f"--loaders must be numbers from 0 to 256 with commas between, got {shown(text)}"
+        )
+    return [int(part) for part in parts]
 
 
 @add_verb(app, "segment", ("dreamcache bench segment --segmenters auto,grabcut",))

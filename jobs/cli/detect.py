@@ -72,6 +72,10 @@ def _show(detection: Detection) -> None:
     facts = (c2pa.state, f"signed by {c2pa.signer}" if c2pa.signer else None, c2pa.action, *c2pa.problems)
     yours = "this operator's certificate" if c2pa.by_operator else None
     echo(f"  C2PA    {', '.join(part for part in (*facts, yours) if part)}")
+    if detection.invisible is not None:
+        mark = detection.invisible
+        yours = ", this operator's" if mark.is_operators else ""
+        echo(f"  pixels  {mark.agreeing} of 32 bits are {mark.operator}, by chance {mark.chance:.1g}{yours}")
     if nearest is not None:
         same = f"the same picture, by its {nearest.decided_by}" if nearest.is_same else "another picture"
         echo(

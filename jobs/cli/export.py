@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.cli.common import check_choice, check_place, echo, filters_of, output_of, print_json
-from jobs.cli.options import Json, Place, Quiet, ShardSize, Subject, Where
+from jobs.cli.export_channel import (
+    BaseUrl,
+    ChannelFlags,
+    CutOut,
+    DryRun,
+    Preset,
+    Unsigned,
+    Upscale,
+    channel_export,
+    channel_lines,
+)
+from jobs.cli.options import Approved, Json, OkWithFailures, Place, Quiet, ShardSize, Subject, Where
 
 if TYPE_CHECKING:
     from jobs.export.export import Exported
@@ -17,53 +28,88 @@ EXAMPLES = (
     "dreamcache export job.yaml s3://bucket/shop",
     "dreamcache export job.yaml images --layout '{subject_id}/{sample}-{item_id}.{ext}'",
     "dreamcache export s3://bucket/jobs/autumn list.csv --to csv --where color=red",
+    "dreamcache export job.yaml images --approved",
+    "dreamcache export job.yaml channel --preset google-merchant --base-url https://cdn.example/shop",
 )
 SHOWN_LOST = 20
 
 
+Target = Annotated[str, typer.Argument(help="Folder or s3:// URI; with --to csv, the list's file.")]
+Form = Annotated[str, typer.Option("--to", help="Form of the export: folder, csv, hf or webdataset.")]
+Layout = Annotated[
+    str | None, typer.Option(help="Names of files, e.g. '{subject_id}/{sample}-{item_id}.{ext}'; any column.")
+]
+OnCollision = Annotated[
+    str, typer.Option(help="Rows that would share a name: 'error', or 'number' (item's digits are added).")
+]
+
+
 def export(
     place: Place,
-    target: Annotated[str, typer.Argument(help="Folder or s3:// URI; with --to csv, the list's file.")],
+    target: Target,
     subject: Subject = None,
     where: Where = [],
-    form: Annotated[
-        str, typer.Option("--to", help="Form of the export: folder, csv, hf or webdataset.")
-    ] = "folder",
-    layout: Annotated[
-        str | None,
-        typer.Option(help="Names of files, e.g. '{subject_id}/{sample}-{item_id}.{ext}'; any column."),
-    ] = None,
-    on_collision: Annotated[
-        str,
-        typer.Option(help="Rows that would share a name: 'error', or 'number' (item's digits are added)."),
-    ] = "error",
+    approved: Approved = False,
+    form: Form = "folder",
+    layout: Layout = None,
+    on_collision: OnCollision = "error",
     shard_mb: ShardSize = 500,
+    preset: Preset = None,
+    base_url: BaseUrl = None,
+    upscale: Upscale = False,
+    cut_out: CutOut = None,
+    unsigned: Unsigned = False,
+    dry_run: DryRun = False,
+    ok_with_failures: OkWithFailures = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Copy images under names of your own.
 
-    The same command resumes an export that was stopped. Exit code 3: some images are lost.
+    The same command resumes an export that was stopped. With --preset, images are prepared for a sales channel, judged
+    by its published rules, and listed in its feed. Exit code 3: some images are lost, or refused by a rule.
     """
+    check_place(target)
+    filters = filters_of(where, subject_id=subject, review="approved" if approved else None)
+    if preset is not None:
+        flags = ChannelFlags(base_url, upscale, cut_out, unsigned, dry_run, quiet or as_json)
+        channel = channel_export(place, target, preset, filters, flags)
+        is_clean, lines, facts = channel.is_clean, channel_lines(channel), channel.as_dict()
+    else:
+        check_choice("--on-collision", on_collision, ("error", "number"))
+        result = _copy(
+            output_of(place), target, form, layout, filters, on_collision, shard_mb, quiet or as_json
+        )
+        is_clean, lines, facts = not result.num_lost, _lines(result), result.as_dict()
+    if as_json:
+        print_json(facts)
+    else:
+        echo("\n".join(lines))
+    raise typer.Exit(0 if is_clean or ok_with_failures else 3)
+
+
+def _copy(
+    output: str,
+    target: str,
+    form: str,
+    layout: str | None,
+    where: Mapping[str, str],
+    on_collision: str,
+    shard_mb: int,
+    quiet: bool,
+) -> Exported:
     from jobs.export import export_outputs
 
-    check_place(target)
-    check_choice("--on-collision", on_collision, ("error", "number"))
-    result = export_outputs(
-        output_of(place),
+    return export_outputs(
+        output,
         target,
         form=form,
         layout=layout,
-        where=filters_of(where, subject_id=subject),
+        where=where,
         numbered=on_collision == "number",
         shard_bytes=shard_mb * 1_000_000,
-        quiet=quiet or as_json,
+        quiet=quiet,
     )
-    if as_json:
-        print_json(result.as_dict())
-    else:
-        echo("\n".join(_lines(result)))
-    raise typer.Exit(3 if result.num_lost else 0)
 
 
 def _lines(result: Exported) -> Iterator[str]:

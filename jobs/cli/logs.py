@@ -133,6 +133,7 @@ def _fact(value: object) -> str:
 def _from_cluster(job: str, follow: bool, address: str | None, as_json: bool) -> None:
     from jobs.cli.attempts import follow as follow_log
     from jobs.cli.attempts import key_of
+    from jobs.cluster.job_log import own_lines
     from jobs.cluster.jobs_api import connect
     from jobs.cluster.observe import logs as logs_of
     from jobs.cluster.observe import newest
@@ -144,4 +145,5 @@ def _from_cluster(job: str, follow: bool, address: str | None, as_json: bool) ->
     elif as_json:
         print_json({**asdict(attempt), "log": logs_of(api, attempt)})
     else:
-        typer.echo(printable(logs_of(api, attempt), colours=True), nl=False)
+        for text in own_lines([logs_of(api, attempt)]):
+            typer.echo(printable(text, colours=True), nl=False)

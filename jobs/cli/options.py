@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,12 +36,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress on
 Cluster = Annotated[
     str | None, typer.Option("--address", help="A running Ray cluster; without it one is started here.")
 ]
+HandedPlan = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan", help="A folder with the plan that 'dreamcache submit' made; used where it still holds."
+    ),
+]
 Dashboard = Annotated[str | None, typer.Option("--address", help=DASHBOARD_HELP)]
 Gallery = Annotated[bool, typer.Option(help="Write the gallery page.")]
 Subject = Annotated[str | None, typer.Option(help="Only this subject_id.")]
 Where = Annotated[
     list[str], typer.Option(help="Only rows with COLUMN=VALUE in the manifest. May be repeated.")
 ]
+Approved = Annotated[bool, typer.Option("--approved", help="Only images that reviewers approved.")]
 Reason = Annotated[list[str], typer.Option(help="Only these reason codes. May be repeated.")]
 Grace = Annotated[
     float,
@@ -56,4 +64,8 @@ DriverCpus = Annotated[
 ]
 ShardSize = Annotated[
     int, typer.Option(help="Size of a WebDataset shard at most, in MB.", min=1, max=1_000_000)
+]
+OkWithFailures = Annotated[
+    bool,
+    typer.Option("--ok-with-failures", help="End with exit code 0 where it would be 3: some items failed."),
 ]

@@ -95,6 +95,8 @@ def _misfits(spec: JobSpec, address: str | None) -> list[str]:
 
 
 def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | None) -> dict[str, Any]:
+    from jobs.planning.marks import marks_of
+
     columns = ["subject_id", "prompt", "code", "message"]
     return {
         "estimate": estimate.as_dict(),
@@ -106,6 +108,7 @@ def _as_dict(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | N
         **{name: getattr(changes, name) for name in ("new", "unchanged", "changed")},
         "orphans": {name: getattr(changes, name) for name in ("replaced", "dropped", "removed")},
         "note": note,
+        "marks": marks_of(job_plan.spec.provenance).as_dict(),
         **_outside(job_plan),
         "photos": asdict(job_plan.photos),
         "left_out": dict(job_plan.left_out.counts),
@@ -149,6 +152,7 @@ def _outside_lines(job_plan: Plan) -> list[str]:
 
 def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | None) -> list[str]:
     from jobs.formatting import format_count
+    from jobs.planning.marks import marks_of
 
     counts = changes.counts
     items = format_count(job_plan.num_items, "item")
@@ -167,6 +171,7 @@ def _lines(job_plan: Plan, changes: Changes, estimate: Estimate, note: str | Non
         *job_plan.left_out.lines(),
         *_photo_lines(job_plan),
         *estimate.lines(),
+        marks_of(job_plan.spec.provenance).line(),
         *_outside_lines(job_plan),
     ]
     if note:

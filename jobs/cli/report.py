@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from jobs.running.report import Report
 
 
-def end_with(report: Report, as_json: bool) -> NoReturn:
-    """Prints the report and exits with its code."""
+def end_with(report: Report, as_json: bool, *, ok_with_failures: bool = False) -> NoReturn:
+    """Prints the report and exits with its code. ok_with_failures: with 0 where some items failed."""
     if as_json:
         print_json(report.as_dict())
     else:
         echo("\n".join(report_lines(report)))
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(0 if ok_with_failures and report.exit_code == 3 else report.exit_code)
 
 
 def report_lines(report: Report) -> list[str]:

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import load, print_json, print_table
-from jobs.cli.options import Cluster, Job, Json, Quiet, Reason, Set
+from jobs.cli.options import Cluster, HandedPlan, Job, Json, OkWithFailures, Quiet, Reason, Set
 from jobs.cli.report import end_with
 
 EXAMPLES = (
     "dreamcache retry job.yaml",
     "dreamcache retry job.yaml --reason missing_image",
     "dreamcache retry job.yaml --status blocked --dry-run",
+    "dreamcache retry job.yaml --rejected",
 )
 
 
@@ -21,23 +22,36 @@ def retry(
     job: Job,
     reason: Reason = [],
     state: Annotated[list[str], typer.Option("--status", help="Only failed or only blocked items.")] = [],
+    rejected: Annotated[
+        bool,
+        typer.Option(
+            "--rejected",
+            help="Generate rejected images again, from the next seed; approved ones stay.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option(help="Count them by reason, as of the last manifest; run nothing.")
     ] = False,
     settings: Set = [],
     address: Cluster = None,
+    ok_with_failures: OkWithFailures = False,
+    plan: HandedPlan = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Try failed and blocked items again.
+    """Try failed, blocked or rejected items again.
 
-    Items that have not run yet are run too. Exit codes are those of 'dreamcache run'.
+    Items that have not run yet are run too. With --rejected, failed and blocked ones only if --status names them.
+    Exit codes are those of 'dreamcache run'.
     """
+    from jobs.review.rejected import count_rejected, replace_rejected
     from jobs.running.retry import chooser, count_reasons
 
     spec, chosen = load(job, settings), chooser(reason, state)
+    tries_recorded = bool(state) or not rejected
     if dry_run:
-        rows = count_reasons(spec.output, reason, state)
+        rows = count_rejected(spec.output, reason) if rejected else []
+        rows += count_reasons(spec.output, reason, state) if tries_recorded else []
         columns = ("status", "code", "items", "example")
         if as_json:
             print_json(rows)
@@ -46,4 +60,14 @@ def retry(
         return
     from jobs.running.runner import run as run_job
 
-    end_with(run_job(spec, retry=chosen, quiet=quiet or as_json, address=address), as_json)
+    if rejected:
+        replace_rejected(spec.output, reason)
+    report = run_job(
+        spec,
+        retry=chosen if tries_recorded else None,
+        quiet=quiet or as_json,
+        address=address,
+        keep_approved=rejected,
+        handed_over=plan,
+    )
+    end_with(report, as_json, ok_with_failures=ok_with_failures)

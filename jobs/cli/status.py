@@ -45,6 +45,7 @@ def status(
     from jobs.cluster.observe import seen_beside
     from jobs.output.folder import OutputFolder
     from jobs.output.recount import recounted
+    from jobs.review.counts import counts_for_status
 
     output, attempt = find(place, address)
     stored = read_status(output)
@@ -53,16 +54,21 @@ def status(
     manifest = OutputFolder(output).read_summary()
     outcome = seen_beside(stored, attempt)
     stored = recounted(output, stored, outcome) if stored else None
+    reviewed = counts_for_status(output, manifest)
     if timeline is not None:
         _write_timeline(output, timeline, outcome.state)
     if as_json:
         state = (
             as_seen(stored, outcome) if stored else {"state": outcome.state, "exit_reason": outcome.reason}
         )
-        print_json({**state, "manifest": manifest, "cluster": asdict(attempt) if attempt else None})
+        cluster = asdict(attempt) if attempt else None
+        print_json({**state, "manifest": manifest, "review": reviewed, "cluster": cluster})
         return
     lines = [attempt_line(attempt)] if attempt else []
-    echo("\n".join([*lines, *_lines(output, stored, outcome, manifest)]))
+    lines += _lines(output, stored, outcome, manifest)
+    if reviewed is not None:
+        lines.append("review: " + "  ".join(f"{name} {count}" for name, count in reviewed.items()))
+    echo("\n".join(lines))
 
 
 def _lines(output: str, stored: Status | None, outcome: SeenRun, manifest: JsonObject | None) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 
 from dreamcache.core.texts import printable
 from jobs.cli.common import echo, load, print_json
-from jobs.cli.options import Dashboard, DriverCpus, Gallery, Grace, Job, Json, Set
+from jobs.cli.options import Dashboard, DriverCpus, Gallery, Grace, Job, Json, OkWithFailures, Set
 
 EXAMPLES = (
     "dreamcache submit job.yaml --address http://head:8265 --follow",
@@ -40,6 +40,7 @@ def submit(
     retry: Annotated[bool, typer.Option("--retry", help="Try failed and blocked items again.")] = False,
     reason: Annotated[list[str], typer.Option(help="With --retry: only these reason codes.")] = [],
     gallery: Gallery = True,
+    ok_with_failures: OkWithFailures = False,
     grace: Grace = 120,
     driver_cpus: DriverCpus = 0,
     python: Annotated[
@@ -72,6 +73,7 @@ def submit(
             shared_files=shared_files,
             retry=tuple(reason) if retry or reason else None,
             gallery=gallery,
+            ok_with_failures=ok_with_failures,
             grace_s=grace,
             driver_cpus=driver_cpus,
             python=python,

@@ -8,6 +8,7 @@ Knows resources and labels as Ray states them; knows nothing of jobs' items. Nev
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -121,7 +122,36 @@ def _together(pools: Mapping[str, WorkerSpec], publisher: WorkerSpec, nodes: Seq
                 f"the workers ask for {_amount(resource, asked)} in all ({each}), the cluster of {_count(nodes)} has "
                 f"{_number(resource, there)}: some of them wait"
             )
+    return texts or _unplaced(pools, nodes)
+
+
+def _unplaced(pools: Mapping[str, WorkerSpec], nodes: Sequence[Node]) -> list[str]:
+    """Workers that get no GPU although the sum fits: a share of a GPU lies on one GPU, several GPUs on one node."""
+    free = [[1.0] * int(node.resources.get("GPU", 0)) for node in nodes]
+    texts = []
+    # The largest shares first, each where it first fits: for shares of a few sizes nothing fits better.
+    for name, pool in sorted(pools.items(), key=lambda item: -item[1].gpus):
+        waiting = sum(not _place(pool.gpus, free) for _ in range(pool.count))
+        if waiting:
+            texts.append(
+                f"{waiting} of {pool.count} {name}s of {_amount('GPU', pool.gpus)} find none: a worker's share lies on "
+                f"one GPU, whole GPUs on one node, and the cluster of {_count(nodes)} has "
+                f"{sum(len(gpus) for gpus in free)}; choose shares that divide 1, or fewer workers"
+            )
     return texts
+
+
+def _place(share: float, free: list[list[float]]) -> bool:
+    """Takes a share out of what is free of each GPU, by node; False where there is no room for it."""
+    whole = math.ceil(share)
+    for gpus in free:
+        part = share if share < 1 else 1.0
+        fitting = [number for number, rest in enumerate(gpus) if rest >= part - 1e-9][:whole]
+        if len(fitting) == whole:
+            for number in fitting:
+                gpus[number] -= part
+            return True
+    return False
 
 
 def _has(resource: str, nodes: Sequence[Node]) -> str:

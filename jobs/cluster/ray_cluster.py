@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dreamcache.core.errors import DreamCacheError
+from dreamcache.core.errors import CODE_NOTE, DreamCacheError
 from jobs import own_packages
 from jobs.cluster.reach import check_gcs_answers
 
+_OURS = re.compile(rf"\bdreamcache\.[\w.]+: (.+)\n\W*{CODE_NOTE}([a-z0-9_]+)")
+"""The last lines of a traceback of ours."""
 VERBOSE = "DREAMCACHE_VERBOSE"
 """Set, Ray prints its own lines and those of workers."""
 _prefers_own_packages = False
@@ -144,7 +146,13 @@ def _check_own_packages() -> None:
         )
 
 
-def worker_message(error: Exception) -> str | None:
-    """The message to the user that a worker raised, which Ray hands over inside tracebacks; None for other errors."""
-    messages: list[str] = re.findall(r"\bdreamcache\.[\w.]+Error: (.+)", str(error))
-    return messages[-1] if messages else None
+def worker_error(error: Exception, remains: str) -> DreamCacheError | None:
+    """The error to the user that a worker raised, which Ray hands over inside tracebacks; None for other errors.
+
+    remains: what the user should know of the rest, added to its message.
+    """
+    matches: list[tuple[str, str]] = _OURS.findall(str(error))
+    if not matches:
+        return None
+    message, code = matches[-1]
+    return DreamCacheError(f"{message}; {remains}", code=code)

@@ -7,7 +7,6 @@ Knows what a cluster must receive; knows nothing of how a job runs. Never import
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import re
@@ -31,11 +30,13 @@ from jobs.cluster import observe
 from jobs.cluster.capacity import misfits
 from jobs.cluster.jobs_api import ClusterError, JobsApi, connect, reported
 from jobs.output.folder import OutputFolder
+from jobs.planning import handover
 from jobs.planning.planner import plan
 from jobs.spec import dump_spec
 
 Code = Literal["installed", "ship"]
 ENTRY = "dreamcache_entry.py"
+PLAN_FOLDER = "plan"
 PACKAGES = ("dreamcache", "workers", "jobs")
 GRACE_S = 120
 _SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|PRIVATE|ACCESS_KEY|API_KEY", re.IGNORECASE)
@@ -47,9 +48,10 @@ class SubmitSettings:
 
     env: NAME (its value here) or NAME=value, for driver and workers; anyone who may use the cluster can read them.
     shared_files: local paths mean the same files on all machines. retry: reason codes of failed items to try again,
-    () for all, None for none. grace_s: seconds from SIGTERM to SIGKILL when the job is stopped. driver_cpus: 0 puts
-    the driver on the head; a share lets Ray choose a machine. python: the cluster's interpreter. allow_open: submit
-    over plain http to a cluster on another machine that asks for no token.
+    () for all, None for none. ok_with_failures: the driver ends with 0 where some items failed. grace_s: seconds from
+    SIGTERM to SIGKILL when the job is stopped. driver_cpus: 0 puts the driver on the head; a share lets Ray choose a
+    machine. python: the cluster's interpreter. allow_open: submit over plain http to a cluster on another machine that
+    asks for no token.
     """
 
     code: Code = "installed"
@@ -57,6 +59,7 @@ class SubmitSettings:
     shared_files: bool = False
     retry: tuple[str, ...] | None = None
     gallery: bool = True
+    ok_with_failures: bool = False
     grace_s: float = GRACE_S
     driver_cpus: float = 0
     python: str | None = None
@@ -93,6 +96,7 @@ def submit(
     is_here = api.nodes_here()
     if not is_here and not settings.shared_files:
         _check_paths(spec, api.url)
+    catalog = handover.catalog_digest(spec)
     planned = plan(spec)
     job_id = job_id_of(spec, planned.fingerprint)
 
@@ -128,7 +132,10 @@ def submit(
         "dreamcache_items": str(planned.num_items),
     }
     try:
-        _send(api, spec, submission_id, metadata, env, settings, is_here)
+        with tempfile.TemporaryDirectory(prefix="dreamcache-submit-") as folder:
+            is_handed_over = handover.write(Path(folder) / PLAN_FOLDER, spec, planned, catalog)
+            entrypoint = _entrypoint(settings, is_here, plan=is_handed_over)
+            _send(api, spec, Path(folder), submission_id, entrypoint, metadata, env, settings)
     except ClusterError as error:
         if "already exists" not in str(error):
             raise
@@ -151,32 +158,32 @@ def secrets_in(env: Sequence[str]) -> list[str]:
 def _send(
     api: JobsApi,
     spec: JobSpec,
+    folder: Path,
     submission_id: str,
+    entrypoint: str,
     metadata: dict[str, str],
     env: dict[str, str],
     settings: SubmitSettings,
-    is_here: bool,
 ) -> None:
-    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # its uploads
-    with tempfile.TemporaryDirectory(prefix="dreamcache-submit-") as folder:
-        (Path(folder) / "job.yaml").write_text(dump_spec(spec), "utf-8")
-        shutil.copyfile(Path(__file__).with_name("entry.py"), Path(folder) / ENTRY)
-        runtime_env: dict[str, Any] = {"working_dir": folder, "env_vars": env}
-        if settings.code == "ship":
-            runtime_env["py_modules"] = [str(folder) for folder in _package_folders()]
-            runtime_env["excludes"] = ["__pycache__"]
-        with reported(api.url):
-            api.client.submit_job(
-                entrypoint=_entrypoint(settings, is_here),
-                submission_id=submission_id,
-                runtime_env=runtime_env,
-                metadata=metadata,
-                entrypoint_num_cpus=settings.driver_cpus or None,
-            )
+    """folder: of this submission; with what is in it already, it becomes the driver's working directory."""
+    (folder / "job.yaml").write_text(dump_spec(spec), "utf-8")
+    shutil.copyfile(Path(__file__).with_name("entry.py"), folder / ENTRY)
+    runtime_env: dict[str, Any] = {"working_dir": str(folder), "env_vars": env}
+    if settings.code == "ship":
+        runtime_env["py_modules"] = [str(package) for package in _package_folders()]
+        runtime_env["excludes"] = ["__pycache__"]
+    with reported(api.url):
+        api.client.submit_job(
+            entrypoint=entrypoint,
+            submission_id=submission_id,
+            runtime_env=runtime_env,
+            metadata=metadata,
+            entrypoint_num_cpus=settings.driver_cpus or None,
+        )
 
 
-def _entrypoint(settings: SubmitSettings, is_here: bool) -> str:
-    """exec, so that the signal to stop reaches the driver and no shell before it."""
+def _entrypoint(settings: SubmitSettings, is_here: bool, *, plan: bool = False) -> str:
+    """exec, so that the signal to stop reaches the driver and no shell before it. plan: one is handed over."""
     # On this machine the interpreter is known; a cluster's images have theirs as `python`.
     python = settings.python or (sys.executable if is_here else "python")
     verb = ["run"] if settings.retry is None else ["retry"]
@@ -184,6 +191,10 @@ def _entrypoint(settings: SubmitSettings, is_here: bool) -> str:
         verb += ["--reason", reason]
     if settings.retry is None and not settings.gallery:
         verb.append("--no-gallery")
+    if settings.ok_with_failures:
+        verb.append("--ok-with-failures")
+    if plan:
+        verb += ["--plan", PLAN_FOLDER]
     return "exec " + shlex.join(
         [python, ENTRY, dreamcache.__version__, *verb, "job.yaml", "--address", "auto"]
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dreamcache.core.config.job import WorkerSpec, WorkersSpec
 from dreamcache.core.errors import SpecError
@@ -69,11 +69,12 @@ def groups_of(workers: WorkersSpec) -> tuple[PodGroup, ...]:
     pools = {"generators": workers.generators, "encoders": workers.encoders}
     with_gpu = {name: worker for name, worker in pools.items() if worker.gpus > 0}
     without = {name: worker for name, worker in pools.items() if worker.gpus == 0}
-    publishers = {"publishers": workers.publishers}
+    publisher = replace(workers.publishers, count=workers.most_publishers, max_count=None)
+    publishers = {"publishers": publisher}
     if not with_gpu:
         return (_group("cpu", {**without, **publishers}),)
     if not without:
-        return (_group("gpu", with_gpu, guests=workers.publishers),)
+        return (_group("gpu", with_gpu, guests=publisher),)
     return _group("gpu", with_gpu), _group("cpu", {**without, **publishers})
 
 

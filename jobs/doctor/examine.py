@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from dreamcache.core.config.job import JobSpec
-from jobs.doctor import cluster, credentials, locations, model
+from jobs.doctor import cluster, credentials, locations, marks, model
 from jobs.doctor.check import Check, run_trials
 
 
@@ -22,6 +22,7 @@ def examine(spec: JobSpec, address: str | None = None) -> Iterator[Check]:
             credentials.trials(spec),
             locations.trials(spec),
             model.trials(spec),
+            marks.trials(spec),
             cluster.trials(spec, reporter),
         )
         yield from run_trials(trials)

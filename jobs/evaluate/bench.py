@@ -20,7 +20,12 @@ def read_bench(spec: EvalSpec) -> Benchmark | None:
     if spec.dreambench is None:
         return None
     settings = spec.dreambench
-    return read_dreambench(settings.path, subjects=settings.subjects, num_prompts=settings.num_prompts)
+    return read_dreambench(
+        settings.path,
+        subjects=settings.subjects,
+        num_prompts=settings.num_prompts,
+        words=settings.words,
+    )
 
 
 def write_catalog(spec: EvalSpec, bench: Benchmark) -> str:

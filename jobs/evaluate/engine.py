@@ -15,6 +15,7 @@ import pyarrow as pa
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.evaluation.scores import ScoreRequest
+from dreamcache.evaluation.truth.identity import segmenter_weights
 from jobs.evaluate.spec import EvalSpec
 from jobs.running.ray_data import map_workers, values_of
 from workers.evaluate import REQUESTS, EvalContext, EvaluateWorker
@@ -38,6 +39,7 @@ def score_images(
         limits=ImageLimits(),
         num_threads=max(1, int(pool.cpus)),
         hosts=hosts,
+        segmenter=segmenter_weights(spec.metrics),
     )
     table = pa.Table.from_pylist(rows, schema=REQUESTS)
     dataset = map_workers(table, EvaluateWorker, context, pool, batch_size=spec.workers.batch_size)

@@ -19,6 +19,7 @@ from dreamcache.core.photo_sets import parsed
 from dreamcache.evaluation.dreambench import PHOTO_SUFFIXES, Benchmark, BenchSubject, read_dreambench
 from dreamcache.evaluation.folder import read_folder
 from dreamcache.evaluation.scores import RealPhoto, ScoreRequest, score_id
+from dreamcache.evaluation.truth.identity import segmenter_weights
 from dreamcache.storage.models.encoders import fingerprint
 from dreamcache.storage.open_store import store_for
 from dreamcache.storage.roots import Roots
@@ -96,7 +97,7 @@ def plan_method(
     if not done:
         rule = " of the benchmark's subjects and prompts" if bench is not None and method.job else ""
         raise CatalogError(f"method '{method.name}': job '{output}' has no image{rule}; see its failed.csv")
-    settings = fingerprint(spec.metrics)
+    settings = fingerprint(spec.metrics, segmenter=segmenter_weights(spec.metrics))
     planned = [_planned(method, {**row, "uri": folder.image_uri(row)}, real, settings, roots) for row in done]
     return planned, len(rows) - len(done)
 
@@ -179,7 +180,7 @@ def _of_folder(
             f"method '{method.name}': no folder in '{method.images}' is named like a subject, of which there are "
             f"{', '.join(list(real)[:10])}"
         )
-    settings = fingerprint(spec.metrics)
+    settings = fingerprint(spec.metrics, segmenter=segmenter_weights(spec.metrics))
     contents = list(map_ordered(lambda image: _content(image.uri), images))
     masks = list(map_ordered(lambda image: _content(image.mask) if image.mask else None, images))
     planned = []
@@ -203,7 +204,7 @@ def _of_folder(
 def _all_prompts(spec: EvalSpec, subjects: Mapping[str, BenchSubject]) -> dict[str, tuple[str, ...]]:
     """All prompts of each subject: a name's index counts them, also where the evaluation wants the first few only."""
     if spec.dreambench is not None and spec.dreambench.num_prompts is not None:
-        whole = read_dreambench(spec.dreambench.path, subjects=tuple(subjects))
+        whole = read_dreambench(spec.dreambench.path, subjects=tuple(subjects), words=spec.dreambench.words)
         return {subject.subject_id: subject.filled() for subject in whole.subjects}
     return {name: subject.filled() for name, subject in subjects.items()}
 

@@ -19,6 +19,7 @@ from dreamcache.core.config.rules import RuleText, Settings
 from dreamcache.core.errors import SpecError
 from dreamcache.core.locations import KeysOf, Location, Written
 from dreamcache.evaluation.bootstrap import BootstrapSettings
+from dreamcache.evaluation.dreambench import Words
 from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.open_store import join
 from jobs.spec import parse_spec
@@ -47,6 +48,8 @@ class DreamBenchSpec(Settings):
     """path: the published folder or s3:// URI. subjects: only these. num_prompts: only the first so many of the 25.
 
     samples: images of every subject and prompt (paper: 4). reference: which of a subject's photos is the reference.
+    words: subjects are called as the folder's list has it ("stuffed animal"), or as the authors' script does ("bear
+    plushie"); CLIP-T depends on them.
     """
 
     path: Location
@@ -54,6 +57,7 @@ class DreamBenchSpec(Settings):
     num_prompts: AtLeastOne | None = None
     samples: Samples = 4
     reference: ZeroOrMore = 0
+    words: Words = "dreambench"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from importlib import resources
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,9 @@ from dreamcache.core import ids
 from dreamcache.core.errors import DreamCacheError
 from jobs.gallery import data as gallery_data
 
-ITEM_LIMIT = 20_000
+ITEM_LIMIT = 100_000
+PART_ITEMS = 5_000
+"""Items of one script of data: the page shows the first part while the others load."""
 STATUSES = ("done", "failed", "blocked", "pending")
 REQUIRED = ("item_id", "subject_id", "class_name", "prompt", "status", "key")
 
@@ -27,30 +30,43 @@ REQUIRED = ("item_id", "subject_id", "class_name", "prompt", "status", "key")
 # opened from disk has no origin that 'self' could match in every browser.
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
-    "style-src '{style}'; script-src 'self' file: '{script}'"
+    "style-src '{style}'; script-src 'self' file: '{script}'; connect-src {connect}"
 )
+SCRIPTS = ("items", "verdicts", "filters", "rows", "cards", "viewer", "start", "sync", "run")
+"""In this order: the last one begins."""
+
+
+class References(Protocol):
+    """Thumbnails by subject."""
+
+    def get(self, subject: str, /) -> bytes | None:
+        """The thumbnail's bytes; None where there is none."""
 
 
 def write_gallery(
     *,
     manifest: pa.Table,
-    references: Mapping[str, bytes],
+    references: References,
     write: Callable[[str, bytes], None],
     title: str,
     source: str = "",
     limit: int = ITEM_LIMIT,
     totals: Mapping[str, int] | None = None,
+    job_key: str = "",
+    served_to: str | None = None,
 ) -> str:
     """Write `gallery/` and return the page's key, `gallery/index.html`, relative to the output root.
 
     manifest: one row per item; images of status `done` lie at `key`, relative to the output root. Columns
         the job does not know are the catalog's attributes and are shown with their subject.
     references: thumbnail bytes by subject id (see `make_thumbnail`); a missing one shows as unreadable.
-        Only `.get` of the subjects on the page is called, so a mapping may load lazily.
+        `get` is called once for each subject of `shown_subjects`, in that order, so that they may load lazily.
     write: stores bytes under a key; the page itself is written last.
     source: the output's own address, named in the footer.
     limit: items on the page; the counts are always of the whole manifest.
     totals: items by status and number of subjects, where `manifest` is only the beginning of a larger one.
+    job_key: names the job in the browser's storage, where verdicts are kept.
+    served_to: a page of `gallery --serve` sends verdicts to its server; the reviewer's name, "" if it is not known.
     Raises DreamCacheError (`bad_manifest`) if a column is missing.
     """
     _check_columns(manifest)
@@ -61,8 +77,11 @@ def write_gallery(
         if photo is not None:
             names[subject_id] = f"references/{_safe_name(subject_id)}.{_extension(photo)}"
             write(f"gallery/{names[subject_id]}", photo)
-    write("gallery/data.js", gallery_data.as_script(shown, names))
-    write("gallery/index.html", _page(totals or _totals(manifest), len(shown), title, source))
+    about = {"job": job_key, "serve": served_to is not None, "reviewer": served_to or ""}
+    for key, script in gallery_data.as_scripts(shown, names, about, rows=PART_ITEMS):
+        write(f"gallery/{key}", script)
+    page = _page(totals or _totals(manifest), len(shown), title, source, is_served=served_to is not None)
+    write("gallery/index.html", page)
     return "gallery/index.html"
 
 
@@ -81,9 +100,10 @@ def _check_columns(manifest: pa.Table) -> None:
         )
 
 
-def _page(totals: Mapping[str, int], num_shown: int, title: str, source: str) -> bytes:
-    style, script = _part("style.css"), _part("script.js") + _part("lightbox.js")
-    policy = POLICY.format(style=_hash(style), script=_hash(script))
+def _page(totals: Mapping[str, int], num_shown: int, title: str, source: str, *, is_served: bool) -> bytes:
+    style, script = _part("style.css"), "".join(_part(f"{name}.js") for name in SCRIPTS)
+    connect = "'self'" if is_served else "'none'"
+    policy = POLICY.format(style=_hash(style), script=_hash(script), connect=connect)
     values = {"title": html.escape(title), "policy": html.escape(policy, quote=False)}
     values |= {"style": style, "script": script, "source": html.escape(source or "the job's output folder")}
     values |= _counts(totals)

@@ -1,4 +1,4 @@
-"""The gallery's items as one script file. Knows the manifest's columns and how to make text harmless.
+"""The gallery's items as script files, a part each. Knows the manifest's columns and how to make text harmless.
 
 A script and not a JSON file, because a page opened from disk may not fetch. Seeds travel as text: they
 have 63 bits, and a browser's numbers 53.
@@ -7,7 +7,8 @@ have 63 bits, and a browser's numbers 53.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -32,32 +33,67 @@ ITEM_COLUMNS = (
     "text_score",
     "tries",
     "segment_note",
+    "review",
+    "reviewer",
+    "review_reason",
+    "review_note",
+    "reviewed_at",
 )
 SUBJECT_COLUMNS = ("class_name", "image")
 # Written by the job itself; every further column is an attribute of the catalog.
 JOB_COLUMNS = frozenset(name for name, _ in MANIFEST_COLUMNS)
+NO_SCORES = ("seconds", "gpu_seconds", "width", "height", "num_bytes", "sample", "seed", "attempts")
+"""Numbers that say nothing of how good an image is."""
 
 
-def as_script(items: pa.Table, references: Mapping[str, str]) -> bytes:
-    """`window.GALLERY_DATA = "<JSON>"` with every character that HTML or script could notice escaped.
+def as_scripts(
+    items: pa.Table, references: Mapping[str, str], about: Mapping[str, Any], *, rows: int
+) -> Iterator[tuple[str, bytes]]:
+    """(name, script) of each part: data.js, then data-00001.js and so on, at most `rows` items a part.
 
-    references: address of each subject's thumbnail, relative to the page.
+    references: address of each subject's thumbnail, relative to the page. about: for the first part, which also says
+    how many there are and which columns are scores.
     """
-    payload = json.dumps(_payload(items, references), separators=(",", ":"), ensure_ascii=False)
-    literal = json.dumps(payload)
+    scores = score_columns(items.schema)
+    num_parts = max(1, -(-items.num_rows // rows))
+    for part in range(num_parts):
+        payload = _payload(items.slice(part * rows, rows), references, scores)
+        if part == 0:
+            payload = {"about": {**about, "parts": num_parts, "scores": scores}, **payload}
+        yield "data.js" if part == 0 else f"data-{part:05d}.js", _script(payload)
+
+
+def score_columns(schema: pa.Schema) -> list[str]:
+    """The job's own columns of numbers that say how good an image is, whatever their names are."""
+    return [
+        field.name
+        for field in schema
+        if _is_number(field.type) and field.name in JOB_COLUMNS and field.name not in NO_SCORES
+    ]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+
+
+def _script(payload: Mapping[str, Any]) -> bytes:
+    """`window.GALLERY_DATA = "<JSON>"` with every character that HTML or script could notice escaped."""
+    text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    literal = json.dumps(text)
     for character in "<>&":
         literal = literal.replace(character, f"\\u{ord(character):04x}")
     return f"window.GALLERY_DATA = {literal};\n".encode("ascii")
 
 
-def _payload(items: pa.Table, references: Mapping[str, str]) -> dict[str, Any]:
+def _payload(items: pa.Table, references: Mapping[str, str], scores: Sequence[str]) -> dict[str, Any]:
     """Subjects once, prompts and messages once, and rows that point at them."""
     subjects, texts = _Numbered(), _Numbered()
     about: list[list[Any]] = []
     attributes = [name for name in items.column_names if name not in JOB_COLUMNS]
     rows: list[list[Any]] = []
-    wanted = [name for name in (*ITEM_COLUMNS, *SUBJECT_COLUMNS, *attributes) if name in items.column_names]
-    for batch in items.select(wanted).to_batches(max_chunksize=4096):
+    wanted = dict.fromkeys((*ITEM_COLUMNS, *SUBJECT_COLUMNS, *scores, *attributes))
+    present = [name for name in wanted if name in items.column_names]
+    for batch in items.select(present).to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
             subject_id = str(row["subject_id"])
             number = subjects.of(subject_id)
@@ -68,8 +104,25 @@ def _payload(items: pa.Table, references: Mapping[str, str]) -> dict[str, Any]:
                 _text(row.get("seed")), _text(row["status"]), quote(_text(row.get("key"))),
                 texts.of(_text(row.get("code"))), texts.of(_text(row.get("message"))),
                 row.get("width"), row.get("height"), _quality(row), texts.of(_explanation(row.get("segment_note"))),
+                [_rounded(row[name]) for name in scores], _review(row, texts),
             ])  # fmt: skip
     return {"subjects": about, "texts": texts.values(), "items": rows}
+
+
+def _review(row: Mapping[str, Any], texts: _Numbered) -> list[Any] | None:
+    """[state, reviewers, reason, note, milliseconds] of an image that someone has reviewed."""
+    state = row.get("review")
+    if state in (None, "pending"):
+        return None
+    return [
+        state,
+        *(texts.of(_text(row.get(name))) for name in ("reviewer", "review_reason", "review_note")),
+        round(row["reviewed_at"].timestamp() * 1000) if row.get("reviewed_at") else 0,
+    ]
+
+
+def _rounded(score: float | None) -> float | None:
+    return round(score, 4) if score is not None and math.isfinite(score) else None
 
 
 def _quality(row: Mapping[str, Any]) -> list[Any] | None:
@@ -77,7 +130,7 @@ def _quality(row: Mapping[str, Any]) -> list[Any] | None:
     if row.get("tries") is None:
         return None
     scores = [row.get("image_score"), row.get("text_score")]
-    return [*(None if score is None else round(score, 4) for score in scores), row["tries"]]
+    return [*map(_rounded, scores), row["tries"]]
 
 
 def _explanation(note: str | None) -> str:

@@ -21,6 +21,7 @@ from dreamcache.storage.ledger import Ledger
 from jobs.output import attributes
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest_files import ManifestFiles
+from jobs.output.review_columns import ReviewColumns
 from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA
 from jobs.reconcile.join import Join
@@ -38,7 +39,7 @@ def write_live_manifest(folder: OutputFolder, place: Path) -> list[Path]:
     """
     files = copy_plan(folder)
     kinds = attributes.of_plan(files.tables(attributes.COLUMNS))
-    written = ManifestFiles(kinds, folder.uri, place)
+    written = ManifestFiles(kinds, folder.uri, place, reviews=ReviewColumns.of_output(folder.uri))
     with Join(files, Ledger(folder.uri).scan()) as join, written:
         for window in join.windows():
             written.add(window)

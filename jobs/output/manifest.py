@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from dreamcache.storage.ledger import LEDGER_SCHEMA
 from jobs.output.attributes import COLUMNS as COLUMNS_OF_ATTRIBUTES
 from jobs.output.attributes import Attributes
+from jobs.output.review_columns import NO_REVIEWS, REVIEW_COLUMNS, ReviewColumns
 from jobs.planning.plan_table import PLAN_SCHEMA
 from jobs.reconcile.join import Window
 
@@ -37,7 +38,7 @@ def _manifest_columns() -> list[tuple[str, pa.DataType]]:
     ]
 
 
-MANIFEST_COLUMNS = _manifest_columns()
+MANIFEST_COLUMNS = [*_manifest_columns(), *REVIEW_COLUMNS]
 """`reference`, or `image`, is the reference photo's URI, `uri` the generated image's; status is done, blocked, failed
 or pending. seed: of the pixels; behind a quality gate that of the accepted try; seed_text: its digits, for readers
 whose numbers have 53 bits. verdict: passed or rejected by the gate, null without one. settings_fingerprint: a key of
@@ -103,8 +104,10 @@ def manifest_schema(attributes: Attributes) -> pa.schema:
     return pa.schema([*(pa.field(name, kind) for name, kind in MANIFEST_COLUMNS), *attributes.fields(OURS)])
 
 
-def build_manifest(window: Window, attributes: Attributes, output: str) -> pa.Table:
-    """One row per planned row of the window, in its order. attributes: of the whole plan."""
+def build_manifest(
+    window: Window, attributes: Attributes, output: str, reviews: ReviewColumns = NO_REVIEWS
+) -> pa.Table:
+    """One row per planned row of the window, in its order. attributes: of the whole plan; reviews: as of now."""
     planned, records = window.planned, window.records
     columns: dict[str, Any] = {name: records[name] for name in records.column_names}
     columns |= {name: planned[name] for name in planned.column_names if name not in ("code", "message")}
@@ -116,6 +119,7 @@ def build_manifest(window: Window, attributes: Attributes, output: str) -> pa.Ta
     columns["uri"] = pc.binary_join_element_wise(output.rstrip("/"), records["key"], "/")
     columns["seed_text"] = pc.cast(columns["seed"], pa.string())
     columns["reference"] = planned["image"]
+    columns |= reviews.columns(columns["item_id"], columns["status"])
     columns |= attributes.columns(planned, OURS)
     schema = manifest_schema(attributes)
     return pa.table([columns[name] for name in schema.names], schema=schema)

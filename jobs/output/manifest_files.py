@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from jobs.output.attributes import Attributes
 from jobs.output.manifest import HARDLY_REPEATING, Counts, build_manifest, count_window, manifest_schema
+from jobs.output.review_columns import NO_REVIEWS, ReviewColumns
 from jobs.reconcile.join import Window
 
 ROWS_WITHOUT_PARTS = 1_000_000
@@ -26,11 +27,19 @@ class ManifestFiles:
     """manifest.parquet in `place`, and parts of it when `rows`, which the plan has, are more than
     ROWS_WITHOUT_PARTS."""
 
-    def __init__(self, attributes: Attributes, output: str, place: Path, *, rows: int = 0) -> None:
+    def __init__(
+        self,
+        attributes: Attributes,
+        output: str,
+        place: Path,
+        *,
+        rows: int = 0,
+        reviews: ReviewColumns = NO_REVIEWS,
+    ) -> None:
         self.manifest = place / "manifest.parquet"
         self.parts: list[Path] = []
         self.counts = Counts()
-        self._attributes, self._output, self._place = attributes, output, place
+        self._attributes, self._output, self._place, self._reviews = attributes, output, place, reviews
         self._schema = manifest_schema(attributes)
         self._is_large = rows > ROWS_WITHOUT_PARTS
         self._part: pq.ParquetWriter | None = None
@@ -47,7 +56,7 @@ class ManifestFiles:
 
     def add(self, window: Window) -> pa.Table:
         """Writes the window's rows, in plan order, as one row group; returns them."""
-        table = build_manifest(window, self._attributes, self._output)
+        table = build_manifest(window, self._attributes, self._output, self._reviews)
         self._whole.write_table(table)
         if self._is_large:
             self._add_to_part(table)

@@ -5,12 +5,13 @@ Joins the gallery (which knows no storage) with storage; knows nothing of how im
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dreamcache.core import ids
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import DreamCacheError
@@ -19,11 +20,14 @@ from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.photos import read_photo
 from jobs.gallery import Scaler, make_thumbnail, write_gallery
 from jobs.output.attributes import without_typed
+from jobs.output.cost import of_summary
 from jobs.output.folder import OutputFolder
 
 READERS = 8
 """Photos read at once; their bytes are held until they are scaled."""
 HAS_NO_PHOTO = "failed"
+SIDE = 512
+"""Pixels of a thumbnail's longer side: reviewers see it as large as the image."""
 
 
 def publish_gallery(
@@ -32,26 +36,36 @@ def publish_gallery(
     folder: OutputFolder,
     *,
     limits: ImageLimits | None = None,
+    write: Callable[[str, bytes], None] | None = None,
+    served_to: str | None = None,
 ) -> str:
     """Writes `gallery/`; returns the page's path or URI. Photos that cannot be read have no thumbnail.
 
     summary: manifest.json, which counts the whole manifest; without it the rows are taken for all.
-    first_rows: of the manifest, those to be shown. limits: of photos, the job's own.
+    first_rows: of the manifest, those to be shown. limits: of photos, the job's own. write: where the files go, the
+    output itself by default; served_to: as for `write_gallery`.
     """
     first = first_rows.group_by("subject_id", use_threads=False).aggregate([("image", "first")])
     roots = folder.photo_roots()  # of job.yaml: a manifest's column may name any file
-    photos = {subject: uri for subject, uri in _readable(first_rows).items() if roots.allows(uri)}
-    references = _thumbnails(photos, limits or ImageLimits(), roots.hosts)
+    usable = _readable(first_rows)
+    order = (row["subject_id"] for row in first.to_pylist())
+    photos = {one: usable[one] for one in order if one in usable and roots.allows(usable[one])}
     # A local path is meaningful on one machine only, and the page may be copied elsewhere.
     source = folder.uri if is_uri(folder.uri) else ""
-    key = write_gallery(
-        manifest=without_typed(first_rows),
-        references=references,
-        write=folder.write_file,
-        title=str(summary["job"]) if summary else "job",
-        source=source,
-        totals={"subjects": len(first), **summary["counts"], **_subjects(summary)} if summary else None,
-    )
+    if cost := of_summary(summary or {}):
+        source = f"{source or 'the output folder'} ({cost.line()})"
+    title = str(summary["job"]) if summary else "job"
+    with _Thumbnails(photos, limits or ImageLimits(), roots.hosts) as references:
+        key = write_gallery(
+            manifest=without_typed(first_rows),
+            references=references,
+            write=write or folder.write_file,
+            title=title,
+            source=source,
+            totals={"subjects": len(first), **summary["counts"], **_subjects(summary)} if summary else None,
+            job_key=ids.of_values("review", job=title, output=folder.uri)[:12],
+            served_to=served_to,
+        )
     return folder.at(key)
 
 
@@ -67,17 +81,32 @@ def _readable(rows: pa.Table) -> dict[str, str]:
     return {row["subject_id"]: row["image_first"] for row in first.to_pylist() if row["image_first"]}
 
 
-def _thumbnails(
-    photos: Mapping[str, str], limits: ImageLimits, hosts: Sequence[CatalogHost]
-) -> dict[str, bytes]:
-    with Scaler() as scaler:
+class _Thumbnails:
+    """Thumbnails by subject, scaled some ahead of who asks for them in the order of `photos`; none is held longer."""
 
-        def thumbnail(uri: str) -> bytes | None:
-            try:
-                data = read_photo(uri, "gallery", limits, hosts)
-            except (OSError, DreamCacheError):
-                return None
-            return make_thumbnail(data, limits=limits, run=scaler.run)
+    def __init__(self, photos: Mapping[str, str], limits: ImageLimits, hosts: Sequence[CatalogHost]) -> None:
+        self._scaler = Scaler()
+        self._limits, self._hosts = limits, hosts
+        self._waiting = iter(photos)
+        self._next = next(self._waiting, None)
+        self._scaled = map_ordered(self._scale, photos.values(), threads=READERS)
 
-        scaled = map_ordered(thumbnail, photos.values(), threads=READERS)
-        return {subject: data for subject, data in zip(photos, scaled, strict=True) if data is not None}
+    def __enter__(self) -> Self:
+        self._scaler.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scaler.__exit__(None, None, None)
+
+    def get(self, subject: str) -> bytes | None:
+        if subject != self._next:
+            return None
+        self._next = next(self._waiting, None)
+        return next(self._scaled)
+
+    def _scale(self, uri: str) -> bytes | None:
+        try:
+            data = read_photo(uri, "gallery", self._limits, self._hosts)
+        except (OSError, DreamCacheError):
+            return None
+        return make_thumbnail(data, SIDE, limits=self._limits, run=self._scaler.run)

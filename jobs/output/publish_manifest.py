@@ -25,11 +25,13 @@ from dreamcache.inference.facts import PlanFacts
 from dreamcache.storage.ledger import Ledger
 from jobs.gallery import ITEM_LIMIT
 from jobs.output import attributes
+from jobs.output.cost import RowCounts, cost_summary
 from jobs.output.csv_file import CsvFile
 from jobs.output.folder import OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.manifest_files import ManifestFiles
 from jobs.output.publish_gallery import publish_gallery
+from jobs.output.review_columns import ReviewColumns
 from jobs.planning.planner import Plan
 from jobs.reconcile.join import Join
 
@@ -43,14 +45,16 @@ def publish_manifest(
     *,
     gallery: bool,
     on_note: Callable[[str], None] = lambda text: None,
+    spent: float = 0.0,
 ) -> tuple[Counts, str | None]:
-    """(counts of the whole plan, the gallery's address), from what the ledger holds now.
+    """(counts of the whole plan, the gallery's address), from what the ledger holds now. spent: money, at the price
+    of the job.
 
     A gallery that cannot be written is None, and `on_note` says why. Raises StorageError when other runs rewrite the
     manifest all the time.
     """
     for _ in range(ROUNDS):
-        if published := _publish_once(made_plan, folder):
+        if published := _publish_once(made_plan, folder, spent):
             counts, summary, first_rows = published
             return counts, _gallery(made_plan, folder, summary, first_rows, on_note) if gallery else None
     raise StorageError(
@@ -60,7 +64,9 @@ def publish_manifest(
     )
 
 
-def _publish_once(made_plan: Plan, folder: OutputFolder) -> tuple[Counts, dict[str, Any], pa.Table] | None:
+def _publish_once(
+    made_plan: Plan, folder: OutputFolder, spent: float
+) -> tuple[Counts, dict[str, Any], pa.Table] | None:
     """(counts, manifest.json, the gallery's rows). None when another run has written a manifest since this one looked
     into the ledger: it may know more."""
     before = folder.manifest_version()
@@ -68,8 +74,9 @@ def _publish_once(made_plan: Plan, folder: OutputFolder) -> tuple[Counts, dict[s
     kinds = attributes.of_plan(made_plan.files.tables(attributes.COLUMNS), made_plan.attributes)
     with tempfile.TemporaryDirectory(prefix="dreamcache-manifest-") as name:
         place = Path(name)
-        first = _FirstRows()
-        written = ManifestFiles(kinds, folder.uri, place, rows=made_plan.num_items)
+        first, rows = _FirstRows(), RowCounts()
+        reviews = ReviewColumns.of_output(folder.uri)
+        written = ManifestFiles(kinds, folder.uri, place, rows=made_plan.num_items, reviews=reviews)
         with (
             Join(made_plan.files, Ledger(folder.uri).scan()) as join,
             written,
@@ -79,8 +86,13 @@ def _publish_once(made_plan: Plan, folder: OutputFolder) -> tuple[Counts, dict[s
                 table = written.add(window)
                 _add_failed(failed, table)
                 first.add(table)
+                rows.add(table)
         folder.write_failed(place / "failed.csv")
-        summary = {**_summary(made_plan, written.counts), "ledger": ledger_version}
+        summary = {
+            **_summary(made_plan, written.counts),
+            **_cost(made_plan, spent, rows),
+            "ledger": ledger_version,
+        }
         is_written = folder.write_manifest(written.manifest, summary, before, parts=written.parts)
     return (written.counts, summary, first.table) if is_written else None
 
@@ -137,6 +149,11 @@ def _summary(made_plan: Plan, counts: Counts) -> dict[str, Any]:
         "versions": versions(),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _cost(made_plan: Plan, spent: float, rows: RowCounts) -> dict[str, Any]:
+    price = made_plan.spec.price
+    return {} if price is None else {"cost": cost_summary(spent, price.currency, rows).as_dict()}
 
 
 def _models(facts: PlanFacts) -> dict[str, Any]:

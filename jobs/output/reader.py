@@ -3,6 +3,7 @@
     the run has ended: manifest.parquet, or manifest/part-* alone --+--> Manifest --> rows, filtered down in Parquet
     it runs, or was killed: plan and ledger joined (`live`) --------+
 
+The columns of review are those of the review log as it is now, which changes after the manifest was written.
 Knows the output folder and its manifest.
 """
 
@@ -24,9 +25,13 @@ import pyarrow.parquet as pq
 
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.arrow import pyarrow_filesystem, reading
+from dreamcache.storage.bounded import check_regular
 from jobs.output.folder import OutputFolder
 from jobs.output.live import write_live_manifest
 from jobs.output.manifest import MANIFEST_COLUMNS
+from jobs.output.review_columns import NAMES as REVIEW_NAMES
+from jobs.output.review_columns import NEEDED as NEEDED_FOR_REVIEW
+from jobs.output.review_columns import REVIEW_COLUMNS, ReviewColumns
 
 BATCH_ROWS = 16_384
 FEW_AT_ONCE: dict[str, Any] = {
@@ -60,6 +65,9 @@ class Manifest:
                 code="no_manifest",
             )
         folder.check_format()
+        for key in published:
+            # Arrow names a pipe as a file that it does not know, or waits for it.
+            check_regular(folder.at(key))
         self.filesystem: pyarrow.fs.FileSystem = pyarrow.fs.LocalFileSystem()
         if self.is_live:
             place = Path(tempfile.mkdtemp(prefix="dreamcache-manifest-"))
@@ -70,6 +78,8 @@ class Manifest:
             self.paths = [pyarrow_filesystem(folder.at(key))[1] for key in published]
         with self.reading():
             self.dataset = _dataset(self.paths, self.filesystem)
+        reviews = ReviewColumns.of_output(folder.uri) if not self.is_live else None
+        self._reviews = None if reviews is None or reviews.is_empty else reviews
 
     def reading(self) -> AbstractContextManager[None]:
         """What Arrow raises in this block becomes a StorageError `bad_manifest`."""
@@ -83,13 +93,33 @@ class Manifest:
         with self.reading():
             for path in self.paths:
                 with pq.ParquetFile(path, filesystem=self.filesystem) as file:
-                    yield from file.iter_batches(rows, columns=_list(columns))
+                    for batch in file.iter_batches(rows, columns=self.columns_to_read(columns)):
+                        yield from self.reviewed(pa.Table.from_batches([batch]), columns).to_batches()
+
+    def columns_to_read(self, columns: Sequence[str] | None) -> list[str] | None:
+        """What a file is asked for: also what the columns of review are looked up by."""
+        if columns is None or self._reviews is None or not set(columns) & set(REVIEW_NAMES):
+            return None if columns is None else list(columns)
+        return list(
+            dict.fromkeys([*(name for name in columns if name not in REVIEW_NAMES), *NEEDED_FOR_REVIEW])
+        )
+
+    def reviewed(self, table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+        """The rows of a file with the columns of review as of now, in the order of `columns`."""
+        if self._reviews is None or (columns is not None and not set(columns) & set(REVIEW_NAMES)):
+            return table
+        if not set(NEEDED_FOR_REVIEW) <= set(table.column_names):
+            return table  # another program's manifest
+        table = self._reviews.over(table)
+        return (table if columns is None else table.select(list(columns))).combine_chunks()
 
     @property
     def schema(self) -> pa.Schema:
         """Columns that the files have."""
         with self.reading(), pq.ParquetFile(self.paths[0], filesystem=self.filesystem) as file:
-            return file.schema_arrow
+            written: pa.Schema = file.schema_arrow
+        missing = [pa.field(*one) for one in REVIEW_COLUMNS if one[0] not in written.names]
+        return pa.schema([*written, *missing]) if self._reviews is not None else written
 
 
 def outputs(
@@ -102,7 +132,9 @@ def outputs(
     """
     manifest = Manifest(uri)
     with manifest.reading():
-        return manifest.dataset.to_table(columns=_list(columns), filter=_filter(status, subject))
+        wanted = manifest.columns_to_read(columns)
+        table = manifest.dataset.to_table(columns=wanted, filter=_filter(status, subject))
+    return manifest.reviewed(table, columns)
 
 
 def scan_outputs(
@@ -111,11 +143,10 @@ def scan_outputs(
     """`outputs` in batches, in manifest order, for manifests larger than memory."""
     manifest = Manifest(uri)
     with manifest.reading():
-        yield from manifest.dataset.to_batches(
-            columns=_list(columns),
-            filter=_filter(status, subject),
-            **FEW_AT_ONCE,
-        )
+        wanted = manifest.columns_to_read(columns)
+        batches = manifest.dataset.to_batches(columns=wanted, filter=_filter(status, subject), **FEW_AT_ONCE)
+        for batch in batches:
+            yield from manifest.reviewed(pa.Table.from_batches([batch]), columns).to_batches()
 
 
 def scan_outputs_if_any(uri: str, *, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -138,7 +169,8 @@ def first_outputs(
     manifest, wanted = Manifest(uri), _filter(status, subject)
     with manifest.reading():
         first = manifest.dataset.head(limit, filter=wanted, **FEW_AT_ONCE)
-        return first, manifest.dataset.count_rows(filter=wanted, **FEW_AT_ONCE)
+        count = manifest.dataset.count_rows(filter=wanted, **FEW_AT_ONCE)
+    return manifest.reviewed(first, None), count
 
 
 def _published(folder: OutputFolder) -> list[str]:
@@ -188,7 +220,3 @@ def _filter(status: str | None, subject: str | None) -> pc.Expression | None:
             equal = pc.field(column) == value
             wanted = equal if wanted is None else wanted & equal
     return wanted
-
-
-def _list(columns: Sequence[str] | None) -> list[str] | None:
-    return None if columns is None else list(columns)

@@ -34,6 +34,7 @@ from dreamcache.core.errors import (
 from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request, item_id
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
+from dreamcache.provenance.invisible import InvisibleMark
 from dreamcache.storage.arrow import reading
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata, read_xmp
@@ -275,7 +276,8 @@ def _generate(session: JobSession, request: Request) -> Pixels:
     # The job's batch size, filled up as a worker fills it: a kernel's last bits depend on the batch's shape.
     [outcome] = session.generator().generate([request])
     if isinstance(outcome, Generated):
-        return outcome.rgb
+        mark = session.spec.provenance.invisible
+        return InvisibleMark(mark).apply(outcome.rgb) if mark is not None else outcome.rgb
     raise DreamCacheError(outcome.message, code=outcome.code)
 
 

@@ -43,6 +43,7 @@ class _Run:
     points: list[tuple[float, int, int]] = field(default_factory=list)
     marks: list[tuple[float, str, str]] = field(default_factory=list)
     workers: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
+    idle: dict[str, float] = field(default_factory=dict)
 
 
 def timeline_svg(events: Iterable[Event], *, state: str | None = None) -> str:
@@ -94,6 +95,8 @@ def _add(run: _Run, event: Event, second: float) -> None:
         run.marks.append(
             (second, kind, str(event.get("text") or event.get("code") or event.get("codes") or ""))
         )
+    if kind == "times" and float(event["ready_s"]) > 0:
+        run.idle[str(event["kind"])] = 1 - float(event["busy_s"]) / float(event["ready_s"])
     if kind.startswith("worker_") and event.get("worker"):
         run.workers[f"{event.get('kind', 'worker')} {event['worker']}"].append(
             (second, kind.removeprefix("worker_"))
@@ -114,7 +117,8 @@ def _panel(run: _Run, top: int) -> list[str]:
     colour = ENDS.get(run.end, "#c0392b" if run.end == "lost" else "#4f81bd")
     reason = f": {run.reason}" if run.reason else ""
     began = run.began.strftime("%Y-%m-%d %H:%M:%S UTC")
-    title = f"{run.name}  {began}  {format_duration(run.length)}  {run.end}{reason}"
+    idle = "".join(f"  {kind}s idle {share:.0%}" for kind, share in sorted(run.idle.items()))
+    title = f"{run.name}  {began}  {format_duration(run.length)}{idle}  {run.end}{reason}"
     parts = [
         _text(LEFT, top + 14, title[:150], fill=colour, weight="bold"),
         f'<rect x="{LEFT}" y="{top + 26}" width="{width}" height="{PLOT}" fill="#f7f7f7" stroke="#ccc"/>',

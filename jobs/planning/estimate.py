@@ -24,6 +24,8 @@ from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.facts import PlanFacts, family_of_job
 from dreamcache.inference.families import Family
 from jobs.formatting import format_bytes, format_duration
+from jobs.output.cost import money
+from jobs.planning.batches import groups_of, num_photos
 from jobs.planning.pixels import Pixels
 from jobs.planning.plan_table import photo_keys
 from jobs.planning.planner import Plan
@@ -42,7 +44,8 @@ class Estimate:
     """items: of the plan that can run, and to_make of them have no image yet. Half evaluations are of all items; two
     halves are one evaluation of the U-Net. cache_bytes: of all references' features before compression, exact, None
     for a base model whose files do not state its sizes. output_bytes_by: "guess" or "measured". eta_seconds,
-    gpu_hours, cpu_hours: (low, high) of what is to be generated, by the declared workers; startup_seconds: the part of
+    gpu_hours, cpu_hours, cost: (low, high) of what is to be generated, by the declared workers, cost in `currency` at
+    the job's price; cost_limit: what `limits.max_cost` allows over all runs; startup_seconds: the part of
     eta_seconds before the first batch. None where nothing was measured on such a device, and note says why.
     """
 
@@ -59,6 +62,9 @@ class Estimate:
     eta_seconds: tuple[float, float] | None = None
     gpu_hours: tuple[float, float] | None = None
     cpu_hours: tuple[float, float] | None = None
+    cost: tuple[float, float] | None = None
+    currency: str | None = None
+    cost_limit: float | None = None
     note: str = ""
 
     @property
@@ -93,7 +99,15 @@ class Estimate:
                 lines.append(
                     f"of it {' to '.join(map(format_duration, self.startup_seconds))} for starting workers"
                 )
-        return [*lines, *([self.note] if self.note else [])]
+        return [*lines, *self._cost_lines(), *([self.note] if self.note else [])]
+
+    def _cost_lines(self) -> list[str]:
+        if self.cost is None or self.currency is None:
+            return [] if self.currency is None else ["cost not known: --calibrate measures it"]
+        low, high = self.cost
+        an_image = f", {money(high / self.to_make)} an image at most" if self.to_make else ""
+        limit = "" if self.cost_limit is None else f"; limits.max_cost is {money(self.cost_limit)}"
+        return [f"cost {money(low)} to {money(high)} {self.currency}{an_image}{limit}"]
 
 
 def estimate(
@@ -132,11 +146,22 @@ def estimate(
         output_bytes=int(items * measured.image_bytes if measured else guess),
         output_bytes_by="measured" if measured else "guess",
         calibration=measured,
-        eta_seconds=eta,
-        gpu_hours=gpu,
-        cpu_hours=cpu,
+        **{"eta_seconds": eta, "gpu_hours": gpu, "cpu_hours": cpu, **_money(spec, eta)},
         note="; ".join(text for text in (note, _gate_note(spec)) if text),
     )
+
+
+def _money(spec: JobSpec, eta: tuple[float, float] | None) -> dict[str, Any]:
+    """Of an Estimate: money of the declared workers, from their start to their end."""
+    if spec.price is None:
+        return {}
+    known = {"currency": spec.price.currency, "cost_limit": spec.limits.max_cost}
+    if eta is None:
+        return known
+    workers = spec.workers
+    pools = (workers.encoders, workers.generators)
+    per_hour = sum(pool.count * spec.price.per_hour(gpus=pool.gpus, cpus=pool.cpus) for pool in pools)
+    return {**known, "cost": (eta[0] * per_hour / 3600, eta[1] * per_hour / 3600)}
 
 
 def estimate_plan(planned: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:
@@ -181,52 +206,66 @@ def _calibrate(spec: JobSpec, rows: Sequence[dict[str, Any]], facts: PlanFacts) 
     loading = time.perf_counter()
     from dreamcache.inference.session import local_session
 
-    with local_session(spec, facts, capacity=len(rows)) as session:
+    total_photos = sum(num_photos(row["photo_set"]) for row in rows)
+    with local_session(spec, facts, capacity=total_photos) as session:
         load_seconds = time.perf_counter() - loading
         requests = [request_of(row) for row in rows]
         firsts = {request.cache_key: request for request in requests}.values()
-        encoded = [_seconds(partial(session.references.get, request)) for request in firsts]
-        seconds, sizes, failure = _generate(spec, session.generator(), requests)
+        # A run encodes a product's photos one by one, and references are photos.
+        encoded = [
+            _seconds(partial(session.references.get, request)) / num_photos(request.photo_set)
+            for request in firsts
+        ]
+        image_seconds, num_batches, sizes, failure = _generate(
+            spec, session.generator(), requests, family_of_job(spec).per_image
+        )
         is_gpu = session.device.type == "cuda"
         device = session.device_name.removeprefix("cuda: ") if is_gpu else "cpu"
     if not sizes and failure is not None:
         message = f"--calibrate: none of {len(rows)} items could be generated: {failure.message}"
         raise DreamCacheError(message, code=failure.code)
-    # What the first batch and reference warm up is no part of a long run.
-    warm = seconds[1:] or seconds
     return Calibration(
         device=device,
         items=len(rows),
-        batches=len(seconds),
+        batches=num_batches,
         load_seconds=round(load_seconds, 3),
         encode_seconds=round(statistics.median(encoded[1:] or encoded), 4),
-        image_seconds=(round(min(warm), 4), round(max(warm), 4)),
+        image_seconds=image_seconds,
         image_bytes=statistics.fmean(sizes),
     )
 
 
 def _generate(
-    spec: JobSpec, generator: BatchGenerator, requests: Sequence[Request]
-) -> tuple[list[float], list[int], Blocked | Failed | None]:
-    """(seconds an image of each batch, bytes of each image's file, the last item without an image)."""
+    spec: JobSpec, generator: BatchGenerator, requests: Sequence[Request], per_image: frozenset[str]
+) -> tuple[tuple[float, float], int, list[int], Blocked | Failed | None]:
+    """(seconds an image by the fastest and the slowest batches, number of batches, bytes of each image's file, the last
+    item without an image). Requests share batches as a run's do: images of one size and number of photos."""
     from dreamcache.inference.outcome import Generated
     from dreamcache.storage.image_store import encode_image
 
-    seconds: list[float] = []
+    low = high = 0.0
+    num_batches = 0
     sizes: list[int] = []
     failure: Blocked | Failed | None = None
-    for start in range(0, len(requests), generator.batch_size):
-        batch = requests[start : start + generator.batch_size]
-        started = time.perf_counter()
-        outcomes = generator.generate(batch)
-        # A batch that was filled up took the time of a full one.
-        seconds.append((time.perf_counter() - started) / generator.batch_size)
-        for outcome in outcomes:
-            if isinstance(outcome, Generated):
-                sizes.append(len(encode_image(outcome.rgb, spec.images, {})))
-            else:
-                failure = outcome
-    return seconds, sizes, failure
+    columns = [one.overrides for one in requests], [one.photo_set for one in requests]
+    for group in groups_of(*columns, per_image):
+        seconds: list[float] = []
+        for start in range(0, len(group), generator.batch_size):
+            batch = [requests[row] for row in group[start : start + generator.batch_size]]
+            started = time.perf_counter()
+            outcomes = generator.generate(batch)
+            # A batch that was filled up took the time of a full one.
+            seconds.append((time.perf_counter() - started) / generator.batch_size)
+            for outcome in outcomes:
+                if isinstance(outcome, Generated):
+                    sizes.append(len(encode_image(outcome.rgb, spec.images, {})))
+                else:
+                    failure = outcome
+        # What a first batch and reference warm up is no part of a long run. Sampled rows are in proportion to the plan.
+        warm, share = seconds[1:] or seconds, len(group) / len(requests)
+        low, high = low + share * min(warm), high + share * max(warm)
+        num_batches += len(seconds)
+    return (round(low, 4), round(high, 4)), num_batches, sizes, failure
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 import yaml
 
 from dreamcache.core.config.hosts import CatalogHost
-from dreamcache.core.locations import S3_SCHEME
+from dreamcache.core.locations import OBJECT_SCHEMES
 from dreamcache.core.web_url import HTTPS
 
 MAX_COUNTED = 1000
@@ -88,4 +88,4 @@ def _without_nested(roots: Counter[str]) -> Counter[str]:
 
 
 def _depth(root: str) -> int:
-    return 0 if root.startswith((S3_SCHEME, HTTPS)) else len(PurePosixPath(root).parts) - 1
+    return 0 if root.startswith((*OBJECT_SCHEMES, HTTPS)) else len(PurePosixPath(root).parts) - 1

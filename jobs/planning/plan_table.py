@@ -23,6 +23,7 @@ from dreamcache.core.photo_sets import PlannedPhoto, parsed, set_key, written
 from dreamcache.core.records import Request, Subject
 from dreamcache.storage.schema import schema_of
 from jobs.planning.catalog import BadRow
+from jobs.planning.reviewed import NOT_REVIEWED, Reviewed, slot_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,9 +83,11 @@ class PlanRows:
         *,
         scene: ids.Template | None = None,
         gated: ids.Template | None = None,
+        reviewed: Reviewed = NOT_REVIEWED,
     ) -> None:
         """template: `records.item_template` of the job; scene, gated: `records.scene_template` and `gated_template`,
-        where the job uses them."""
+        where the job uses them. reviewed: items that others take the place of."""
+        self._reviewed = reviewed
         self._gated = gated
         self._usual = Variant(template=template, samples=samples, noise=scene)
         self._clear()
@@ -137,6 +140,9 @@ class PlanRows:
                     )
                 if self._gated is not None:
                     own = _digest(self._gated.key(item=own.hex()))
+                if self._reviewed:
+                    slot = slot_of(subject.subject_id, text, sample, variant.overrides)
+                    own, seeding = self._reviewed.in_place_of(own, seeding, slot)
                 self._digests.append(own)
                 self._seeding.append(seeding)
 

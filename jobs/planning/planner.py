@@ -41,6 +41,7 @@ from jobs.planning.plan_files import PlanFiles
 from jobs.planning.plan_table import PLAN_SCHEMA, PlanRows, Prompt, Variant
 from jobs.planning.prompts import TemplateError, fill
 from jobs.planning.references import Entry, PhotoReader, ReadPhotos
+from jobs.planning.reviewed import Reviewed
 from jobs.planning.row_checks import (
     OTHER_WORLD,
     check_taken,
@@ -103,14 +104,14 @@ class Plan:
         return list(islice(rows, limit))
 
 
-def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
+def plan(spec: JobSpec, *, verify_photos: bool = False, keep_approved: bool = False) -> Plan:
     """Plans a job. Photos that are as the photo index beside the cache knows them are not read, unless verify_photos.
+    keep_approved: a subject's prompt and sample with an approved image keeps it, whatever has changed since.
 
     Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     facts = plan_facts(spec)
-    generation = spec.generation.resolved(dict(facts.adapter.recommended))
-    spec = replace(spec, model=spec.model_to_open, generation=generation)
-    written = _Writing(spec, facts)
+    spec = planned_spec(spec, facts)
+    written = _Writing(spec, facts, Reviewed.of_output(spec.output, keep_approved=keep_approved))
     entries = read_catalog(
         spec.catalog,
         columns=spec.columns,
@@ -125,13 +126,21 @@ def plan(spec: JobSpec, *, verify_photos: bool = False) -> Plan:
     for entry, photos in reader.read_ahead(entries):
         written.add(entry, photos)
     contents.save()
+    if reader.note is not None:
+        written.notes[reader.note] = None
     return written.end(PhotosRead(known=contents.num_known, read=contents.num_read, notes=tuple(index.notes)))
+
+
+def planned_spec(spec: JobSpec, facts: PlanFacts) -> JobSpec:
+    """The job with all its settings set: what it leaves out, the adapter recommends."""
+    generation = spec.generation.resolved(dict(facts.adapter.recommended))
+    return replace(spec, model=spec.model_to_open, generation=generation)
 
 
 class _Writing:
     """A plan on its way: rows not yet in its files, and what is counted of all of them."""
 
-    def __init__(self, spec: JobSpec, facts: PlanFacts) -> None:
+    def __init__(self, spec: JobSpec, facts: PlanFacts, reviewed: Reviewed) -> None:
         self.spec, self.facts = spec, facts
         self.matrix = Matrix(spec.matrix)
         self.of_job = wanted_of_job(spec, self.matrix)
@@ -143,6 +152,7 @@ class _Writing:
             usual.samples,
             scene=usual.noise,
             gated=gated_template(facts.gate) if facts.gate else None,
+            reviewed=reviewed,
         )
         self.features = lru_cache(maxsize=256)(
             lambda class_name: features_template(facts.base.fingerprint, facts.reference, class_name)

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from threading import Lock
 
 from dreamcache.core.errors import ImageError
 from dreamcache.core.records import Photo, Reference, Subject
 from dreamcache.storage.photo_contents import PhotoContents
-from dreamcache.storage.photo_faults import PhotoFaults
+from dreamcache.storage.photo_faults import TEMPORARY, PhotoFaults
 from dreamcache.storage.roots import Roots, root_for
+from jobs.formatting import format_count
 from jobs.planning.catalog import BadRow
 
 READERS = 16
@@ -51,6 +53,20 @@ class PhotoReader:
     def __init__(self, contents: PhotoContents, roots: Roots) -> None:
         self._contents, self._roots = contents, roots
         self._faults = PhotoFaults()
+        self._lock = Lock()
+        self._num_standing = 0
+        self._first_standing = ""
+
+    @property
+    def note(self) -> str | None:
+        """Photos that cannot be read for now and were read by an earlier plan; None where there are none."""
+        if not self._num_standing:
+            return None
+        return (
+            f"{format_count(self._num_standing, 'photo')} cannot be read for now, and what was last read of them "
+            "stands: finished items stay finished, the others of these products wait for the next run; first: "
+            f"{self._first_standing}"
+        )
 
     def read_ahead(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, ReadPhotos]]:
         """Every entry with its photo, in order; a bounded number of photos is in memory."""
@@ -89,8 +105,8 @@ class PhotoReader:
         """(the photo's reference, the root outside of which it lies). number: the product's in the catalog."""
         self._faults.check()
         started, outside = time.monotonic(), None
+        contents: dict[str, str | None] = {"image": None, "mask": None}
         try:
-            contents: dict[str, str | None] = {"image": None, "mask": None}
             for kind, uri in (("image", photo.image), ("mask", photo.mask)):
                 if uri:
                     label = f"{where}: {kind} '{_short(uri)}'"
@@ -102,12 +118,30 @@ class PhotoReader:
                     contents[kind] = self._contents.sha256(uri, label)
         except ImageError as error:
             self._faults.observe(error, started=started, number=number)
-            reference_id = Reference.id_of_unreadable(photo.image, error.code)
+            reference_id = self._last_known(photo, contents, error)
+            if reference_id is None:
+                reference_id = Reference.id_of_unreadable(photo.image, error.code)
             return Reference(reference_id=reference_id, code=error.code, message=str(error)), outside
         self._faults.observe(None, started=started)
         image = contents["image"]
         assert image is not None  # a subject always names a photo
         return Reference(reference_id=Reference.id_of_contents(image, contents["mask"])), None
+
+    def _last_known(self, photo: Photo, contents: dict[str, str | None], error: ImageError) -> str | None:
+        """The id of the photo as an earlier plan has read it, where the error says nothing of the photo itself.
+
+        contents: of what could be read now.
+        """
+        if error.code not in TEMPORARY:
+            return None
+        image = contents["image"] or self._contents.last_known(photo.image)
+        mask = self._contents.last_known(photo.mask) if photo.mask else None
+        if image is None or (photo.mask and mask is None):
+            return None
+        with self._lock:
+            self._num_standing += 1
+            self._first_standing = self._first_standing or f"[{error.code}] {error}"
+        return Reference.id_of_contents(image, mask)
 
 
 def _storable(entry: Entry, number: int) -> Entry:

@@ -22,8 +22,8 @@ RAY_SECONDS = (5.0, 15.0)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
     """Measured here. load_seconds: imports, models and what a session opens. image_seconds: of one generator, the
-    fastest and the slowest batch's share for one image; encode_seconds: median of one reference; image_bytes: mean of
-    the stored files."""
+    fastest and the slowest batch's share for one image, and where sizes differ the mean over them; encode_seconds:
+    median of one photo; image_bytes: mean of the stored files."""
 
     device: str
     items: int

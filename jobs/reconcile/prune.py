@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dreamcache.core.parallel import run_all
 from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.open_store import open_store
+from dreamcache.storage.reviews import Reviews
 from jobs.formatting import format_count
 from jobs.planning.planner import Plan
 from jobs.reconcile.changes import hashes
@@ -99,12 +100,14 @@ def _is_unknown(row: Mapping[str, Any]) -> bool:
 def orphans(made_plan: Plan, ledger: Ledger, unplannable: Unplannable | None = None) -> Iterator[pa.Table]:
     """Records of images whose items the plan has no more, resolved; a window of the plan's at a time.
 
-    unplannable: keeps what belongs to subjects that cannot be planned now.
+    Not of images that reviewers approved. unplannable: keeps what belongs to subjects that cannot be planned now.
     """
     unplannable = unplannable or Unplannable(made_plan)
+    approved = pa.array(Reviews(ledger.pruned.output_uri).in_state("approved"), pa.string())
     with Join(made_plan.files, ledger.scan()) as join:
         for window in join.windows(["item_id"]):
             images = window.orphans.filter(pc.equal(window.orphans["status"], "done"))
+            images = images.filter(pc.invert(pc.is_in(images["item_id"], value_set=approved)))
             images = images.filter(pa.array(~unplannable.keep(images)))
             if images.num_rows:
                 yield images

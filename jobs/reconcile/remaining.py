@@ -24,7 +24,8 @@ from jobs.planning.planner import Plan
 from jobs.reconcile.join import Join, Window
 from workers.tables import PLANNED
 
-WINDOW_ROWS = 50_000
+WINDOW_ROWS = 25_000
+"""About two windows of a run are in memory."""
 RECORDED = -1
 
 Retry = Callable[[Outcome], bool]

@@ -1,6 +1,6 @@
-"""What a job may cost: items, GPU-hours, hours, over all its runs. Knows numbers and clocks; knows nothing of Ray.
+"""What a job may cost: items, GPU-hours, hours, money, over all its runs. Knows numbers and clocks; nothing of Ray.
 
-status.json holds what earlier runs have spent.
+status.json holds what earlier runs have spent, spending.json what they had reserved when they were killed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from dreamcache.core.config.job import Limits
+from dreamcache.core.config.price import Price
+from dreamcache.storage.spending import Spending
+
+SETTLE_S = 2.0
+"""After the last outcome: what was in flight when the money ended is published by then."""
 
 
 class BudgetReached(Exception):  # noqa: N818  an end like StopIteration, not an error
@@ -17,11 +22,23 @@ class BudgetReached(Exception):  # noqa: N818  an end like StopIteration, not an
 
 
 class Budget:
-    """Counts what this run spends on top of `before`, the `spent` of the last status."""
+    """Counts what this run spends on top of `before`, the `spent` of the last status.
 
-    def __init__(self, limits: Limits, before: Mapping[str, Any] | None) -> None:
-        self.limits = limits
+    reserved: what the last run left in spending.json. Threads may call it.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        before: Mapping[str, Any] | None,
+        price: Price | None = None,
+        reserved: Spending | None = None,
+    ) -> None:
+        self.limits, self.price = limits, price
         before = before or {}
+        self.cost = max(float(before.get("cost", 0)), reserved.reserved if reserved else 0.0)
+        self._exhausted_at: float | None = None
+        self._last_outcome = 0.0
         self._hours, self._gpu_hours = float(before.get("hours", 0)), float(before.get("gpu_hours", 0))
         self._started = time.monotonic()
         self._gpu_seconds = 0.0
@@ -36,6 +53,18 @@ class Budget:
         self._gpu_seconds += seconds
         self.check()
 
+    def on_cost(self, money: float) -> None:
+        """So much more was spent."""
+        self.cost += money
+
+    def on_outcome(self) -> None:
+        """An item has ended."""
+        self._last_outcome = time.monotonic()
+
+    def exhaust(self) -> None:
+        """No further batch may begin; what is in flight ends."""
+        self._exhausted_at = self._exhausted_at or time.monotonic()
+
     def check(self) -> None:
         """Raises BudgetReached."""
         if reached := self.reached():
@@ -48,9 +77,24 @@ class Budget:
             limit = getattr(self.limits, unit)
             if limit is not None and spent[name] >= limit:
                 return BudgetReached(f"limits.{unit} ({limit:g}) is reached: {spent[name]:.4g} spent")
+        return self._reached_money()
+
+    def _reached_money(self) -> BudgetReached | None:
+        """Of money the workers stop by themselves; the run ends once their last images are there."""
+        limit, price = self.limits.max_cost, self.price
+        if limit is None or price is None:
+            return None
+        last = max(self._exhausted_at or 0.0, self._last_outcome)
+        is_settled = self._exhausted_at is not None and time.monotonic() - last >= SETTLE_S
+        if is_settled or self.cost >= limit:
+            return BudgetReached(
+                f"limits.max_cost ({limit:g} {price.currency}) is reached: {self.cost:.4g} spent, and another "
+                "batch would exceed it"
+            )
         return None
 
     def spent(self) -> dict[str, float]:
         """For status.json."""
         hours = (time.monotonic() - self._started) / 3600
-        return {"hours": self._hours + hours, "gpu_hours": self._gpu_hours + self._gpu_seconds / 3600}
+        spent = {"hours": self._hours + hours, "gpu_hours": self._gpu_hours + self._gpu_seconds / 3600}
+        return spent if self.price is None else {**spent, "cost": self.cost}

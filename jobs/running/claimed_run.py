@@ -16,12 +16,14 @@ from contextlib import contextmanager, suppress
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.events import EventLog
 from dreamcache.storage.run_state import seen
-from dreamcache.storage.status import Kind, read_status
+from dreamcache.storage.status import Kind, Status, read_status
 from jobs.running.interrupt import interrupt_of, interruptible
 from jobs.running.status import RunStatus
 
 INTERRUPTED = "interrupted"
 BEAT_CHECK_S = 1.0
+MOST_REPORTED = 10
+"""Different faults of the heartbeat that are noted."""
 
 
 @contextmanager
@@ -80,7 +82,15 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
 
 
-def record_early_end(output: str, kind: Kind, name: str, error: Exception, *, address: str | None) -> None:
+def record_early_end(
+    output: str,
+    kind: Kind,
+    name: str,
+    error: Exception,
+    *,
+    address: str | None,
+    on_end: Callable[[Status], None] = lambda status: None,
+) -> None:
     """A run that ended before it could claim its folder, as when its catalog cannot be read: the folder, which
     belongs to this run's earlier ones, records that it failed. A run that is alive there keeps its status.
 
@@ -88,7 +98,9 @@ def record_early_end(output: str, kind: Kind, name: str, error: Exception, *, ad
     """
     before = read_status(output)
     if before is None or seen(before).has_ended:
-        RunStatus(output, kind, name, address=address, quiet=True).end("failed", reason_of(error))
+        run = RunStatus(output, kind, name, address=address, quiet=True)
+        run.on_end = on_end
+        run.end("failed", reason_of(error))
 
 
 def _record_start(run: RunStatus) -> None:
@@ -138,12 +150,25 @@ def logged(record: EventLog) -> Iterator[None]:
 def _heartbeat(run: RunStatus) -> Iterator[None]:
     """Signs of life from a thread, while the work may wait for machines, a long batch or a storage."""
     ended = threading.Event()
+    reported: set[str] = set()
+
+    def step(action: Callable[[], None]) -> None:
+        """A sign of life that fails costs itself: without the thread, a run that works would count as lost."""
+        try:
+            action()
+        except DreamCacheError:
+            pass  # the run itself meets the same storage
+        except Exception as error:  # noqa: BLE001 - metrics, a library, anything that the next second may not meet
+            text = f"a sign of life failed and is tried again: {reason_of(error)[:300]}"
+            if text not in reported and len(reported) < MOST_REPORTED:
+                reported.add(text)
+                with suppress(Exception):
+                    run.note(text)
 
     def watch() -> None:
         while not ended.wait(BEAT_CHECK_S):
-            run.tick()
-            with suppress(DreamCacheError):  # the run itself meets the same storage
-                run.beat()
+            step(run.tick)
+            step(run.beat)
 
     thread = threading.Thread(target=watch, name="heartbeat", daemon=True)
     thread.start()

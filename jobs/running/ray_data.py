@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dreamcache.core.config.job import WorkerSpec
 from dreamcache.core.errors import DreamCacheError
-from jobs.cluster.ray_cluster import worker_message
+from jobs.cluster.ray_cluster import worker_error
 
 MAX_RESTARTS = 5
 
@@ -36,6 +36,16 @@ def set_up_ray_data() -> None:
     # Accelerators may take long to come, and a batch long to generate: neither is a reason to give up.
     data.execution_no_progress_timeout_s = -1
     data.execution_options.preserve_order = False
+
+
+def beside_the_driver() -> dict[str, Any]:
+    """Options of an actor or task on the driver's own node, which is lost only with the run. It takes no CPU of the
+    node's share."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return {"num_cpus": 0, "scheduling_strategy": here}
 
 
 def actor_options(pool: WorkerSpec, num_blocks: int) -> dict[str, Any]:
@@ -90,8 +100,7 @@ def values_of(dataset: Any, column: str, *, lost: str, remains: str) -> Iterator
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch[column].to_pylist()
     except ray.exceptions.RayError as error:
+        rest = f"{remains}, the same command resumes from here"
         reason = f"{lost} was lost: {type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}"
-        raise DreamCacheError(
-            f"{worker_message(error) or reason}; {remains}, the same command resumes from here",
-            code="worker_error",
-        ) from error
+        ours = worker_error(error, rest) or DreamCacheError(f"{reason}; {rest}", code="worker_error")
+        raise ours from error

@@ -1,6 +1,6 @@
-"""Runs what remains of the rows after a pipeline was lost; counts what the workers cost, each second once.
+"""Runs what remains of the plan after a pipeline was lost; counts what the workers cost, each second once.
 
-    rows -> run_once -> batches;   the pipeline is lost -> what has no record yet -> run_once again
+    windows -> run_once -> batches;   the pipeline is lost -> what has no record yet -> run_once again
 
 Knows when to give up; knows nothing of Ray, nor of what a row is.
 """
@@ -13,29 +13,29 @@ from contextlib import closing
 import pyarrow as pa
 
 from dreamcache.core.errors import DreamCacheError
+from jobs.running.windows import Windows
 
 PIPELINE_LOST = "pipeline_lost"
 
 
 def run_rounds(
-    rows: pa.Table,
-    run_once: Callable[[pa.Table], Generator[pa.Table]],
+    windows: Windows,
+    run_once: Callable[[], Generator[pa.Table]],
     *,
-    unrecorded: Callable[[pa.Table], pa.Table],
     max_rounds: int,
     on_lost: Callable[[DreamCacheError, int], None],
 ) -> Generator[pa.Table]:
-    """Yields the batches of run_once(rows), and of what remains of the rows when it ends with code `pipeline_lost`.
+    """Yields the batches of run_once(), and again of what remains of the windows when it ends with `pipeline_lost`.
 
-    unrecorded: those of the rows that have no terminal record now. on_lost: called with the error and the number of
-    attempts in a row that committed nothing, before the next round. After max_rounds of those the error is raised;
-    any other error is raised at once. Closing this iterator closes run_once's.
+    on_lost: called with the error and the number of attempts in a row that committed nothing, before the next round.
+    After max_rounds of those the error is raised; any other error is raised at once. Closing this iterator closes
+    run_once's.
     """
     attempts_without_progress = 0
-    while rows.num_rows:
+    while windows.num_rows:
         attempts_without_progress += 1
         try:
-            with closing(run_once(rows)) as batches:
+            with closing(run_once()) as batches:
                 for batch in batches:
                     attempts_without_progress = 0
                     yield batch
@@ -44,7 +44,7 @@ def run_rounds(
             if error.code != PIPELINE_LOST or attempts_without_progress >= max_rounds:
                 raise
             on_lost(error, attempts_without_progress)
-        rows = unrecorded(rows)
+        windows.restart()
 
 
 class CostMeter:

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.core.errors import DreamCacheError, StorageError
-from dreamcache.core.records import Failed, Outcome
+from dreamcache.core.errors import DreamCacheError
+from dreamcache.core.records import Outcome
 from dreamcache.inference.facts import note_of
 from dreamcache.provenance.marker import check_marks
-from dreamcache.storage.compaction import compact
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.s3_client import retrying
@@ -30,19 +29,26 @@ from jobs.output.folder import JOB_MARK, OutputFolder
 from jobs.output.manifest import Counts
 from jobs.output.publish_manifest import publish_manifest
 from jobs.output.settings_file import add_settings
+from jobs.planning import handover
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
-from jobs.reconcile.remaining import Recorded, Work, find_work
+from jobs.reconcile.remaining import WINDOW_ROWS, Recorded, Work, find_work
 from jobs.running.budget import Budget, BudgetReached
 from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
+from jobs.running.compacting import compacting
 from jobs.running.engine import generate_images
+from jobs.running.finish import Finish
 from jobs.running.interrupt import interrupt_of, interrupting_when
+from jobs.running.money import job_budget, release, spend_limit
+from jobs.running.planned import record_planned, record_unrunnable, windows_of
 from jobs.running.progress import RunProgress
 from jobs.running.report import Report
 from jobs.running.status import RunStatus
+from jobs.running.windows import Windows
 from jobs.running.worker_events import WorkerEvent
 
-RECORDS_PER_PART = 1000
+CALM = ("batch", "times")
+"""Events of workers that nobody waits for: they are written a few minutes later, many at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +69,13 @@ class _Run:
 
     def publish(self, *, gallery: bool) -> tuple[Counts, str | None]:
         """Manifest and gallery."""
-        return publish_manifest(self.work.plan, self.folder, gallery=gallery, on_note=self.status.note)
+        return publish_manifest(
+            self.work.plan, self.folder, gallery=gallery, on_note=self.status.note, spent=self.budget.cost
+        )
 
     def end(self, stopped: BaseException | None, counts: Counts) -> None:
         """The status's last word. stopped: what has ended the run before its end; counts: of the whole plan."""
+        release(self.spec, self.budget)
         self.status.update(total=counts.total, counts={name: getattr(counts, name) for name in COUNTED})
         self.status.end(
             "finished" if stopped is None else "stopped",
@@ -93,16 +102,29 @@ def run(
     quiet: bool = False,
     address: str | None = None,
     prune: bool = False,
+    keep_approved: bool = False,
+    handed_over: Path | None = None,
 ) -> Report:
     """Plans, generates what is missing, writes the manifest. retry: which failed or blocked records to try again.
 
     address: of a cluster; None starts one, or joins this process's. prune: deletes images of items planned no more.
+    keep_approved: see `planner.plan`.
+    handed_over: the folder of a plan that `submit` has made, which is used where it still holds.
     Raises DreamCacheError when nothing can be run; single items never raise.
     """
     started, policy = time.monotonic(), spec.failures
     with ExitStack() as stack:
         with retrying(0, policy.storage_timeout_s):
-            this = _prepare(spec, stack, retry=retry, quiet=quiet, address=address, prune=prune)
+            this = _prepare(
+                spec,
+                stack,
+                retry=retry,
+                quiet=quiet,
+                address=address,
+                prune=prune,
+                keep_approved=keep_approved,
+                handed_over=handed_over,
+            )
         # The storage has answered: from now on it is worth waiting for.
         with retrying(policy.storage_patience_s, policy.storage_timeout_s):
             progress = RunProgress(this.status, this.work.num_pending, before=this.work.recorded)
@@ -134,9 +156,11 @@ def _prepare(
     quiet: bool,
     address: str | None,
     prune: bool,
+    keep_approved: bool,
+    handed_over: Path | None,
 ) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    job_plan = _plan(spec, address)
+    job_plan, reason = _plan(spec, address, keep_approved=keep_approved, handed_over=handed_over)
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
@@ -144,12 +168,15 @@ def _prepare(
             folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
         )
     )
+    status.on_end = Finish(spec, status.note).begin()
+    if handed_over is not None:
+        status.record.add("plan_handed_over", used=reason is None, reason=reason)
     mark_cache(spec.cache_uri)
     folder.write_plan(job_plan.files, job_plan.fingerprint)
     add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
     num_finished_prunes = finish_prunes(ledger) if prune else 0
-    budget = _budget(spec, status)
+    budget = job_budget(spec, status)
     for note in filter(None, (note_of(spec, job_plan.facts), *job_plan.notes)):
         status.note(note)
     return _Run(
@@ -163,24 +190,25 @@ def _prepare(
     )
 
 
-def _budget(spec: JobSpec, status: RunStatus) -> Budget:
-    """What the job may still cost; the status and the metrics state it from now on."""
-    budget = Budget(spec.limits, status.current.details.get("spent"))
-    status.current_details = lambda: {"spent": budget.spent()}
-    status.limits = {"hours": spec.limits.max_hours, "gpu_hours": spec.limits.max_gpu_hours}
-    return budget
-
-
-def _plan(spec: JobSpec, address: str | None) -> Plan:
+def _plan(
+    spec: JobSpec, address: str | None, *, keep_approved: bool, handed_over: Path | None
+) -> tuple[Plan, str | None]:
+    """The plan, and why it is not the one that was handed over; None where it is."""
     try:
-        job_plan = plan(spec)
+        Finish(spec).check()
+        # Verdicts change a plan that keeps to them; `submit` has planned without.
+        handed: Plan | str = "the run keeps to verdicts"
+        if handed_over is not None and not keep_approved:
+            handed = handover.read(handed_over, spec)
+        job_plan = plan(spec, keep_approved=keep_approved) if isinstance(handed, str) else handed
         check_marks(job_plan.spec)
-        return job_plan
+        return job_plan, handed if isinstance(handed, str) else None
     except Exception as error:
         # The error that is raised matters more than what cannot be recorded of it.
         with suppress(DreamCacheError, OSError):
             if is_claimed_by(spec.output, "job.yaml", name=spec.name, mark=JOB_MARK):
-                record_early_end(spec.output, "job", spec.name, error, address=address)
+                on_end = Finish(spec).end
+                record_early_end(spec.output, "job", spec.name, error, address=address, on_end=on_end)
         raise
 
 
@@ -190,10 +218,10 @@ def _work_off(
     """(what has stopped the run before its end, images pruned). Raises what ends the run as an error."""
     num_pruned = this.num_finished_prunes
     check = this.status.check
-    _record_planned(this)
+    record_planned(this.work, this.status.record)
     try:
         with progress, interrupting_when(this.budget.reached):
-            for codes in _record_unrunnable(this.work, this.ledger):
+            for codes in record_unrunnable(this.work, this.ledger):
                 progress.add_unrunnable(sum(codes.values()))
                 this.status.count_unrunnable(Counter(codes).elements())
                 this.status.record.add("planning_failed", codes=codes)
@@ -201,6 +229,7 @@ def _work_off(
             with closing(_generate_missing(this, progress)) as outcomes:
                 for outcome in outcomes:
                     progress.add(outcome)
+                    this.budget.on_outcome()
                     check()
             if prune:
                 num_pruned += _prune(this.work.plan, this.ledger, this.status.note)
@@ -224,68 +253,41 @@ def _prune(job_plan: Plan, ledger: Ledger, on_note: Callable[[str], None]) -> in
 
 
 def _generate_missing(this: _Run, progress: RunProgress) -> Generator[str]:
-    """Each item's status as its record is committed, a window of the plan after the other. Raises BudgetReached."""
-    spec, work, ledger, budget = this.spec, this.work, this.ledger, this.budget
+    """Each item's status as its record is committed. Raises BudgetReached."""
+    spec, work, budget = this.spec, this.work, this.budget
     budget.check()
-    remaining = budget.items_left(work.plan.num_items - work.num_pending + work.num_unrunnable)
-    for window in work.windows():
-        rows = window.slice(0, remaining)
-        if rows.num_rows:
-            this.status.record.add("window", items=rows.num_rows)
-            statuses = generate_images(
-                spec,
-                work.plan,
-                rows,
-                unrecorded=Recorded(ledger).unrecorded,
-                address=this.address,
-                on_note=this.status.note,
-                on_gpu_seconds=budget.on_gpu_seconds,
-                on_refused=this.on_refused,
-                on_worker=partial(_on_worker, this, progress),
-            )
-            with closing(statuses):
-                yield from statuses
-            # Housekeeping: whoever needs the storage meets what is wrong with it.
-            with suppress(StorageError):
-                compact(ledger)
-        if remaining is not None:
-            remaining -= rows.num_rows
-            if rows.num_rows < window.num_rows:
-                raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
+    runnable = work.num_pending - work.num_unrunnable
+    allowed = budget.items_left(work.plan.num_items - work.num_pending + work.num_unrunnable)
+    items = runnable if allowed is None else min(runnable, allowed)
+    if items:
+        statuses = generate_images(
+            spec,
+            work.plan,
+            Windows(
+                windows_of(work, this.status.record, items),
+                items,
+                window_rows=WINDOW_ROWS,
+                look=lambda: Recorded(this.ledger).unrecorded,
+            ),
+            address=this.address,
+            on_note=this.status.note,
+            on_gpu_seconds=budget.on_gpu_seconds,
+            on_refused=this.on_refused,
+            on_worker=partial(_on_worker, this, progress),
+            on_cost=budget.on_cost,
+            limit=spend_limit(spec, budget, this.ledger),
+        )
+        with compacting(this.ledger), closing(statuses):
+            yield from statuses
+    if items < runnable:
+        raise BudgetReached(f"limits.max_items ({spec.limits.max_items}) is reached")
 
 
 def _on_worker(this: _Run, progress: RunProgress, event: WorkerEvent) -> None:
     """An event of the attempt book's goes into the record; the first generator that is ready ends the start-up."""
     facts = {name: value for name, value in event.items() if name not in ("number", "at", "event")}
-    this.status.record.add(event["event"], at=event["at"], **facts)
+    this.status.record.add(event["event"], at=event["at"], urgent=event["event"] not in CALM, **facts)
     if event["event"] == "worker_ready" and event.get("kind") == "generator":
         progress.ready()
-
-
-def _record_planned(this: _Run) -> None:
-    """What this run has to do."""
-    work = this.work
-    facts: dict[str, Any] = {
-        "items": work.plan.num_items,
-        "subjects": work.plan.num_subjects,
-        "to_do": work.num_pending,
-    }
-    facts |= {"cannot_run": work.num_unrunnable, "recorded": dict(work.recorded)}
-    this.status.record.add("planned", plan=work.plan.fingerprint, **facts)
-    this.status.record.line(
-        f"planned {facts['items']} items of {facts['subjects']} subjects, {facts['to_do']} to do"
-    )
-
-
-def _record_unrunnable(work: Work, ledger: Ledger) -> Iterator[dict[str, int]]:
-    """Records what cannot run as failed; yields how many of each code, a table at a time."""
-    for rows in work.unrunnable():
-        for start in range(0, rows.num_rows, RECORDS_PER_PART):
-            part = rows.slice(start, RECORDS_PER_PART)
-            some = part.select(["item_id", "code", "message", "attempts"]).to_pylist()
-            subjects = dict(zip(part["item_id"].to_pylist(), part["subject_id"].to_pylist(), strict=True))
-            ledger.append(
-                [Failed(**{**row, "attempts": row["attempts"] + 1}) for row in some], subjects=subjects
-            )
-        if rows.num_rows:
-            yield dict(Counter(rows["code"].to_pylist()))
+    if event["event"] == "budget_exhausted":
+        this.budget.exhaust()

@@ -82,6 +82,7 @@ class RunStatus:
     that their newest word is the base of what the driver adds. current_details: called at each write, for what changes
     all the time (a job's costs). check: raises KeyboardInterrupt when one was requested (see `claimed_run`). record:
     of the run's events, and the driver's log. limits: of its costs, by unit, for the metrics.
+    on_end: called once the end is recorded.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class RunStatus:
         self.previous, fault = _previous(output)
         self.current_details: Callable[[], Mapping[str, Any]] = _no_details
         self.check: Callable[[], None] = lambda: None
+        self.on_end: Callable[[Status], None] = lambda status: None
         self.limits: Mapping[str, float | None] = {}
         self._by_workers = by_workers
         self._lock = threading.RLock()
@@ -149,7 +151,9 @@ class RunStatus:
         self.record.flush_if_due()
         if self._telemetry is not None:
             self._telemetry.remaining(self.current.remaining)
-            self._telemetry.costs(self.current_details().get("spent", {}), self.limits)
+            spent = self.current_details().get("spent", {})
+            hours = {unit: value for unit, value in spent.items() if unit != "cost"}
+            self._telemetry.costs(hours, self.limits)
 
     def count_unrunnable(self, codes: Iterable[str]) -> None:
         """Items that failed at planning, for the metrics."""
@@ -165,6 +169,7 @@ class RunStatus:
         self.record.line(f"{state}{f': {reason}' if reason else ''}")
         self.record.flush()
         self.write(state=state, exit_reason=reason, eta_s=None, details=details)
+        self.on_end(self.current)
 
     def reload(self) -> Status:
         """The newest status, also where workers write it."""

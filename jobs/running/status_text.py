@@ -10,6 +10,7 @@ from typing import Any
 from dreamcache.storage.run_state import SeenRun
 from dreamcache.storage.status import Status
 from jobs.formatting import format_count, format_duration, format_rate
+from jobs.output.cost import of_status
 
 SHOWN_NOTES = 20
 
@@ -54,6 +55,8 @@ def status_lines(status: Status, outcome: SeenRun) -> list[str]:
         lines.append(
             f"driver: process {status.driver.pid} on {status.driver.host}, run {status.driver.run_id}"
         )
+    if cost := of_status(status.details, status.done):
+        lines.append(cost.line())
     lines += [f"{name}: {_text(value)}" for name, value in _shown(status)]
     hidden = len(status.notes) - SHOWN_NOTES
     lines += [f"note: {note}" for note in status.notes[-SHOWN_NOTES:]]

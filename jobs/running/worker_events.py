@@ -22,8 +22,15 @@ WorkerEvent = Mapping[str, Any]
 class WorkerEvents:
     """Use as a context manager around the work. on_event: called from another thread, each event once, in order."""
 
-    def __init__(self, book: Any, on_event: Callable[[WorkerEvent], None]) -> None:
-        self._book, self._on_event = book, on_event
+    def __init__(
+        self,
+        book: Any,
+        on_event: Callable[[WorkerEvent], None],
+        on_cost: Callable[[float], None] = lambda cost: None,
+    ) -> None:
+        """on_cost: called with the money that the workers have cost since its last call."""
+        self._book, self._on_event, self._on_cost = book, on_event, on_cost
+        self._cost = 0.0
         self._number = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="worker-events", daemon=True)
@@ -46,9 +53,13 @@ class WorkerEvents:
         if not ray.is_initialized():
             return
         try:
-            events = ray.get(self._book.events.remote(self._number), timeout=ANSWER_S)
+            events, cost = ray.get(
+                [self._book.events.remote(self._number), self._book.cost.remote()], timeout=ANSWER_S
+            )
         except Exception:  # noqa: BLE001 - the run itself meets whatever is wrong with the cluster
             return
+        new, self._cost = cost - self._cost, cost
+        self._on_cost(new)
         for event in events:
             self._number = max(self._number, event["number"])
             self._on_event(event)

@@ -14,7 +14,7 @@ from dreamcache.core.errors import DreamCacheError
 from dreamcache.inference.families.family import adapter_family
 from dreamcache.storage.models.adapter import describe_adapter
 from dreamcache.storage.open_store import join
-from jobs.cluster.ray_cluster import join_cluster, worker_message
+from jobs.cluster.ray_cluster import join_cluster, worker_error
 from jobs.output.claim import claim
 from jobs.running.claimed_run import claimed_run
 from jobs.train.progress import TrainProgress
@@ -124,10 +124,7 @@ def _fit(spec: TrainSpec) -> None:
                 f"{known}; once it is corrected, the same command resumes from the last checkpoint",
                 code=known.code,
             ) from error
-        message = worker_message(error)
-        if message is None:
-            last = str(error).strip().splitlines()[-1]
-            message = f"training: a worker died more than {workers.max_failures} times: {last}"
-        raise DreamCacheError(
-            f"{message}; the same command resumes from the last checkpoint", code="worker_error"
-        ) from error
+        rest = "the same command resumes from the last checkpoint"
+        last = str(error).strip().splitlines()[-1]
+        died = f"training: a worker died more than {workers.max_failures} times: {last}; {rest}"
+        raise worker_error(error, rest) or DreamCacheError(died, code="worker_error") from error

@@ -5,12 +5,16 @@ Knows the names of settings (see `dreamcache.core.config.train`); knows nothing 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dreamcache.core.config.fields import Name, NotNegative, WorkerCount, ZeroOrMore
 from dreamcache.core.config.rules import Settings
 from dreamcache.core.config.train import TrainSettings
+from dreamcache.core.config.train_recipes import recipe_values
 from dreamcache.core.locations import Location, ModelRef, Written
+from jobs.evaluate.spec import merged
 from jobs.spec_file import SpecFile
 
 
@@ -55,5 +59,15 @@ class TrainSpec(Settings):
             )
 
 
-_FILE = SpecFile(TrainSpec, "training", remedy="see docs/training.md")
+class _TrainFile(SpecFile[TrainSpec]):
+    """A training file: what it sets itself goes before its recipe, and the recipe before the defaults."""
+
+    def parse(self, values: Mapping[str, Any], where: str | None = None) -> TrainSpec:
+        train = values.get("train")
+        if isinstance(train, Mapping):
+            values = {**values, "train": merged(recipe_values(train.get("recipe")), train)}
+        return super().parse(values, where)
+
+
+_FILE = _TrainFile(TrainSpec, "training", remedy="see docs/training.md")
 load_train_spec, parse_train_spec, dump_train_spec = _FILE.load, _FILE.parse, _FILE.dump

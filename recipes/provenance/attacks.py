@@ -1,10 +1,10 @@
 """Which mark survives which change of a file: 22 attacks on images of a job, layer by layer.
 
-    python -m recipes.provenance.attacks --images 100 --photos FOLDER > table.md
+    python -m recipes.provenance.attacks --images 100 --photos FOLDER --rivagan models/rivagan > table.md
 
-Rendered pictures at 512 px are published with XMP and a development signature; each is attacked and detected against
-the job's ledger. Every second product stands in its scene a second time, in another pose, as a near twin. Photos of
-FOLDER count as false alarms. Needs the extra c2pa.
+Rendered pictures at 512 px are published with XMP and a development signature, and with `--rivagan` with the invisible
+mark; each is attacked and detected against the job's ledger. Every second product stands in its scene a second time, in
+another pose, as a near twin. Photos of FOLDER count as false alarms. Needs the extras c2pa and invisible.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.core.config.provenance import C2paSettings, ProvenanceSettings
+from dreamcache.core.config.provenance import C2paSettings, InvisibleMarkSettings, ProvenanceSettings
 from dreamcache.core.records import Done
 from dreamcache.mini.world.design import design_from_seed
 from dreamcache.mini.world.render import pose_from_seed, render
@@ -30,12 +32,15 @@ from dreamcache.provenance.c2pa_container import has_manifest
 from dreamcache.provenance.detect import detect
 from dreamcache.provenance.development import development_chain
 from dreamcache.provenance.hashes import Pixels, as_text, distances, hashes_of
+from dreamcache.provenance.invisible import InvisibleMark
 from dreamcache.provenance.ledger_index import SURE_DISTANCE, LedgerIndex, open_index
 from dreamcache.provenance.marker import Marker
-from dreamcache.storage.image_store import ImageStore
+from dreamcache.storage.image_store import ImageStore, decode_image
 from dreamcache.storage.ledger import Ledger
 
 SIDE = 512
+BITS = "5ac1e97b"
+COLUMNS = ("xmp", "c2pa_intact", "c2pa_tampered", "pixels", "hash", "ledger", "wrong")
 Attack = Callable[[bytes], bytes]
 
 
@@ -48,15 +53,16 @@ def picture(seed: int) -> Pixels:
     )[0]
 
 
-def publish(folder: Path, count: int) -> list[bytes]:
-    """The files of a job with `count` images; its ledger lies in `folder`."""
+def publish(folder: Path, count: int, rivagan: str | None = None) -> list[bytes]:
+    """The files of a job with `count` images; its ledger lies in `folder`. rivagan: networks of an invisible mark."""
+    folder.mkdir(parents=True, exist_ok=True)
     chain = development_chain("Attacks")
     for name in ("chain", "key"):
         (folder / f"{name}.pem").write_bytes(getattr(chain, name))
     c2pa = C2paSettings(certificate=str(folder / "chain.pem"), key=str(folder / "key.pem"))
-    spec = JobSpec(
-        name="attacks", catalog="c.csv", output=str(folder), provenance=ProvenanceSettings(c2pa=c2pa)
-    )
+    invisible = InvisibleMarkSettings(model=rivagan, bits=BITS) if rivagan else None
+    provenance = ProvenanceSettings(c2pa=c2pa, invisible=invisible)
+    spec = JobSpec(name="attacks", catalog="c.csv", output=str(folder), provenance=provenance)
     marker, images = Marker(spec.provenance, spec.name), ImageStore(spec.output, spec.images)
     files, records = [], []
     for seed in range(count):
@@ -67,7 +73,7 @@ def publish(folder: Path, count: int) -> list[bytes]:
         records.append(
             Done(
                 item_id=item_id, key=images.key_of(item_id), width=SIDE, height=SIDE, num_bytes=len(data),
-                pixel_sha256="", perceptual_hash=as_text(hashes_of(rgb)),
+                pixel_sha256="", perceptual_hash=as_text(hashes_of(decode_image(data))),
             )
         )  # fmt: skip
     Ledger(spec.output).append(records)
@@ -162,19 +168,25 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
-def measure(files: list[bytes], index: LedgerIndex) -> dict[str, dict[str, int]]:
+def measure(
+    files: list[bytes],
+    index: LedgerIndex,
+    marks: Sequence[InvisibleMark] = (),
+    attacks: Mapping[str, Attack] = MappingProxyType(ATTACKS),
+) -> dict[str, dict[str, int]]:
     """Per attack: files whose layer was found. wrong: the ledger named another item, e.g. a twin."""
     table: dict[str, dict[str, int]] = {}
-    for name, attack in ATTACKS.items():
-        counts = dict.fromkeys(("xmp", "c2pa_intact", "c2pa_tampered", "hash", "ledger", "wrong"), 0)
+    for name, attack in attacks.items():
+        counts = dict.fromkeys(COLUMNS, 0)
         for number, data in enumerate(files):
-            found = detect(name, attack(data), index=index)
+            found = detect(name, attack(data), index=index, marks=marks)
             nearest = found.nearest
             assert nearest is not None
             right = int(nearest.item_id, 16) == number
             counts["xmp"] += found.xmp is not None and found.xmp.is_ai
             counts["c2pa_intact"] += found.c2pa.is_ai
             counts["c2pa_tampered"] += found.c2pa.state == "tampered"
+            counts["pixels"] += found.invisible is not None and found.invisible.is_operators
             counts["hash"] += nearest.is_same and right and nearest.decided_by == "hash"
             counts["ledger"] += nearest.is_same and right
             counts["wrong"] += nearest.is_same and not right
@@ -183,15 +195,15 @@ def measure(files: list[bytes], index: LedgerIndex) -> dict[str, dict[str, int]]
     return table
 
 
-def false_alarms(folder: Path, index: LedgerIndex) -> dict[str, object]:
-    """Photos that a layer marks, and how far their nearest images are."""
-    alarms = dict.fromkeys(("photos", "xmp", "c2pa", "ledger"), 0)
-    nearest = []
+def false_alarms(folder: Path, index: LedgerIndex, marks: Sequence[InvisibleMark] = ()) -> dict[str, object]:
+    """Photos that a layer marks, how far their nearest images are, and how many bits of the mark they show."""
+    alarms = dict.fromkeys(("photos", "xmp", "c2pa", "pixels", "ledger"), 0)
+    nearest, bits = [], []
     for path in sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")
     ):
         data = path.read_bytes()
-        found = detect(path.name, data, index=index)
+        found = detect(path.name, data, index=index, marks=marks)
         if found.nearest is None:
             continue
         alarms["photos"] += 1
@@ -199,7 +211,19 @@ def false_alarms(folder: Path, index: LedgerIndex) -> dict[str, object]:
         alarms["c2pa"] += has_manifest(data, "jpeg")
         alarms["ledger"] += found.nearest.is_same
         nearest.append(found.nearest.distance)
-    return {**alarms, "least distance": min(nearest), "median distance": float(np.median(nearest))}
+        if found.invisible is not None:
+            alarms["pixels"] += found.invisible.is_operators
+            bits.append(found.invisible.agreeing)
+    return {
+        **alarms,
+        "distances of the nearest": _distribution(nearest),
+        "bits of the mark": _distribution(bits),
+    }
+
+
+def _distribution(values: list[int]) -> dict[str, int]:
+    """How often each value, the smallest first."""
+    return {str(value): values.count(value) for value in sorted(set(values))}
 
 
 def among_a_million(files: list[bytes], count: int = 1_000_000) -> dict[str, int]:
@@ -207,7 +231,13 @@ def among_a_million(files: list[bytes], count: int = 1_000_000) -> dict[str, int
     the hash alone would take for the copy."""
     own = np.stack([hashes_of(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))) for data in files])
     stored = np.concatenate([own, np.random.default_rng(0).integers(0, 2**64, (count, 4), np.uint64)])
-    result = {"queries": 0, "own among nearest 50": 0, "false by hash alone": 0}
+    result = {
+        "queries": 0,
+        "own among nearest 50": 0,
+        "false by hash alone": 0,
+        "bytes in memory": stored.nbytes,
+    }
+    began = time.perf_counter()
     for name in ("JPEG 50", "crop 70 %", "border 10 %", "crop 80 %, 0.75, JPEG 75"):
         for number, data in enumerate(files[:25]):
             rgb = np.asarray(Image.open(io.BytesIO(ATTACKS[name](data))).convert("RGB"))
@@ -215,6 +245,7 @@ def among_a_million(files: list[bytes], count: int = 1_000_000) -> dict[str, int
             result["queries"] += 1
             result["own among nearest 50"] += number in np.argpartition(bits, 50)[:50]
             result["false by hash alone"] += bool((bits[len(own) :] <= SURE_DISTANCE).any())
+    result["ms a look-up"] = round(1000 * (time.perf_counter() - began) / max(1, result["queries"]))
     return result
 
 
@@ -222,17 +253,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--photos", type=Path)
+    parser.add_argument("--rivagan", help="folder of the networks of the invisible mark")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        files = publish(Path(folder), options.images)
+        files = publish(Path(folder), options.images, options.rivagan)
         index = open_index([folder])
-        table = measure(files, index)
-        alarms = false_alarms(options.photos, index) if options.photos else {}
+        networks = options.rivagan
+        marks = [InvisibleMark(InvisibleMarkSettings(model=networks, bits=BITS))] if networks else []
+        table = measure(files, index, marks)
+        alarms = false_alarms(options.photos, index, marks) if options.photos else {}
         million = among_a_million(files)
-    columns = ("xmp", "c2pa_intact", "c2pa_tampered", "hash", "ledger", "wrong")
-    print(f"| attack | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    print(f"| attack | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for name, counts in table.items():
-        print(f"| {name} | {' | '.join(str(counts[column]) for column in columns)} |")
+        print(f"| {name} | {' | '.join(str(counts[column]) for column in COLUMNS)} |")
     print(json.dumps({"images": len(files), "false alarms": alarms, "among a million": million}, indent=1))
 
 

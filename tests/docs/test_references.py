@@ -65,6 +65,12 @@ def test_decisions_are_numbered_listed_and_complete() -> None:
         assert re.search(r"^20\d\d-\d\d-\d\d$", one.path.read_text("utf-8"), re.MULTILINE), one.name
 
 
+def test_the_readme_names_every_page() -> None:
+    names = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").glob("*.md")}
+    of_another_page = {"docs/dreambench-mini.md"}
+    assert names - of_another_page <= set(page("README.md").links)
+
+
 def test_the_glossary_is_short() -> None:
     rows = [
         line for line in (REPOSITORY / "docs/glossary.md").read_text("utf-8").splitlines() if line[:2] == "| "

@@ -53,6 +53,7 @@ def test_images_equal_those_of_an_undisturbed_run(tmp_path: Path, tiny_model: di
         rows.append({"subject_id": f"s{number}", "image": f"{number}.png"})
     catalog = write_catalog(tmp_path, rows)
     options = {"catalog": catalog, "prompts": ["a photo of a {class_name}"], "model": tiny_model}
+    options["reference"] = {"dtype": "float16"}  # as the corpus has it
     job = write_job(tmp_path, output="output", **options)
     first = dreamcache("run", job)
     assert first.returncode == 0, first.stderr

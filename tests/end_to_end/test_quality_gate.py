@@ -41,6 +41,10 @@ COLUMNS = [
     "tries",
     "image_score",
     "text_score",
+    "contrast",
+    "completeness",
+    "count_difference",
+    "colour_difference",
     "verdict",
     "pixel_sha256",
 ]
@@ -62,6 +66,7 @@ def write(folder: Path, subjects: int) -> str:
             "min_image": THRESHOLD,
             "min_text": 0.3,
             "tries": TRIES,
+            "measure": ["contrast", "colour", "outline"],
             "metrics": {"clip": "mini", "segmenter": "grabcut"},
         },
         workers={"batch_size": 4},
@@ -106,6 +111,8 @@ def _check(job: str, rows: list[dict[str, Any]], output: Path) -> None:
             continue
         assert (row["status"], row["verdict"], row["tries"]) == ("done", "passed", number + 1)
         assert row["image_score"] >= THRESHOLD and row["text_score"] >= 0.3
+        assert row["contrast"] > 0 and 0 <= row["completeness"] <= 1 and row["count_difference"] is not None
+        assert row["label_state"] is None and row["label_words"] is None
         assert read_metadata(Path(row["uri"]).read_bytes())["seed"] == str(row["seed"])
         score = scorer.score_one(_asked(row))  # of the file, as the evaluation would
         assert score.values["mclip_i"] == pytest.approx(row["image_score"], abs=1e-5)

@@ -53,6 +53,16 @@ def test_a_part_of_a_benchmark(tmp_path: Path) -> None:
         read_dreambench(str(folder), subjects=("nobody",))
 
 
+def test_subjects_are_called_as_the_folder_or_as_the_authors_call_them(tmp_path: Path) -> None:
+    folder = write_text(tmp_path, {"bear_plushie": "stuffed animal", "can": "can"})
+    for name in ("bear_plushie", "can"):
+        write(folder / name / "00.jpg")
+    for words, names in (("dreambench", ["stuffed animal", "can"]), ("authors", ["bear plushie", "can"])):
+        subjects = read_dreambench(str(folder), words=words).subjects  # type: ignore[arg-type]
+        assert [subject.class_name for subject in subjects] == names
+        assert subjects[0].filled()[0] == f"a {names[0]} in the jungle"
+
+
 def test_what_is_no_benchmark_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="needs prompts_and_classes"):
         read_dreambench(str(tmp_path))

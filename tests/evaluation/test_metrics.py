@@ -14,6 +14,8 @@ from dreamcache.core.config.evaluate import MetricSettings
 from dreamcache.core.errors import ModelError
 from dreamcache.evaluation.score import Scorer
 from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
+from dreamcache.evaluation.truth.identity import segmenter_weights
+from dreamcache.storage.models.encoders import fingerprint
 from tests.end_to_end.photos import picture
 
 PROMPT = "a mug in the snow"
@@ -76,6 +78,49 @@ def test_whole_images_as_transformers_alone_says(encoders: dict[str, str], photo
         with torch.no_grad():
             token = model(**pixels).last_hidden_state[:, 0]
         assert made.values[name] == pytest.approx(float(cosines(token).mean()), abs=TOLERANCE)
+
+
+def test_preprocessing_of_photos_that_are_no_squares(encoders: dict[str, str], photos: Path) -> None:
+    """CLIP and DINOv2 see the middle square, DINO the whole photo squeezed into a square (docs/evaluation.md)."""
+    wide = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 128, 3), dtype=np.uint8))
+    edges, tall = wide.copy(), wide.transpose(Image.Transpose.ROTATE_90)
+    edges.paste((255, 0, 0), (0, 0, 20, 64))
+    same = {
+        "middle": wide.crop((32, 0, 96, 64)),
+        "squeezed": wide.resize((32, 32), Image.Resampling.BILINEAR),
+        "edges": edges,
+        "tall": tall,
+    }
+    for name, shown in {**same, "wide": wide}.items():
+        shown.save(photos / f"{name}.png")
+    scorer = Scorer(MetricSettings(**encoders, segmenter=None))
+    values = {
+        name: score(scorer, request(str(photos / "wide.png"), [str(photos / f"{name}.png")])).values
+        for name in same
+    }
+    assert values["middle"]["clip_i"] == pytest.approx(1, abs=1e-4)
+    assert values["middle"]["dinov2"] == pytest.approx(1, abs=1e-4) and values["middle"]["dino"] < 0.999
+    assert values["squeezed"]["dino"] == pytest.approx(1, abs=1e-4)
+    assert values["edges"]["clip_i"] == pytest.approx(1, abs=TOLERANCE) and values["edges"]["dino"] < 0.9999
+    assert values["tall"]["clip_i"] < 0.9999
+
+
+def test_the_file_that_cuts_subjects_out_decides_scores_and_its_path_does_not(
+    encoders: dict[str, str], tmp_path: Path
+) -> None:
+    def name(folder: str, content: bytes) -> str:
+        path = tmp_path / folder / "u2netp.onnx"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        settings = MetricSettings(
+            clip=encoders["clip"], dino=None, segmenter="u2net", segmenter_models={"u2net": str(path)}
+        )
+        return fingerprint(settings, segmenter=segmenter_weights(settings))
+
+    assert name("a", b"one") == name("b", b"one") != name("c", b"two")
+    plain = MetricSettings(clip=encoders["clip"], dino=None, segmenter="grabcut")
+    assert segmenter_weights(plain) == "" == segmenter_weights(MetricSettings(segmenter=None))
+    assert fingerprint(plain) == fingerprint(plain, segmenter="")
 
 
 def test_the_same_picture_has_similarity_one(encoders: dict[str, str], photos: Path) -> None:

@@ -30,7 +30,7 @@ class Shared:
 
     def __init__(self, pipe: DreamCachePipeline, folder: Path) -> None:
         self.pipe, self.folder = pipe, folder
-        self.encoder = pipe.encoder(EncodeSettings(segmenter="none"))
+        self.encoder = pipe.encoder(EncodeSettings(segmenter="none", dtype="float16"))
         self.requests = [self._request(name, width) for name, width in (("a", 64), ("b", 80))]
         references, _ = self.references(folder / "cache")
         self.features = [references.get(request) for request in self.requests]

@@ -158,7 +158,7 @@ class Retouched:
 
     def __call__(self, **settings: Any) -> Any:
         output = self.pipe(**settings)
-        self.change(output.images)
+        self.change(output.images.permute(0, 2, 3, 1).numpy())
         return output
 
 

@@ -54,6 +54,19 @@ def test_without_subject_equals_the_diffusers_pipeline(
     assert np.abs(ours - theirs).max() < 1e-4
 
 
+@pytest.mark.parametrize("size", [(8, 8), (24, 56), (8, 136)])
+def test_any_multiple_of_a_latent_is_a_size(epsilon_pipe: DreamCachePipeline, size: tuple[int, int]) -> None:
+    options: dict[str, Any] = {
+        "num_inference_steps": 2,
+        "output_type": "np",
+        "height": size[0],
+        "width": size[1],
+    }
+    ours = epsilon_pipe(["a mug"], generator=generators(1), text_scale=5.0, **options).images
+    theirs = epsilon_pipe.base(["a mug"], generator=generators(1), guidance_scale=5.0, **options).images
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
 def test_base_weights_stay_untouched(
     epsilon_pipe: DreamCachePipeline, subjects: list[SubjectFeatures]
 ) -> None:

@@ -94,3 +94,50 @@ def test_a_photo_without_a_subject_fails_where_the_settings_say_so(epsilon_pipe:
         epsilon_pipe.encode_reference(blank, settings=settings)
     assert caught.value.code == "no_mask"
     assert epsilon_pipe.encode_reference(blank, settings=replace(settings, on_no_mask="whole_image"))
+
+
+def test_an_encoder_asks_whether_an_object_is_there_and_does_not_read_it(setting: Setting) -> None:
+    """And it asks once: storage requests are what a catalog of a million subjects costs."""
+    first, sources = setting.references()
+    first.ensure(setting.request)
+    assert sources == ["encoded"] and setting.cache.verify(setting.request.cache_key)
+    file = Path(setting.cache.uri_of(setting.request.cache_key))
+    sealed = file.read_bytes()
+    file.write_bytes(b"damaged")
+    second, sources = setting.references()
+    second.ensure(setting.request)
+    assert sources == ["cache"] and not second.has(setting.request)
+    file.unlink()
+    second.ensure(setting.request)
+    assert sources == ["cache"] and not file.exists()
+    file.write_bytes(b"")
+    third, sources = setting.references()
+    third.ensure(setting.request)
+    assert sources == ["encoded"] and file.read_bytes() == sealed
+
+
+def test_who_generates_checks_what_the_encoder_passed_over(setting: Setting) -> None:
+    setting.references()[0].ensure(setting.request)
+    Path(setting.cache.uri_of(setting.request.cache_key)).write_bytes(b"damaged")
+    encoder, _ = setting.references()
+    encoder.ensure(setting.request)
+    generator, sources = setting.references()
+    features = generator.get(setting.request)
+    assert sources == ["encoded"] and features.cache_key == setting.request.cache_key
+
+
+def test_the_note_of_a_whole_photo_is_known_to_whoever_reads_it_first(
+    epsilon_pipe: DreamCachePipeline, tmp_path: Path
+) -> None:
+    setting = Setting(epsilon_pipe, tmp_path)
+    setting.encoder = epsilon_pipe.encoder(EncodeSettings(segmenter="alpha"))
+    key = cache_key(setting.request.reference_id, epsilon_pipe.info.fingerprint, setting.encoder.settings, "")
+    request = replace(setting.request, cache_key=key)
+    setting.references()[0].ensure(request)
+    encoder, _ = setting.references()
+    encoder.ensure(request)
+    assert encoder.segment_note(request) is None, "it read nothing"
+    generator, _ = setting.references()
+    generator.capacity = 0
+    generator.get(request)
+    assert generator.segment_note(request) is not None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dreamcache.core.config.job import Limits
+from dreamcache.core.config.price import Price
 from dreamcache.core.errors import SpecError
+from dreamcache.storage.spending import Spending
 from jobs.running.budget import Budget, BudgetReached
 from jobs.spec import parse_spec
 
@@ -41,3 +43,44 @@ def test_items_left() -> None:
 def test_a_limit_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(SpecError, match=name):
         parse_spec({"name": "a", "catalog": "c", "output": "o", "limits": {name: 0}})
+
+
+def test_money_is_counted_and_limited() -> None:
+    price = Price(gpu_hour=2.5)
+    budget = Budget(Limits(max_cost=10), {"cost": 4.0}, price, Spending(spent=4.0, reserved=6.0))
+    assert budget.spent()["cost"] == 6.0  # a killed driver had reserved so much
+    budget.on_cost(1.5)
+    assert budget.reached() is None
+    budget.on_cost(2.5)
+    assert str(budget.reached()).startswith("limits.max_cost (10 USD) is reached: 10 spent")
+
+
+def test_exhausted_money_ends_the_run_once_the_last_images_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: moment[0])
+    budget = Budget(Limits(max_cost=10), None, Price(cpu_hour=1))
+    budget.exhaust()
+    moment[0] += 1.5
+    budget.on_outcome()
+    moment[0] += 1.5
+    assert budget.reached() is None
+    moment[0] += 1.5
+    assert budget.reached() is not None
+
+
+def test_no_price_no_cost() -> None:
+    assert "cost" not in Budget(Limits(), None).spent()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"limits": {"max_cost": 5}}, "limits must be without max_cost where no price is given"),
+        ({"price": {}}, "gpu_hour, cpu_hour must be more than 0"),
+        ({"price": {"gpu_hour": 1, "currency": "usd"}}, "currency must be three capital letters"),
+        ({"price": {"gpu_hour": -1}}, "gpu_hour must be 0 or more"),
+    ],
+)
+def test_prices_that_cannot_be_meant_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        parse_spec({"name": "a", "catalog": "c", "output": "o", **values})

@@ -46,6 +46,44 @@ def test_what_does_not_fit_is_stated_in_numbers(generators: WorkerSpec, texts: l
     assert all(text in reason for text, reason in zip(texts, reasons, strict=True)), reasons
 
 
+@pytest.mark.parametrize(
+    ("encoders", "generators", "waiting"),
+    [
+        ((2, 0.25), (8, 1.0), "the workers ask for 8.5 GPUs in all"),
+        ((4, 0.25), (7, 1.0), None),
+        ((1, 0.0), (13, 0.6), "5 of 13 generators of 0.6 GPUs find none"),
+        ((5, 0.34), (6, 1.0), "1 of 5 encoders of 0.34 GPUs find none"),
+        ((1, 0.5), (2, 3.0), None),
+        ((1, 0.5), (3, 2.0), None),
+        ((1, 0.5), (4, 2.0), "asks for 8.5"),
+        ((0, 0.0), (16, 0.5), None),
+    ],
+)
+def test_shares_of_gpus_must_fit_on_gpus(
+    encoders: tuple[int, float], generators: tuple[int, float], waiting: str | None
+) -> None:
+    nodes = [Node(host=name, resources={"CPU": 64, "GPU": 4}) for name in "ab"]
+    pools = [WorkerSpec(count=max(1, count), cpus=0.1, gpus=gpus) for count, gpus in (encoders, generators)]
+    reasons = misfits(WorkersSpec(encoders=pools[0], generators=pools[1]), nodes)
+    assert bool(reasons) == (waiting is not None), reasons
+    if waiting is not None and not waiting.startswith("asks"):
+        assert waiting in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("publishers", "generators", "most"),
+    [
+        (WorkerSpec(count=4), WorkerSpec(count=8), 4),
+        (WorkerSpec(count=4), WorkerSpec(count=64), 32),
+        (WorkerSpec(count=4), WorkerSpec(count=1, max_count=65), 33),
+        (WorkerSpec(count=2, max_count=5), WorkerSpec(count=64), 5),
+        (WorkerSpec(count=50), WorkerSpec(count=64), 50),
+    ],
+)
+def test_publishers_follow_the_generators(publishers: WorkerSpec, generators: WorkerSpec, most: int) -> None:
+    assert WorkersSpec(publishers=publishers, generators=generators).most_publishers == most
+
+
 def test_a_cluster_without_nodes_and_one_with_a_single_node() -> None:
     assert misfits(WorkersSpec(), []) == ["the cluster has no living node yet"]
     asks = WorkersSpec(generators=WorkerSpec(gpus=1))

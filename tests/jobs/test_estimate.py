@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from dreamcache.core.config.job import JobSpec
+from dreamcache.core.records import Failed
+from jobs.planning import estimate as estimate_module
 from jobs.planning.estimate import _count, estimate_plan
 from jobs.planning.planner import plan
 from jobs.spec import parse_spec
 from tests.command import TWO_STEPS, in_process, write_job
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.tiny import save_base, save_random_adapter
+from workers.context import request_of
 
 MakeSpec = Callable[..., JobSpec]
 
@@ -71,6 +74,61 @@ def test_a_cpu_says_nothing_of_gpus(values: dict[str, Any], monkeypatch: pytest.
     estimate = estimate_plan(plan(spec), 1)
     assert estimate.calibration is not None and estimate.calibration.device == "cpu"
     assert estimate.eta_seconds is None and "calibrate on such a GPU" in estimate.note
+
+
+def test_a_products_photos_are_references_each(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each product has two photos, which a session reads at once: a reference is a photo."""
+    folder = Path(values["catalog"]).parent
+    rows = "".join(f"s{n},{folder}/p{n % 2}.png|{folder}/p{(n + 1) % 2}.png\n" for n in range(3))
+    (tmp_path / "catalog.csv").write_text(f"subject_id,images\n{rows}")
+    spec = parse_spec(
+        {
+            **values,
+            "catalog": str(tmp_path / "catalog.csv"),
+            "columns": {"images": "images"},
+            "catalog_roots": [str(folder)],
+        }
+    )
+
+    def four_seconds(action: Callable[[], object]) -> float:
+        action()
+        return 4.0
+
+    monkeypatch.setattr(estimate_module, "_seconds", four_seconds)
+    found = estimate_plan(plan(spec), 3)
+    assert found.calibration is not None
+    assert (found.references, found.calibration.encode_seconds) == (2, 2.0)
+
+
+class Clock:
+    """A generator that takes a second for each batch of one size that it fills up, two for wide images."""
+
+    batch_size = 4
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def generate(self, batch: list[Any]) -> list[Failed]:
+        self.now += sum(2 if wide else 1 for wide in {request.overrides for request in batch})
+        return [Failed(item_id=request.item_id, code="x", message="") for request in batch]
+
+
+def test_mixed_sizes_are_timed_in_batches_of_one_size(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [{"name": "wide", "prompt": "a wide {class_name}", "width": 32}]
+    spec = parse_spec({**values, "samples": 4, "prompts": ["a {class_name}"], "scenes": scenes})
+    rows = plan(spec).table.slice(0, 16).to_pylist()
+    requests = [request_of(row) for row in (*rows[::2], *rows[1::2])]  # as a sample of a plan lies: mixed
+    clock = Clock()
+    monkeypatch.setattr(estimate_module, "time", clock)
+    image_seconds, batches, _, _ = estimate_module._generate(spec, clock, requests, frozenset())  # type: ignore[arg-type]
+    assert (image_seconds, batches) == ((1.5 / 4, 1.5 / 4), 4)
 
 
 @pytest.mark.parametrize("wanted", [1, 3, 7])

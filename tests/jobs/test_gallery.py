@@ -90,6 +90,40 @@ def test_scores_of_a_quality_gate_go_with_their_item() -> None:
     assert (kept[11], free[11]) == ([0.8123, None, 2], None)
 
 
+def test_any_column_of_numbers_is_a_score_and_nan_is_none() -> None:
+    rows = [
+        row(0, image_score=0.5, text_score=float("nan"), seconds=2.0),
+        row(1, image_score=None, text_score=1e-9),
+    ]
+    loaded = payload(build(rows))
+    assert loaded["about"]["scores"] == ["image_score", "text_score", "tries"]
+    assert [item[13] for item in loaded["items"]] == [[0.5, None, 2], [None, 0.0, 1]]
+
+
+def test_what_was_reviewed_goes_with_its_item() -> None:
+    stated = {
+        "review": "rejected",
+        "reviewer": "ana, ben",
+        "review_reason": "artifacts",
+        "review_note": NASTY,
+    }
+    loaded = payload(build([row(0, **stated), row(1, **(dict.fromkeys(stated) | {"review": "pending"}))]))
+    state, *texts, moment = loaded["items"][0][14]
+    assert moment == 0
+    assert [state, *(loaded["texts"][n] for n in texts)] == ["rejected", "ana, ben", "artifacts", NASTY]
+    assert loaded["items"][1][14] is None
+
+
+def test_large_galleries_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.gallery.build.PART_ITEMS", 4)
+    files = build([row(n) for n in range(9)])
+    assert payload(files)["about"]["parts"] == 3
+    names = [key for key in files if key.endswith(".js")]
+    assert names == ["gallery/data.js", "gallery/data-00001.js", "gallery/data-00002.js"]
+    later = payload({"gallery/data.js": files["gallery/data-00002.js"]})
+    assert "about" not in later and len(later["items"]) == 1 and later["subjects"][0][0] == "sku-2"
+
+
 def test_pending_items_and_renamed_columns() -> None:
     extra = {"uri": "s3://bucket/x.png", "catalog_status": "in stock", "catalog_no": "7"}
     files = build([row(0, status="pending", key=None, **extra)])
@@ -162,7 +196,9 @@ def test_empty_manifest_and_foreign_manifest() -> None:
     files: dict[str, bytes] = {}
     empty = pa.Table.from_pylist([row(0)]).slice(0, 0)
     write_gallery(manifest=empty, references={}, write=files.__setitem__, title="Shop")
-    assert payload(files) == {"subjects": [], "texts": [], "items": []}
+    loaded = payload(files)
+    assert loaded.pop("about") == {"job": "", "serve": False, "reviewer": "", "parts": 1, "scores": []}
+    assert loaded == {"subjects": [], "texts": [], "items": []}
     with pytest.raises(DreamCacheError, match="subject_id") as caught:
         write_gallery(
             manifest=pa.table({"item_id": ["x"]}), references={}, write=files.__setitem__, title="Shop"

@@ -14,8 +14,8 @@ from dreamcache.core.config.scenes import Overrides, overrides_of
 from dreamcache.core.errors import CatalogError, SpecError
 from dreamcache.inference.families import family_of
 from dreamcache.mini.world import CLASSES
+from jobs.planning.batches import batches_of
 from jobs.planning.planner import plan
-from jobs.running.pipeline import batches_of
 
 MakeSpec = Callable[..., JobSpec]
 BEACH = {"name": "beach", "prompt": "a {class_name} on the beach"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from dreamcache import DreamCachePipeline
-from dreamcache.core.config import DType, EncodeSettings, GenerationSettings
+from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, StoredDType
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.sd.describe import FAMILY
 from dreamcache.inference.families.sd_sizes import (
@@ -33,8 +34,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> DreamCachePipeline:
 
 
 def test_feature_shapes_are_those_of_the_model(tiny: DreamCachePipeline) -> None:
-    for size in (128, 136):
-        settings = EncodeSettings(size=size, segmenter="none", places=all_places(tiny.base.unet))
+    dtypes: tuple[StoredDType, ...] = ("float16", "int8", "int5")
+    for size, dtype in product((128, 136), dtypes):
+        places = all_places(tiny.base.unet)
+        settings = EncodeSettings(size=size, segmenter="none", places=places, dtype=dtype)
         made = tiny.encode_reference(Image.new("RGB", (64, 64), "red"), settings=settings)
         assert feature_shapes(tiny.info, settings) == {
             name: tuple(value.shape) for name, value in made.maps.items()

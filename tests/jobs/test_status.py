@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,11 @@ from typer.testing import CliRunner
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.storage.status import KINDS, Kind, Status, now, parse_status, read_status, write_status
 from jobs.cli.main import app
+from jobs.running import claimed_run as claimed_run_module
+from jobs.running import status as status_module
 from jobs.running.claimed_run import claimed_run
 from jobs.running.progress import RunProgress
+from jobs.running.status import RunStatus
 from jobs.running.status_text import detail_of
 
 UNITS: dict[Kind, str] = {"synthesis": "parts", "training": "steps"}
@@ -190,3 +194,41 @@ def test_what_is_no_status_is_refused_in_one_line(text: str, tmp_path: Path) -> 
     ) as e:
         read_status(str(tmp_path))
     assert e.value.code == "bad_status" and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("action", ["tick", "beat"])
+def test_a_sign_of_life_that_fails_does_not_end_the_heartbeat(
+    action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    whole = getattr(RunStatus, action)
+
+    def failing(run: RunStatus) -> None:
+        calls.append(len(calls))
+        if len(calls) <= 3:
+            raise RuntimeError(f"gauge {min(len(calls), 2)} is gone")
+        whole(run)
+
+    monkeypatch.setattr(RunStatus, action, failing)
+    monkeypatch.setattr(claimed_run_module, "BEAT_CHECK_S", 0.01)
+    monkeypatch.setattr(status_module, "HEARTBEAT_S", 0.01)
+    with claimed_run(str(tmp_path), "job", "autumn", claim=claimed, quiet=True) as run:
+        before = run.current.heartbeat_at
+
+        def beats() -> bool:
+            written = read_status(str(tmp_path))
+            return len(calls) > 6 and written is not None and written.heartbeat_at != before
+
+        wait_until(beats)
+    faults = [note for note in run.current.notes if "sign of life" in note]
+    assert [fault.rpartition("RuntimeError: ")[2] for fault in faults] == [
+        "gauge 1 is gone",
+        "gauge 2 is gone",
+    ]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

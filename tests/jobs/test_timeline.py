@@ -23,6 +23,8 @@ DAY = [
     event(20, "progress", counts={"done": 5, "failed": 1}, total=10),
     event(21, "worker_lost", worker="w", kind="generator"),
     event(22, "note", text='a "note" of <b>someone</b> & others\x1b[31m'),
+    event(50, "times", kind="encoder", workers=1, batches=2, ready_s=40.0, busy_s=4.0),
+    event(50, "times", kind="generator", workers=1, batches=2, ready_s=40.0, busy_s=39.5),
     event(60, "started", run="b", kind="job", name="autumn"),
     event(90, "finished", run="b", counts={"done": 9, "failed": 1}, total=10),
 ]
@@ -35,6 +37,7 @@ def texts_of(svg: str) -> list[str]:
 def test_each_run_has_a_panel_with_its_end() -> None:
     titles = [text for text in texts_of(timeline_svg(DAY)) if text.startswith("job autumn")]
     assert [title.rsplit("  ", 1)[1] for title in titles] == ["lost", "finished"]
+    assert "encoders idle 90%  generators idle 1%  lost" in titles[0] and "idle" not in titles[1]
     svg = ElementTree.fromstring(timeline_svg(DAY))
     assert len(list(svg.iter(f"{SVG}polyline"))) == 4
     assert any("someone" in "".join(one.itertext()) for one in svg.iter(f"{SVG}title"))
@@ -52,6 +55,8 @@ def test_strange_events_cost_themselves_only() -> None:
         event(6, "progress", counts={"done": -5}, total=None),
         event(7, "note", text={"a": "\ufffe"}),
         event(8, "worker_ready", worker=["x"]),
+        event(8, "times", kind=None, ready_s="long", busy_s=1),
+        event(8, "times", kind="generator"),
         event(9, "no such event"),
     ]
     assert (

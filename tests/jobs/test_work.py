@@ -22,7 +22,8 @@ from jobs.reconcile.changes import OLD_COLUMNS, Changes, find_changes
 from jobs.reconcile.join import Join
 from jobs.reconcile.prune import finish_prunes, orphans, prune_orphans
 from jobs.reconcile.remaining import Recorded, find_work
-from jobs.running.runner import _record_unrunnable, run
+from jobs.running.planned import record_unrunnable
+from jobs.running.runner import run
 from jobs.spec import dump_spec
 from tests.command import dreamcache, in_process
 from tests.jobs.test_manifest import small_parts
@@ -120,7 +121,7 @@ def test_items_that_cannot_run_are_recorded_with_their_attempt(make_spec: MakeSp
     for attempts in (1, 2):
         work = find_work(made, ledger, lambda outcome: True)
         assert (
-            sum(sum(codes.values()) for codes in _record_unrunnable(work, ledger))
+            sum(sum(codes.values()) for codes in record_unrunnable(work, ledger))
             == work.num_unrunnable
             == made.num_items
         )

@@ -96,7 +96,10 @@ def test_the_segmenter_of_the_world_learns_from_training_designs_and_is_kept(tmp
     pictures = np.stack([np.asarray(picture) for picture, _ in pairs])
     trained = LearnedSegmenter(tmp_path / "net.pt", renders=300, epochs=4).masks(pictures)
     assert np.mean([overlap(m, true) for m, (_, true) in zip(trained, pairs, strict=True)]) > 0.5
-    again = LearnedSegmenter(tmp_path / "net.pt", renders=0).masks(pictures)
+    assert [file.name for file in tmp_path.iterdir()] == ["net-300x4.pt"], (
+        "never taken for a fully trained one"
+    )
+    again = LearnedSegmenter(tmp_path / "net.pt", renders=300, epochs=4).masks(pictures)
     assert all(np.array_equal(a, b) for a, b in zip(trained, again, strict=True))
 
 

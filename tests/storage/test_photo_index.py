@@ -100,6 +100,37 @@ def test_a_damaged_part_costs_reading_and_is_noted(photos: list[str], tmp_path: 
     assert len(loaded) == 0 and part.name in loaded.notes[0] and "read again" in loaded.notes[0]
 
 
+def test_a_damaged_part_is_replaced(photos: list[str], place: str) -> None:
+    """Its rows have its name, so it would else be in their way for ever."""
+    index = f"{place}/index"
+    read_all(index, photos)
+    [part] = store_for(index).list(index)
+    whole = store_for(index).read(part.uri)
+    store_for(index).write(part.uri, whole[:-9] + b"?" * 9)
+    assert read_all(index, photos) == (0, 5)
+    assert PhotoIndex(index).notes == []
+    assert store_for(index).read(part.uri) == whole
+    assert read_all(index, photos) == (5, 0)
+
+
+def test_two_planners_find_a_damaged_part(photos: list[str], place: str) -> None:
+    index = f"{place}/index"
+    read_all(index, photos)
+    [part] = store_for(index).list(index)
+    store_for(index).write(part.uri, store_for(index).read(part.uri)[:50])
+    planners = [contents_of(index) for _ in range(2)]
+    for planner in planners:
+        for uri in photos:
+            planner.sha256(uri, "a photo")
+    for planner in planners:
+        planner.save()  # the second one finds the part that the first has written, and leaves it
+    assert read_all(index, photos) == (5, 0)
+    [part] = store_for(index).list(index)
+    store_for(index).write(part.uri, b"")
+    contents_of(index).save()  # a plan that reads no photo
+    assert list(store_for(index).list(index)) == []
+
+
 def test_two_planners_and_a_merge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photo_index, "MOST_SMALL_PARTS", 4)
     folder = str(tmp_path / "index")

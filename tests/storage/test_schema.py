@@ -22,7 +22,11 @@ REQUEST = [
     ("image", TEXT), ("mask", TEXT), ("prompt", TEXT), ("sample", NUMBER), ("seed", LARGE),
 ]  # fmt: skip
 ERROR = [("code", TEXT), ("message", TEXT)]
-QUALITY = pa.struct([("tries", NUMBER), ("seed", LARGE), ("image_score", REAL), ("text_score", REAL)])
+TRUTH = [
+    ("contrast", REAL), ("completeness", REAL), ("count_difference", NUMBER), ("colour_difference", REAL),
+    ("label_words", REAL), ("label_state", TEXT),
+]  # fmt: skip
+QUALITY = pa.struct([("tries", NUMBER), ("seed", LARGE), ("image_score", REAL), ("text_score", REAL), *TRUTH])
 GENERATED_ONLY = [
     ("segment_note", TEXT), ("rgb", pa.binary()), ("height", NUMBER), ("width", NUMBER), ("seconds", REAL),
     ("device", TEXT), ("blocked", pa.bool_()), ("quality", QUALITY), ("note", TEXT),
@@ -45,7 +49,7 @@ MANIFEST_OF_0_1 = [
 ]  # fmt: skip
 ADDED = (
     "overrides", "photo_set", "scene", "typed", "segment_note", "settings_fingerprint", "gpu_seconds", "marks",
-    "perceptual_hash",
+    "perceptual_hash", *(name for name, _ in TRUTH),
 )  # fmt: skip
 """Columns since then; everything else stays where it was. The manifest has the ledger's `recorded_at` too."""
 
@@ -100,7 +104,7 @@ def test_a_row_of_an_older_release_has_no_value() -> None:
         row.pop(name, None)
     assert from_row(row) == blocked
     assert from_row({**row, "tries": None}) == replace(blocked, quality=None)
-    assert [field.name for field in fields(Quality)] == ["tries", "seed", "image_score", "text_score"]
+    assert [one.name for one in fields(Quality)] == [field.name for field in QUALITY]
 
 
 def test_types_that_have_no_column_are_refused() -> None:

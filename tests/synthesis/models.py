@@ -24,7 +24,7 @@ from tests.tiny import make_tokenizer
 CHAT = "{% for m in messages %}<s>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
 
 
-def save_llama(folder: Path, answer: str | None = None, steps: int = 150) -> Path:
+def save_llama(folder: Path, answer: str | None = None, steps: int = 150, *, question: str = "go") -> Path:
     """A Llama of bytes with random weights; with `answer`, one that has learned to answer that and nothing else."""
     letters = sorted(ByteLevel.alphabet())
     vocab = {word: number for number, word in enumerate(["<s>", "<a>", "</s>", *letters])}
@@ -48,14 +48,14 @@ def save_llama(folder: Path, answer: str | None = None, steps: int = 150) -> Pat
         )
     )
     if answer is not None:
-        _teach(model, tokenizer, answer, steps)
+        _teach(model, tokenizer, f"{question}<a>{answer}</s>", steps)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def _teach(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, answer: str, steps: int) -> None:
-    ids = tokenizer(f"go<a>{answer}</s>", return_tensors="pt", add_special_tokens=False)["input_ids"]
+def _teach(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, text: str, steps: int) -> None:
+    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(steps):
         loss = model(input_ids=ids, labels=ids).loss

@@ -36,7 +36,8 @@ def test_resuming_equals_never_having_stopped(make: MakeTrainer, tmp_path: Path)
     for made in (next(steps) for _ in range(3)):
         stopped._log(made, [made.loss])
     stopped._save()
-    next(steps)  # a step that no checkpoint saw
+    next(steps)  # a step that no checkpoint saw, while the one before is being written
+    stopped.checkpoints.wait()
     resumed = TrainLoop(make(**options), halves, name="t")
     assert resumed.trainer.step == 3
     resumed.run()

@@ -85,7 +85,7 @@ def test_one_worker_and_two_of_which_one_dies_give_the_same_curve(
 
 
 def test_a_users_error_is_one_line(alone: tuple[TrainReport, dict[str, Any]], root: Path) -> None:
-    with pytest.raises(DreamCacheError, match=r"loss.drop_both was 0.05, is 0.5.*the same command") as caught:
+    with pytest.raises(DreamCacheError, match=r"loss.drop_both was 0.0, is 0.5.*the same command") as caught:
         train(root, "one", **{"train.loss.drop_both": 0.5, "workers.max_failures": 0})
     assert "\n" not in str(caught.value)
     with pytest.raises(DreamCacheError, match="belongs to training 'boxes'"):

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval, Lt
 
-from dreamcache.core.config.fields import AtLeastOne, Share, Side, Timestep
+from dreamcache.core.config.fields import AtLeastOne, GroundVectors, Share, Side, Timestep
 from dreamcache.core.config.rules import RuleText, Settings, require
 from dreamcache.core.config.savings import WHOLE, EverySo, Savings
+from dreamcache.core.errors import SpecError
 from dreamcache.core.locations import ModelRef
 
 Segmenter = Literal["auto", "alpha", "file", "grounded-sam", "lang-sam", "u2net", "grabcut", "none"]
@@ -21,6 +22,9 @@ Guidance = Literal["combined", "joint"]
 Scheduler = Literal["ddim", "dpmpp_2m", "euler", "euler_a", "unipc", "pndm", "heun", "lcm", "tcd"]
 DType = Literal["float32", "bfloat16", "float16"]
 ModelDType = Literal["auto", "float32", "bfloat16", "float16"]
+StoredDType = Literal["auto", "float32", "bfloat16", "float16", "int8", "int5"]
+"""Of stored features; int8 and int5 are codes, a group of which shares its scale (`storage.packed`)."""
+
 CompileMode = Literal["off", "default", "max-autotune"]
 IntegrationName = Literal["spatial_concat", "spatial_sum", "textual_sum", "decoupled"]
 FeatureSource = Literal["own", "middle"]
@@ -48,7 +52,10 @@ class EncodeSettings(Settings):
     posterior: mean of the VAE posterior ("mode"), or one seeded draw ("sample").
     segmenter_models: other weights than a segmenter's own, {"sam": "folder or hub-id@revision"}; {"u2net": "file"}.
     segmenter_id: of u2net's file, found where the job is planned; "" keeps `auto` from using one.
-    compute_dtype, dtype: of the pass, and of the stored numbers.
+    compute_dtype: of the pass.
+    dtype: of the stored numbers; auto is int8 for hidden states of a U-Net, float16 for latents. int8 and int5 are
+    codes, a group of which shares its scale.
+    ground_vectors: how many vectors stand for the positions around the subject; 0 stores each position.
     reader: sha256 of the weights that read references, "" for the base's; always the adapter's (see `resolved`).
     """
 
@@ -59,13 +66,14 @@ class EncodeSettings(Settings):
     noise_seed: int = 0
     posterior: Literal["mode", "sample"] = "mode"
     compute_dtype: DType = "float32"
-    dtype: DType = "float16"
+    dtype: StoredDType = "auto"
     segmenter: Segmenter = "auto"
     segmenter_models: Mapping[str, ModelRef] = field(default_factory=dict)
     on_no_mask: Literal["whole_image", "fail"] = "whole_image"
     margin: Margin = 0.05
     reader: str = ""
     segmenter_id: str | None = None
+    ground_vectors: GroundVectors = 0
 
     def check(self) -> None:
         require(
@@ -75,13 +83,19 @@ class EncodeSettings(Settings):
             self.text,
         )
         check_segmenter_models(self.segmenter_models)
+        require(
+            self.ground_vectors == 0 or self.dtype in ("auto", "int8", "int5"),
+            "ground_vectors",
+            "0, or dtype auto, int8 or int5",
+            self.dtype,
+        )
 
     def as_dict(self) -> dict[str, Any]:
-        # Without a reader or segmenter of its own, keys are those of releases that knew none.
+        # Without these, keys are those of releases that knew none.
         values = {
             name: value
             for name, value in asdict(self).items()
-            if name not in ("reader", "segmenter_id") or value
+            if name not in ("reader", "segmenter_id", "ground_vectors") or value
         }
         # The file's content counts, not where it lies.
         values["segmenter_models"] = {
@@ -93,15 +107,28 @@ class EncodeSettings(Settings):
         """The prompt of the encoding pass of a subject of this class."""
         return self.text.replace("{class_name}", class_name)
 
+    def with_floats(self) -> EncodeSettings:
+        """Of a family that stores no hidden states of a U-Net: auto is float16. Raises SpecError for codes."""
+        if self.dtype in ("int8", "int5") or self.ground_vectors:
+            name, rule = (
+                ("ground_vectors", "0") if self.ground_vectors else ("dtype", "auto or a float dtype")
+            )
+            raise SpecError(
+                f"reference.{name}: must be {rule} for this model, of which no hidden states are stored, got "
+                f"{getattr(self, name)!r}; leave the key out"
+            )
+        return replace(self, dtype="float16") if self.dtype == "auto" else self
+
     def resolved(
         self, native_size: int, places: tuple[str, ...], compute_dtype: DType, reader: str = ""
     ) -> EncodeSettings:
-        """With the base's own size and the adapter's places and reader filled in, as they enter the cache key."""
+        """With the base's size, the adapter's places and reader, and the dtype filled in, as in the cache key."""
         return replace(
             self,
             size=self.size or native_size,
             places=self.places or places,
             compute_dtype=compute_dtype,
+            dtype="int8" if self.dtype == "auto" else self.dtype,
             reader=reader,
         )
 

@@ -31,6 +31,7 @@ Score = Annotated[float, Interval(ge=-1, le=1)]
 """A cosine."""
 
 Side = Annotated[int, Ge(0), MultipleOf(8), Most(16_384), RuleText("0 or a multiple of 8 pixels")]
+GroundVectors = Annotated[int, Interval(ge=0, le=255)]
 Timestep = Annotated[int, Interval(ge=0, le=999)]
 Name = Annotated[
     str,

@@ -33,6 +33,8 @@ from dreamcache.core.config.fields import (
 )
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.methods import Method
+from dreamcache.core.config.on_finish import OnFinish
+from dreamcache.core.config.price import Price
 from dreamcache.core.config.provenance import Provenance, ProvenanceSettings
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.config.rules import Settings, require
@@ -116,9 +118,14 @@ class WorkerSpec(Settings):
         )
 
 
+GENERATORS_PER_PUBLISHER = 2
+"""A publisher commits about 7 images a second."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkersSpec(Settings):
-    """encoders and generators are actors that hold the model; batch_size is images per generator batch."""
+    """encoders and generators are actors that hold the model; batch_size is images per generator batch. publishers:
+    so many, and one for every two generators where that is more, up to their max_count."""
 
     encoders: WorkerSpec = WorkerSpec(cpus=0.5)
     generators: WorkerSpec = WorkerSpec(cpus=1)
@@ -132,6 +139,13 @@ class WorkersSpec(Settings):
         return sum(pool.count * pool.cpus for pool in pools) + self.publishers.cpus
 
     @property
+    def most_publishers(self) -> int:
+        """How many publish at once at most, where the cluster has CPUs for them."""
+        generators = self.generators.max_count or self.generators.count
+        most = max(self.publishers.count, -(-generators // GENERATORS_PER_PUBLISHER))
+        return min(most, self.publishers.max_count or most)
+
+    @property
     def gpus(self) -> float:
         return sum(pool.count * pool.gpus for pool in (self.encoders, self.generators))
 
@@ -141,22 +155,31 @@ class Limits(ImageLimits):
     """What a photo may be, and what the job may cost, over all its runs; beyond that, a run stops with exit code 4.
 
     max_photos: of one subject; one with more costs its own row. max_items: items with a record. max_gpu_hours: declared
-    GPUs of the workers x time they are up. max_hours: of generating images, by the clock.
+    GPUs of the workers x time they are up. max_hours: of generating images, by the clock. max_cost: money at the
+    job's `price`, reserved before each batch. max_cost_per_subject: money for one subject's images; beyond it, its
+    further items fail.
     """
 
     max_photos: PhotoCount = MAX_PHOTOS
     max_items: AtLeastOne | None = None
     max_gpu_hours: Positive | None = None
     max_hours: Positive | None = None
+    max_cost: Positive | None = None
+    max_cost_per_subject: Positive | None = None
+
+    @property
+    def has_money(self) -> bool:
+        """Whether one of the limits is money."""
+        return self.max_cost is not None or self.max_cost_per_subject is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobSpec(Settings):
     """A job: a catalog, prompts, a model, and where images go.
 
-    catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3:// URI. catalog_roots: folders and s3://
-    prefixes where its photos and masks may lie, besides the catalog's own folder or bucket; 'dreamcache plan' prints
-    the line for photos that lie elsewhere. catalog_hosts: web hosts that https:// photos and masks may be read from.
+    catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3://, gs:// or az:// URI. catalog_roots:
+    folders and prefixes of such URIs where its photos and masks may lie, besides the catalog's own folder or bucket;
+    'dreamcache plan' prints the line for photos that lie elsewhere. catalog_hosts: web hosts that https:// photos and masks may be read from.
     columns maps our names to the catalog's own ({subject_id: sku}).
     With {images: ..} (a list, or paths with | between them) or {view: ..} (rows share a subject), a subject has several
     photos.
@@ -167,7 +190,8 @@ class JobSpec(Settings):
     default.
     method: what generates the images (see `inference.families`). noise: every item's own, or the same for a subject,
     prompt and sample whatever the settings are ("scene"), to compare settings. quality: a gate that images must pass.
-    provenance: marks of generated images in every file; `off` must be written out.
+    provenance: marks of generated images in every file; `off` must be written out. price: of the workers' machines;
+    plan, status and manifest then state money, and limits may. on_finish: a webhook and `_SUCCESS` at a run's end.
     """
 
     name: Name
@@ -191,9 +215,11 @@ class JobSpec(Settings):
     quality: QualitySettings | None = None
     images: ImageFormat = ImageFormat()
     provenance: Provenance = ProvenanceSettings()
+    price: Price | None = None
     limits: Limits = Limits()
     workers: WorkersSpec = WorkersSpec()
     failures: FailurePolicy = FailurePolicy()
+    on_finish: OnFinish | None = None
 
     def check(self) -> None:
         items = len(self.prompts) * self.samples + sum(one.samples or self.samples for one in self.scenes)
@@ -208,6 +234,9 @@ class JobSpec(Settings):
             [name for name in names if names.count(name) > 1][:2],
         )
         check_matrix(self.matrix)
+        if self.price is None:
+            money = [name for name in ("max_cost", "max_cost_per_subject") if getattr(self.limits, name)]
+            require(not money, "limits", f"without {', '.join(money)} where no price is given", money)
 
     @property
     def dtype(self) -> DType:

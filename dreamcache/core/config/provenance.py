@@ -2,6 +2,7 @@
 
     provenance: off                      no marks; must be written out, and is stated in manifest.json
     provenance: {c2pa: {certificate: chain.pem, key: key.pem}}
+    provenance: {invisible: {model: models/rivagan, bits: 5ac1e97b}}
 
 Knows nothing of files, images or signatures.
 """
@@ -12,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import StringConstraints, model_validator
 
-from dreamcache.core.config.rules import Settings, require
+from dreamcache.core.config.rules import RuleText, Settings, require
 from dreamcache.core.locations import Location
 
+Bits = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$"), RuleText("8 hexadecimal digits")]
 Algorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 
 
@@ -47,27 +49,46 @@ class C2paSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class InvisibleMarkSettings(Settings):
+    """An imperceptible mark in the pixels, which other encodings of the image keep; needs the extra `invisible`.
+
+    It changes pixels, and so item ids. model: folder with `rivagan_encoder.onnx` and `rivagan_decoder.onnx`, which
+    'make models' fetches. bits: the operator's own 32 bits, as 8 hexadecimal digits, the same in all images.
+    """
+
+    model: Location
+    bits: Bits
+
+    def check(self) -> None:
+        ones = int(self.bits, 16).bit_count()
+        require(8 <= ones <= 24, "bits", "random: with 8 to 24 ones among the 32", self.bits)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ProvenanceSettings(Settings):
     """What every image says of its origin. `provenance: off` is the same as `{marking: off}`.
 
     marking: on, or off for images without any mark. prompt: whether images hold prompt and subject id; otherwise
-    these are in the manifest only. c2pa: the signature; null for none.
+    these are in the manifest only. c2pa: the signature; null for none. invisible: a mark in the pixels; null for none.
     """
 
     marking: Literal["on", "off"] = "on"
     prompt: bool = False
     c2pa: C2paSettings | None = None
+    invisible: InvisibleMarkSettings | None = None
 
     def check(self) -> None:
         if self.marking == "off":
-            require(self.c2pa is None, "marking: off", "without c2pa", "c2pa")
+            named = [name for name in ("c2pa", "invisible") if getattr(self, name) is not None]
+            require(not named, "marking: off", "without c2pa and invisible", named)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the marks of each new image, in the order in which they are applied."""
         if self.marking == "off":
             return ()
-        return ("xmp", "c2pa") if self.c2pa else ("xmp",)
+        chosen = (("invisible", self.invisible), ("xmp", True), ("c2pa", self.c2pa))
+        return tuple(name for name, is_on in chosen if is_on)
 
     @model_validator(mode="before")
     @classmethod

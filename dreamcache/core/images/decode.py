@@ -6,6 +6,7 @@ Knows limits and the order of checks; what a format hides from its reader is in 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,11 +23,16 @@ from dreamcache.core.images.formats import (
 )
 from dreamcache.core.images.pixels import to_rgb
 from dreamcache.core.images.refusal import by, guard, one_line, refuse, refuse_broken
-from dreamcache.core.images.strip import Stripped, strip
+from dreamcache.core.images.strip import strip
+from dreamcache.core.images.stripped import Stripped
 
 LEAST_ALPHA = 8
 """Of 255: a photo whose every pixel is more transparent than that shows nothing."""
 Run = Callable[[int, Callable[[], Image.Image]], Image.Image]
+LeastScale = Callable[[tuple[int, int]], float]
+"""least_scale(width and height of an upright JPEG): the least share of that size that is enough, at most 1"""
+_LYING = (5, 6, 7, 8)
+"""EXIF's orientations whose width is the upright photo's height."""
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -51,18 +57,24 @@ class Loaded:
     kind: str
 
 
-def decode_image(data: bytes, *, where: str, limits: ImageLimits) -> Image.Image:
+def decode_image(
+    data: bytes, *, where: str, limits: ImageLimits, least_scale: LeastScale | None = None
+) -> Image.Image:
     """The photo as an upright 8-bit RGB picture, or RGBA if any pixel is not opaque.
 
     Handled, not refused: EXIF orientation, CMYK, 16- and 32-bit grey (scaled to 8 bit), 1-bit, palettes with
     or without transparency, grey with alpha, animations and multi-page files (first frame), embedded colour
     profiles (converted to sRGB; a broken profile is ignored), side chunks that are damaged or of any size.
+    least_scale: a JPEG is decoded at a half, a quarter or an eighth of its size where that is enough.
 
     `where` names the photo in messages: "catalog.csv row 17: image 'img/17.png'". Sizes are checked in the
     header. Raises ImageError with code empty_file, too_large, too_small, too_complex, not_an_image,
     unsupported_format, truncated_image, damaged_image or transparent_image.
     """
-    loaded = load(data, where, limits)
+    opened = open_photo(data, where, limits)
+    if least_scale is not None and opened.kind == "jpeg":
+        _reduce(opened, least_scale)
+    loaded = finish(opened, limits)
     picture = guard(lambda: to_rgb(loaded.image, loaded.profile), data, where)
     if picture.mode == "RGBA":
         _, most = picture.getchannel("A").getextrema()
@@ -130,11 +142,24 @@ def finish(opened: Opened, limits: ImageLimits) -> Loaded:
     image, stripped, data, where = opened.image, opened.stripped, opened.data, opened.where
     guard(image.load, data, where)
     _check_most(image, where, limits)  # a frame may be larger than its file's header states
-    turn = stripped.orientation
-    if turn is None:
-        turn = orientation(image.info.get("exif"), image.info.get("xmp"))
+    turn = _turn(opened)
     profile = stripped.profile if stripped.profile is not None else image.info.get("icc_profile")
     return Loaded(image=guard(lambda: turned(image, turn), data, where), profile=profile, kind=opened.kind)
+
+
+def _turn(opened: Opened) -> int:
+    """EXIF's number of how the photo lies."""
+    turn = opened.stripped.orientation
+    return (
+        turn if turn is not None else orientation(opened.image.info.get("exif"), opened.image.info.get("xmp"))
+    )
+
+
+def _reduce(opened: Opened, least_scale: LeastScale) -> None:
+    """Sets a JPEG's reader to the least of its sizes that is enough."""
+    width, height = opened.image.size
+    share = least_scale((height, width) if _turn(opened) in _LYING else (width, height))
+    opened.image.draft(None, (math.ceil(width * share), math.ceil(height * share)))
 
 
 def _open(stripped: Stripped, kind: str, data: bytes, where: str, limits: ImageLimits) -> Image.Image:

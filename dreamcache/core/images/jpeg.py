@@ -10,7 +10,7 @@ import struct
 
 from dreamcache.core.images.exif import orientation
 from dreamcache.core.images.refusal import TooComplexError
-from dreamcache.core.images.strip import PROFILE_BYTES, Stripped
+from dreamcache.core.images.stripped import PROFILE_BYTES, Stripped
 
 MOST_SEGMENTS = 20_000
 MOST_SCANS = 100

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from dreamcache.core.images.exif import orientation
 from dreamcache.core.images.refusal import TooComplexError
-from dreamcache.core.images.strip import PROFILE_BYTES, Stripped
+from dreamcache.core.images.stripped import PROFILE_BYTES, Stripped
 
 SIGNATURE_BYTES = 8
 MOST_CHUNKS = 100_000

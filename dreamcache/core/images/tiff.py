@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dreamcache.core.images.exif import UPRIGHT, orientation
 from dreamcache.core.images.refusal import TooComplexError
-from dreamcache.core.images.strip import PROFILE_BYTES, Stripped
+from dreamcache.core.images.stripped import PROFILE_BYTES, Stripped
 
 WIDTH, HEIGHT, BITS, COMPRESSION, OFFSETS, ORIENTATION, SAMPLES = 256, 257, 258, 259, 273, 274, 277
 ROWS_PER_STRIP, COUNTS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 278, 279, 322, 323, 324, 325

@@ -98,6 +98,7 @@ class Family(ABC):
 
         Raises SpecError for settings that lack what the adapter reads.
         """
+        settings = settings if self.caches_features else settings.with_floats()
         resolved = settings.resolved(base.native_size, adapter.feature_places, dtype, adapter.reference_unet)
         missing = [place for place in adapter.feature_places if place not in resolved.places]
         if missing:

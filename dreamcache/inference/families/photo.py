@@ -51,6 +51,10 @@ class PhotoConditions(Generic[S]):
         self._recent.move_to_end(key)
         return self._recent[key]
 
+    def ensure(self, request: Request) -> None:
+        """These methods have no cache: the photo is read."""
+        self.get(request)
+
     def has(self, request: Request) -> bool:
         """Whether the photo was read already."""
         return (request.reference_id, request.class_name) in self._recent

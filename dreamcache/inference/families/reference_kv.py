@@ -84,7 +84,7 @@ class ReferenceKVFamily(Family):
     ) -> EncodeSettings:
         """size: of the square whose area bounds a photo's. Segmenter `auto` is the photo as it is."""
         resolved = replace(
-            settings,
+            settings.with_floats(),
             size=settings.size or base.native_size,
             places=self.stored,
             timestep=0,

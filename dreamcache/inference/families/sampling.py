@@ -15,6 +15,7 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from dreamcache.inference.decode import decoded
 from dreamcache.inference.pipeline import PipelineOutput
 from dreamcache.inference.protocols import SamplingSettings
 from dreamcache.model.guidance import guide
@@ -53,6 +54,6 @@ def generate_batch(
         num_inference_steps=settings.get("num_inference_steps", 50),
         generator=list(generator),
     )
-    pixels = base.vae.decode(latents / base.vae.config.scaling_factor, return_dict=False)[0]
+    pixels = decoded(base.vae, latents / base.vae.config.scaling_factor)
     output_type = settings.get("output_type", "pil")
     return PipelineOutput(images=base.image_processor.postprocess(pixels.float(), output_type=output_type))

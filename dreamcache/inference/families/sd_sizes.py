@@ -16,6 +16,8 @@ from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, Gu
 from dreamcache.core.config.savings import Guided
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.family import Family, Passes
+from dreamcache.storage import packed
+from dreamcache.storage.feature_check import form_of
 from dreamcache.storage.models.adapter import ADAPTER_WEIGHTS, REFERENCE_UNET, AdapterInfo
 from dreamcache.storage.models.base import BaseInfo, component_config, pipeline_class
 from dreamcache.storage.models.settings_fit import check_negative_prompt, check_schedule
@@ -129,10 +131,14 @@ def feature_shapes(base: BaseInfo, reference: EncodeSettings) -> dict[str, tuple
 
 
 def feature_bytes(base: BaseInfo, reference: EncodeSettings) -> int:
-    """Bytes of one subject's features. Exact for the numbers; the stored file is a little smaller (zstd)."""
-    return ITEM_BYTES[reference.dtype] * sum(
-        math.prod(shape) for shape in feature_shapes(base, reference).values()
-    )
+    """Bytes of one subject's features. Exact for the numbers; the stored file is a little smaller (zstd).
+
+    With `ground_vectors` the most: the photo decides how many positions its subject has.
+    """
+    shapes, form = feature_shapes(base, reference).values(), form_of(reference)
+    if form in packed.FORMS:
+        return sum(packed.most_bytes(form, shape[0], math.prod(shape[1:])) for shape in shapes)
+    return ITEM_BYTES[reference.dtype] * sum(map(math.prod, shapes))
 
 
 def _vae_numbers(base: BaseInfo, settings: GenerationSettings) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,6 +59,13 @@ def _of_batch(
     size: Size, batch: int, steps: int, rounds: int, dtype: torch.dtype, device: str
 ) -> dict[str, DeviceSpeed]:
     calls = arms(size, steps=steps, batch=batch, dtype=dtype, device=device)
+    return measure_arms(calls, batch=batch, rounds=rounds, device=device)
+
+
+def measure_arms(
+    calls: Mapping[str, Callable[[], Any]], *, batch: int, rounds: int, device: str
+) -> dict[str, DeviceSpeed]:
+    """Calls by name, each of a batch, by turns; one of them is PLAIN, which the ratios are to."""
     peaks = {name: _peak(call, device) for name, call in calls.items()}
     timed = {name: _waited(call, device) for name, call in calls.items()}
     seconds = by_turns(timed, rounds, clock=time.perf_counter)

@@ -20,7 +20,6 @@ from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.files import as_bad_model, config_hash, file_hash, read_json, regular_file
 from dreamcache.storage.models.layout import missing_tensors
 from dreamcache.storage.models.lookup import locate, mini_folder, require_pinned
-from dreamcache.storage.models.loras import LoraInfo
 from dreamcache.storage.models.weights import read_tensors, weight_files
 
 INDEX = "model_index.json"
@@ -47,6 +46,15 @@ LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 """Of the classes that model_index.json may name; the last one is a module of diffusers."""
 
 MAX_NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraInfo:
+    """location: of the file on this machine. weight: by which its change of the base is multiplied."""
+
+    location: str
+    sha256: str
+    weight: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,9 +33,10 @@ def locate(name: str) -> ModelLocation:
     return model
 
 
-def fingerprint(settings: MetricSettings) -> str:
+def fingerprint(settings: MetricSettings, *, segmenter: str = "") -> str:
     """sha256 of all that decides a score besides the image: encoders by content, segmenter, version.
 
+    segmenter: identity of the file that cuts subjects out, "" where none does (see `truth.identity`).
     Raises ModelError for a model that is not there or not pinned.
     """
     require_pinned_models("metrics", settings.encoders)
@@ -45,12 +46,20 @@ def fingerprint(settings: MetricSettings) -> str:
     rest = {name: value for name, value in settings.as_dict().items() if name not in models}
     if settings.segmenter is None:
         rest = {}
+    elif segmenter:  # by content: the path of the file may be another one on each machine
+        others = {name: model for name, model in settings.segmenter_models.items() if name != "u2net"}
+        rest |= {"segmenter_models": others, "segmenter_file": segmenter}
     return ids.of_values("metrics", version=METRICS_VERSION, models=models, segments=rest)
 
 
-def gate_identity(gate: QualitySettings) -> str:
-    """sha256 of all that decides which try is chosen. Raises ModelError for an encoder that may change."""
-    require_pinned_models("quality.metrics", gate.used_metrics.encoders)
+def gate_identity(gate: QualitySettings, *, segmenter: str = "") -> str:
+    """sha256 of all that decides which try similarity chooses. Raises ModelError for an encoder that may change.
+
+    segmenter: as in `fingerprint`.
+    """
+    metrics = gate.used_metrics
+    if metrics is not None:
+        require_pinned_models("quality.metrics", metrics.encoders)
     return ids.of_values(
         "quality",
         version=GATE_VERSION,
@@ -58,7 +67,7 @@ def gate_identity(gate: QualitySettings) -> str:
         text=[gate.text_metric, gate.min_text] if gate.min_text is not None else None,
         tries=gate.tries,
         keep=gate.keep,
-        metrics=fingerprint(gate.used_metrics),
+        metrics=fingerprint(metrics, segmenter=segmenter) if metrics is not None else None,
     )
 
 

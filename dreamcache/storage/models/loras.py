@@ -9,35 +9,23 @@ Loads no weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
 from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME
+from dreamcache.storage.models.base import BaseInfo, LoraInfo
 from dreamcache.storage.models.files import file_hash, regular_file
 from dreamcache.storage.models.weights import read_header
 from dreamcache.storage.node_cache import once_per_node
-
-if TYPE_CHECKING:
-    from dreamcache.storage.models.base import BaseInfo
 
 USUAL_NAME = "pytorch_lora_weights.safetensors"
 """In a folder, as diffusers writes it."""
 SUFFIX = ".safetensors"
 MAX_LORA_BYTES = 4 * 1024**3
 MAX_TENSORS = 50_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoraInfo:
-    """location: of the file on this machine. weight: by which its change of the base is multiplied."""
-
-    location: str
-    sha256: str
-    weight: float
 
 
 def describe_lora(path: str, weight: float) -> LoraInfo:

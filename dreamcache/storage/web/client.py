@@ -129,8 +129,8 @@ class WebPhotos:
     def _ask(
         self, url: WebUrl, host: CatalogHost, limit: int, headers: dict[str, str], deadline: float
     ) -> Answer:
-        addresses = self._addresses(url, host, deadline)
-        context = _context_of(host.ca)
+        addresses = addresses_of(url, host, deadline, self._resolve)
+        context = context_of(host.ca)
         for address in addresses[:-1]:
             try:
                 return exchange(url, address, context, headers, deadline, limit)
@@ -139,24 +139,27 @@ class WebPhotos:
                     raise
         return exchange(url, addresses[-1], context, headers, deadline, limit)
 
-    def _addresses(self, url: WebUrl, host: CatalogHost, deadline: float) -> list[Address]:
-        """All of the host's, each checked: which of them is asked must not depend on their order."""
-        try:
-            addresses = self._resolve(url.host, url.port, max(0.1, deadline - time.monotonic()))
-        except OSError as error:
+
+def addresses_of(
+    url: WebUrl, host: CatalogHost, deadline: float, resolve: Resolve = resolve
+) -> list[Address]:
+    """All of the host's, each checked: which of them is asked must not depend on their order. Raises ExchangeError."""
+    try:
+        addresses = resolve(url.host, url.port, max(0.1, deadline - time.monotonic()))
+    except OSError as error:
+        raise ExchangeError(
+            f"must have an address, got {error}; check its name", code="host_unreachable", retry=True
+        ) from error
+    for address in addresses:
+        if problem := refusal(address, host.private):
             raise ExchangeError(
-                f"must have an address, got {error}; check its name", code="host_unreachable", retry=True
-            ) from error
-        for address in addresses:
-            if problem := refusal(address, host.private):
-                raise ExchangeError(
-                    f"host '{url.site}' must lie at an address that may be asked, got {problem}; if it is yours and "
-                    "private, add its network to 'networks' of the host's entry",
-                    code="address_not_allowed",
-                )
-        if not addresses:
-            raise ExchangeError("must have an address, got none", code="host_unreachable", retry=True)
-        return addresses[:MAX_ADDRESSES]
+                f"host '{url.site}' must lie at an address that may be asked, got {problem}; if it is yours and "
+                "private, add its network to 'networks' of the host's entry",
+                code="address_not_allowed",
+            )
+    if not addresses:
+        raise ExchangeError("must have an address, got none", code="host_unreachable", retry=True)
+    return addresses[:MAX_ADDRESSES]
 
 
 @lru_cache(maxsize=16)
@@ -166,7 +169,7 @@ def web_photos(hosts: tuple[CatalogHost, ...]) -> WebPhotos:
 
 
 @lru_cache(maxsize=16)
-def _context_of(ca: str | None) -> ssl.SSLContext:
+def context_of(ca: str | None) -> ssl.SSLContext:
     """Verifies names and chains, TLS 1.2 at least. ca: see CatalogHost."""
     if ca is None:
         return ssl.create_default_context()

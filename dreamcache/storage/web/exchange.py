@@ -57,8 +57,10 @@ def exchange(
     headers: Mapping[str, str],
     deadline: float,
     limit: int,
+    *,
+    body: bytes | None = None,
 ) -> Answer:
-    """GET. deadline: of `time.monotonic()`. Raises ExchangeError, TooLarge."""
+    """GET, or POST of `body`. deadline: of `time.monotonic()`. Raises ExchangeError, TooLarge."""
     wait = min(CONNECT_S, _remaining(deadline))
     connection = HTTPSConnection(
         str(address), url.port, timeout=wait, server_hostname=url.host, ssl_context=context
@@ -70,19 +72,14 @@ def exchange(
         assert sock is not None
         with _shut_down_at(deadline, sock), _as_exchange_error(deadline):
             sock.settimeout(min(SILENCE_S, _remaining(deadline)))
-            connection.request("GET", url.target, headers={"Host": url.site, **headers}, preload_content=False,
+            connection.request("GET" if body is None else "POST", url.target, body=body,
+                               headers={"Host": url.site, **headers}, preload_content=False,
                                decode_content=False)  # fmt: skip
             response = connection.getresponse()
             answered = {name.lower(): value for name, value in response.headers.items()}
             if response.status != BODY_STATUS:
                 return Answer(status=response.status, headers=answered)
-            encoding = answered.get("content-encoding", "identity").strip().lower()
-            if encoding not in ("", "identity"):
-                raise ExchangeError(
-                    f"must be sent as it is, got Content-Encoding {ascii(encoding)[:60]}; have the server send images "
-                    "uncompressed",
-                    code="bad_response",
-                )
+            _check_plain(answered)
             stated = answered.get("content-length", "")
             if stated.isascii() and stated.isdigit() and len(stated) < 20 and int(stated) > limit:
                 raise too_large(str(url), limit, int(stated))
@@ -90,6 +87,16 @@ def exchange(
             return Answer(status=response.status, headers=answered, body=body)
     finally:
         connection.close()
+
+
+def _check_plain(headers: Mapping[str, str]) -> None:
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise ExchangeError(
+            f"must be sent as it is, got Content-Encoding {ascii(encoding)[:60]}; have the server send images "
+            "uncompressed",
+            code="bad_response",
+        )
 
 
 def _remaining(deadline: float) -> float:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from dreamcache.core.errors import CatalogError
+from dreamcache.core.errors import CatalogError, StorageError
 from dreamcache.core.locations import is_local
 from dreamcache.core.records import Subject
 from dreamcache.core.texts import shown
 from dreamcache.storage.local import local_path
-from dreamcache.storage.open_store import store_for
+from jobs.planning.catalog.parts import listed
 from jobs.planning.catalog.rows import BadRow, bad_row, id_problem
 
 IMAGE_SUFFIXES = (
@@ -75,8 +75,10 @@ UNREAD = (
 def photos_of_folder(uri: str, class_name: str, left_out: LeftOut) -> Iterator[Subject | BadRow]:
     """Subjects and bad rows of a folder, in order of names. Raises CatalogError for a folder without photos."""
     prefix = uri.rstrip("/") + "/"
-    photos = list(_photos_below(prefix, left_out))
-    if not photos:
+    unreadable: dict[str, StorageError] = {}
+    photos = list(_photos_below(prefix, left_out, unreadable))
+    yield from _unreadable_folders(prefix, unreadable)
+    if not photos and not unreadable:
         raise CatalogError(
             f"catalog '{uri}': must be a .csv, .jsonl or .parquet file, or a folder of images; got none of these"
         )
@@ -102,6 +104,15 @@ def photos_of_folder(uri: str, class_name: str, left_out: LeftOut) -> Iterator[S
             yield _subject(prefix + name, subject_id, number, where, class_name)
 
 
+def _unreadable_folders(prefix: str, unreadable: Mapping[str, StorageError]) -> Iterator[BadRow]:
+    """A row for each folder or file that cannot be listed, under the name of the product whose photos it holds."""
+    for number, (uri, error) in enumerate(sorted(unreadable.items()), start=1):
+        name = uri.removeprefix(prefix)
+        if not _is_systems(name):
+            step, slash, _ = name.partition("/")
+            yield bad_row(-number, step if slash else PurePosixPath(name).stem, error.code, str(error))
+
+
 def _subject(photo: str, subject_id: str, number: int, where: str, class_name: str) -> Subject | BadRow:
     problem = id_problem(subject_id)
     if problem:
@@ -109,9 +120,12 @@ def _subject(photo: str, subject_id: str, number: int, where: str, class_name: s
     return Subject(subject_id=subject_id, class_name=class_name, image=photo)
 
 
-def _photos_below(prefix: str, left_out: LeftOut) -> Iterator[str]:
-    """Names of photos relative to the folder, sorted; others that look like photos are counted."""
-    names = [info.uri.removeprefix(prefix) for info in store_for(prefix).list(prefix)]
+def _photos_below(prefix: str, left_out: LeftOut, unreadable: dict[str, StorageError]) -> Iterator[str]:
+    """Names of photos relative to the folder, sorted; others that look like photos are counted.
+
+    unreadable: receives the error of each folder below that cannot be listed.
+    """
+    names = [info.uri.removeprefix(prefix) for info in listed(prefix, unreadable)]
     for name in sorted({*names, *_broken_links(prefix)}):
         suffix = PurePosixPath(name.lower()).suffix
         if suffix in OTHER_IMAGES:

@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO
 
-from dreamcache.core.errors import CatalogError, DreamCacheError
-from dreamcache.storage.bounded import read_bounded
+from dreamcache.core.errors import CatalogError, DreamCacheError, StorageError
+from dreamcache.core.locations import is_local
+from dreamcache.storage.bounded import NotRegular, check_regular, read_bounded
+from dreamcache.storage.local import list_readable
 from dreamcache.storage.open_store import store_for
+from dreamcache.storage.store import ObjectInfo
 from jobs.planning.catalog.rows import MAX_CATALOG_BYTES
 
 FORMS = {
@@ -103,6 +106,7 @@ def parts_of(uri: str) -> list[Part] | None:
             return [part]
         return _parts_below(uri, part.form)
     if _is_file(uri):
+        _check_regular(uri)
         ending = PurePosixPath(uri).suffix.lower()
         hint = "; export it as CSV" if ending in OTHER_TABLES else ""
         raise CatalogError(
@@ -132,6 +136,14 @@ def _is_file(uri: str) -> bool:
     return store_for(uri).stat(uri) is not None
 
 
+def _check_regular(uri: str) -> None:
+    """Raises CatalogError for a pipe or device, whose name has no ending: `<(..)` of a shell is one."""
+    try:
+        check_regular(uri)
+    except NotRegular as error:
+        raise CatalogError(f"catalog: {error}, {ENDINGS}") from error
+
+
 def _parts_below(uri: str, form: str) -> list[Part]:
     """Files of one form below a folder, by name."""
     prefix = uri.rstrip("/") + "/"
@@ -139,9 +151,18 @@ def _parts_below(uri: str, form: str) -> list[Part]:
     return [part for part in parts if part is not None and part.form == form]
 
 
-def _visible_below(prefix: str) -> Iterator[str]:
-    """Names below a folder; what begins with . or _ belongs to the program that wrote the parts."""
-    for info in store_for(prefix).list(prefix):
+def listed(prefix: str, unreadable: dict[str, StorageError]) -> Iterator[ObjectInfo]:
+    """All below a folder. unreadable: receives what of it cannot be listed, by URI, which costs only itself."""
+    if is_local(prefix):
+        return list_readable(prefix, unreadable.__setitem__)
+    return store_for(prefix).list(prefix)
+
+
+def _visible_below(prefix: str, unreadable: dict[str, StorageError] | None = None) -> Iterator[str]:
+    """Names below a folder; what begins with . or _ belongs to the program that wrote the parts. unreadable: see
+    `listed`; None raises."""
+    infos = store_for(prefix).list(prefix) if unreadable is None else listed(prefix, unreadable)
+    for info in infos:
         name = info.uri.removeprefix(prefix)
         if not any(step.startswith((".", "_")) for step in name.split("/")):
             yield name
@@ -149,8 +170,15 @@ def _visible_below(prefix: str) -> Iterator[str]:
 
 def _tables_in_folder(uri: str) -> list[Part] | None:
     """Parquet parts of a folder that holds nothing else that is visible, as Ray and Spark write it; else None."""
-    if not all(name.lower().endswith(".parquet") for name in _visible_below(uri.rstrip("/") + "/")):
+    unreadable: dict[str, StorageError] = {}
+    is_empty = True
+    for name in _visible_below(uri.rstrip("/") + "/", unreadable):
+        is_empty = False
+        if not name.lower().endswith(".parquet"):
+            return None
+    if is_empty:
         return None
+    # Of a table, unlike of photos, nobody knows what is missing: a folder of it that cannot be listed is an error.
     return _parts_below(uri, "parquet") or None
 
 

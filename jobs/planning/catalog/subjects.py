@@ -12,7 +12,7 @@ from typing import Any
 
 from dreamcache.core.config.fields import MAX_PHOTOS
 from dreamcache.core.errors import CatalogError, did_you_mean
-from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME
+from dreamcache.core.locations import FILE_SCHEME, is_object
 from dreamcache.core.records import Photo, Subject
 from dreamcache.core.texts import shown
 from dreamcache.storage.photo_uri import resolve
@@ -215,19 +215,19 @@ def _size_problem(
 
 
 def _location_problem(photos: tuple[Photo, ...], folder: str) -> str | None:
-    """What is wrong with paths that a catalog in S3 names."""
-    if not folder.startswith(S3_SCHEME):
+    """What is wrong with paths that a catalog in a store of objects names."""
+    if not is_object(folder):
         return None
     paths = (path for photo in photos for path in (photo.image, photo.mask))
     local = next((path for path in paths if path and not _is_remote(path)), None)
     return local and (
-        f"'{local}': a catalog in S3 may not name files of the machines that read it; use an s3:// URI or a path "
-        "relative to the catalog"
+        f"'{local}': a catalog in {folder.partition('://')[0]}:// may not name files of the machines that read it; "
+        "use a URI or a path relative to the catalog"
     )
 
 
 def _is_remote(path: str) -> bool:
-    """Whether a path in a catalog that lies in S3 leads to S3."""
+    """Whether a path in a catalog that lies in a store of objects leads to one."""
     return not path.startswith(("/", "~", FILE_SCHEME))
 
 

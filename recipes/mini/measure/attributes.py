@@ -72,9 +72,11 @@ class AttributeReader:
     """Attributes of cut-out objects."""
 
     def __init__(self, path: Path, *, renders: int = RENDERS, epochs: int = EPOCHS) -> None:
-        """path: where its weights are kept; it is trained there where the file is missing."""
+        """path: where its weights are kept (see `load_or_train`); it is trained where they are missing."""
         net = ReaderNet()
-        self.net = load_or_train(path, net, lambda: _train(net, renders, epochs))
+        self.net = load_or_train(
+            path, net, lambda: _train(net, renders, epochs), renders=renders, epochs=epochs
+        )
 
     @torch.no_grad()
     def hits(self, objects: list[Image.Image], seeds: list[int]) -> dict[str, np.ndarray]:

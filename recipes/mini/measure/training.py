@@ -19,8 +19,14 @@ from recipes.mini.make.optimizer import MatrixAdam
 _RATE = 2e-3
 
 
-def load_or_train(path: Path, model: nn.Module, train: Callable[[], None]) -> nn.Module:
-    """The model with the weights of `path`; they are trained and written where the file is missing."""
+def load_or_train(
+    path: Path, model: nn.Module, train: Callable[[], None], *, renders: int, epochs: int
+) -> nn.Module:
+    """The model with its kept weights; they are trained and written where there are none.
+
+    They are kept beside `path`, under a name with renders and epochs: what a toy run hardly trained must not measure.
+    """
+    path = path.with_stem(f"{path.stem}-{renders}x{epochs}")
     if not path.exists():
         train()
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,35 +11,24 @@ Knows the parts of a StableDiffusionXLPipeline; knows nothing of guidance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dreamcache.core.lru import LRU
-from dreamcache.model.text import PromptEncoder, PromptError, TextInput
+from dreamcache.model.text import DEFAULT_BYTES, PromptEncoder, PromptError, TextInput
 from dreamcache.model.unet import added_input
 
 LAYER = -2
 """Of the hidden states: the last but one, as SDXL was trained."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Embedded:
-    """Of B prompts. states: [B, tokens, width]; pooled: [B, P]."""
-
-    states: Tensor
-    pooled: Tensor
-
-
 class SDXLPromptEncoder(PromptEncoder):
-    """Embeds prompts with both text encoders and holds the last `capacity` of them."""
+    """Embeds prompts with both text encoders and holds the last of them: their states and their pooled text."""
 
-    def __init__(self, base: Any, capacity: int = 512) -> None:
+    def __init__(self, base: Any, max_bytes: int = DEFAULT_BYTES) -> None:
         """base: a StableDiffusionXLPipeline."""
-        super().__init__(base.tokenizer, base.text_encoder, capacity)
+        super().__init__(base.tokenizer, base.text_encoder, max_bytes)
         self.unet = base.unet
         self.pairs = (
             (base.tokenizer, base.text_encoder),
@@ -50,12 +39,6 @@ class SDXLPromptEncoder(PromptEncoder):
             for tokenizer, model in self.pairs
         )
         self.zeros_are_null = bool(base.config.force_zeros_for_empty_prompt)
-        self._embedded: LRU[str, Embedded] = LRU(capacity)
-
-    @torch.no_grad()
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        """Hidden states [len(prompts), tokens, width]. Raises PromptError over the model's token limit."""
-        return self._joined(prompts).states
 
     @torch.no_grad()
     def read(self, prompts: Sequence[str], *, pixels: tuple[int, int], is_null: bool = False) -> TextInput:
@@ -63,24 +46,23 @@ class SDXLPromptEncoder(PromptEncoder):
 
         is_null: an empty prompt is all zeros where the base has force_zeros_for_empty_prompt.
         """
-        embedded = self._joined(prompts)
+        states, pooled = self.held(prompts)
         if is_null and self.zeros_are_null:
-            kept = torch.tensor([bool(prompt) for prompt in prompts], device=embedded.pooled.device)
-            embedded = Embedded(
-                states=embedded.states * kept[:, None, None], pooled=embedded.pooled * kept[:, None]
-            )
-        return self._with_sizes(embedded, pixels)
+            kept = torch.tensor([bool(prompt) for prompt in prompts], device=pooled.device)
+            states, pooled = states * kept[:, None, None], pooled * kept[:, None]
+        return self._with_sizes(states, pooled, pixels)
 
     @torch.no_grad()
     def given(self, states: Tensor, pooled: Tensor | None, *, pixels: tuple[int, int]) -> TextInput:
         """See `PromptEncoder.given`."""
-        assert pooled is not None  # `inputs` sees to it
-        return self._with_sizes(Embedded(states=states, pooled=pooled), pixels)
+        assert pooled is not None  # `embeddings` sees to it
+        return self._with_sizes(states, pooled, pixels)
 
     @torch.no_grad()
     def read_cut(self, captions: Sequence[str], *, pixels: tuple[int, int]) -> TextInput:
         """See `PromptEncoder.read_cut`."""
-        return self._with_sizes(self._run(list(captions)), pixels)
+        states, pooled = self.embed(list(captions))
+        return self._with_sizes(states, pooled, pixels)
 
     def check(self, prompt: str) -> None:
         """Raises PromptError when the prompt has more tokens than one of the text models reads."""
@@ -90,19 +72,8 @@ class SDXLPromptEncoder(PromptEncoder):
                 f"prompt '{prompt[:60]}...': at most {self.limit} tokens with start and end, got {count}; shorten it"
             )
 
-    def _joined(self, prompts: Sequence[str]) -> Embedded:
-        # One prompt a pass: its embedding must not depend on which others are new in this batch.
-        each = [self._embedded.get_or(prompt, partial(self._one, prompt)) for prompt in prompts]
-        return Embedded(
-            states=torch.cat([one.states for one in each]), pooled=torch.cat([one.pooled for one in each])
-        )
-
-    def _one(self, prompt: str) -> Embedded:
-        self.check(prompt)
-        return self._run([prompt])
-
-    def _run(self, prompts: list[str]) -> Embedded:
-        """One pass of each text encoder; longer prompts are cut."""
+    def embed(self, prompts: list[str]) -> tuple[Tensor, ...]:
+        """States [B, tokens, width] and pooled text [B, P], by one pass of each text encoder."""
         states, pooled = [], None
         for tokenizer, model in self.pairs:
             inputs = tokenizer(
@@ -112,9 +83,9 @@ class SDXLPromptEncoder(PromptEncoder):
             states.append(output.hidden_states[LAYER])
             pooled = output[0]  # of the second, which projects
         assert pooled is not None
-        return Embedded(states=torch.cat(states, dim=-1), pooled=pooled)
+        return torch.cat(states, dim=-1), pooled
 
-    def _with_sizes(self, embedded: Embedded, pixels: tuple[int, int]) -> TextInput:
+    def _with_sizes(self, states: Tensor, pooled: Tensor, pixels: tuple[int, int]) -> TextInput:
         ids = [*pixels, 0, 0, *pixels]
-        sizes = torch.tensor([ids] * len(embedded.pooled), dtype=torch.float32, device=embedded.pooled.device)
-        return TextInput(states=embedded.states, added=added_input(self.unet, embedded.pooled, sizes))
+        sizes = torch.tensor([ids] * len(pooled), dtype=torch.float32, device=pooled.device)
+        return TextInput(states=states, added=added_input(self.unet, pooled, sizes))

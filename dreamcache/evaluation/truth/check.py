@@ -1,0 +1,220 @@
+"""The verb check: an image of a product becomes truth scores, each against the photos of its item.
+
+Errors are values: a bad photo costs its own item. What follows from a photo is kept, so items sorted by subject cut
+and read it once. With several photos, the one that an image is nearest to counts. Knows segmenters and the measures;
+knows nothing of thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dreamcache.core.config import ImageLimits
+from dreamcache.core.config.hosts import CatalogHost
+from dreamcache.core.config.quality import Check, QualitySettings
+from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, ImageError
+from dreamcache.core.images import decode_image, decode_mask, on_white
+from dreamcache.core.lru import LRU
+from dreamcache.core.photo_sets import photos_of
+from dreamcache.core.records import Request
+from dreamcache.evaluation.truth import outline, palette, words
+from dreamcache.evaluation.truth.ciede2000 import Lab
+from dreamcache.evaluation.truth.identity import segmenter_weights
+from dreamcache.evaluation.truth.ocr import Line, Ocr, find_ocr
+from dreamcache.segment import SegmenterSet
+from dreamcache.storage.photos import read_reference
+
+KEPT_PHOTOS = 128
+AROUND = 0.05
+"""Of the object's box, on each side of what is read."""
+NO_SEGMENT = "no_reference_segment"
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truth:
+    """Scores of one image, None for what was not measured or cannot be; or a code and message and no scores.
+
+    colour_difference: CIEDE2000 of the main colour that differs most. label_words: share of the reference's words
+    found; label_state: read, no_words or unreadable. completeness: IoU of the outlines. count_difference: objects more
+    than on the reference. contrast: standard deviation of the image's pixels, 0 to 127.5.
+    """
+
+    colour_difference: float | None = None
+    label_words: float | None = None
+    label_state: str | None = None
+    completeness: float | None = None
+    count_difference: int | None = None
+    contrast: float | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class View:
+    """What is measured of one picture; None without its check, or without an object.
+
+    mask: small (`outline.reduced`). object_size: square root of the object's area, pixels of the picture.
+    """
+
+    mask: Mask | None = None
+    object_size: float = 0.0
+    pixels: Lab | None = None
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Reference:
+    """A photo's view, and what follows from it alone."""
+
+    view: View
+    colours: palette.Palette | None
+    words: tuple[words.Word, ...]
+
+
+class TruthChecker:
+    """Checks images of one job. Raises ModelError when OCR or segmenter of the settings cannot be used."""
+
+    def __init__(
+        self,
+        settings: QualitySettings,
+        *,
+        device: str = "cpu",
+        limits: ImageLimits | None = None,
+        hosts: Sequence[CatalogHost] = (),
+    ) -> None:
+        """hosts: that https:// photos may be read from."""
+        self.settings = settings
+        self.checks: frozenset[Check] = settings.checks
+        self.limits = limits or ImageLimits()
+        self.hosts = hosts
+        metrics = settings.metrics
+        self._segmenters = SegmenterSet(metrics.segmenter_models, device=device)
+        self._weights = segmenter_weights(metrics) if self._cuts else ""
+        self._ocr = Ocr(find_ocr(settings.ocr or "")) if "label" in self.checks else None
+        if self._ocr is not None:
+            self._ocr.open()
+        self._references: LRU[tuple[str, str], Reference] = LRU(KEPT_PHOTOS)
+
+    @property
+    def _cuts(self) -> bool:
+        return bool(self.checks - {"contrast"})
+
+    def check(self, request: Request, rgb: Pixels) -> Truth:
+        """Of an image of the item, uint8 [height, width, 3]. StorageError and ModelError are everyone's fault."""
+        try:
+            return self._measure(request, rgb)
+        except NO_ITEMS_FAULT:
+            raise
+        except DreamCacheError as error:
+            return Truth(code=error.code, message=str(error))
+        except Exception as error:  # noqa: BLE001 - one image must not end the others
+            what = f"item {request.item_id[:12]}: {type(error).__name__}: {str(error)[:300]}"
+            return Truth(code="score_error", message=f"{what}; report it, and leave the check out meanwhile")
+
+    def _measure(self, request: Request, rgb: Pixels) -> Truth:
+        contrast = float(rgb.std()) if "contrast" in self.checks else None
+        if not self._cuts:
+            return Truth(contrast=contrast)
+        references = [self._reference(photo) for photo in photos_of(request)]
+        view = self._view(Image.fromarray(rgb), None, request.class_name)
+        scores = [self._against(reference, view) for reference in references]
+        return replace(_nearest(scores), contrast=contrast)
+
+    def _against(self, reference: Reference, view: View) -> Truth:
+        assert reference.view.mask is not None
+        label = None
+        if "label" in self.checks:
+            label = words.compare(reference.words, view.lines, view.object_size)
+        complete, more = None, None
+        if "outline" in self.checks:
+            count = outline.count_of(view.mask) if view.mask is not None else 0
+            more = count - outline.count_of(reference.view.mask)
+            complete = outline.completeness(reference.view.mask, view.mask) if view.mask is not None else 0.0
+        colour = None
+        if reference.colours is not None and reference.view.pixels is not None and view.pixels is not None:
+            colour = palette.drift(reference.colours, reference.view.pixels, view.pixels)
+        return Truth(
+            colour_difference=colour,
+            label_words=label.share if label else None,
+            label_state=label.state if label else None,
+            completeness=complete,
+            count_difference=more,
+        )
+
+    def _reference(self, photo: Request) -> Reference:
+        return self._references.get_or((photo.reference_id, photo.class_name), lambda: self._look(photo))
+
+    def _look(self, photo: Request) -> Reference:
+        where = f"subject '{photo.subject_id}': image '{photo.image}'"
+        data, mask_data = read_reference(photo, self.limits, self.hosts)
+        picture = decode_image(data, where=where, limits=self.limits)
+        mask = None
+        if mask_data is not None:
+            mask = decode_mask(mask_data, where=f"{where}: mask", limits=self.limits, size=picture.size)
+        view = self._view(picture, mask, photo.class_name)
+        if view.mask is None:
+            raise ImageError(
+                f"{where}: the checks of quality compare the subject alone, but quality.metrics.segmenter "
+                f"{self.settings.metrics.segmenter} found nothing on it; give a mask, or use another segmenter",
+                code=NO_SEGMENT,
+            )
+        return Reference(
+            view=view,
+            colours=palette.palette_of(view.pixels) if view.pixels is not None else None,
+            words=words.words_of(view.lines, view.object_size),
+        )
+
+    def _view(self, picture: Image.Image, mask: Image.Image | None, class_name: str) -> View:
+        name = self.settings.metrics.segmenter
+        assert name is not None  # the settings' rule
+        segment = self._segmenters.segment(
+            picture, name=name, class_name=class_name, mask=mask, weights=self._weights
+        )
+        if segment.mask is None:
+            return View()
+        rgb = np.asarray(on_white(picture))
+        return View(
+            mask=outline.reduced(segment.mask),
+            object_size=float(np.sqrt(segment.mask.sum())),
+            pixels=palette.object_pixels(rgb, segment.mask) if "colour" in self.checks else None,
+            lines=tuple(self._ocr.read(_around(rgb, segment.mask))) if self._ocr is not None else (),
+        )
+
+
+def _around(rgb: Pixels, mask: Mask) -> Pixels:
+    """The picture's part with the object, and a little more: what stands in the background is not its print."""
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    cuts = []
+    for first, last, length in ((rows[0], rows[-1], mask.shape[0]), (columns[0], columns[-1], mask.shape[1])):
+        margin = round(AROUND * (last - first + 1))
+        cuts.append(slice(max(0, int(first) - margin), min(length, int(last) + 1 + margin)))
+    return np.ascontiguousarray(rgb[cuts[0], cuts[1]])
+
+
+def _nearest(scores: Sequence[Truth]) -> Truth:
+    """Of several photos the best value of each score."""
+    colours = [one.colour_difference for one in scores if one.colour_difference is not None]
+    complete = [one.completeness for one in scores if one.completeness is not None]
+    counts = [one.count_difference for one in scores if one.count_difference is not None]
+    labels = sorted(
+        (one for one in scores if one.label_state is not None),
+        key=lambda one: (
+            ("read", "unreadable", "no_words").index(one.label_state or ""),
+            -(one.label_words or 0),
+        ),
+    )
+    return Truth(
+        colour_difference=min(colours, default=None),
+        completeness=max(complete, default=None),
+        count_difference=min(counts, key=abs, default=None),
+        label_words=labels[0].label_words if labels else None,
+        label_state=labels[0].label_state if labels else None,
+    )

@@ -1,0 +1,170 @@
+"""Verdicts into the review log: checked against the manifest, recorded once, conflicts named.
+
+    verdicts + manifest --record--> Recorded: what was recorded, what was not and why, which items reviewers differ on
+
+Nothing of a file is lost: a row is recorded, was recorded before, or is reported with its problem.
+Knows the manifest and the review log; not where the verdicts come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dreamcache.storage.json_object import JsonObject
+from dreamcache.storage.reviews import Reviews, Standing, Verdict, standings
+from jobs.output.reader import Manifest
+from jobs.review.verdict_file import GivenVerdict, Problem
+
+ROWS_AT_ONCE = 16_384
+ABOUT = ("item_id", "status", "subject_id", "prompt", "sample", "overrides")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """repeated: rows that say what the log says already. conflicts: of the items of these rows, by id."""
+
+    recorded: int = 0
+    repeated: int = 0
+    problems: tuple[Problem, ...] = ()
+    conflicts: Mapping[str, Standing] = field(default_factory=dict)
+
+    def as_dict(self) -> JsonObject:
+        return {
+            "recorded": self.recorded,
+            "repeated": self.repeated,
+            "problems": [
+                {"row": one.row, "item_id": one.item_id, "message": one.message} for one in self.problems
+            ],
+            "conflicts": [conflict_of(item_id, one) for item_id, one in self.conflicts.items()],
+        }
+
+
+def conflict_of(item_id: str, standing: Standing) -> JsonObject:
+    """An item on which reviewers differ, with who decided what."""
+    return {
+        "item_id": item_id,
+        "subject_id": standing.subject_id,
+        "prompt": standing.prompt,
+        "sample": standing.sample,
+        "verdicts": dict(standing.reviewers),
+    }
+
+
+def record(
+    output: str,
+    rows: Iterable[GivenVerdict | Problem],
+    *,
+    reviewer: str = "",
+    is_final: bool = False,
+    items: Mapping[str, Mapping[str, Any]] | None = None,
+    before: Sequence[Verdict] | None = None,
+) -> Recorded:
+    """Records what is new of the rows.
+
+    reviewer: for rows that name none. is_final: settles conflicts. items: `items_of`, and
+    before: the log's verdicts about the rows' items, where these are known already.
+    Raises StorageError `no_manifest`, or those of the storage.
+    """
+    rows = list(rows)
+    verdicts = [row for row in rows if isinstance(row, GivenVerdict)]
+    problems = [row for row in rows if isinstance(row, Problem)]
+    reviews = Reviews(output)
+    known = items if items is not None else items_of(output, {row.item_id for row in verdicts})
+    retried = reviews.retried()
+    before = reviews.verdicts() if before is None else before
+    newest = _newest(before)
+    now = datetime.now(UTC)
+    new: list[Verdict] = []
+    seen = {_identity(one) for one in before}
+    repeated = 0
+    for row in sorted(verdicts, key=lambda row: (row.decided_at or now, row.row)):
+        name = row.reviewer or reviewer
+        problem = _problem(row, name, known.get(row.item_id), row.item_id in retried)
+        if problem is not None:
+            problems.append(Problem(row=row.row, item_id=row.item_id, message=problem))
+            continue
+        verdict = _verdict(row, name, known[row.item_id], now, is_final)
+        if _identity(verdict) in seen or _says_the_same(newest.get((row.item_id, name)), verdict):
+            repeated += 1
+            continue
+        seen.add(_identity(verdict))
+        newest[row.item_id, name] = verdict
+        new.append(verdict)
+    reviews.append(new)
+    items_here = {row.item_id for row in verdicts}
+    after = standings(one for one in (*before, *new) if one.item_id in items_here)
+    return Recorded(
+        recorded=len(new),
+        repeated=repeated,
+        problems=tuple(sorted(problems, key=lambda one: one.row)),
+        conflicts={item_id: one for item_id, one in after.items() if one.state == "conflict"},
+    )
+
+
+def items_of(output: str, item_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The manifest's rows of these items, ABOUT of each. Raises StorageError `no_manifest`."""
+    wanted = pa.array(sorted(set(item_ids)), pa.string())
+    rows: dict[str, dict[str, Any]] = {}
+    for batch in Manifest(output).batches(ROWS_AT_ONCE, ABOUT):
+        table = pa.Table.from_batches([batch])
+        for row in table.filter(pc.is_in(table["item_id"], value_set=wanted)).to_pylist():
+            rows[row["item_id"]] = row
+    return rows
+
+
+def _problem(row: GivenVerdict, name: str, item: Mapping[str, Any] | None, is_retried: bool) -> str | None:
+    if not name:
+        return "must name its reviewer; fill the column, or use --reviewer NAME"
+    if is_retried:
+        return "was rejected and tried again since; review the image that is in its place"
+    if item is None:
+        return "is no item of this job's manifest; use the output that the page was written from"
+    if item.get("status") != "done":
+        return f"has no image, its status is {item.get('status')}"
+    return None
+
+
+def _verdict(row: GivenVerdict, name: str, item: Mapping[str, Any], now: datetime, is_final: bool) -> Verdict:
+    return Verdict(
+        item_id=row.item_id,
+        decision=row.decision,
+        reviewer=name,
+        decided_at=row.decided_at or now,
+        recorded_at=now,
+        is_final=is_final,
+        subject_id=item.get("subject_id") or "",
+        prompt=item.get("prompt") or "",
+        sample=item.get("sample") or 0,
+        overrides=item.get("overrides"),
+        reason=row.reason,
+        note=row.note,
+    )
+
+
+def _newest(verdicts: Sequence[Verdict]) -> dict[tuple[str, str], Verdict]:
+    """The verdict that counts, by item and reviewer."""
+    return {
+        (one.item_id, one.reviewer): one
+        for one in sorted(verdicts, key=lambda one: (one.decided_at, one.recorded_at))
+    }
+
+
+def _identity(verdict: Verdict) -> tuple[object, ...]:
+    return (
+        verdict.item_id, verdict.reviewer, verdict.decision, verdict.decided_at, verdict.reason, verdict.note,
+        verdict.is_final,
+    )  # fmt: skip
+
+
+def _says_the_same(before: Verdict | None, verdict: Verdict) -> bool:
+    """Whether the reviewer's newest verdict is this one already. A final one settles what came in between."""
+    if before is None:
+        return verdict.decision == "withdrawn"
+    same = (before.decision, before.reason, before.note) == (verdict.decision, verdict.reason, verdict.note)
+    return same and not verdict.is_final

@@ -1,0 +1,1 @@
+"""How well the quality gate's checks separate changed products from unchanged ones."""

@@ -1,0 +1,1 @@
+"""Recipes for schedulers, and what runs them with the real ones: `check`."""

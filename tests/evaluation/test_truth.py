@@ -1,0 +1,166 @@
+"""Truth checks: what each score says of known pictures, masks and words, and which settings are in ids."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dreamcache.core.config.evaluate import MetricSettings
+from dreamcache.core.config.quality import QualitySettings
+from dreamcache.core.errors import ModelError
+from dreamcache.core.records import Reference, Request
+from dreamcache.evaluation.truth.check import TruthChecker
+from dreamcache.evaluation.truth.ciede2000 import ciede2000, lab_of
+from dreamcache.evaluation.truth.identity import identity_of
+from dreamcache.evaluation.truth.ocr import Line
+from dreamcache.evaluation.truth.outline import completeness, count_of
+from dreamcache.evaluation.truth.words import Label, compare, words_of
+from dreamcache.storage.models.encoders import gate_identity
+
+SIDE = 96
+RED, BLUE = (200, 40, 40), (30, 60, 160)
+CUT = MetricSettings(segmenter="auto")
+
+
+def pack(
+    main: tuple[int, int, int] = RED, *, left: int = 30, bottom: int = 84, extra: bool = False
+) -> np.ndarray:
+    """A pack of two colours on white; the lower part is blue. extra: another one beside it."""
+    rgb = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    for x in (left, *((left + 36,) if extra else ())):
+        rgb[12:bottom, x : x + 26] = main
+        rgb[60:bottom, x : x + 26] = BLUE
+    return rgb
+
+
+def request_of(folder: Path, rgb: np.ndarray) -> Request:
+    out = io.BytesIO()
+    Image.fromarray(rgb).save(out, "PNG")
+    (folder / "photo.png").write_bytes(out.getvalue())
+    return Request(
+        item_id="0" * 64, subject_id="s", class_name="pack", cache_key="k", prompt="p", sample=0, seed=0, mask=None,
+        image=str(folder / "photo.png"), reference_id=Reference.id_of(out.getvalue(), None),
+    )  # fmt: skip
+
+
+def checker(*checks: str) -> TruthChecker:
+    return TruthChecker(QualitySettings(measure=checks, metrics=CUT))  # type: ignore[arg-type]
+
+
+def test_scores_of_changed_packs(tmp_path: Path) -> None:
+    request, check = request_of(tmp_path, pack()), checker("colour", "outline", "contrast")
+    same = check.check(request, pack(left=40))
+    assert same.code is None and same.colour_difference == pytest.approx(0, abs=0.5)
+    assert same.completeness is not None and same.completeness > 0.97 and same.count_difference == 0
+    other = (200, 100, 60)
+    shift = float(ciede2000(lab_of(np.array([RED], np.uint8)), lab_of(np.array([other], np.uint8)))[0])
+    shifted = check.check(request, pack(other))
+    assert shifted.colour_difference == pytest.approx(shift, abs=0.5) and shift > 5
+    assert shifted.completeness == pytest.approx(1, abs=0.02)
+    short = check.check(request, pack(bottom=70))
+    assert short.completeness is not None and short.completeness < 0.9
+    assert check.check(request, pack(left=10, extra=True)).count_difference == 1
+    blank = check.check(request, np.full((SIDE, SIDE, 3), 127, np.uint8))
+    assert (blank.contrast, blank.completeness, blank.count_difference) == (0.0, 0.0, -1)
+    assert blank.colour_difference is None and blank.code is None
+
+
+def test_a_lost_colour_is_a_difference(tmp_path: Path) -> None:
+    request, check = request_of(tmp_path, pack()), checker("colour")
+    whole = pack()
+    whole[(whole == BLUE).all(axis=2)] = RED
+    lost = check.check(request, whole).colour_difference
+    assert lost is not None and lost > 20
+    assert check.check(request, whole).completeness is None, "only what is asked for is measured"
+
+
+def test_a_photo_that_changed_or_shows_nothing_is_the_items_own_error(tmp_path: Path) -> None:
+    request = request_of(tmp_path, pack())
+    changed = checker("colour").check(replace(request, reference_id="0" * 64), pack())
+    assert changed.code == "changed_photo"
+    empty = request_of(tmp_path, np.full((SIDE, SIDE, 3), 255, np.uint8))
+    truth = checker("outline").check(empty, pack())
+    assert truth.code == "no_reference_segment" and "give a mask" in (truth.message or "")
+
+
+def test_outlines_are_compared_at_any_position_size_and_small_turn() -> None:
+    grid = np.zeros((120, 120), bool)
+    one, other = grid.copy(), np.zeros((300, 200), bool)
+    one[20:80, 30:60] = True
+    other[100:220, 60:120] = True
+    assert completeness(one, other) > 0.98
+    assert completeness(one, one) > 0.99
+    holed = one.copy()
+    holed[35:55, 40:52] = False
+    assert 0.8 < completeness(one, holed) < 0.9
+    assert completeness(one, np.ones((10, 10), bool)) < 0.75
+    thin = np.zeros((4000, 3000), bool)
+    thin[:, 1500] = True
+    assert 0 <= completeness(thin, one) <= 1
+    assert (count_of(grid), count_of(one)) == (0, 1)
+    two = one.copy()
+    two[90:110, 90:110] = True
+    two[2, 2] = True
+    assert count_of(two) == 2, "a crumb is no object"
+
+
+def line(text: str, certainty: float = 0.99, height: float = 30, y: float = 0, x: float = 0) -> Line:
+    return Line(text=text, certainty=certainty, height=height, center=(x, y))
+
+
+def test_words_and_their_states() -> None:
+    words = words_of([line("DARK ROAST"), line("500ml"), line("~", 0.3), line("of")], 200)
+    assert [word.text for word in words] == ["dark", "roast", "5ooml"]
+    joined = [line("DARKROAST"), line("5OOML")]
+    assert compare(words, joined, 200) == Label(state="read", share=1.0)
+    parts = [line("500ml", y=60), line("ROAST", y=1, x=90), line("Dark", y=0)]
+    assert compare(words, parts, 200).share == 1.0
+    assert compare(words, [line("DARK ROASA"), line("500ml")], 200).share == pytest.approx(2 / 3)
+    assert compare(words, [line("DQRK", 0.5)], 200) == Label(state="unreadable")
+    assert compare(words, [], 200) == Label(state="unreadable")
+    assert compare(words, [line("OPEN DAILY")], 40) == Label(state="unreadable"), "too small to be read"
+    assert compare((), parts, 200) == Label(state="no_words")
+    small = words_of([line("BRAND"), line("ingredients", height=8)], 200)
+    assert compare(small, [line("BRAND")], 200).share == 1.0, "print that is too small is not expected"
+
+
+def test_settings_state_what_they_need() -> None:
+    for wrong, text in (
+        ({}, "min_label_words or measure must be given"),
+        ({"min_label_words": 0.5}, "ocr must name the folder"),
+        (
+            {"measure": ("colour",), "metrics": MetricSettings(segmenter=None)},
+            "metrics.segmenter must be given",
+        ),
+        ({"min_completeness": 1.5}, "min_completeness"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            QualitySettings(**wrong)
+    gate = QualitySettings(max_colour_difference=5, min_contrast=2)
+    assert gate.checks == {"colour", "contrast"} and gate.used_metrics is None
+
+
+def test_only_what_decides_the_choice_is_in_ids(tmp_path: Path) -> None:
+    similar = QualitySettings(min_image=0.5, image_metric="clip_i", metrics=replace(CUT, clip="mini"))
+    assert identity_of(similar) == gate_identity(similar)
+    assert identity_of(replace(similar, measure=("colour",))) == identity_of(similar)
+    colour = QualitySettings(max_colour_difference=5, metrics=CUT)
+    names = {identity_of(replace(colour, max_colour_difference=value)) for value in (4.0, 5.0)}
+    names.add(identity_of(replace(colour, metrics=replace(CUT, segmenter="grabcut"))))
+    (tmp_path / "u2netp.onnx").write_bytes(b"weights")
+    named = replace(CUT, segmenter_models={"u2net": str(tmp_path / "u2netp.onnx")})
+    names.add(identity_of(replace(colour, metrics=named)))
+    assert len(names) == 4
+    label = QualitySettings(min_label_words=1, ocr=str(tmp_path), metrics=CUT)
+    with pytest.raises(ModelError, match=r"must hold one readable file \*det\*.onnx.*make models"):
+        identity_of(label)
+    for name in ("a_det.onnx", "a_rec.onnx"):
+        (tmp_path / name).write_bytes(name.encode())
+    before = identity_of(label)
+    (tmp_path / "a_rec.onnx").write_bytes(b"another")
+    assert identity_of(label) != before != identity_of(replace(label, on_unreadable="keep"))

@@ -1,0 +1,104 @@
+"""Whole runs without a worker: money in manifest and status, limits after a kill, and what is sent at each end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from dreamcache.core.config.job import JobSpec
+from dreamcache.core.errors import DreamCacheError
+from dreamcache.storage.run_state import seen
+from dreamcache.storage.spending import Spending, read_spending, write_spending
+from dreamcache.storage.status import read_status
+from jobs.output.cost import RowCounts, cost_summary, of_status, of_summary
+from jobs.running.status_text import status_lines
+from tests.jobs.test_run_ends import done, failed, finish, record
+from tests.tls_server import TlsServer
+
+MakeSpec = Callable[..., JobSpec]
+PRICE = {"gpu_hour": 2.5, "currency": "EUR"}
+
+
+def hooked(server: TlsServer) -> dict[str, Any]:
+    host = {"host": f"127.0.0.1:{server.port}", "networks": ["127.0.0.0/8"], "ca": server.ca}
+    return {"webhook": server.url("/hook"), "hosts": [host]}
+
+
+def manifest_json(spec: JobSpec) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(Path(spec.output, "manifest.json").read_text())
+    return value
+
+
+def test_what_a_killed_driver_had_reserved_is_spent(make_spec: MakeSpec) -> None:
+    spec = make_spec(price=PRICE, limits={"max_cost": 6})
+    record(spec, done, done, done, done)
+    write_spending(spec.output, Spending(spent=4, reserved=5))
+    assert finish(spec).exit_code == 0
+    assert manifest_json(spec)["cost"] == {
+        "spent": 5.0, "currency": "EUR", "per_image": 1.25, "per_approved_image": None,
+    }  # fmt: skip
+    status = read_status(spec.output)
+    assert status is not None and status.details["spent"]["cost"] == 5.0
+    assert "cost: 5.00 EUR, 1.25 EUR an image" in status_lines(status, seen(status))
+    assert read_spending(spec.output) == Spending(spent=5, reserved=5)
+
+
+def test_a_limit_of_money_that_is_spent_ends_the_run(make_spec: MakeSpec) -> None:
+    spec = make_spec(price=PRICE, limits={"max_cost": 5})
+    record(spec, done, done)
+    write_spending(spec.output, Spending(spent=4, reserved=5))
+    report = finish(spec)
+    assert report.exit_code == 4 and report.stopped is not None
+    assert report.stopped.startswith("limits.max_cost (5 EUR) is reached: 5 spent")
+
+
+def test_each_end_of_a_run_is_sent_once(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DREAMCACHE_WEBHOOK_SECRET", "s")
+    with TlsServer() as server:
+        spec = make_spec(on_finish=hooked(server))
+        record(spec, done, done, done, failed)
+        assert finish(spec).exit_code == 3
+        assert not Path(spec.output, "_SUCCESS").exists()
+        finish(spec)
+        Path(spec.catalog).unlink()
+        with pytest.raises(DreamCacheError):
+            finish(spec)
+        events = [json.loads(body) for _, _, body in server.posts]
+    assert [event["exit_code"] for event in events] == [3, 3, 1]
+    assert [event["state"] for event in events] == ["finished", "finished", "failed"]
+    assert (events[0]["done"], events[0]["failed"], events[0]["total"]) == (3, 1, 4)
+    assert len({event["id"] for event in events}) == 3
+
+
+def test_a_whole_job_says_success_until_the_next_run(make_spec: MakeSpec) -> None:
+    spec = make_spec(on_finish={})
+    record(spec, done, done, done, done)
+    finish(spec)
+    assert json.loads(Path(spec.output, "_SUCCESS").read_text())["exit_code"] == 0
+    Path(spec.catalog).unlink()
+    with pytest.raises(DreamCacheError):
+        finish(spec)
+    assert Path(spec.output, "_SUCCESS").exists()  # it has not begun: what the folder holds is whole
+
+
+def test_costs_of_approved_images() -> None:
+    counts = RowCounts()
+    counts.add(pa.table({"status": ["done", "done", "failed"], "review": ["approved", "rejected", None]}))
+    counts.add(pa.table({"status": ["done"], "review": ["pending"]}))
+    summary = cost_summary(6.0, "USD", counts)
+    assert (summary.per_image, summary.per_approved_image) == (2.0, 6.0)
+    assert summary.line() == "cost: 6.00 USD, 2.00 USD an image, 6.00 USD an approved image"
+    plain = RowCounts()
+    plain.add(pa.table({"status": ["done"]}))
+    assert cost_summary(1.0, "USD", plain).per_approved_image is None
+
+
+@pytest.mark.parametrize("cost", [None, 5, {"spent": "x", "currency": "EUR"}, {"spent": 1, "currency": 2}])
+def test_costs_of_a_forged_summary_are_passed_over(cost: Any) -> None:
+    assert of_summary({"cost": cost}) is None
+    assert of_status({"spent": {"cost": cost}, "currency": None}, 3) is None

@@ -1,0 +1,89 @@
+"""Real workers that sleep: across the edges of windows nearly all of their time is spent on batches.
+
+SLEEPERS=64 runs as many on a machine that has the memory; 256 are tried on a simulated clock in
+`tests/jobs/test_windows.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import ray
+
+import jobs
+from dreamcache.storage.events import Event, read_events
+from jobs.running import runner
+from tests.command import write_job
+from tests.end_to_end.photos import write_catalog, write_photos
+from tests.workers import sleeping
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+
+SLEEPERS = int(os.environ.get("SLEEPERS", "8"))
+SECONDS = float(os.environ.get(sleeping.SECONDS, "4"))
+BATCH, BATCHES, WINDOWS = 2, 9, 3
+
+
+@pytest.fixture(autouse=True)
+def cluster() -> Iterator[None]:
+    root = str(Path(__file__).parents[2])
+    variables = {"PYTHONPATH": root, sleeping.SECONDS: str(SECONDS), "OMP_NUM_THREADS": "1"}
+    environment = {"worker_process_setup_hook": sleeping.set_up, "env_vars": variables}
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env=environment)
+    yield
+    ray.shutdown()
+
+
+def busy_share(events: list[Event]) -> float:
+    """From the moment when all workers are ready until the first of them has no batch left."""
+
+    def at(event: Event) -> float:
+        return datetime.fromisoformat(event["at"]).timestamp()
+
+    batches = [
+        (event["worker"], at(event) - event["seconds"], at(event))
+        for event in events
+        if event["event"] == "batch"
+    ]
+    began = max(at(event) for event in events if event["event"] == "worker_ready")
+    last: dict[str, float] = {}
+    for worker, _, end in batches:
+        last[worker] = max(end, last.get(worker, end))
+    ended = min(last.values())
+    busy = sum(max(0.0, min(end, ended) - max(begin, began)) for _, begin, end in batches)
+    return busy / (len(last) * (ended - began))
+
+
+def test_sleeping_workers_lose_little_at_the_edges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = SLEEPERS * BATCHES * BATCH
+    monkeypatch.setattr(runner, "WINDOW_ROWS", items // WINDOWS)
+    job = write_job(
+        tmp_path,
+        catalog=write_catalog(tmp_path, write_photos(tmp_path, 1)),
+        output="output",
+        method="text-only",
+        model={"base": "mini"},
+        generation={"num_inference_steps": 2},
+        prompts=["a {class_name} on sand"],
+        samples=items,
+        workers={
+            "batch_size": BATCH,
+            "generators": {"count": SLEEPERS, "cpus": 0.01},
+            "publishers": {"cpus": 0.5},
+        },
+    )
+    report = jobs.run(jobs.load_spec(job), gallery=False, quiet=True)
+    events = [event for _, event in read_events(report.output)]
+    assert report.counts.done == items
+    assert len([event for event in events if event["event"] == "window"]) == WINDOWS
+    assert len([event for event in events if event["event"] == "worker_ready"]) == SLEEPERS
+    share = busy_share(events)
+    with capsys.disabled():
+        print(f"\n{SLEEPERS} workers, batches of {SECONDS:g} s: busy {share:.4f}")
+    assert 0 < share <= 1
