@@ -109,14 +109,14 @@ def plan_rows(report: Report) -> list[dict[str, Any]]:
 
 def pids_of(name: str) -> list[int]:
     """Of this process's cluster, those that carry this name."""
-    found = []
+    matches = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if name in (folder / "cmdline").read_text("utf-8", "replace"):
-                found.append(int(folder.name))
+                matches.append(int(folder.name))
         except OSError:
             continue
-    return [pid for pid in found if is_ours(pid)]
+    return [pid for pid in matches if is_ours(pid)]
 
 
 def is_ours(pid: int) -> bool:
