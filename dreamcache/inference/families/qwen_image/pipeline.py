@@ -86,7 +86,8 @@ class QwenImagePipeline(ReferencePipeline):
 
     def _grid(self, settings: SamplingSettings) -> tuple[int, int]:
         """(h, w) of the latents."""
-        height, width = (settings.get(name) or self.info.native_size for name in ("height", "width"))
+        height = settings.get("height") or self.info.native_size
+        width = settings.get("width") or self.info.native_size
         return 2 * (height // (2 * DOWN)), 2 * (width // (2 * DOWN))
 
     def noise(self, settings: SamplingSettings, generator: torch.Generator) -> Tensor:
