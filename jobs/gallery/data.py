@@ -73,7 +73,7 @@ def score_columns(schema: pa.Schema) -> list[str]:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def _script(payload: Mapping[str, Any]) -> bytes:

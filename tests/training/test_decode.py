@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 400, 320
 
 
 def photo(kind: str = "JPEG", orientation: int = 1) -> bytes:
-    """Smooth colours, so that what a smaller decoding loses can be told from what it must keep."""
+    """Smooth colours, so that a smaller decoding loses little of them."""
     x, y = np.meshgrid(np.linspace(0, 1, WIDTH), np.linspace(0, 1, HEIGHT))
     pixels = np.stack([x, y, (np.sin(9 * x) + 1) / 2], axis=2)
     image, out = Image.fromarray((pixels * 255).astype(np.uint8)), io.BytesIO()

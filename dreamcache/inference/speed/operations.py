@@ -41,7 +41,7 @@ class StepOperations:
 
 class _Dispatched(TorchDispatchMode):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -53,7 +53,7 @@ def dispatched(work: Callable[[], Any]) -> int:
     """Operations that torch dispatches in one call."""
     with _Dispatched() as mode:
         work()
-    return mode.count
+    return int(mode.count)
 
 
 def calls(work: Callable[[], Any]) -> int:
