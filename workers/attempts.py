@@ -123,6 +123,8 @@ class AttemptBook:
     def events(self, after: int) -> list[JsonObject]:
         """What happened to workers, oldest first, without the events up to number `after`; the newest are kept."""
         self._reserve.keep_reserved()
+        if self._reserve.is_over:
+            self._exhausted("")
         if self.clock() >= self._times_due:
             self.report_times()
         return [event for event in self._events if event["number"] > after]
@@ -155,10 +157,14 @@ class AttemptBook:
     def may_begin(self, worker: str, subjects: Sequence[str] = ()) -> Answer:
         """See `Reserve.may_begin`. The first answer "exhausted" is an event, by which the run ends."""
         answer = self._reserve.may_begin(worker, subjects)
-        if answer == "exhausted" and not self._is_exhausted:
+        if answer == "exhausted":
+            self._exhausted(worker)
+        return answer
+
+    def _exhausted(self, worker: str) -> None:
+        if not self._is_exhausted:
             self._is_exhausted = True
             self._report("budget_exhausted", worker=worker, cost=round(self._reserve.cost(), 6))
-        return answer
 
     def cost(self) -> float:
         """Money that the workers have cost so far."""

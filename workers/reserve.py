@@ -132,6 +132,12 @@ class Reserve:
                 planned[subject] = planned.get(subject, 0.0) + share
         return over
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the money has ended while no batch is in flight, as while workers start or encode."""
+        limit = self.limit.total if self.limit else None
+        return limit is not None and not self._in_flight and self._total() >= limit
+
     def keep_reserved(self) -> None:
         """To be called about once a second: what is spent beyond the reservation, as by a first batch, is recorded."""
         if self.limit is not None and self.is_limited and self._total() > self._reserved:

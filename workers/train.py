@@ -113,20 +113,21 @@ def load_trainer(context: TrainContext) -> Trainer:
     from ray.train.torch import get_device
     from torch.nn.parallel import DistributedDataParallel
 
-    from dreamcache.model.base import load_base
+    from dreamcache.inference.families.open import layout_of
     from dreamcache.storage.models.adapter import describe_adapter
-    from dreamcache.storage.models.base import describe_base
     from dreamcache.training.trainer import Team, Trainer
 
     start_torch(context.num_threads)
     group = ray.train.get_context()
     team = Team(rank=group.get_world_rank(), size=group.get_world_size())
-    info = describe_base(context.base, context.revision)
+    layout = layout_of(context.base, context.revision)
+    info = layout.describe(context.base, context.revision)
     return Trainer(
-        load_base(info, dtype=getattr(torch, context.settings.precision), device=str(get_device())),
+        layout.load(info, dtype=getattr(torch, context.settings.precision), device=str(get_device())),
         info,
         context.settings,
         team=team,
         start=describe_adapter(context.adapter, info) if context.adapter else None,
         wrap=DistributedDataParallel if team.size > 1 else lambda module: module,
+        layout=layout,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDPMScheduler, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
 
@@ -45,7 +45,7 @@ class Encoder:
 
     def __init__(
         self,
-        base: StableDiffusionPipeline,
+        base: Any,
         info: BaseInfo,
         settings: EncodeSettings,
         *,
@@ -53,7 +53,7 @@ class Encoder:
         segmenters: SegmenterSet | None = None,
         reader: UNet2DConditionModel | None = None,
     ) -> None:
-        """reader: the U-Net that reads references, if not the base's; `settings.reader` names it."""
+        """base: a diffusers pipeline. reader: the U-Net that reads references, if not the base's (`settings.reader`)"""
         self.base = base
         self.info = info
         self.settings = settings
@@ -110,9 +110,9 @@ class Encoder:
         noise = reference_noise(latent.shape, settings.noise_seed).to(latent.device)
         # In float32: at t = 1 alpha_bar is 0.998, which bfloat16 rounds to 1, so that no noise would be left.
         noised = self.noise_schedule.add_noise(latent.float(), noise, timestep).to(self.base.unet.dtype)
-        prompt = self.prompts([text])
+        prompt = self.prompts.read([text], pixels=(settings.size, settings.size), is_null=True)
         with on_device(self.reader, latent.device):
-            maps = tap_features(self.reader, noised, timestep, prompt, settings.places)
+            maps = tap_features(self.reader, noised, timestep, prompt.states, settings.places, prompt.added)
         self.base.maybe_free_model_hooks()
         return {place: value[0] for place, value in maps.items()}
 

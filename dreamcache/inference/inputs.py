@@ -21,6 +21,7 @@ from torch import Tensor
 from dreamcache.core.config import DEFAULT_SCALES
 from dreamcache.core.config.savings import Savings
 from dreamcache.core.errors import did_you_mean
+from dreamcache.inference.embeddings import spread_embeds, spread_pooled
 from dreamcache.inference.rules import (
     Spread,
     callback_tensors,
@@ -70,6 +71,8 @@ class Arguments:
     latents: Tensor | None
     prompt_embeds: Tensor | None
     negative_prompt_embeds: Tensor | None
+    pooled_prompt_embeds: Tensor | None
+    negative_pooled_prompt_embeds: Tensor | None
     callback_on_step_end: Callable[..., Any] | None
     callback_on_step_end_tensor_inputs: Sequence[str]
     output_type: str
@@ -87,6 +90,8 @@ class Inputs:
     negative_prompts: list[str] | None
     prompt_embeds: Tensor | None
     negative_prompt_embeds: Tensor | None
+    pooled_prompt_embeds: Tensor | None
+    negative_pooled_prompt_embeds: Tensor | None
     subjects: list[Features | None]
     guidance: str
     text_scale: list[float]
@@ -161,11 +166,18 @@ def _texts(pipe: PipelineParts, call: Arguments, spread: Spread) -> dict[str, An
             "negative_prompt", "given, or negative_prompt_embeds in its place", "both", "give one of the two"
         )
     texts: dict[str, Any] = dict.fromkeys(("prompts", "negative_prompts"))
-    for name, value, embeds in (
-        ("prompt", call.prompt, call.prompt_embeds),
-        ("negative_prompt", call.negative_prompt, call.negative_prompt_embeds),
+    for name, value, embeds, pooled_name, pooled in (
+        ("prompt", call.prompt, call.prompt_embeds, "pooled_prompt_embeds", call.pooled_prompt_embeds),
+        (
+            "negative_prompt",
+            call.negative_prompt,
+            call.negative_prompt_embeds,
+            "negative_pooled_prompt_embeds",
+            call.negative_pooled_prompt_embeds,
+        ),
     ):
-        texts[f"{name}_embeds"] = _spread_embeds(pipe, embeds, f"{name}_embeds", spread)
+        texts[f"{name}_embeds"] = spread_embeds(pipe, embeds, f"{name}_embeds", spread)
+        texts[pooled_name] = spread_pooled(pipe, pooled, embeds, pooled_name, spread)
         if embeds is None:
             prompts = spread("" if value is None else value, name)
             for prompt in dict.fromkeys(prompts):
@@ -183,23 +195,6 @@ def _texts(pipe: PipelineParts, call: Arguments, spread: Spread) -> dict[str, An
             "embed both in the same way",
         )
     return texts
-
-
-def _spread_embeds(pipe: PipelineParts, embeds: Tensor | None, name: str, spread: Spread) -> Tensor | None:
-    if embeds is None:
-        return None
-    check_embeds(embeds, name)
-    if embeds.shape[2] != pipe.text_width:
-        refuse(
-            name,
-            f"embeddings of width {pipe.text_width}, the base model's",
-            embeds.shape[2],
-            f"embed the prompts with the text model of '{pipe.info.name}'",
-        )
-    if not bool(torch.isfinite(embeds).all()):
-        refuse(name, "finite numbers", "NaN or infinity", "look at how the embeddings were computed")
-    rows = spread(list(embeds), name)
-    return torch.stack(rows)
 
 
 def _either(call: Arguments, name: str, alias: str, recommended: float | None) -> Any:

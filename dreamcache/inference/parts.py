@@ -11,36 +11,41 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 
 from dreamcache.core.config import CompileMode
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.encode import Encoder
+from dreamcache.inference.layouts import STABLE_DIFFUSION, Layout
 from dreamcache.inference.placement import base_lock, parse_placement
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import load_adapter, save_adapter
-from dreamcache.model.base import load_base
 from dreamcache.model.compiled import CompiledHalves
 from dreamcache.model.projections import ProjectionCache
 from dreamcache.model.reference_unet import load_reference_unet, own_weights
-from dreamcache.model.text import PromptEncoder
 from dreamcache.storage.models.adapter import AdapterInfo, describe_adapter
-from dreamcache.storage.models.base import BaseInfo, describe_base
+from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.models.loras import with_loras
 
 
 class PipelineParts:
-    """A frozen Stable Diffusion base and an adapter. `base` is the diffusers pipeline, usable as it is."""
+    """A frozen base and an adapter. `base` is the diffusers pipeline, usable as it is."""
 
     def __init__(
         self,
-        base: StableDiffusionPipeline,
+        base: StableDiffusionPipeline | StableDiffusionXLPipeline,
         info: BaseInfo,
         adapter: DreamCacheAdapter | None,
         adapter_info: AdapterInfo | None = None,
         reader: UNet2DConditionModel | None = None,
+        layout: Layout = STABLE_DIFFUSION,
     ) -> None:
-        """reader: the U-Net that reads references, if not the base's (see `model.reference_unet`)."""
+        """reader: the U-Net that reads references, if not the base's (see `model.reference_unet`). layout: the base's.
+
+        Raises ModelError for a base of another layout.
+        """
+        layout.check(base)
+        self.layout = layout
         self.base = base
         self.info = info
         self.adapter_info = adapter_info
@@ -72,13 +77,17 @@ class PipelineParts:
         >>> DreamCachePipeline.from_pretrained("mini", dtype=torch.bfloat16).dtype
         torch.bfloat16
         """
+        from dreamcache.inference.families.open import layout_of  # families open this pipeline
+
         where, _ = parse_placement((), {"device": device})
-        info = with_loras(describe_base(str(name), revision), [(str(path), weight) for path, weight in loras])
+        layout = layout_of(str(name), revision)
+        described = layout.describe(str(name), revision)
+        info = with_loras(described, [(str(path), weight) for path, weight in loras])
         info = replace(info, allow_other_base=allow_other_base)
         adapter_info = describe_adapter(None if adapter is None else str(adapter), info)
-        base = load_base(info, dtype=dtype, device=str(where))
+        base = layout.load(info, dtype=dtype, device=str(where))
         loaded = load_adapter(adapter_info, base.unet)
-        pipe = cls(base, info, loaded, adapter_info, load_reference_unet(adapter_info, base.unet))
+        pipe = cls(base, info, loaded, adapter_info, load_reference_unet(adapter_info, base.unet), layout)
         pipe.set_progress_bar_config()
         return pipe
 
@@ -104,7 +113,7 @@ class PipelineParts:
         save_adapter(
             self.adapter,
             str(Path(folder) / "adapter"),
-            base=describe_base(str(folder)),
+            base=self.layout.describe(str(folder), None),
             step=known.step if known else 0,
             dtype=next(self.adapter.parameters()).dtype,
             training={"reference": dict(known.trained_reference)} if known else None,
@@ -124,7 +133,7 @@ class PipelineParts:
         device, dtype = parse_placement(args, kwargs)
         where = {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
         with base_lock(self.base.unet):
-            self.base.to(**where)
+            self.layout.move(self.base, device, dtype)
             modules: tuple[Any, ...] = (self.adapter, self.reader)
             for module in modules:
                 if module is not None:
@@ -233,7 +242,7 @@ class PipelineParts:
 
     def _forget(self) -> None:
         """Drops what was computed for another device or dtype."""
-        self.prompts = PromptEncoder(self.base.tokenizer, self.base.text_encoder)
+        self.prompts = self.layout.prompts(self.base)
         self.projections = ProjectionCache(self.adapter) if self.adapter is not None else None
         self._encoders: dict[str, Encoder] = {}
         mode, options = self._compiled

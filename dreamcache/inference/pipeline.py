@@ -32,6 +32,7 @@ from dreamcache.model.denoiser import Conditions, GuidedDenoiser
 from dreamcache.model.features import Features, SubjectFeatures
 from dreamcache.model.loras import refuse_unnamed
 from dreamcache.model.sampler import OnStep, sample
+from dreamcache.model.text import TextInput
 from dreamcache.segment.u2net_file import with_segmenter_id
 
 OnStepEnd = Callable[["DreamCachePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
@@ -46,7 +47,7 @@ class PipelineOutput(BaseOutput):  # type: ignore[misc]
 
 
 class DreamCachePipeline(PipelineParts):
-    """A frozen Stable Diffusion base and an adapter. `base` is the diffusers pipeline, usable as it is.
+    """A frozen Stable Diffusion or SDXL base and an adapter. `base` is the diffusers pipeline, usable as it is.
 
     Calls from several threads are correct and run one after the other, also of pipelines that share a base. `base`
     itself called by another thread meanwhile is not protected.
@@ -123,6 +124,8 @@ class DreamCachePipeline(PipelineParts):
         latents: Tensor | None = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
+        pooled_prompt_embeds: Tensor | None = None,
+        negative_pooled_prompt_embeds: Tensor | None = None,
         callback_on_step_end: OnStepEnd | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         output_type: str = "pil",
@@ -136,7 +139,8 @@ class DreamCachePipeline(PipelineParts):
         image_guidance_scale are InstructPix2Pix's names of text_scale and image_scale, whose defaults are the adapter's
         recommendation, else 7.5 and 0.4. strength: 1 the paper's injection, 0 the base model's block. scheduler: a name
         of `sampler.SCHEDULERS`, or diffusers' own. savings: see `core.config.savings`. latents: unit noise
-        [B, 4, h, w]. prompt_embeds: [prompts, tokens, width]. output_type: "pil", "np", "pt" or "latent".
+        [B, 4, h, w]. prompt_embeds: [prompts, tokens, width], for SDXL with pooled_prompt_embeds: [prompts, P].
+        output_type: "pil", "np", "pt" or "latent".
         callback_on_step_end: as in diffusers, of `latents`; `pipe._interrupt = True` ends the call after that step.
         Raises InputError or PromptError before any pass of a model.
 
@@ -169,6 +173,8 @@ class DreamCachePipeline(PipelineParts):
                 latents=latents,
                 prompt_embeds=prompt_embeds,
                 negative_prompt_embeds=negative_prompt_embeds,
+                pooled_prompt_embeds=pooled_prompt_embeds,
+                negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
                 callback_on_step_end=callback_on_step_end,
                 callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
                 output_type=output_type,
@@ -198,24 +204,44 @@ class DreamCachePipeline(PipelineParts):
                 running=denoiser.running,
             )
         if inputs.output_type != "latent":
-            pixels = decoded(self.base.vae, latents / self.base.vae.config.scaling_factor)
+            vae = self.base.vae
+            pixels = decoded(vae, latents.to(vae.dtype) / vae.config.scaling_factor)
             latents = self.base.image_processor.postprocess(pixels, output_type=inputs.output_type)
         self.base.maybe_free_model_hooks()
         return latents
 
     def _conditions(self, inputs: Inputs) -> Conditions:
-        def embedded(prompts: list[str] | None, embeds: Tensor | None) -> Tensor:
-            if embeds is not None:
-                return embeds.to(self.device, self.dtype)
-            return self.prompts(prompts or [])
+        height, width = (side * self.vae_scale for side in inputs.latent_size)
+
+        pixels = (height, width)
+
+        def placed(tensor: Tensor | None) -> Tensor | None:
+            return tensor.to(self.device, self.dtype) if tensor is not None else None
+
+        def embedded(
+            prompts: list[str] | None, embeds: Tensor | None, pooled: Tensor | None, *, is_null: bool
+        ) -> TextInput:
+            states = placed(embeds)
+            if states is not None:
+                return self.prompts.given(states, placed(pooled), pixels=pixels)
+            return self.prompts.read(prompts or [], pixels=pixels, is_null=is_null)
 
         def numbers(values: list[float]) -> Tensor:
             return torch.tensor(values, device=self.device, dtype=self.dtype)
 
+        text = embedded(inputs.prompts, inputs.prompt_embeds, inputs.pooled_prompt_embeds, is_null=False)
+        null = embedded(
+            inputs.negative_prompts,
+            inputs.negative_prompt_embeds,
+            inputs.negative_pooled_prompt_embeds,
+            is_null=True,
+        )
         return Conditions(
             mode=inputs.guidance,
-            text=embedded(inputs.prompts, inputs.prompt_embeds),
-            null_text=embedded(inputs.negative_prompts, inputs.negative_prompt_embeds),
+            text=text.states,
+            null_text=null.states,
+            added=text.added,
+            null_added=null.added,
             subjects=[
                 self.projections.get(subject) if subject is not None and self.projections else None
                 for subject in inputs.subjects

@@ -1,16 +1,19 @@
-"""The base model: a diffusers Stable Diffusion pipeline, loaded from safetensors only, frozen.
+"""The base model: a diffusers pipeline around a U-Net, loaded from safetensors only, frozen.
 
-Knows loading and nothing of adapters or references.
+`BaseClasses` says which pipeline, for another layout than Stable Diffusion's. Knows loading and nothing of adapters or
+references.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from torch import Tensor, nn
 from transformers import CLIPTextModel
@@ -23,51 +26,88 @@ from dreamcache.storage.models.files import read_json
 from dreamcache.storage.models.weights import VARIANT, weight_files
 from dreamcache.storage.node_cache import once_per_node
 
-VARIANT_CLASSES: dict[str, Any] = {
-    "unet": UNet2DConditionModel,
-    "vae": AutoencoderKL,
-    "text_encoder": CLIPTextModel,
-    "safety_checker": StableDiffusionSafetyChecker,
-}
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseClasses:
+    """What a base of one layout is loaded as. parts: with weights, by name; further: arguments of from_pretrained.
+
+    addition: `addition_embed_type` of its U-Net. upcasts_vae: whether the VAE stays in float32 where its config has
+    force_upcast, as one that overflows in float16.
+    """
+
+    pipeline: type[DiffusionPipeline] = StableDiffusionPipeline
+    parts: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "unet": UNet2DConditionModel,
+            "vae": AutoencoderKL,
+            "text_encoder": CLIPTextModel,
+        }
+    )
+    addition: str | None = None
+    further: Mapping[str, Any] = field(default_factory=dict)
+    upcasts_vae: bool = False
+
+    def dtypes(self, folder: Path, dtype: torch.dtype) -> dict[str, torch.dtype]:
+        """Of each part of the model in `folder`. Raises ModelError."""
+        dtypes = dict.fromkeys(self.parts, dtype)
+        if self.upcasts_vae and read_json(folder / "vae" / "config.json").get("force_upcast", True):
+            dtypes["vae"] = torch.float32
+        return dtypes
 
 
-def load_base(info: BaseInfo, *, dtype: torch.dtype, device: str) -> StableDiffusionPipeline:
-    """Loads weights to `device` in `dtype`, in eval mode and without gradients. Raises ModelError."""
-    folder = Path(local_base(info))
+SAFETY = {"safety_checker": StableDiffusionSafetyChecker}
+"""Loaded with Stable Diffusion where model_index.json names it."""
+
+
+def load_base(
+    info: BaseInfo, *, dtype: torch.dtype, device: str, classes: BaseClasses = BaseClasses()
+) -> Any:
+    """A pipeline of `classes` with weights on `device` in `dtype`, frozen. Raises ModelError."""
+    folder = Path(local_base(info, classes.pipeline))
+    kind: Any = classes.pipeline
     try:
-        pipe = StableDiffusionPipeline.from_pretrained(
-            str(folder), dtype=dtype, use_safetensors=True, **_variant_components(folder, dtype)
+        dtypes = classes.dtypes(folder, dtype)
+        pipe = kind.from_pretrained(
+            str(folder),
+            dtype={**dtypes, "default": dtype},
+            use_safetensors=True,
+            **_variant_components(folder, classes, dtypes),
+            **classes.further,
         )
-        for name in ("unet", "vae", "text_encoder"):
+        for name in classes.parts:
             check_whole(name, getattr(pipe, name))
     except ModelError:
         raise
     except Exception as error:  # loaders raise types of their own for files that do not fit
         raise ModelError(
-            f"model '{info.name}': cannot be loaded as a StableDiffusionPipeline from safetensors: "
-            f"{first_line(error)}"
+            f"model '{info.name}': cannot be loaded as a {kind.__name__} from safetensors: {first_line(error)}"
         ) from error
     if info.loras:
         fuse_loras(pipe, info.loras)
-    check_layout(pipe.unet)
+    check_layout(pipe.unet, classes.addition)
     pipe.set_progress_bar_config(disable=True)
-    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
-        part.requires_grad_(False).eval()
+    for name in classes.parts:
+        getattr(pipe, name).requires_grad_(False).eval()
     keep_rows_independent(pipe.vae)
     return pipe.to(device)
 
 
-def _variant_components(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+def _variant_components(
+    folder: Path, classes: BaseClasses, dtypes: Mapping[str, torch.dtype]
+) -> dict[str, Any]:
     """Components whose only weights are the variant fp16, loaded; diffusers would look for full ones alone."""
     index = read_json(folder / "model_index.json")
     components: dict[str, Any] = {}
-    for name, kind in VARIANT_CLASSES.items():
+    for name, kind in {**classes.parts, **SAFETY}.items():
         if index.get(name) in (None, [None, None]):
             continue
         variant = weight_files(folder / name).variant
         if variant is not None:
             components[name] = kind.from_pretrained(
-                folder / name, variant=variant, dtype=dtype, use_safetensors=True
+                folder / name,
+                variant=variant,
+                dtype=dtypes.get(name, dtypes["unet"]),
+                use_safetensors=True,
             )
     return components
 
@@ -104,7 +144,7 @@ def _in_rows(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor
     return output.contiguous() if output.device.type == "cpu" else output
 
 
-def local_base(info: BaseInfo) -> str:
+def local_base(info: BaseInfo, kind: type[DiffusionPipeline] = StableDiffusionPipeline) -> str:
     """The base's folder on this machine, downloaded from the hub by one process for all where it must be."""
     if info.revision is None:
         return info.location
@@ -112,7 +152,7 @@ def local_base(info: BaseInfo) -> str:
     def download() -> str:
         for variant in (None, VARIANT):
             with suppress(Exception):  # a repository with the variant alone has no full weights to download
-                folder = StableDiffusionPipeline.download(
+                folder = kind.download(
                     info.location, revision=info.revision, use_safetensors=True, variant=variant
                 )
                 weight_files(Path(folder) / "unet")

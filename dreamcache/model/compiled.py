@@ -42,13 +42,18 @@ class CompiledHalves:
         self._decoder: Callable[..., Tensor] = torch.compile(decoder_half, **settings)
 
     def encoder(
-        self, unet: UNet2DConditionModel, latents: Tensor, timestep: Tensor, text: Tensor
+        self,
+        unet: UNet2DConditionModel,
+        latents: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        added: Tensor | None = None,
     ) -> EncoderState:
         """See `encoder_half`. The state outlives the next call."""
         if not self.replays_graphs:
-            return self._encoder(unet, latents, timestep, text)
+            return self._encoder(unet, latents, timestep, text, added)
         torch.compiler.cudagraph_mark_step_begin()
-        return self._encoder(unet, latents, timestep, text).copy()
+        return self._encoder(unet, latents, timestep, text, added).copy()
 
     def decoder(self, unet: UNet2DConditionModel, state: EncoderState, text: Tensor) -> Tensor:
         """See `decoder_half`. The prediction outlives the next call."""

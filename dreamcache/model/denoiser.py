@@ -32,7 +32,8 @@ class Conditions:
     """What a batch of B samples is conditioned on.
 
     text, null_text: [B, tokens, width]; subjects: one per sample, None for plain generation.
-    text_scale, image_scale, strength: [B].
+    text_scale, image_scale, strength: [B]. added, null_added: [B, D] beside each text where the U-Net reads them
+    (`unet.added_input`).
     """
 
     mode: str
@@ -42,6 +43,8 @@ class Conditions:
     text_scale: Tensor
     image_scale: Tensor
     strength: Tensor
+    added: Tensor | None = None
+    null_added: Tensor | None = None
 
 
 class GuidedDenoiser:
@@ -72,6 +75,12 @@ class GuidedDenoiser:
             (offsets[:, None] + torch.arange(self.batch)[None]).flatten().to(conditions.text.device)
         )
         self.decoder_text = self.encoder_text.index_select(0, self.from_encoder)
+        self.encoder_added: Tensor | None = None
+        self.decoder_added: Tensor | None = None
+        self._added_of_state: Tensor | None = None
+        if conditions.added is not None and conditions.null_added is not None:
+            self.encoder_added = torch.cat([conditions.null_added, conditions.added])
+            self.decoder_added = self.encoder_added.index_select(0, self.from_encoder)
         self.text_scale = conditions.text_scale.view(-1, 1, 1, 1)
         self.image_scale = conditions.image_scale.view(-1, 1, 1, 1)
         self.memory = self._memory(conditions, self.branches)
@@ -95,7 +104,7 @@ class GuidedDenoiser:
             with self._installed():
                 yield
         finally:
-            self._work, self._state, self._difference = iter(()), None, None
+            self._work, self._state, self._difference, self._added_of_state = iter(()), None, None, None
 
     def __call__(self, x: Tensor, timestep: Tensor) -> Tensor:
         work = next(self._work, StepWork())
@@ -110,9 +119,10 @@ class GuidedDenoiser:
     def _guided(self, x: Tensor, timestep: Tensor, work: StepWork) -> Tensor:
         with self._reading(self.memory):
             if self.shares_encoder:
-                state = self._rows(self._encode(x, timestep, self.encoder_text, work), self.from_encoder)
+                state = self._encode(x, timestep, self.encoder_text, self.encoder_added, work)
+                state = self._rows(state, self.from_encoder)
             else:
-                state = self._encode(x, timestep, self.decoder_text, work)
+                state = self._encode(x, timestep, self.decoder_text, self.decoder_added, work)
             predictions = self._decode(state, self.decoder_text)
         branches = list(predictions.chunk(len(self.branches)))
         guided = guide(self.mode, branches, self.image_scale, self.text_scale)
@@ -123,8 +133,9 @@ class GuidedDenoiser:
     def _last(self, x: Tensor, timestep: Tensor, work: StepWork) -> Tensor:
         """The prediction of the branch with all conditions."""
         text = self.encoder_text[self.batch :]
+        added = self.encoder_added[self.batch :] if self.encoder_added is not None else None
         with self._reading(self.last_memory):
-            state = self._encode(x, timestep, text, work)
+            state = self._encode(x, timestep, text, added, work)
             rows = state.hidden.shape[0]
             if rows > self.batch:  # of every text or branch; the last one's rows are the last
                 state = state.last(self.batch)
@@ -134,16 +145,20 @@ class GuidedDenoiser:
         decoder = self.halves.decoder if self.halves is not None else decoder_half
         return decoder(self.unet, state, text)
 
-    def _encode(self, x: Tensor, timestep: Tensor, text: Tensor, work: StepWork) -> EncoderState:
-        """The encoder half for the rows of `text`, or its last state at this timestep."""
+    def _encode(
+        self, x: Tensor, timestep: Tensor, text: Tensor, added: Tensor | None, work: StepWork
+    ) -> EncoderState:
+        """The encoder half for the rows of `text` and `added`, or its last state at this timestep."""
         state = self._state
         if work.encodes or state is None:
             rows = text.shape[0] // self.batch
             encoder = self.halves.encoder if self.halves is not None else encoder_half
-            state = encoder(self.unet, torch.cat([x] * rows) if rows > 1 else x, timestep, text)
+            state = encoder(self.unet, torch.cat([x] * rows) if rows > 1 else x, timestep, text, added)
             self._state = state if self.savings.reuse_encoder > 1 else None
+            self._added_of_state = added
             return state
-        time = time_embedding(self.unet, x[:1], timestep).expand(state.time.shape[0], -1)
+        time = time_embedding(self.unet, x[:1], timestep, self._added_of_state)
+        time = time.expand(state.time.shape[0], -1)
         return replace(state, time=time)
 
     def _rows(self, state: EncoderState, index: Tensor) -> EncoderState:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from dreamcache.model.adapter import DreamCacheAdapter, Integration, KeysValues
-from dreamcache.model.places import transformer_at
+from dreamcache.model.places import block_at
 
 TARGETS = {"self_attention": "attn1", "text_attention": "attn2", "block": ""}
 """The module of a transformer block whose output an integration replaces, by its point."""
@@ -46,10 +46,7 @@ class Injector:
     def __init__(self, unet: UNet2DConditionModel, adapter: DreamCacheAdapter) -> None:
         """Raises ModelError for a place that the U-Net does not have."""
         self.memory: Memory | None = None
-        self._places = [
-            (place, transformer_at(unet, place).transformer_blocks[0], adapter.block(place))
-            for place in adapter.places
-        ]
+        self._places = [(place, block_at(unet, place), adapter.block(place)) for place in adapter.places]
         self._handles: list[RemovableHandle] = []
 
     @contextmanager

@@ -19,6 +19,7 @@ from torch import Tensor
 from dreamcache.core.errors import ModelError
 from dreamcache.model.adapter_io import copy_into
 from dreamcache.model.tap import tap_features
+from dreamcache.model.unet import added_width, reads_added
 from dreamcache.storage.bounded import read_regular
 from dreamcache.storage.models.adapter import MAX_BYTES, REFERENCE_UNET, AdapterInfo
 
@@ -48,7 +49,8 @@ def read_names(unet: UNet2DConditionModel, places: Iterable[str]) -> tuple[str, 
         side = 2 ** len(unet.config.block_out_channels)
         latents = torch.zeros(1, unet.config.in_channels, side, side)
         text = torch.zeros(1, 1, unet.config.cross_attention_dim)
-        features = tap_features(shadow, latents, torch.zeros(1), text, list(places))
+        added = torch.zeros(1, added_width(shadow)) if reads_added(shadow) else None
+        features = tap_features(shadow, latents, torch.zeros(1), text, list(places), added)
         total = torch.stack([value.sum() for value in features.values()]).sum()
     names, parameters = zip(*shadow.named_parameters(), strict=True)
     reached = torch.autograd.grad(total, parameters, allow_unused=True)

@@ -6,6 +6,7 @@ Knows a CLIP tokenizer and text model; knows nothing of guidance.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +17,26 @@ from dreamcache.core.lru import LRU
 
 DEFAULT_BYTES = 1 << 29
 """On the model's device; an embedding of SD 2.1 has 315 kB in float32."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TextInput:
+    """What a U-Net reads of B texts. states: [B, tokens, width]; added: [B, D] of `unet.added_input`, or None."""
+
+    states: Tensor
+    added: Tensor | None = None
+
+    def expand(self, rows: int) -> TextInput:
+        """One text for so many rows."""
+        added = self.added.expand(rows, -1) if self.added is not None else None
+        return TextInput(states=self.states.expand(rows, -1, -1), added=added)
+
+    def where(self, chosen: Tensor, other: TextInput) -> TextInput:
+        """Rows of this where `chosen` [B] is True, else of the other."""
+        added = None
+        if self.added is not None and other.added is not None:
+            added = torch.where(chosen[:, None], self.added, other.added)
+        return TextInput(states=torch.where(chosen[:, None, None], self.states, other.states), added=added)
 
 
 class PromptError(DreamCacheError):
@@ -48,12 +69,19 @@ class PromptEncoder:
         self.limit = limit or self.length
         self.rows = rows
         self.hits = self.misses = 0
-        self._recent: LRU[str, Tensor] = LRU(max_bytes, size=lambda value: value.nbytes)
+        self._recent: LRU[str, tuple[Tensor, ...]] = LRU(
+            max_bytes, size=lambda values: sum(value.nbytes for value in values)
+        )
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str]) -> Tensor:
         """Embeddings [len(prompts), tokens, width]. Raises PromptError over the model's token limit."""
-        embedded: dict[str, Tensor] = {}
+        return self.held(prompts)[0]
+
+    @torch.no_grad()
+    def held(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
+        """What `embed` returns of these prompts, from memory where it is. Raises PromptError as a call does."""
+        embedded: dict[str, tuple[Tensor, ...]] = {}
         missing: list[str] = []
         for prompt in dict.fromkeys(prompts):
             held = self._recent.get(prompt)
@@ -67,10 +95,28 @@ class PromptEncoder:
         for start in range(0, len(missing), rows):
             part = missing[start : start + rows]
             filled = part + [part[-1]] * (rows - len(part))
-            for prompt, value in zip(part, self._embed(filled).split(1), strict=False):
+            each = zip(*(values.split(1) for values in self.embed(filled)), strict=True)
+            for prompt, values in zip(part, each, strict=False):
                 # A row alone would hold the memory of the whole pass.
-                embedded[prompt] = self._recent.put(prompt, value.clone() if rows > 1 else value)
-        return torch.cat([embedded[prompt] for prompt in prompts])
+                own = tuple(value.clone() if rows > 1 else value for value in values)
+                embedded[prompt] = self._recent.put(prompt, own)
+        return tuple(torch.cat(rows) for rows in zip(*(embedded[prompt] for prompt in prompts), strict=True))
+
+    def read(self, prompts: Sequence[str], *, pixels: tuple[int, int], is_null: bool = False) -> TextInput:
+        """What the U-Net reads of prompts, each held. Raises PromptError over the model's token limit.
+
+        pixels: (height, width) of the image. is_null: an empty prompt is no text, as in the branch without text.
+        """
+        return TextInput(states=self(prompts))
+
+    def given(self, states: Tensor, pooled: Tensor | None, *, pixels: tuple[int, int]) -> TextInput:
+        """The same of embeddings that a caller computed: states [B, tokens, width], pooled [B, P] or None."""
+        return TextInput(states=states)
+
+    @torch.no_grad()
+    def read_cut(self, captions: Sequence[str], *, pixels: tuple[int, int]) -> TextInput:
+        """The same in one pass; longer captions are cut to the model's tokens, and none is held."""
+        return TextInput(states=self.embed(list(captions))[0])
 
     def check(self, prompt: str) -> None:
         """Raises PromptError when the prompt has more tokens than the text model reads."""
@@ -80,9 +126,11 @@ class PromptEncoder:
                 f"prompt '{prompt[:60]}...': at most {self.limit} tokens with start and end, got {count}; shorten it"
             )
 
-    def _embed(self, prompts: list[str]) -> Tensor:
-        inputs = self.tokenizer(prompts, padding="max_length", max_length=self.length, return_tensors="pt")
+    def embed(self, prompts: list[str]) -> tuple[Tensor, ...]:
+        """Embeddings [B, tokens, width] in one pass, and what else a base reads of text; longer prompts are cut."""
+        inputs = self.tokenizer(
+            prompts, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
+        )
         uses_mask = getattr(self.model.config, "use_attention_mask", False)
         mask = inputs.attention_mask.to(self.model.device) if uses_mask else None
-        embedding: Tensor = self.model(inputs.input_ids.to(self.model.device), attention_mask=mask)[0]
-        return embedding
+        return (self.model(inputs.input_ids.to(self.model.device), attention_mask=mask)[0],)

@@ -120,7 +120,7 @@ def mark_identity(settings: InvisibleMarkSettings) -> str:
 
 def chance_of(agreeing: int, readings: int = 1) -> float:
     """That at least so many of 32 thrown bits agree with given ones, in one of several readings."""
-    one = sum(comb(BITS, number) for number in range(agreeing, BITS + 1)) / 2**BITS
+    one: float = sum(comb(BITS, number) for number in range(agreeing, BITS + 1)) / (1 << BITS)
     return min(1.0, readings * one)
 
 

@@ -78,7 +78,8 @@ def from_row(row: Mapping[str, Any]) -> Outcome:
     kind = KINDS[row["status"]]
     values: dict[str, Any] = {field.name: row.get(field.name) for field in fields(kind)}
     if "quality" in values and row["tries"] is not None:
-        values["quality"] = Quality(**{name: row.get(name) for name in _OF_QUALITY})
+        scores: dict[str, Any] = {name: row.get(name) for name in _OF_QUALITY}
+        values["quality"] = Quality(**scores)
     return kind(**values)
 
 

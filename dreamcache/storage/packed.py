@@ -145,7 +145,8 @@ def _pack(columns: Values, codes: Codes) -> bytes:
         low, width = _per_number(least, codes, count), _per_number(step, codes, count)
         scaled = (columns - low) / np.where(width > 0, width, np.float32(1))
         numbers = np.nan_to_num(np.clip(np.rint(scaled), 0, 2**codes.bits - 1)).astype(np.uint8)
-    return least.tobytes() + step.tobytes() + _bits(numbers, codes.bits)
+    limits: bytes = least.tobytes() + step.tobytes()
+    return limits + _bits(numbers, codes.bits)
 
 
 def _unpack(data: bytes, codes: Codes, channels: int, count: int) -> Values:

@@ -67,8 +67,12 @@ def read_reference(
         read_photo(request.mask, f"{where}: mask '{request.mask}'", limits, hosts) if request.mask else None
     )
     if Reference.id_of(image, mask) != request.reference_id:
-        message = (
-            f"{where}: image '{request.image}': must be the photo planned, got another; run the job again"
+        # A server may keep an ETag for other bytes: each plan would then take the photo for the old one.
+        again = (
+            "run 'dreamcache plan --verify-photos', then the job again"
+            if is_web(request.image)
+            else "run the job again"
         )
+        message = f"{where}: image '{request.image}': must be the photo planned, got another; {again}"
         raise ImageError(message, code="changed_photo")
     return image, mask

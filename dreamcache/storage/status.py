@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 
 from dreamcache.core.errors import StorageError
 from dreamcache.core.texts import shown
-from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
+from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge
 from dreamcache.storage.driver import Driver
 from dreamcache.storage.json_object import MAX_BYTES, parse_object
-from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.open_store import join, open_store, store_for
 
 STATUS_FILE = "status.json"
 FORMAT = 3
@@ -152,7 +152,7 @@ def read_status(output: str) -> Status | None:
     """
     uri = join(output, STATUS_FILE)
     try:
-        data = read_bounded(uri, MAX_BYTES)
+        data = open_store(output).read(STATUS_FILE, MAX_BYTES)
     except FileNotFoundError:
         return None
     except (TooLarge, NotRegular, IsFolder) as error:

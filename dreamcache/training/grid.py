@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.config.train import CAPTION, TrainSettings
+from dreamcache.inference.layouts import STABLE_DIFFUSION, Layout
 from dreamcache.inference.pipeline import DreamCachePipeline
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.reference_unet import with_weights
@@ -23,20 +24,22 @@ from dreamcache.training.dataset import Item
 
 
 def sample_grid(
-    base: StableDiffusionPipeline,
+    base: Any,
     info: BaseInfo,
     adapter: DreamCacheAdapter,
     settings: TrainSettings,
     items: Sequence[Item],
     reader: Mapping[str, Tensor] | None = None,
+    layout: Layout = STABLE_DIFFUSION,
 ) -> Image.Image:
     """A row per item: its reference, its target, and an image of its caption with that reference.
 
-    reader: weights of the U-Net that reads references, where it is not the base's.
+    base: a diffusers pipeline of `layout`. reader: weights of the U-Net that reads references, where it is not the
+    base's.
     """
     unet = with_weights(base.unet, reader, reader, where="training") if reader is not None else None
     # The pipeline casts its adapter in place.
-    pipe = DreamCachePipeline(base, info, copy.deepcopy(adapter), reader=unet)
+    pipe = DreamCachePipeline(base, info, copy.deepcopy(adapter), reader=unet, layout=layout)
     side = items[0]["pixels"].shape[-1]
     encodes = [
         EncodeSettings(

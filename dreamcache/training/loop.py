@@ -143,6 +143,7 @@ class TrainLoop:
                 trainer.settings,
                 items,
                 self._reader(),
+                trainer.layout,
             )
             data = io.BytesIO()
             grid.save(data, "PNG")

@@ -14,15 +14,17 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NotRequired, TypedDict
 
 import torch
-from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
 from dreamcache.core.config.train import CAPTION, TrainSettings
 from dreamcache.inference.encode import reference_noise
+from dreamcache.inference.layouts import STABLE_DIFFUSION, Layout
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.inject import Memory, injecting
-from dreamcache.model.places import all_places, chosen_places, transformer_at
+from dreamcache.model.places import block_at, chosen_places, in_forward_order
 from dreamcache.model.tap import tap_features
+from dreamcache.model.text import TextInput
 from dreamcache.model.unet import decoder_half, encoder_half
 from dreamcache.training.references import StoredReferences
 
@@ -56,15 +58,17 @@ class AdapterLoss(nn.Module):
 
     def __init__(
         self,
-        base: StableDiffusionPipeline,
+        base: Any,
         adapter: DreamCacheAdapter,
         settings: TrainSettings,
         stored: StoredReferences | None = None,
         reader: UNet2DConditionModel | None = None,
+        layout: Layout = STABLE_DIFFUSION,
     ) -> None:
         """stored: the cache of features of references that never change, if the training uses one.
 
-        reader: the U-Net that reads references, in float32, where it is trained; None for the base's.
+        reader: the U-Net that reads references, in float32, where it is trained; None for the base's. layout: the
+        base's.
         """
         super().__init__()
         self.adapter = adapter
@@ -73,11 +77,13 @@ class AdapterLoss(nn.Module):
         self.reader = reader
         self._frozen = (base,)
         self.scheduler = DDPMScheduler.from_config(base.scheduler.config)
-        fixed = {"", settings.reference.text}
-        self._null = {text: self._embed([text]) for text in fixed if CAPTION not in text}
+        self._prompts = layout.prompts(base)
+        if CAPTION not in settings.reference.text:
+            self._prompts.check(settings.reference.text)
+        self._fixed: dict[tuple[str, tuple[int, int]], TextInput] = {}
 
     @property
-    def base(self) -> StableDiffusionPipeline:
+    def base(self) -> Any:
         return self._frozen[0]
 
     def forward(self, batch: TrainBatch, hooks: ExitStack) -> Tensor:
@@ -90,8 +96,9 @@ class AdapterLoss(nn.Module):
         latents = self._latents(batch["pixels"], None if sampled is None else sampled[:, 0])
         noise = batch["noise"].to(latents)
         timesteps = self._timesteps(batch["share"])
-        keep_text = batch["keep_text"].to(latents.device)[:, None, None]
-        text = torch.where(keep_text, self._embed(batch["caption"]), self._null[""])
+        pixels = _size(batch["pixels"])
+        captions = self._prompts.read_cut(batch["caption"], pixels=pixels)
+        text = captions.where(batch["keep_text"].to(latents.device), self._same("", pixels))
         rows = batch["keep_image"].nonzero().squeeze(1).to(latents.device)
         memory = None
         if len(rows):
@@ -140,15 +147,16 @@ class AdapterLoss(nn.Module):
             noise = batch["reference_noise"].to(latents).index_select(0, rows)
         step = torch.full((len(rows),), settings.timestep, device=latents.device)
         noised = self.scheduler.add_noise(latents, noise, step)
-        if settings.text in self._null:
-            text = self._null[settings.text].expand(len(rows), -1, -1)
+        pixels = _size(batch["reference"])
+        if CAPTION in settings.text:
+            text = self._prompts.read_cut(texts, pixels=pixels)
         else:
-            text = self._embed(texts)
+            text = self._same(settings.text, pixels).expand(len(rows))
         places, unet = self.adapter.feature_places, self.base.unet
         if self.reader is None:
-            return tap_features(unet, noised.to(unet.dtype), step, text, places)
+            return tap_features(unet, noised.to(unet.dtype), step, text.states, places, text.added)
         with self._autocast():
-            return tap_features(self.reader, noised, step, text, places)
+            return tap_features(self.reader, noised, step, text.states, places, text.added)
 
     @torch.no_grad()
     def level_errors(self, batch: Batch, level: int, others: Mapping[str, Batch | None]) -> dict[str, Tensor]:
@@ -163,7 +171,8 @@ class AdapterLoss(nn.Module):
             self.scheduler.add_noise(latents, noise, timesteps),
             self._target(latents, noise, timesteps),
         )
-        text, mask = self._embed(batch["caption"]), batch["mask"].to(latents)
+        text = self._prompts.read_cut(batch["caption"], pixels=_size(batch["pixels"]))
+        mask = batch["mask"].to(latents)
         errors: dict[str, Tensor] = {}
         for name, other in others.items():
             memory = None if other is None else Memory(keys_values=self.read(other, rows))
@@ -173,10 +182,11 @@ class AdapterLoss(nn.Module):
             errors[name] = error.sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3)).clamp(min=1e-6)
         return errors
 
-    def _predict(self, noised: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+    def _predict(self, noised: Tensor, timesteps: Tensor, text: TextInput) -> Tensor:
         unet = self.base.unet
         with self._autocast():
-            return decoder_half(unet, encoder_half(unet, noised.to(unet.dtype), timesteps, text), text)
+            state = encoder_half(unet, noised.to(unet.dtype), timesteps, text.states, text.added)
+            return decoder_half(unet, state, text.states)
 
     def _target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         if self.scheduler.config.prediction_type == "v_prediction":
@@ -213,33 +223,29 @@ class AdapterLoss(nn.Module):
         scale: float = vae.config.scaling_factor
         return (latents * scale).float()
 
-    @torch.no_grad()
-    def _embed(self, captions: Sequence[str]) -> Tensor:
-        """Text embeddings [B, tokens, width]; longer captions are cut to the model's tokens."""
-        tokenizer, model = self.base.tokenizer, self.base.text_encoder
-        tokens = tokenizer(
-            list(captions),
-            padding="max_length",
-            max_length=tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        ).to(model.device)
-        uses_mask = getattr(model.config, "use_attention_mask", False)
-        embeddings: Tensor = model(
-            tokens.input_ids, attention_mask=tokens.attention_mask if uses_mask else None
-        )[0]
-        return embeddings
+    def _same(self, text: str, pixels: tuple[int, int]) -> TextInput:
+        """[1, ..] of a text that is the same for every sample; "" is the branch without text."""
+        key = (text, pixels)
+        if key not in self._fixed:
+            self._fixed[key] = self._prompts.read([text], pixels=pixels, is_null=True)
+        return self._fixed[key]
 
     def _autocast(self) -> AbstractContextManager[object]:
         wanted = self.settings.precision == "bfloat16"
         return torch.autocast(self.base.unet.device.type, torch.bfloat16, enabled=wanted)
 
 
+def _size(pictures: Tensor) -> tuple[int, int]:
+    """(height, width) in pixels."""
+    height, width = pictures.shape[-2:]
+    return height, width
+
+
 def trained_places(unet: UNet2DConditionModel, settings: TrainSettings) -> tuple[str, ...]:
     """The places that `settings.reference` selects, in forward order. Raises ModelError for one that does not exist."""
     wanted = settings.reference
     for place in wanted.places:
-        transformer_at(unet, place)
+        block_at(unet, place)
     if wanted.places:
-        return tuple(place for place in all_places(unet) if place in wanted.places)
+        return in_forward_order(wanted.places)
     return chosen_places(unet, wanted.parts, wanted.every)

@@ -5,8 +5,10 @@ The same in every process. Knows the settings and what an adapter folder holds.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 
 from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.errors import SpecError
@@ -18,10 +20,11 @@ from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.training.loss import trained_places
 
 
-def new_adapter(
-    base: StableDiffusionPipeline, settings: TrainSettings, start: AdapterInfo | None
-) -> DreamCacheAdapter:
-    """The adapter at `start`, or a new one that leaves the base as it is; the same in every process."""
+def new_adapter(base: Any, settings: TrainSettings, start: AdapterInfo | None) -> DreamCacheAdapter:
+    """The adapter at `start`, or a new one that leaves the base as it is; the same in every process.
+
+    base: a diffusers pipeline.
+    """
     wanted, places = settings.reference, trained_places(base.unet, settings)
     if start is not None:
         pairs = {
@@ -51,7 +54,7 @@ def new_adapter(
 
 
 def new_reader(
-    base: StableDiffusionPipeline,
+    base: Any,
     adapter: DreamCacheAdapter,
     settings: TrainSettings,
     start: AdapterInfo | None,

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import default_collate
 
 from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.errors import DreamCacheError, SpecError
+from dreamcache.inference.layouts import STABLE_DIFFUSION, Layout
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.training.bad_samples import BadSample, check_bad
@@ -78,20 +79,26 @@ class Trainer:
 
     def __init__(
         self,
-        base: StableDiffusionPipeline,
+        base: Any,
         info: BaseInfo,
         settings: TrainSettings,
         *,
         team: Team = Team(),
         start: AdapterInfo | None = None,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+        layout: Layout = STABLE_DIFFUSION,
     ) -> None:
-        """start: an adapter to continue. wrap: DistributedDataParallel, where the team is larger than one."""
+        """base: a diffusers pipeline of `layout`. start: an adapter to continue.
+
+        wrap: DistributedDataParallel, where the team is larger than one.
+        """
         if settings.global_batch % team.size:
             raise SpecError(
                 f"global_batch: must be a multiple of the number of workers, {team.size}, got {settings.global_batch}"
             )
+        layout.check(base)
         self.base, self.info, self.settings, self.team = base, info, settings, team
+        self.layout = layout
         self.step = 0
         self.bad: dict[int, BadSample] = {}
         if settings.gradient_checkpointing:
@@ -101,7 +108,7 @@ class Trainer:
         if settings.reference.cache:
             self.stored = StoredReferences.open(settings, info, self.adapter.feature_places)
         reader = new_reader(base, self.adapter, settings, start)
-        self.loss = AdapterLoss(base, self.adapter, settings, self.stored, reader)
+        self.loss = AdapterLoss(base, self.adapter, settings, self.stored, reader, layout)
         self.module = wrap(self.loss)
         chosen = settings.optimizer
         self.average = EMA(self.adapter, chosen.ema)
@@ -241,7 +248,7 @@ class Trainer:
         names = ("right", "wrong", "none")
         sums = torch.zeros(len(levels), len(names), device=self.base.unet.device)
         reader = self.reader_average.module if self.reader_average is not None else None
-        judge = AdapterLoss(self.base, self.average.module, self.settings, reader=reader)
+        judge = AdapterLoss(self.base, self.average.module, self.settings, reader=reader, layout=self.layout)
         own = range(self.team.rank, count, self.team.size)
         for start in range(0, len(own), self.settings.micro_batch):
             numbers = own[start : start + self.settings.micro_batch]

@@ -45,6 +45,11 @@ def refuses(found: Iterable[Breach]) -> bool:
     return any(breach.level == "required" for breach in found)
 
 
+def problem(rule: str, required: str, measured: str) -> Breach:
+    """Of an image itself, whatever the channel: it is refused."""
+    return Breach(rule=rule, level="required", required=required, measured=measured[:300])
+
+
 def required_text(rule: Rule) -> str:
     """What a rule wants, e.g. "from 500 to 10000 px"."""
     if rule.one_of:

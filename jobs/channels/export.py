@@ -22,7 +22,7 @@ from dreamcache.core.images import decode_image, on_white
 from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.open_store import open_store
 from dreamcache.storage.roots import is_below
-from jobs.channels.check import Breach, breaches, refuses
+from jobs.channels.check import Breach, breaches, problem, refuses
 from jobs.channels.facts import LIMITS, measure
 from jobs.channels.feed import Entry, Feed, FeedFile, address
 from jobs.channels.marks import Marks, Signer, marks_of
@@ -36,7 +36,7 @@ from jobs.export.progress import ExportProgress
 from jobs.export.rows import Rows
 
 REPORT = "report"
-THREADS = max(1, min(8, os.cpu_count() or 1))
+THREADS = max(1, min(4, os.cpu_count() or 1))
 WRITERS = 16
 Row = Mapping[str, Any]
 
@@ -138,7 +138,9 @@ class _Export:
                 for _ in written:
                     pass
                 return None
-            with FeedFile(place / self.feed.spec.file, self.feed, self.preset.title) as file:
+            with FeedFile(
+                place / self.feed.spec.file, self.feed, self.preset.title, link=self._base_url or ""
+            ) as file:
                 for _, entries in groupby(written, key=lambda entry: str(entry.row["subject_id"])):
                     file.add(list(entries))
             return file.num_rows
@@ -178,7 +180,7 @@ class _Export:
             row = one.row
             self._begin(str(row["subject_id"]))
             if one.marks is None:
-                lost = Breach(rule="image", level="required", required="readable", measured=one.problem[:300])
+                lost = problem("image", "readable", one.problem)
                 self.report.add(row, "lost", "", (lost,))
                 self.report.note_refusal(row, (lost,))
                 continue
@@ -212,14 +214,15 @@ class _Export:
         name = self.layout.name_of({**one.row, "key": f"x.{images.extension}", "position": position})
         try:
             data = self.signer.sign(one.data, marks, images.format)
+            found = breaches(measure(data, name), self.preset.rules)
         except SigningError as error:
             if error.code != "not_signed":
                 raise
-            problem = Breach(rule="c2pa", level="required", required="signed", measured=str(error)[:300])
-            return name, b"", [problem]
-        found = breaches(measure(data, name), self.preset.rules)
+            return name, b"", [problem("c2pa", "signed", str(error))]
+        except ImageError as error:
+            return name, b"", [problem("image", "readable", str(error))]
         if hash(name.casefold()) in self._names:
-            found.append(Breach(rule="name", level="required", required="a name of its own", measured=name))
+            found.append(problem("name", "a name of its own", name))
         entry = Entry(row=one.row, url=address(self._base_url, name) if self._base_url else "")
         if self.feed is not None:
             found += self.feed.breaches([*self._entries, entry], len(self._entries))

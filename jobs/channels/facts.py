@@ -43,7 +43,7 @@ EXTENSIONS = {
 }
 READABLE = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-LIMITS = ImageLimits(max_pixels=120_000_000, min_side=1)
+LIMITS = ImageLimits(min_side=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

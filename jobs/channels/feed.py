@@ -120,7 +120,8 @@ class Feed:
 class FeedFile:
     """`with FeedFile(path, feed, title) as file: file.add(entries)`: the rows of one subject after the other, UTF-8."""
 
-    def __init__(self, path: Path, feed: Feed, title: str) -> None:
+    def __init__(self, path: Path, feed: Feed, title: str, *, link: str) -> None:
+        """title, link: of an RSS channel."""
         self.feed, self.num_rows = feed, 0
         self._file = path.open("w", encoding="utf-8", newline="")
         self._names = [column.name for column in feed.columns]
@@ -130,7 +131,7 @@ class FeedFile:
         if self._is_rss:
             self._file.write(
                 f'<?xml version="1.0" encoding="UTF-8"?>\n<rss version="2.0" xmlns:g="{NAMESPACE}">\n<channel>\n'
-                f"<title>{_xml(title)}</title>\n<link>https://example.invalid/</link>\n"
+                f"<title>{_xml(title)}</title>\n<link>{_xml(link)}</link>\n"
                 f"<description>{_xml(title)}</description>\n"
             )
         else:

@@ -32,7 +32,7 @@ def gallery(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the gallery page again, and print where it is; or serve it.
+    """Write the gallery page again, or serve it.
 
     A served page reads an S3 output with this process's credentials, and writes verdicts straight into the review log.
     The address that it prints holds a token: who has it can review.

@@ -11,7 +11,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +146,9 @@ def estimate(
         output_bytes=int(items * measured.image_bytes if measured else guess),
         output_bytes_by="measured" if measured else "guess",
         calibration=measured,
-        **{"eta_seconds": eta, "gpu_hours": gpu, "cpu_hours": cpu, **_money(spec, eta)},
+        eta_seconds=eta,
+        gpu_hours=gpu,
+        cpu_hours=cpu,
         note="; ".join(text for text in (note, _gate_note(spec)) if text),
     )
 
@@ -165,10 +167,10 @@ def _money(spec: JobSpec, eta: tuple[float, float] | None) -> dict[str, Any]:
 
 
 def estimate_plan(planned: Plan, calibrate: int = 0, pending: int | None = None) -> Estimate:
-    """`estimate` of a plan that this process has."""
-    return estimate(
-        planned.spec, planned.files.tables(), facts=planned.facts, calibrate=calibrate, pending=pending
-    )
+    """`estimate` of a plan that this process has, with its money."""
+    spec, tables = planned.spec, planned.files.tables()
+    known = estimate(spec, tables, facts=planned.facts, calibrate=calibrate, pending=pending)
+    return replace(known, **_money(spec, known.eta_seconds))
 
 
 def _cache_bytes(family: Family, references: int, facts: PlanFacts) -> int | None:

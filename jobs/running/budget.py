@@ -37,6 +37,7 @@ class Budget:
         self.limits, self.price = limits, price
         before = before or {}
         self.cost = max(float(before.get("cost", 0)), reserved.reserved if reserved else 0.0)
+        self._has_workers = False
         self._exhausted_at: float | None = None
         self._last_outcome = 0.0
         self._hours, self._gpu_hours = float(before.get("hours", 0)), float(before.get("gpu_hours", 0))
@@ -54,8 +55,9 @@ class Budget:
         self.check()
 
     def on_cost(self, money: float) -> None:
-        """So much more was spent."""
+        """So much more was spent: workers are up, and the money's end is theirs to report, see `exhaust`."""
         self.cost += money
+        self._has_workers = True
 
     def on_outcome(self) -> None:
         """An item has ended."""
@@ -80,13 +82,13 @@ class Budget:
         return self._reached_money()
 
     def _reached_money(self) -> BudgetReached | None:
-        """Of money the workers stop by themselves; the run ends once their last images are there."""
+        """With money the batches in flight end, since they are paid for; then the run does."""
         limit, price = self.limits.max_cost, self.price
         if limit is None or price is None:
             return None
         last = max(self._exhausted_at or 0.0, self._last_outcome)
         is_settled = self._exhausted_at is not None and time.monotonic() - last >= SETTLE_S
-        if is_settled or self.cost >= limit:
+        if is_settled or (self.cost >= limit and not self._has_workers):
             return BudgetReached(
                 f"limits.max_cost ({limit:g} {price.currency}) is reached: {self.cost:.4g} spent, and another "
                 "batch would exceed it"

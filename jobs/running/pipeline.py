@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from dreamcache.core.config.job import WorkerSpec
+from dreamcache.core.config.job import WorkerSpec, WorkersSpec
 from dreamcache.inference.facts import family_of_job
 from jobs.planning.batches import batches_of
 from jobs.running.ray_data import actor_options, set_up_ray_data
@@ -33,8 +34,6 @@ def run_pipeline(context: JobContext, windows: Windows, book: Any) -> Generator[
 
     Raises ray.exceptions.RayError when the pipeline as a whole is lost. Closing the iterator stops the workers.
     """
-    import ray.data
-
     from jobs.running.plan_source import PlanSource
     from workers.encode import EncodeWorker
     from workers.generate import GenerateWorker
@@ -43,7 +42,7 @@ def run_pipeline(context: JobContext, windows: Windows, book: Any) -> Generator[
     set_up_ray_data()
     spec, family = context.spec, family_of_job(context.spec)
     workers, size = spec.workers, spec.workers.batch_size
-    # One block a batch: an image is committed as soon as its batch is generated, and a lost worker loses one batch.
+    # An image is committed as soon as its batch is generated, and a lost worker loses one batch.
     source = PlanSource(windows, partial(batches_of, size=size, per_image=family.per_image))
 
     def actors(pool: WorkerSpec) -> dict[str, Any]:
@@ -58,17 +57,25 @@ def run_pipeline(context: JobContext, windows: Windows, book: Any) -> Generator[
         dataset = dataset.map_batches(GenerateWorker, **actors(workers.generators)).map_batches(
             publish_block,  # type: ignore[arg-type]  # Ray names no Arrow tables among the types of a batch
             fn_kwargs={"context": context},
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=workers.publishers.cpus,
-            max_retries=PUBLISH_RETRIES,
-            compute=ray.data.TaskPoolStrategy(size=min(workers.most_publishers, source.num_batches)),
+            **_publishers(workers, source.num_batches),
         )
-    for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        outcomes = unpacked(block)
-        windows.ended(outcomes["item_id"].to_pylist())
-        source.feed()
-        yield outcomes
+    with closing(source):
+        for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            windows.ended((outcomes := unpacked(block))["item_id"].to_pylist())
+            source.feed()
+            yield outcomes
+
+
+def _publishers(workers: WorkersSpec, num_batches: int) -> dict[str, Any]:
+    from ray.data import TaskPoolStrategy
+
+    return {
+        "batch_size": 1,
+        "batch_format": "pyarrow",
+        "num_cpus": workers.publishers.cpus,
+        "max_retries": PUBLISH_RETRIES,
+        "compute": TaskPoolStrategy(size=min(workers.most_publishers, num_batches)),
+    }
 
 
 def _worker(pool: WorkerSpec, context: JobContext, book: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ driver's own node: they are lost only with the run. Knows Ray Data; never import
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -45,6 +46,11 @@ class PlanSource:
             self._num_fed += 1
         if not self._windows.num_to_come:
             self._shelf.end.remote(self._num_fed)
+
+    def close(self) -> None:
+        """Ends the shelf; without this it would live until Python collects its handle."""
+        with suppress(Exception):  # the cluster may be gone
+            ray.kill(self._shelf)
 
     def dataset(self) -> ray.data.Dataset:
         """Blocks as `batches.packed`, a row each."""

@@ -52,6 +52,18 @@ CALM = ("batch", "times")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Wishes:
+    """What the user asks of a run beside its job; see `run`."""
+
+    retry: Callable[[Outcome], bool] | None
+    quiet: bool
+    address: str | None
+    prune: bool
+    keep_approved: bool
+    handed_over: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Run:
     """What one run works on. num_finished_prunes: images of an earlier prune that was interrupted.
 
@@ -108,27 +120,29 @@ def run(
     """Plans, generates what is missing, writes the manifest. retry: which failed or blocked records to try again.
 
     address: of a cluster; None starts one, or joins this process's. prune: deletes images of items planned no more.
-    keep_approved: see `planner.plan`.
-    handed_over: the folder of a plan that `submit` has made, which is used where it still holds.
+    keep_approved: see `planner.plan`. handed_over: the folder of a plan that `submit` made, used where it still holds.
     Raises DreamCacheError when nothing can be run; single items never raise.
     """
+    wishes = _Wishes(
+        retry=retry,
+        quiet=quiet,
+        address=address,
+        prune=prune,
+        keep_approved=keep_approved,
+        handed_over=handed_over,
+    )
+    return _run(spec, wishes, gallery=gallery)
+
+
+def _run(spec: JobSpec, wishes: _Wishes, *, gallery: bool) -> Report:
     started, policy = time.monotonic(), spec.failures
     with ExitStack() as stack:
         with retrying(0, policy.storage_timeout_s):
-            this = _prepare(
-                spec,
-                stack,
-                retry=retry,
-                quiet=quiet,
-                address=address,
-                prune=prune,
-                keep_approved=keep_approved,
-                handed_over=handed_over,
-            )
+            this = _prepare(spec, stack, wishes)
         # The storage has answered: from now on it is worth waiting for.
         with retrying(policy.storage_patience_s, policy.storage_timeout_s):
             progress = RunProgress(this.status, this.work.num_pending, before=this.work.recorded)
-            stopped, num_pruned = _work_off(this, progress, prune=prune)
+            stopped, num_pruned = _work_off(this, progress, prune=wishes.prune)
             # Stopped or not, the manifest is of the whole plan: what has no record is pending in it.
             counts, page = this.publish(gallery=gallery and stopped is None)
             # Items under retry have a record already.
@@ -148,66 +162,59 @@ def run(
     )
 
 
-def _prepare(
-    spec: JobSpec,
-    stack: ExitStack,
-    *,
-    retry: Callable[[Outcome], bool] | None,
-    quiet: bool,
-    address: str | None,
-    prune: bool,
-    keep_approved: bool,
-    handed_over: Path | None,
-) -> _Run:
+def _prepare(spec: JobSpec, stack: ExitStack, wishes: _Wishes) -> _Run:
     """Plans, claims the folder until the stack is closed, and finds what is to be done."""
-    job_plan, reason = _plan(spec, address, keep_approved=keep_approved, handed_over=handed_over)
+    job_plan, reason = _plan(spec, wishes)
     spec = job_plan.spec
     folder = OutputFolder(spec.output)
     status = stack.enter_context(
         claimed_run(
-            folder.uri, "job", spec.name, claim=lambda: folder.claim(spec), address=address, quiet=quiet
+            folder.uri,
+            "job",
+            spec.name,
+            claim=lambda: folder.claim(spec),
+            address=wishes.address,
+            quiet=wishes.quiet,
         )
     )
     status.on_end = Finish(spec, status.note).begin()
-    if handed_over is not None:
+    if wishes.handed_over is not None:
         status.record.add("plan_handed_over", used=reason is None, reason=reason)
     mark_cache(spec.cache_uri)
     folder.write_plan(job_plan.files, job_plan.fingerprint)
     add_settings(folder, job_plan)
     ledger = Ledger(spec.output)
-    num_finished_prunes = finish_prunes(ledger) if prune else 0
+    num_finished_prunes = finish_prunes(ledger) if wishes.prune else 0
     budget = job_budget(spec, status)
     for note in filter(None, (note_of(spec, job_plan.facts), *job_plan.notes)):
         status.note(note)
     return _Run(
         folder=folder,
-        work=find_work(job_plan, ledger, retry),
+        work=find_work(job_plan, ledger, wishes.retry),
         ledger=ledger,
         budget=budget,
         status=status,
-        address=address,
+        address=wishes.address,
         num_finished_prunes=num_finished_prunes,
     )
 
 
-def _plan(
-    spec: JobSpec, address: str | None, *, keep_approved: bool, handed_over: Path | None
-) -> tuple[Plan, str | None]:
+def _plan(spec: JobSpec, wishes: _Wishes) -> tuple[Plan, str | None]:
     """The plan, and why it is not the one that was handed over; None where it is."""
     try:
         Finish(spec).check()
         # Verdicts change a plan that keeps to them; `submit` has planned without.
         handed: Plan | str = "the run keeps to verdicts"
-        if handed_over is not None and not keep_approved:
-            handed = handover.read(handed_over, spec)
-        job_plan = plan(spec, keep_approved=keep_approved) if isinstance(handed, str) else handed
+        if wishes.handed_over is not None and not wishes.keep_approved:
+            handed = handover.read(wishes.handed_over, spec)
+        job_plan = plan(spec, keep_approved=wishes.keep_approved) if isinstance(handed, str) else handed
         check_marks(job_plan.spec)
         return job_plan, handed if isinstance(handed, str) else None
     except Exception as error:
         # The error that is raised matters more than what cannot be recorded of it.
         with suppress(DreamCacheError, OSError):
             if is_claimed_by(spec.output, "job.yaml", name=spec.name, mark=JOB_MARK):
-                on_end = Finish(spec).end
+                on_end, address = Finish(spec).end, wishes.address
                 record_early_end(spec.output, "job", spec.name, error, address=address, on_end=on_end)
         raise
 

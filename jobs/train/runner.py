@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamcache.core.errors import DreamCacheError
+from dreamcache.inference.families.family import adapter_family
 from dreamcache.storage.models.adapter import describe_adapter
-from dreamcache.storage.models.base import describe_base
 from dreamcache.storage.open_store import join
 from jobs.cluster.ray_cluster import join_cluster, worker_error
 from jobs.output.claim import claim
@@ -52,7 +52,8 @@ def run_training(spec: TrainSpec, *, quiet: bool = False, address: str | None = 
     address: of a Ray cluster; None starts one here, or joins the one this process is in.
     """
     started = time.monotonic()
-    base = describe_base(spec.model.base, spec.model.revision)
+    family = adapter_family(spec.model.base, spec.model.revision)
+    base = family.describe_base(spec.model.base, spec.model.revision)
     if spec.model.adapter:
         describe_adapter(spec.model.adapter, base)
 

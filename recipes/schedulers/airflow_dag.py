@@ -10,8 +10,8 @@ import subprocess
 from datetime import timedelta
 from typing import Any
 
+from airflow.exceptions import AirflowException, AirflowFailException
 from airflow.sdk import dag, task
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 USELESS_TO_RETRY = (2, 4)
 

@@ -31,6 +31,7 @@ from dreamcache.model.preprocess import on_packshot
 from dreamcache.model.unet import decoder_half, encoder_half
 from dreamcache.storage.feature_file import to_parquet
 from recipes.mini.measure.queries import all_classes, photo
+from recipes.speed.table import markdown
 
 EXACT = EncodeSettings(dtype="float32")
 FORMS = (
@@ -73,7 +74,6 @@ def on_mini(work: Path, *, subjects: int, tools: Path, until: float) -> list[dic
     from recipes.mini.measure.generate import Generator
     from recipes.mini.measure.objects import FINDERS, cut_out, finder
     from recipes.mini.measure.queries import SIDE
-    from recipes.mini.measure.statistics import interval
     from recipes.speed.savings import Arm, score
 
     group = all_classes(subjects, 1)
@@ -98,19 +98,34 @@ def on_mini(work: Path, *, subjects: int, tools: Path, until: float) -> list[dic
         rows.append(
             {
                 "name": name_of(form),
-                "bytes": round(float(np.mean([num_bytes(one) for one in held]))),
-                "share": round(float(np.mean([num_bytes(one) / plain_bytes(one) for one in held])), 3),
+                **_sizes(held),
                 "cosine": round(min(cosines), 6),
-                "PSNR": interval(scores.psnr),
-                "PSNR, least": round(float(scores.psnr.min()), 1),
-                "retrieval@1": interval(scores.hits),
-                "retrieval@1 difference": interval(scores.hits.astype(float) - first[1].hits),
-                "MCLIP-I difference": interval(scores.similarity - first[1].similarity),
+                **_quality(scores, first[1]),
             }
         )
         (work / "mini.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
         print(f"caches: {rows[-1]['name']}: {rows[-1]['PSNR']} dB", flush=True)
     return rows
+
+
+def _sizes(held: Sequence[SubjectFeatures]) -> dict[str, Any]:
+    return {
+        "bytes": round(float(np.mean([num_bytes(one) for one in held]))),
+        "share": round(float(np.mean([num_bytes(one) / plain_bytes(one) for one in held])), 3),
+    }
+
+
+def _quality(scores: Any, first: Any) -> dict[str, Any]:
+    """Of pictures, against those of the first form."""
+    from recipes.mini.measure.statistics import interval
+
+    return {
+        "PSNR": interval(scores.psnr),
+        "PSNR, least": round(float(scores.psnr.min()), 1),
+        "retrieval@1": interval(scores.hits),
+        "retrieval@1 difference": interval(scores.hits.astype(float) - first.hits),
+        "MCLIP-I difference": interval(scores.similarity - first.similarity),
+    }
 
 
 @torch.inference_mode()
@@ -148,16 +163,18 @@ def at_true_size(size: Size, *, subjects: int) -> list[dict[str, Any]]:
     print(
         f"caches: subjects cover {np.mean(shares):.2f} of the packshot; without a reference: {max(effects):.4f}"
     )
-    return [
-        {
-            "name": name,
-            "bytes": round(float(np.mean([row[0] for row in found]))),
-            "share": round(float(np.mean([row[0] for row in found])) / numbers, 3),
-            "cosine": round(min(row[1] for row in found), 6),
-            "cosine of the noise prediction": round(min(row[2] for row in found), 6),
-        }
-        for name, found in measured.items()
-    ]
+    return [_of_form(name, values, numbers) for name, values in measured.items()]
+
+
+def _of_form(name: str, values: Sequence[tuple[int, float, float]], numbers: int) -> dict[str, Any]:
+    size = float(np.mean([row[0] for row in values]))
+    return {
+        "name": name,
+        "bytes": round(size),
+        "share": round(size / numbers, 3),
+        "cosine": round(min(row[1] for row in values), 6),
+        "cosine of the noise prediction": round(min(row[2] for row in values), 8),
+    }
 
 
 def _stored(exact: SubjectFeatures, form: EncodeSettings, where: NDArray[np.bool_]) -> SubjectFeatures:
@@ -168,20 +185,6 @@ def _stored(exact: SubjectFeatures, form: EncodeSettings, where: NDArray[np.bool
 
 def _of_features(one: SubjectFeatures, other: SubjectFeatures) -> float:
     return cosine(list(one.maps.values()), list(other.maps.values()))
-
-
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same keys as a table."""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    lines += ["| " + " | ".join(_text(value) for value in row.values()) + " |" for row in rows]
-    return "\n".join([*lines, ""])
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        mean, low, high = value
-        return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
-    return str(value)
 
 
 def main() -> None:

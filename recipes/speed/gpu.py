@@ -20,9 +20,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from recipes.speed.caches import markdown
+from recipes.speed.table import markdown
 
-SECONDS = {"step": 150, "compile": 150, "arithmetic": 60, "vae": 30, "klein": 60, "job": 120}
+SECONDS = {"step": 145, "compile": 150, "arithmetic": 60, "vae": 45, "klein": 70, "job": 120}
 """Of each section; together under 10 minutes."""
 
 WHEELS = ("torch", "diffusers", "transformers", "accelerate", "ray", "triton")

@@ -15,80 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dreamcache.inference.decode import as_bytes, decoded
-from dreamcache.inference.speed.device import measure_arms
 from dreamcache.inference.speed.host import COMBINED, JOINT, PLAIN, arms
-from dreamcache.inference.speed.shapes import (
-    FEW_CHANNELS,
-    SD21,
-    Size,
-    build_pipeline,
-    build_vae,
-    random_subject,
-    random_text,
-)
+from dreamcache.inference.speed.shapes import build_pipeline, build_vae
 from dreamcache.mini.catalog import write_sample_catalog
-
-STEPS = 10
-Row = dict[str, Any]
-
-
-@dataclass(kw_only=True, slots=True)
-class Bench:
-    """Where a section runs and writes. tiny: few channels on a processor."""
-
-    file: Path
-    tiny: bool
-    ends_at: float
-    rows: list[Row] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def device(self) -> str:
-        return "cpu" if self.tiny else "cuda"
-
-    @property
-    def size(self) -> Size:
-        return FEW_CHANNELS if self.tiny else SD21
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.float32 if self.tiny else torch.bfloat16
-
-    @property
-    def rounds(self) -> int:
-        return 1 if self.tiny else 5
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        return (1, 2) if self.tiny else (1, 4, 8, 16)
-
-    def measure(self, name: str, work: Callable[[], list[Row]]) -> None:
-        """Adds the rows of work(), or a note of why there are none."""
-        if time.monotonic() > self.ends_at:
-            self.notes.append(f"{name}: not measured, the section's seconds were over")
-        else:
-            try:
-                self.rows += work()
-            except Exception as error:  # noqa: BLE001 - of a device, a compiler or a package: the next row may do
-                self.notes.append(f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
-        if self.device == "cuda":
-            torch.cuda.empty_cache()
-        self.write()
-
-    def write(self) -> None:
-        name = torch.cuda.get_device_name() if self.device == "cuda" else "a processor (a trial, no result)"
-        content = {"device": name, "size": self.size.name, "rows": self.rows, "notes": self.notes}
-        partial = self.file.with_suffix(".partial")
-        partial.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-        partial.replace(self.file)
+from recipes.speed.gpu_bench import Bench, Row, against, common, denoising, rows_of
 
 
 def step(bench: Bench) -> None:
@@ -96,7 +33,7 @@ def step(bench: Bench) -> None:
     for batch in bench.batches:
         bench.measure(
             f"batch {batch}",
-            lambda batch=batch: _rows(bench, batch, arms(bench.size, batch=batch, **_common(bench))),
+            lambda batch=batch: rows_of(bench, batch, arms(bench.size, batch=batch, **common(bench))),
         )
 
 
@@ -109,16 +46,16 @@ def compile_(bench: Bench) -> None:
 
 
 def _compiled(bench: Bench, mode: Any, batch: int) -> list[Row]:
-    plain = {PLAIN: arms(bench.size, batch=batch, **_common(bench))[PLAIN]}
+    plain = {PLAIN: arms(bench.size, batch=batch, **common(bench))[PLAIN]}
     pipe = build_pipeline(bench.size, dtype=bench.dtype, device=bench.device)
     options = {"backend": "eager"} if bench.tiny else {}
     pipe.compile(mode, **options)
     started = time.perf_counter()
-    ours = {f"{arm}, compiled {mode}": _call(bench, pipe, arm, batch) for arm in (JOINT, COMBINED)}
+    ours = {f"{arm}, compiled {mode}": denoising(bench, pipe, arm, batch) for arm in (JOINT, COMBINED)}
     for call in ours.values():
         call()
     seconds = round(time.perf_counter() - started, 1)
-    return [{**row, "warm-up s": seconds} for row in _rows(bench, batch, {**plain, **ours})]
+    return [{**row, "warm-up s": seconds} for row in rows_of(bench, batch, {**plain, **ours})]
 
 
 def arithmetic(bench: Bench) -> None:
@@ -127,18 +64,18 @@ def arithmetic(bench: Bench) -> None:
 
     def channels_last() -> list[Row]:
         pipe = build_pipeline(bench.size, dtype=bench.dtype, device=bench.device)
-        as_is = {PLAIN: _call(bench, pipe, COMBINED, batch)}
+        as_is = {PLAIN: denoising(bench, pipe, COMBINED, batch)}
         wanted = as_is[PLAIN]().images.float()
         other = build_pipeline(bench.size, dtype=bench.dtype, device=bench.device)
         other.base.unet.to(memory_format=torch.channels_last)
-        call = _call(bench, other, COMBINED, batch)
+        call = denoising(bench, other, COMBINED, batch)
         difference = float((call().images.float() - wanted).abs().max())
-        rows = _rows(bench, batch, {**as_is, "channels last": call})
-        return _against(rows, "combined as it is", difference)
+        rows = rows_of(bench, batch, {**as_is, "channels last": call})
+        return against(rows, "combined as it is", difference)
 
     def tf32() -> list[Row]:
         pipe = build_pipeline(bench.size, dtype=torch.float32, device=bench.device)
-        exact = _call(replace(bench, tiny=bench.tiny), pipe, COMBINED, batch, dtype=torch.float32)
+        exact = denoising(bench, pipe, COMBINED, batch, dtype=torch.float32)
         wanted = exact().images
 
         def rounded() -> Any:
@@ -150,8 +87,8 @@ def arithmetic(bench: Bench) -> None:
 
         torch.backends.cudnn.allow_tf32 = False
         difference = float((rounded().images - wanted).abs().max())
-        return _against(
-            _rows(bench, batch, {PLAIN: exact, "float32, TF32 products": rounded}),
+        return against(
+            rows_of(bench, batch, {PLAIN: exact, "float32, TF32 products": rounded}),
             "combined in float32",
             difference,
         )
@@ -171,7 +108,7 @@ def vae(bench: Bench) -> None:
         def decode(latents: torch.Tensor = latents) -> Any:
             return as_bytes((decoded(model, latents) / 2 + 0.5).clamp(0, 1))
 
-        bench.measure(f"batch {batch}", lambda b=batch, d=decode: _rows(bench, b, {PLAIN: d}))
+        bench.measure(f"batch {batch}", lambda b=batch, d=decode: rows_of(bench, b, {PLAIN: d}))
     for row in bench.rows:
         row["arm"] = "VAE to bytes"
 
@@ -207,8 +144,8 @@ def _klein(bench: Bench, shape: Any) -> list[Row]:
 
     both, target = values(2 * tokens), values(tokens)
     stored = model(**both, kv_cache_mode="extract", num_ref_tokens=tokens)[-1]
-    return _against(
-        _rows(
+    return against(
+        rows_of(
             bench,
             1,
             {
@@ -262,52 +199,6 @@ def job(bench: Bench) -> None:
             ]
 
     bench.measure("job", of_job)
-
-
-def _common(bench: Bench) -> dict[str, Any]:
-    return {"steps": 2 if bench.tiny else STEPS, "dtype": bench.dtype, "device": bench.device}
-
-
-def _call(
-    bench: Bench, pipe: Any, guidance: str, batch: int, dtype: torch.dtype | None = None
-) -> Callable[[], Any]:
-    """Denoises a batch with references."""
-    size, numbers = bench.size, dtype or bench.dtype
-    subjects = [random_subject(pipe, size, "s" * (number + 1)) for number in range(batch)]
-    text = random_text(size, batch + 1, dtype=numbers, device=bench.device)
-    noise = torch.randn(
-        batch, 4, size.latent_side, size.latent_side, generator=torch.Generator().manual_seed(0)
-    )
-    return lambda: pipe(
-        subject=subjects,
-        guidance=guidance,
-        prompt_embeds=text[1:],
-        negative_prompt_embeds=text[:-1],
-        num_inference_steps=_common(bench)["steps"],
-        latents=noise.to(bench.device, numbers),
-        output_type="latent",
-    )
-
-
-def _rows(bench: Bench, batch: int, calls: dict[str, Callable[[], Any]]) -> list[Row]:
-    """A row an arm; PLAIN is what the ratios are to."""
-    measured = measure_arms(calls, batch=batch, rounds=bench.rounds, device=bench.device)
-    return [
-        {
-            "arm": name,
-            "batch": batch,
-            "passes/s" if bench.file.stem == "klein" else "images/s": round(one.images_per_s, 3),
-            "ratio": [round(value, 3) for value in one.ratio],
-            "peak MiB": round(one.peak_mib) if one.peak_mib else "",
-        }
-        for name, one in measured.items()
-    ]
-
-
-def _against(rows: list[Row], first: str, difference: float | None) -> list[Row]:
-    """The first row under its own name; difference: the largest of a latent's number."""
-    renamed = [{**rows[0], "arm": first}, *rows[1:]]
-    return renamed if difference is None else [{**row, "largest difference": difference} for row in renamed]
 
 
 SECTIONS = {

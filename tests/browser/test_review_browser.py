@@ -30,10 +30,8 @@ def press(browser: Any, keys: str) -> None:
 
 
 def states_of(browser: Any) -> dict[str, str]:
-    found: dict[str, str] = browser.execute_script(
-        "return Object.fromEntries(data.items.map((item) => [item.id, stateOf(item)]))"
-    )
-    return found
+    """Of all items, in the page's order; a mapping would come back sorted."""
+    return dict(browser.execute_script("return data.items.map((item) => [item.id, stateOf(item)])"))
 
 
 def handed_out(browser: Any, folder: Path) -> Path:

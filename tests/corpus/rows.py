@@ -56,7 +56,7 @@ KINDS = [
             "https://me@shop.example/x.png",
             "https://2852039166/x.png",
             "ftp://shop.example/x.png",
-            "gs://shop/x.png",
+            "gcs://shop/x.png",
             "abfs://shop/x.png",
             "hdfs://node/x.png",
             "S3://shop/x.png",

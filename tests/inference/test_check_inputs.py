@@ -123,6 +123,10 @@ BAD_CALLS: list[tuple[dict[str, Any], str]] = [
         "negative_prompt: must be given, or negative_prompt_embeds in its place, got both; give one of the two",
     ),
     (
+        {"pooled_prompt_embeds": torch.zeros(1, 4)},
+        "pooled_prompt_embeds: must be left out for a base that reads no pooled text, got a value; give the prompt",
+    ),
+    (
         {"negative_prompt": ["a", "b"]},
         "negative_prompt: must be one value, or one per prompt (1) or per image (1), g",
     ),

@@ -134,7 +134,7 @@ def test_subject_is_projected_once_and_encoder_half_is_shared(
     project, encode = SpatialConcat.project, denoiser.encoder_half
     monkeypatch.setattr(SpatialConcat, "project", lambda self, f: projected.append(1) or project(self, f))
     monkeypatch.setattr(
-        denoiser, "encoder_half", lambda u, x, t, text: rows.append(len(x)) or encode(u, x, t, text)
+        denoiser, "encoder_half", lambda u, x, *more: rows.append(len(x)) or encode(u, x, *more)
     )
     pipe = copy.copy(epsilon_pipe)
     pipe.projections = type(epsilon_pipe.projections)(epsilon_pipe.adapter)

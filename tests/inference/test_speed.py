@@ -10,7 +10,8 @@ import torch
 from dreamcache.core.config import GenerationSettings
 from dreamcache.core.config.job import JobSpec, ModelSpec, WorkerSpec, WorkersSpec
 from dreamcache.inference.speed.count import count, flops
-from dreamcache.inference.speed.host import COMBINED, PLAIN, arms, ratios
+from dreamcache.inference.speed.host import COMBINED, JOINT, PLAIN, arms, ratios
+from dreamcache.inference.speed.operations import calls, count_operations, dispatched
 from dreamcache.inference.speed.shapes import FEW_CHANNELS
 
 SMALL = replace(FEW_CHANNELS, side=64)
@@ -41,3 +42,18 @@ def test_auto_is_bfloat16_where_generators_declare_a_gpu() -> None:
     assert (job.model.dtype, job.dtype, gpu.dtype) == ("auto", "float32", "bfloat16")
     assert replace(gpu, model=ModelSpec(dtype="float32")).dtype == "float32"
     assert gpu.model_to_open == ModelSpec(dtype="bfloat16")
+
+
+@pytest.mark.slow
+def test_a_step_calls_hardly_more_of_python_than_plain_diffusers() -> None:
+    """Counted, so that a busy machine does not show; the bars are those of the host cost."""
+    counted = count_operations()
+    assert counted[JOINT].calls_ratio <= 1.05 and counted[COMBINED].calls_ratio <= 1.12
+    assert counted[JOINT].dispatched_ratio <= 1 and counted[COMBINED].dispatched_ratio <= 1
+
+
+def test_calls_and_operations_are_counted_in_one_call_alone() -> None:
+    numbers = torch.ones(3)
+    assert dispatched(lambda: numbers + 1) == 1
+    assert calls(lambda: [str(number) for number in range(5)]) >= 1
+    assert dispatched(lambda: None) == 0

@@ -92,8 +92,8 @@ def test_scores_of_a_quality_gate_go_with_their_item() -> None:
 
 def test_any_column_of_numbers_is_a_score_and_nan_is_none() -> None:
     rows = [
-        row(0, image_score=0.5, text_score=float("nan"), seconds=2.0),
-        row(1, image_score=None, text_score=1e-9),
+        row(0, image_score=0.5, text_score=float("nan"), seconds=2.0, tries=2),
+        row(1, image_score=None, text_score=1e-9, tries=1),
     ]
     loaded = payload(build(rows))
     assert loaded["about"]["scores"] == ["image_score", "text_score", "tries"]

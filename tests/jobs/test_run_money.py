@@ -16,7 +16,9 @@ from dreamcache.storage.run_state import seen
 from dreamcache.storage.spending import Spending, read_spending, write_spending
 from dreamcache.storage.status import read_status
 from jobs.output.cost import RowCounts, cost_summary, of_status, of_summary
+from jobs.planning.estimate import _money
 from jobs.running.status_text import status_lines
+from jobs.spec import parse_spec
 from tests.jobs.test_run_ends import done, failed, finish, record
 from tests.tls_server import TlsServer
 
@@ -96,6 +98,16 @@ def test_costs_of_approved_images() -> None:
     plain = RowCounts()
     plain.add(pa.table({"status": ["done"]}))
     assert cost_summary(1.0, "USD", plain).per_approved_image is None
+
+
+def test_an_estimate_states_money_of_the_declared_workers() -> None:
+    values = {"name": "a", "catalog": "c", "output": "o", "price": {"gpu_hour": 2}, "limits": {"max_cost": 9}}
+    spec = parse_spec(
+        {**values, "workers": {"generators": {"gpus": 1, "count": 3}, "encoders": {"gpus": 0.5}}}
+    )
+    assert _money(spec, (3600, 7200)) == {"currency": "USD", "cost_limit": 9, "cost": (7, 14)}
+    assert _money(spec, None) == {"currency": "USD", "cost_limit": 9}
+    assert _money(parse_spec({"name": "a", "catalog": "c", "output": "o"}), (1, 2)) == {}
 
 
 @pytest.mark.parametrize("cost", [None, 5, {"spent": "x", "currency": "EUR"}, {"spent": 1, "currency": 2}])

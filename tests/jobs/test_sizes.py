@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from dreamcache import DreamCachePipeline
-from dreamcache.core.config import EncodeSettings, GenerationSettings, StoredDType
+from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, StoredDType
 from dreamcache.core.errors import ModelError
+from dreamcache.inference.families.sd.describe import FAMILY
 from dreamcache.inference.families.sd_sizes import (
     count_parameters,
     feature_bytes,
     feature_shapes,
     passes_per_image,
-    worker_bytes,
 )
 from dreamcache.model.places import all_places
 from dreamcache.model.sampler import SCHEDULERS, make_scheduler
@@ -70,8 +70,10 @@ def test_memory_grows_with_the_batch() -> None:
     base = describe_base("mini")
     adapter = describe_adapter(None, base)
 
-    def need(size: int, dtype: str = "float32") -> int:
-        return worker_bytes(base, adapter, GenerationSettings(), batch_size=size, dtype=dtype, on_gpu=False)
+    def need(size: int, dtype: DType = "float32") -> int:
+        return FAMILY.worker_bytes(
+            base, adapter, GenerationSettings(), batch_size=size, dtype=dtype, on_gpu=False
+        )
 
     weights = 4 * count_parameters(base, adapter)
     assert need(16) - weights == pytest.approx(2 * (need(8) - weights), rel=0.01)

@@ -47,6 +47,7 @@ MANIFEST_OF_0_1 = [
     ("seconds", REAL), ("device", TEXT), ("tries", NUMBER), ("image_score", REAL), ("text_score", REAL),
     ("verdict", TEXT), ("reference_id", TEXT), ("cache_key", TEXT), ("image", TEXT), ("mask", TEXT),
 ]  # fmt: skip
+REVIEW = ("review", "reviewer", "review_reason", "review_note", "reviewed_at")
 ADDED = (
     "overrides", "photo_set", "scene", "typed", "segment_note", "settings_fingerprint", "gpu_seconds", "marks",
     "perceptual_hash", *(name for name, _ in TRUTH),
@@ -66,7 +67,7 @@ def test_the_tables_are_what_they_were() -> None:
     assert set(NO_PIXELS) == {name for name, _ in GENERATED_ONLY}
     assert without_added(PLAN_SCHEMA).equals(pa.schema([*REQUEST, *ERROR, ("attributes", TEXT)]))
     assert without_added(LEDGER_SCHEMA).equals(pa.schema([*LEDGER_2, ("subject_id", TEXT)]))
-    added = {*ADDED, "recorded_at", "seed_text", "reference"} - {"typed"}
+    added = {*ADDED, *REVIEW, "recorded_at", "seed_text", "reference"} - {"typed"}
     assert [column for column in MANIFEST_COLUMNS if column[0] not in added] == MANIFEST_OF_0_1
     assert {name for name, _ in MANIFEST_COLUMNS} >= set(added)
 

@@ -114,8 +114,8 @@ def test_stores_are_picklable(place: str) -> None:
 
 
 def test_other_schemes_are_refused() -> None:
-    with pytest.raises(StorageError, match=r"gs://b/k: .*s3://.*got gs://; use") as caught:
-        store_for("gs://b/k")
+    with pytest.raises(StorageError, match=r"gcs://b/k: .*s3://.*got gcs://; use") as caught:
+        store_for("gcs://b/k")
     assert caught.value.code == "bad_uri"
 
 

@@ -164,3 +164,15 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path, data: bytes) -> None:
     assert read_spending(str(tmp_path)) is None
     write_spending(str(tmp_path), Spending(spent=1, reserved=2))
     assert read_spending(str(tmp_path)) == Spending(spent=1, reserved=2)
+
+
+def test_money_that_ends_while_a_batch_is_in_flight_ends_the_run_after_it(tmp_path: Path) -> None:
+    clock = Clock()
+    book = AttemptBook(FailurePolicy(), clock, SpendLimit(output=str(tmp_path), total=10.0))
+    book.join("a", kind="generator", per_hour=PER_HOUR)
+    assert book.may_begin("a") == "begin"
+    book.begin("a", ("i",))
+    clock.now = 12
+    assert [event["event"] for event in book.events(0)] == ["worker_started"]
+    book.end("a")
+    assert "budget_exhausted" in [event["event"] for event in book.events(0)]

@@ -16,7 +16,7 @@ import ray
 
 import jobs
 from dreamcache.storage.events import Event, read_events
-from jobs.running import runner
+from jobs.running import planned, runner
 from tests.command import write_job
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.workers import sleeping
@@ -62,7 +62,8 @@ def test_sleeping_workers_lose_little_at_the_edges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     items = SLEEPERS * BATCHES * BATCH
-    monkeypatch.setattr(runner, "WINDOW_ROWS", items // WINDOWS)
+    for module in (planned, runner):
+        monkeypatch.setattr(module, "WINDOW_ROWS", items // WINDOWS)
     job = write_job(
         tmp_path,
         catalog=write_catalog(tmp_path, write_photos(tmp_path, 1)),

@@ -179,7 +179,8 @@ class JobSpec(Settings):
 
     catalog: CSV, JSONL or Parquet file, or a folder of images; a path or s3://, gs:// or az:// URI. catalog_roots:
     folders and prefixes of such URIs where its photos and masks may lie, besides the catalog's own folder or bucket;
-    'dreamcache plan' prints the line for photos that lie elsewhere. catalog_hosts: web hosts that https:// photos and masks may be read from.
+    'dreamcache plan' prints the line for photos that lie elsewhere. catalog_hosts: web hosts that https:// photos and
+    masks may be read from.
     columns maps our names to the catalog's own ({subject_id: sku}).
     With {images: ..} (a list, or paths with | between them) or {view: ..} (rows share a subject), a subject has several
     photos.

@@ -8,6 +8,7 @@ masks.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -50,32 +51,45 @@ def count_of(mask: Mask) -> int:
 
 def completeness(reference: Mask, image: Mask) -> float:
     """IoU of two outlines at the best position, turn and size: 1 for equal ones. Both hold at least one pixel."""
-    target = _placed(reference, 0.0, 1.0)
+    target = _Outline.of(reference).placed(0.0, 1.0)
     area, frequencies, best = float(target.sum()), np.fft.rfft2(target), 0.0
+    other = _Outline.of(image)
     for turn in TURNS:
         for size in SIZES:
-            laid = _placed(image, float(turn), size)
+            laid = other.placed(float(turn), size)
             common = float(np.fft.irfft2(frequencies * np.conj(np.fft.rfft2(laid)), (SIDE, SIDE)).max())
             best = max(best, common / max(area + float(laid.sum()) - common, 1.0))
     return min(best, 1.0)
 
 
-def _placed(mask: Mask, turn: float, size: float) -> NDArray[np.float32]:
-    """The mask as 0 and 1 [SIDE, SIDE], its area OBJECT_SIDE squared times size squared, its centre in the middle.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Outline:
+    """A mask as float32, the middle of its pixels (x, y), and the square root of their number."""
 
-    What is so long that it leaves the grid is cut off.
-    """
-    rows, columns = np.nonzero(mask)
-    centre = (float(columns.mean()), float(rows.mean()))
-    scale = OBJECT_SIDE * size / float(np.sqrt(len(rows)))
-    matrix: Any = cv2.getRotationMatrix2D(centre, turn, scale)
-    matrix[:, 2] += SIDE / 2 - np.array(centre)
-    source: Any = mask.astype(np.float32)
-    if scale < 0.5:  # a larger photo: its pixels are averaged first, so that thin parts stay
-        share = 2 * scale
-        source = cv2.resize(source, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-        # Positions count from the middle of the first pixel, which is another point in the smaller copy.
-        matrix[:, 2] += matrix[:, :2].sum(axis=1) * (0.5 / share - 0.5)
-        matrix[:, :2] /= share
-    laid = cv2.warpAffine(source, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
-    return (np.asarray(laid) >= 0.5).astype(np.float32)
+    mask: NDArray[np.float32]
+    centre: tuple[float, float]
+    object_side: float
+
+    @staticmethod
+    def of(mask: Mask) -> _Outline:
+        rows, columns = np.nonzero(mask)
+        centre = (float(columns.mean()), float(rows.mean()))
+        return _Outline(mask=mask.astype(np.float32), centre=centre, object_side=float(np.sqrt(len(rows))))
+
+    def placed(self, turn: float, size: float) -> NDArray[np.float32]:
+        """As 0 and 1 [SIDE, SIDE], its area OBJECT_SIDE squared times size squared, its centre in the middle.
+
+        What is so long that it leaves the grid is cut off.
+        """
+        scale = OBJECT_SIDE * size / self.object_side
+        matrix: Any = cv2.getRotationMatrix2D(self.centre, turn, scale)
+        matrix[:, 2] += SIDE / 2 - np.array(self.centre)
+        source: Any = self.mask
+        if scale < 0.5:  # a larger photo: its pixels are averaged first, so that thin parts stay
+            share = 2 * scale
+            source = cv2.resize(source, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+            # Positions count from the middle of the first pixel, which is another point in the smaller copy.
+            matrix[:, 2] += matrix[:, :2].sum(axis=1) * (0.5 / share - 0.5)
+            matrix[:, :2] /= share
+        laid = cv2.warpAffine(source, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+        return (np.asarray(laid) >= 0.5).astype(np.float32)

@@ -5,7 +5,12 @@
     diffusers_folder.py, loading.py  bases of other layouts than Stable Diffusion's, described and loaded
     two_levels.py  what was computed for the last subjects, on the device and in host memory
 
+    ../layouts.py  what is particular to a base that DreamCache adapters are put on
+    reference_kv.py, reference_pipeline.py  bases that read references by their own attention
+    cached.py   references through the feature cache
+
     sd              a Stable Diffusion base with a DreamCache adapter and the feature cache: method `dreamcache`
+    sdxl            the same on an SDXL base
     flux2_klein     a base that reads references by itself: latents in the cache, keys and values once a subject
     text_only       the base model alone          ip_adapter       StableDiffusionPipeline.load_ip_adapter
     blip_diffusion  BlipDiffusionPipeline's parts; `compat` puts back what transformers 5 took from them

@@ -6,7 +6,7 @@ no family.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from dreamcache.core import ids
@@ -28,10 +28,12 @@ def describe_folder(
     parts: Sequence[str],
     weighted: Sequence[str],
     content: Content = small_content,
+    checked: Collection[str] = (),
 ) -> tuple[BaseInfo, JsonObject]:
     """(the base without its native size, its model_index.json). layout: what the model is called in messages.
 
-    parts, weighted: all that are loaded, and those of them with weights. Raises ModelError when it is missing, damaged
+    parts, weighted: all that are loaded, and those of them with weights. checked: of these, those whose tensors
+    `layout.missing_tensors` knows by their config. Raises ModelError when it is missing, damaged
     or of another layout.
     """
     model = locate(base, revision)
@@ -39,7 +41,7 @@ def describe_folder(
         raise ModelError(f"model '{base}': must be a diffusers folder or a hub id 'owner/name'; got neither")
     if model.folder is not None:
         index = read_json(model.folder / INDEX)
-        files = _files(base, model.folder, layout, parts, weighted, content)
+        files = _files(base, model.folder, layout, parts, weighted, content, checked)
         fingerprint = ids.of_values("base", files={INDEX: config_hash(index), **files})
     else:
         require_pinned(
@@ -62,7 +64,13 @@ def describe_folder(
 
 
 def _files(
-    base: str, folder: Path, layout: str, parts: Sequence[str], weighted: Sequence[str], content: Content
+    base: str,
+    folder: Path,
+    layout: str,
+    parts: Sequence[str],
+    weighted: Sequence[str],
+    content: Content,
+    checked: Collection[str],
 ) -> dict[str, str]:
     missing = [part for part in parts if not (folder / part).is_dir()]
     if missing:
@@ -72,7 +80,8 @@ def _files(
         )
     files: dict[str, str] = {}
     for part in parts:
-        files |= weighted_content(folder, part) if part in weighted else content(folder, part)
+        tensors = part if part in checked else None
+        files |= weighted_content(folder, part, tensors) if part in weighted else content(folder, part)
     return files
 
 

@@ -51,7 +51,8 @@ class Family(ABC):
     whose order does not matter, or a sequence whose order does. generation: keys of `generation` with a meaning.
     refused: settings that a job may not change, by dotted key, each with the reason. per_image: keys of `generation`
     that may differ between the images of one batch. takes_loras: whether `model.loras` can be put on its bases.
-    compiles: whether `model.compile` has a meaning.
+    compiles: whether `model.compile` has a meaning. trains_adapters: whether DreamCache adapters are trained for its
+    bases and put on them; then `open` has a LAYOUT (`inference.layouts`).
     """
 
     method: ClassVar[str]
@@ -59,6 +60,7 @@ class Family(ABC):
     photos: ClassVar[Photos] = "one"
     refused: ClassVar[Mapping[str, str]] = {}
     compiles: ClassVar[bool] = False
+    trains_adapters: ClassVar[bool] = False
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
     per_image: ClassVar[frozenset[str]] = frozenset()
     takes_loras: ClassVar[bool] = False
@@ -182,3 +184,14 @@ def family_of(method: str, base: str = "", revision: str | None = None) -> Famil
             f"model '{base}': no family of method '{method}' recognizes it; choose another model.base"
         )
     return matches[0]
+
+
+def adapter_family(base: str, revision: str | None = None) -> Family:
+    """The family of a base that DreamCache adapters are put on. Raises ModelError for a base that takes none."""
+    family = family_of("dreamcache", base, revision)
+    if not family.trains_adapters:
+        raise ModelError(
+            f"model '{base}': reads references by itself, so that no adapter is trained or put on it; use it in a job "
+            "without one"
+        )
+    return family

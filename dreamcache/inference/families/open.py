@@ -9,7 +9,8 @@ from typing import Protocol, cast
 from dreamcache.core.config import EncodeSettings, ImageLimits
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.job import ModelSpec
-from dreamcache.inference.families.family import Family
+from dreamcache.inference.families.family import Family, adapter_family
+from dreamcache.inference.layouts import Layout
 from dreamcache.inference.protocols import Pipeline, References, Subject
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.models.adapter import AdapterInfo
@@ -38,6 +39,12 @@ class FamilyModule(Protocol):
 
     def open_references(self, pipe: Pipeline[Subject], sources: ReferenceSources) -> References[Subject]:
         """What `pipe` reads of subjects."""
+
+
+def layout_of(base: str, revision: str | None) -> Layout:
+    """The layout of a base that DreamCache adapters are put on. Raises ModelError for a base that takes none."""
+    family = adapter_family(base, revision)
+    return cast(Layout, import_module(f"{family.package}.open").LAYOUT)
 
 
 def family_module(family: Family) -> FamilyModule:

@@ -7,7 +7,8 @@ never imports torch. Each function states whether it is exact or an estimate.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from dreamcache.inference.families.family import Family, Passes
 from dreamcache.storage import packed
 from dreamcache.storage.feature_check import form_of
 from dreamcache.storage.models.adapter import ADAPTER_WEIGHTS, REFERENCE_UNET, AdapterInfo
-from dreamcache.storage.models.base import BaseInfo, component_config
+from dreamcache.storage.models.base import BaseInfo, component_config, pipeline_class
 from dreamcache.storage.models.settings_fit import check_negative_prompt, check_schedule
 from dreamcache.storage.models.weights import read_header, weight_files
 
@@ -33,9 +34,26 @@ DEVICE_BYTES = 800_000_000
 
 
 class StableDiffusionFamily(Family):
-    """A family whose base model has the SD 1.x / 2.x layout. guidance: of BRANCHES; None takes the job's."""
+    """A family whose base is a U-Net of Stable Diffusion's kind. guidance: of BRANCHES; None takes the job's.
+
+    weighted: the base's parts with weights. upcasts_vae: whether the VAE stays in float32 where its config says so.
+    slices_vae: whether it decodes one image at a time.
+    """
 
     guidance: ClassVar[Guidance | None] = None
+    weighted: ClassVar[tuple[str, ...]] = WEIGHTED
+    upcasts_vae: ClassVar[bool] = False
+    slices_vae: ClassVar[bool] = False
+
+    def describe_base(self, base: str, revision: str | None) -> BaseInfo:
+        """Raises ModelError when it is missing, damaged or of another layout."""
+        named = pipeline_class(base, revision)
+        if named is not None and re.match(r"StableDiffusion(XL|3)", named):
+            raise ModelError(
+                f"model '{base}': is a {named}; method '{self.method}' runs on Stable Diffusion 1.x and 2.x; choose "
+                "another base or method"
+            )
+        return super().describe_base(base, revision)
 
     def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:
         """See `storage.models.settings_fit`."""
@@ -61,7 +79,19 @@ class StableDiffusionFamily(Family):
         on_gpu: bool,
     ) -> int:
         """An estimate."""
-        return worker_bytes(base, adapter, settings, batch_size=batch_size, dtype=dtype, on_gpu=on_gpu)
+        width = ITEM_BYTES[dtype]
+        upcasts = self.upcasts_vae and component_config(base, "vae").get("force_upcast", True)
+        vae_width = ITEM_BYTES["float32"] if upcasts else width
+        decoded = min(batch_size, 1) if self.slices_vae else batch_size
+        weights = width * count_parameters(base, adapter, self.weighted)
+        if vae_width != width:
+            weights += (vae_width - width) * count_parts(base, ("vae",))
+        activations = max(
+            width * batch_size * _unet_numbers(base, settings),
+            vae_width * decoded * _vae_numbers(base, settings),
+        )
+        total = weights + HEADROOM * activations
+        return int(total) + (DEVICE_BYTES if on_gpu else 0)
 
 
 def passes_per_image(settings: GenerationSettings, guidance: Guidance | None = None) -> Passes:
@@ -111,60 +141,48 @@ def feature_bytes(base: BaseInfo, reference: EncodeSettings) -> int:
     return ITEM_BYTES[reference.dtype] * sum(map(math.prod, shapes))
 
 
-def worker_bytes(
-    base: BaseInfo,
-    adapter: AdapterInfo,
-    settings: GenerationSettings,
-    *,
-    batch_size: int,
-    dtype: str,
-    on_gpu: bool,
-) -> int:
-    """Memory that a generator takes for one batch. An ESTIMATE: weights by count, activations by rule of thumb.
-
-    Raises ModelError when the weights are not on this machine.
-    """
-    unet, vae = component_config(base, "unet"), component_config(base, "vae")
-    width = ITEM_BYTES[dtype]
-    height_px, width_px = settings.height or base.native_size, settings.width or base.native_size
-    activations = max(
-        _unet_numbers(unet, height_px * width_px / _scale(vae) ** 2, settings.guidance),
-        8
-        * int(vae["block_out_channels"][0])
-        * height_px
-        * width_px,  # the decoder's last block, at full size
-    )
-    numbers = count_parameters(base, adapter) + HEADROOM * batch_size * activations
-    return int(numbers * width) + (DEVICE_BYTES if on_gpu else 0)
+def _vae_numbers(base: BaseInfo, settings: GenerationSettings) -> float:
+    """Of one image: the decoder's last block, at full size."""
+    vae = component_config(base, "vae")
+    height, width = settings.height or base.native_size, settings.width or base.native_size
+    return float(8 * int(vae["block_out_channels"][0]) * height * width)
 
 
-def _unet_numbers(unet: dict[str, Any], latent_area: float, guidance: str) -> float:
+def _unet_numbers(base: BaseInfo, settings: GenerationSettings) -> float:
     """Of one image: skip connections of both halves' rows, and the widest block (16 maps wide: GEGLU and its input)."""
-    encoder_rows, decoder_rows = BRANCHES[guidance]
+    unet, vae = component_config(base, "unet"), component_config(base, "vae")
+    height, width = settings.height or base.native_size, settings.width or base.native_size
+    latent_area = height * width / _scale(vae) ** 2
+    encoder_rows, decoder_rows = BRANCHES[settings.guidance]
     channels = [int(value) for value in unet["block_out_channels"]]
     per_level = int(unet.get("layers_per_block", 2)) + 1
     skips = sum(per_level * count * latent_area / 4**level for level, count in enumerate(channels))
     return float(skips * (encoder_rows + decoder_rows) + 16 * channels[0] * latent_area * decoder_rows)
 
 
-def count_parameters(base: BaseInfo, adapter: AdapterInfo) -> int:
-    """Parameters of the base and of what stands beside it, counted in the files' headers.
+def count_parameters(base: BaseInfo, adapter: AdapterInfo, weighted: Sequence[str] = WEIGHTED) -> int:
+    """Parameters of the base's parts and of what stands beside it, counted in the files' headers.
 
     Beside it: an adapter folder with its own reference U-Net where it has one, or one file of weights.
     """
-    if base.revision is not None:
-        raise ModelError(
-            f"model '{base.name}': its weights are not in a folder of this machine, so they are not counted"
-        )
-    folders = [Path(base.location) / part for part in WEIGHTED]
-    files = [folder / name for folder in folders for name in weight_files(folder).files]
+    files: list[Path] = []
     beside = Path(adapter.location)
     if beside.is_file():
         files.append(beside)
     elif adapter.places:
         names = [ADAPTER_WEIGHTS, *([REFERENCE_UNET] if adapter.reference_unet else [])]
         files += [beside / name for name in names]
-    return count_files(files)
+    return count_parts(base, weighted) + count_files(files)
+
+
+def count_parts(base: BaseInfo, parts: Iterable[str]) -> int:
+    """Parameters of a base's parts. Raises ModelError when the weights are not on this machine."""
+    if base.revision is not None:
+        raise ModelError(
+            f"model '{base.name}': its weights are not in a folder of this machine, so they are not counted"
+        )
+    folders = [Path(base.location) / part for part in parts]
+    return count_files(folder / name for folder in folders for name in weight_files(folder).files)
 
 
 def count_files(paths: Iterable[Path]) -> int:

@@ -33,7 +33,7 @@ from dreamcache.inference.speed.shapes import (
 from dreamcache.model.guidance import BRANCHES
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.places import feature_shapes
-from dreamcache.model.unet import decoder_half, encoder_half
+from dreamcache.model.unet import SIZES, added_width, decoder_half, encoder_half, pooled_width, reads_added
 
 TERA = 1e12
 
@@ -80,17 +80,18 @@ def count(size: Size = SD21) -> Parts:
     with torch.device("meta"):
         latents, step = torch.empty(1, 4, side, side), torch.empty(1)
         text = torch.empty(1, TOKENS, size.text_width)
+        added = torch.empty(1, added_width(unet)) if reads_added(unet) else None
         maps = {
             place: torch.empty(1, *shape)
             for place, shape in feature_shapes(unet, adapter.places, (side, side)).items()
         }
         memory = Memory(keys_values=adapter.project(maps))
-        state = encoder_half(unet, latents, step, text)
+        state = encoder_half(unet, latents, step, text, added)
         decoder = flops(lambda: decoder_half(unet, state, text))
         with injecting(unet, adapter, memory):
             injected = flops(lambda: decoder_half(unet, state, text))
         return Parts(
-            encoder=flops(lambda: encoder_half(unet, latents, step, text)),
+            encoder=flops(lambda: encoder_half(unet, latents, step, text, added)),
             decoder=decoder,
             adapters=injected - decoder,
             project=flops(lambda: adapter.project(maps)),
@@ -125,7 +126,11 @@ def _ip_adapter(unet: Any, side: int) -> int:
     names = [n.removesuffix(".processor") for n in unet.attn_processors if n.endswith("attn2.processor")]
     handles = [unet.get_submodule(n).register_forward_hook(see(n), with_kwargs=True) for n in names]
     width = unet.config.cross_attention_dim
-    unet(torch.empty(1, 4, side, side), torch.empty(1), torch.empty(1, TOKENS, width))
+    more: dict[str, Any] = {}
+    if reads_added(unet):
+        pooled = torch.empty(1, pooled_width(unet))
+        more["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": torch.empty(1, SIZES)}
+    unet(torch.empty(1, 4, side, side), torch.empty(1), torch.empty(1, TOKENS, width), **more)
     for handle in handles:
         handle.remove()
     for name, tokens in inputs.items():

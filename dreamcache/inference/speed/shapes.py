@@ -33,7 +33,7 @@ IP_WIDTH = 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Size:
-    """A U-Net of the SD 1.x / 2.x layout. side: of an image, in pixels. unet, vae: changes of diffusers' defaults."""
+    """A U-Net of the SD or SDXL layout. side: of an image, in pixels. unet, vae: changes of diffusers' defaults."""
 
     name: str
     side: int = 512
@@ -53,6 +53,24 @@ _LINEAR = {"use_linear_projection": True}
 SD21 = Size(
     name="SD 2.1",
     unet={"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "sample_size": 64, **_LINEAR},
+    vae={"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2},
+)
+SDXL = Size(
+    name="SDXL",
+    side=1024,
+    unet={
+        "block_out_channels": (320, 640, 1280),
+        "transformer_layers_per_block": (1, 2, 10),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "attention_head_dim": (5, 10, 20),
+        "cross_attention_dim": 2048,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+        "sample_size": 128,
+        **_LINEAR,
+    },
     vae={"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2},
 )
 FEW_CHANNELS = Size(

@@ -103,8 +103,8 @@ def describe_base(name: str, revision: str | None = None) -> BaseInfo:
         location=name,
         revision=revision,
         fingerprint=ids.of_values("base", hub=name, revision=revision),
-        native_size=_native_size(name, unet, vae),
-        prediction_type=_prediction_type(scheduler),
+        native_size=native_side(name, unet, vae),
+        prediction_type=prediction_type(scheduler),
     )
 
 
@@ -155,7 +155,7 @@ def _describe_folder(name: str, folder: Path) -> BaseInfo:
     index = read_json(folder / INDEX)
     scheduler = _config(folder, "scheduler", "scheduler_config.json")
     unet, vae = (_config(folder, part, "config.json") for part in ("unet", "vae"))
-    native_size = _native_size(name, unet, vae)
+    native_size = native_side(name, unet, vae)
     with as_bad_model(f"model '{name}'"):
         files = {INDEX: config_hash(index)}
         for part in _loaded(folder, index):
@@ -170,7 +170,7 @@ def _describe_folder(name: str, folder: Path) -> BaseInfo:
         revision=None,
         fingerprint=fingerprint,
         native_size=native_size,
-        prediction_type=_prediction_type(scheduler),
+        prediction_type=prediction_type(scheduler),
     )
 
 
@@ -220,10 +220,11 @@ def weighted_content(folder: Path, part: str, layout: str | None = None) -> dict
 def small_content(folder: Path, part: str) -> dict[str, str]:
     """{file: hash} of a component without weights. Raises ModelError for a file that is missing or no JSON."""
     hashes = {}
-    for name in SMALL_FILES[part]:
+    kind = part.removesuffix("_2")  # SDXL has two tokenizers
+    for name in SMALL_FILES[kind]:
         path = regular_file(folder / part, name)
         if path is None:
-            if name in REQUIRED.get(part, ()):
+            if name in REQUIRED.get(kind, ()):
                 raise ModelError(f"{folder / part}: must hold {name}, there is none; copy the folder again")
         elif name in CONFIGS:
             hashes[f"{part}/{name}"] = config_hash(read_json(path))
@@ -231,16 +232,16 @@ def small_content(folder: Path, part: str) -> dict[str, str]:
             if name.endswith(".json"):
                 read_json(path)
             hashes[f"{part}/{name}"] = file_hash(path)
-    if part == "tokenizer" and not _has_vocabulary(hashes):
+    if kind == "tokenizer" and not _has_vocabulary(part, hashes):
         raise ModelError(
             f"{folder / part}: must hold vocab.json with merges.txt, or tokenizer.json; copy the folder again"
         )
     return hashes
 
 
-def _has_vocabulary(hashes: Mapping[str, str]) -> bool:
-    pair = {"tokenizer/vocab.json", "tokenizer/merges.txt"}
-    return "tokenizer/tokenizer.json" in hashes or pair <= set(hashes)
+def _has_vocabulary(part: str, hashes: Mapping[str, str]) -> bool:
+    pair = {f"{part}/vocab.json", f"{part}/merges.txt"}
+    return f"{part}/tokenizer.json" in hashes or pair <= set(hashes)
 
 
 def _config(folder: Path, part: str, name: str) -> JsonObject:
@@ -250,7 +251,8 @@ def _config(folder: Path, part: str, name: str) -> JsonObject:
     return read_json(path)
 
 
-def _native_size(name: str, unet: JsonObject, vae: JsonObject) -> int:
+def native_side(name: str, unet: JsonObject, vae: JsonObject) -> int:
+    """Pixels of a side that a base with these configs was trained at. Raises ModelError."""
     with as_bad_model(f"model '{name}': unet/config.json or vae/config.json"):
         blocks, size = vae["block_out_channels"], unet["sample_size"]
         if not isinstance(blocks, list) or not 1 <= len(blocks) <= 8:
@@ -261,7 +263,8 @@ def _native_size(name: str, unet: JsonObject, vae: JsonObject) -> int:
         return int(side * 2 ** (len(blocks) - 1))
 
 
-def _prediction_type(scheduler: JsonObject) -> str:
+def prediction_type(scheduler: JsonObject) -> str:
+    """ "epsilon", "v_prediction" or what else a scheduler's config states."""
     return str(scheduler.get("prediction_type", "epsilon"))[:40]
 
 

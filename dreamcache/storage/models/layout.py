@@ -26,13 +26,15 @@ _KNOWN_BLOCKS = ("CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "U
 
 
 def missing_tensors(part: str, config: JsonObject, tensors: Mapping[str, TensorInfo]) -> list[str]:
-    """Names that the component needs and the file lacks, sorted. part: "unet", "vae" or "text_encoder".
+    """Names that the component needs and the file lacks, sorted. part: "unet", "vae", "text_encoder" or
+    "text_encoder_2", which has a projection.
 
     Raises KeyError, TypeError or ValueError for a config of other types.
     """
-    if part == "text_encoder":
+    if part.startswith("text_encoder"):
         present = {name.removeprefix("text_model.") for name in tensors}
-        return sorted(set(text_encoder_names(config)) - present)
+        projection = {"text_projection.weight"} if part == "text_encoder_2" else set()
+        return sorted((set(text_encoder_names(config)) | projection) - present)
     names = {"unet": unet_names, "vae": vae_names}[part]
     present = {_renamed(name) for name in tensors}
     return sorted(set(names(config)) - present)
@@ -47,6 +49,9 @@ def unet_names(config: JsonObject) -> Iterator[str]:
     depths = _per_block(config.get("transformer_layers_per_block", 1), len(down))
     for module in ("conv_in", "time_embedding.linear_1", "time_embedding.linear_2", "conv_out"):
         yield from _both(module)
+    if config.get("addition_embed_type") == "text_time":
+        for module in ("add_embedding.linear_1", "add_embedding.linear_2"):
+            yield from _both(module)
     if config.get("norm_num_groups", 32) is not None:
         yield from _both("conv_norm_out")
     for number, kind in enumerate(down):

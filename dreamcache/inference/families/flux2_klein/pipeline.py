@@ -9,89 +9,44 @@ Equal to `Flux2KleinKVPipeline` for the same photo, prompt and generator. Knows 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import ClassVar
 
 import numpy as np
 import torch
 from diffusers import Flux2KleinKVPipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein_kv import compute_empirical_mu
 from diffusers.utils.torch_utils import randn_tensor
-from PIL import Image
 from torch import Tensor
 
-from dreamcache.core.config import EncodeSettings
-from dreamcache.inference.families.flux2_klein.describe import FAMILY, STEPS, WEIGHTED
+from dreamcache.inference.families.flux2_klein.describe import STEPS, WEIGHTED
 from dreamcache.inference.families.flux2_klein.encode import KleinEncoder
 from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV, num_tokens
 from dreamcache.inference.families.flux2_klein.prompts import KleinPrompts
 from dreamcache.inference.families.loading import load_pipeline
-from dreamcache.inference.families.rows import equal_parts
-from dreamcache.inference.pipeline import PipelineOutput
+from dreamcache.inference.families.reference_pipeline import PhotoEncoder, ReferencePipeline
 from dreamcache.inference.protocols import SamplingSettings
-from dreamcache.model.features import Features, SubjectFeatures
+from dreamcache.model.features import Features
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
 
 
-class KleinPipeline:
+class KleinPipeline(ReferencePipeline):
     """A klein base on its device. keys_values: what of its last subjects is kept there."""
+
+    kind: ClassVar[type[PhotoEncoder]] = KleinEncoder
 
     def __init__(self, info: BaseInfo, adapter_info: AdapterInfo, *, dtype: torch.dtype, device: str) -> None:
         """Loads the weights. Raises ModelError."""
-        self.info, self.adapter_info = info, adapter_info
-        self.base = load_pipeline(Flux2KleinKVPipeline, info, weighted=WEIGHTED, dtype=dtype, device=device)
-        self.prompts = KleinPrompts(self.base)
-        self.keys_values = ReferenceKV(self.base)
+        base = load_pipeline(Flux2KleinKVPipeline, info, weighted=WEIGHTED, dtype=dtype, device=device)
+        super().__init__(info, adapter_info, base)
+        self.prompts = KleinPrompts(base)
+        self.keys_values = ReferenceKV(base)
 
-    def encoder(self, settings: EncodeSettings) -> KleinEncoder:
-        """For settings as the plan resolved them."""
-        return KleinEncoder(self.base, self.info, settings)
+    def stacks_by(self, subject: Features) -> int:
+        """Tokens of its photos."""
+        return num_tokens(subject)
 
-    def encode_reference(
-        self,
-        image: Image.Image,
-        mask: Image.Image | None = None,
-        *,
-        class_name: str = "",
-        settings: EncodeSettings | None = None,
-    ) -> SubjectFeatures:
-        """Latents of one upright photo."""
-        dtype: Any = str(self.base.dtype).removeprefix("torch.")
-        resolved = FAMILY.encoding(settings or EncodeSettings(), self.info, self.adapter_info, dtype)
-        return self.encoder(resolved).encode(image, mask, class_name=class_name).features
-
-    @torch.no_grad()
-    def __call__(
-        self,
-        prompt: Sequence[str],
-        subject: Sequence[Features],
-        *,
-        negative_prompt: str = "",
-        generator: Sequence[torch.Generator],
-        **settings: Unpack[SamplingSettings],
-    ) -> PipelineOutput:
-        """One image per prompt. A subject is one photo, or a `PhotoSet` in the order of the pipeline's `image`.
-
-        Of `settings`, num_inference_steps, height, width and output_type are read.
-        """
-        noise = [self._noise(settings, one) for one in generator]
-        pixels: list[Any] = [None] * len(prompt)
-        for rows, filled in equal_parts([num_tokens(one) for one in subject]):
-            images = self._generate(
-                [prompt[row] for row in filled],
-                [subject[row] for row in filled],
-                torch.cat([noise[row] for row in filled]),
-                settings,
-            )
-            for position, row in enumerate(rows):
-                pixels[row] = images[position : position + 1]
-        output_type = settings.get("output_type", "pil")
-        images = self.base.image_processor.postprocess(torch.cat(pixels).float(), output_type=output_type)
-        self.base.maybe_free_model_hooks()
-        return PipelineOutput(images=images)
-
-    def _noise(self, settings: SamplingSettings, generator: torch.Generator) -> Tensor:
+    def noise(self, settings: SamplingSettings, generator: torch.Generator) -> Tensor:
         """[1, C, h, w] in the pipeline's own layout, before packing; in float32 on the CPU for every device."""
         multiple = 2 * self.base.vae_scale_factor
         sides = (settings.get("height"), settings.get("width"))
@@ -102,12 +57,8 @@ class KleinPipeline:
         )
         return noise
 
-    def _generate(
-        self,
-        prompts: list[str],
-        subjects: list[Features],
-        noise: Tensor,
-        settings: SamplingSettings,
+    def generate(
+        self, prompts: list[str], subjects: list[Features], noise: Tensor, settings: SamplingSettings
     ) -> Tensor:
         """Pixels [B, 3, H, W] in -1..1."""
         base, model = self.base, self.base.transformer

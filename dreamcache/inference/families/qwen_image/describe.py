@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from dreamcache.core.config import DType, EncodeSettings, GenerationSettings
+from dreamcache.core.config import EncodeSettings, GenerationSettings
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families.diffusers_folder import describe_folder, number_of
-from dreamcache.inference.families.family import Family, Passes, Photos
-from dreamcache.inference.families.sd_sizes import DEVICE_BYTES, HEADROOM, ITEM_BYTES, count_files
+from dreamcache.inference.families.reference_kv import ReferenceKVFamily, refused_settings
+from dreamcache.inference.families.sd_sizes import ITEM_BYTES
 from dreamcache.storage.json_object import JsonObject
-from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import (
     INDEX,
     BaseInfo,
@@ -28,7 +27,6 @@ from dreamcache.storage.models.base import (
     small_content,
 )
 from dreamcache.storage.models.files import as_bad_model, config_hash, file_hash, read_json, regular_file
-from dreamcache.storage.models.weights import weight_files
 
 PIPELINE = "QwenImage21Pipeline"
 PARTS = ("transformer", "vae", "text_encoder", "processor", "scheduler")
@@ -49,31 +47,18 @@ STEPS = 40
 DOWN = 16
 """Pixels of a side for one of the latents."""
 MULTIPLE = 32
-MAX_RATIO = 8
 NO_GUIDANCE = "images are generated without guidance, which is its pipeline's default"
 NO_PASS = "a reference is encoded by the VAE and the language model alone"
 
 
-class QwenImage21(Family):
-    """Takes no adapter. Reads width, height and num_inference_steps of `generation`."""
+class QwenImage21(ReferenceKVFamily):
+    """Models of 40 steps, or as many as their author states."""
 
-    method: ClassVar[str] = "dreamcache"
-    caches_features: ClassVar[bool] = True
-    photos: ClassVar[Photos] = "sequence"
-    generation: ClassVar[frozenset[str]] = frozenset({"num_inference_steps", "height", "width"})
-    refused: ClassVar[Mapping[str, str]] = {
-        "generation.guidance": NO_GUIDANCE,
-        "generation.text_scale": NO_GUIDANCE,
-        "generation.image_scale": "the reference is read by the model's own attention, which has no scale",
-        "generation.strength": "no adapter's injection is blended",
-        "generation.negative_prompt": NO_GUIDANCE,
-        "generation.scheduler": "the model's own flow-matching scheduler is used",
-        "reference.places": NO_PASS,
-        "reference.timestep": "keys and values of a reference are computed at timestep 0",
-        "reference.text": NO_PASS,
-        "reference.noise_seed": "no noise is added to a reference",
-        "reference.posterior": "the mean of the VAE's posterior is used",
-    }
+    name: ClassVar[str] = "qwen-image-2.1"
+    title: ClassVar[str] = "Qwen-Image 2.1"
+    weighted: ClassVar[tuple[str, ...]] = WEIGHTED
+    stored: ClassVar[tuple[str, ...]] = (LATENTS, PICTURE)
+    refused: ClassVar[Mapping[str, str]] = refused_settings(guidance=NO_GUIDANCE, reading=NO_PASS)
 
     def recognizes(self, base: str, revision: str | None) -> bool:
         """By model_index.json."""
@@ -82,43 +67,23 @@ class QwenImage21(Family):
     def describe_base(self, base: str, revision: str | None) -> BaseInfo:
         """Raises ModelError when it is missing, damaged or of another layout."""
         info, _ = describe_folder(
-            base, revision, layout="Qwen-Image 2.1", parts=PARTS, weighted=WEIGHTED, content=_content
+            base, revision, layout=self.title, parts=PARTS, weighted=WEIGHTED, content=_content
         )
         sizes_of(info)
         sample_sigmas(info)
         return replace(info, native_size=NATIVE)
 
-    def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
-        """The family alone, with the number of steps that the model's author states."""
-        if adapter is not None:
-            raise ModelError(
-                f"model.adapter: a Qwen-Image 2.1 model reads references by itself and takes no adapter, got "
-                f"'{adapter}'; leave the key out"
-            )
-        info = self.method_info(base, base.location, {"family": "qwen-image-2.1"})
-        return replace(info, recommended=(("num_inference_steps", len(sample_sigmas(base)) or STEPS),))
+    def steps(self, base: BaseInfo) -> int:
+        """As the model's author states them."""
+        return len(sample_sigmas(base)) or STEPS
 
-    def encoding(
-        self, settings: EncodeSettings, base: BaseInfo, adapter: AdapterInfo, dtype: DType
-    ) -> EncodeSettings:
-        """size: the pipeline's output_resolution, to whose square's area every photo is resized."""
-        return replace(
-            settings.with_floats(),
-            size=settings.size or base.native_size,
-            places=(LATENTS, PICTURE),
-            timestep=0,
-            compute_dtype=dtype,
-            segmenter="none" if settings.segmenter == "auto" else settings.segmenter,
-        )
+    def multiple(self, base: BaseInfo) -> int:
+        """Of pixels."""
+        return MULTIPLE
 
     def check_generation(self, settings: GenerationSettings, base: BaseInfo) -> None:
         """Raises SpecError for a size that has no whole number of tokens, or steps that the author did not mean."""
-        for name in ("height", "width"):
-            if getattr(settings, name) % MULTIPLE:
-                raise SpecError(
-                    f"generation.{name}: must be a multiple of {MULTIPLE} for model '{base.name}', "
-                    f"got {getattr(settings, name)}; choose such a size"
-                )
+        super().check_generation(settings, base)
         sigmas = sample_sigmas(base)
         if sigmas and settings.steps != len(sigmas):
             raise SpecError(
@@ -126,36 +91,16 @@ class QwenImage21(Family):
                 f"sample_sigmas, got {settings.steps}; leave the key out"
             )
 
-    def passes_per_image(self, settings: GenerationSettings) -> Passes:
-        """Exact: one pass of the transformer a step."""
-        return Passes(encoder_halves=settings.steps, decoder_halves=settings.steps)
-
     def feature_bytes(self, base: BaseInfo, reference: EncodeSettings) -> int:
         """Of a square photo."""
         pixels = reference.size**2
         return ITEM_BYTES[reference.dtype] * (sizes_of(base).channels * pixels // DOWN**2 + 3 * pixels)
 
-    def worker_bytes(
-        self,
-        base: BaseInfo,
-        adapter: AdapterInfo,
-        settings: GenerationSettings,
-        *,
-        batch_size: int,
-        dtype: DType,
-        on_gpu: bool,
-    ) -> int:
-        """An estimate: weights by count, keys and values of one reference a row, activations of the target."""
-        if base.revision is not None:
-            raise ModelError(f"model '{base.name}': its weights are not in a folder of this machine")
-        folders = [Path(base.location) / part for part in WEIGHTED]
-        files = [folder / name for folder in folders for name in weight_files(folder).files]
+    def worker_numbers(self, base: BaseInfo, height: int, width: int) -> tuple[int, int]:
+        """The activations are the transformer's, or those of the VAE's last block."""
         sizes = sizes_of(base)
-        height, width = settings.height or base.native_size, settings.width or base.native_size
         keys_values = 2 * sizes.layers * sizes.width * (base.native_size // DOWN) ** 2
-        activations = max(16 * sizes.width * height * width // DOWN**2, 128 * height * width)
-        numbers = count_files(files) + keys_values + batch_size * HEADROOM * (activations + keys_values)
-        return int(numbers * ITEM_BYTES[dtype]) + (DEVICE_BYTES if on_gpu else 0)
+        return keys_values, max(16 * sizes.width * height * width // DOWN**2, 128 * height * width)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from dreamcache.core.config.job import ModelSpec
-from dreamcache.inference.families.open import ReferenceSources
+from dreamcache.inference.families.cached import open_references
 from dreamcache.inference.families.qwen_image.pipeline import QwenImagePipeline
-from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
+
+__all__ = ["open_pipeline", "open_references"]
 
 
 def open_pipeline(
@@ -17,10 +18,3 @@ def open_pipeline(
 ) -> QwenImagePipeline:
     """See `FamilyModule`."""
     return QwenImagePipeline(base, adapter, dtype=getattr(torch, model.dtype), device=device)
-
-
-def open_references(pipe: QwenImagePipeline, sources: ReferenceSources) -> ReferenceFeatures:
-    """See `FamilyModule`."""
-    return ReferenceFeatures(
-        pipe.encoder(sources.settings), sources.cache, sources.limits, capacity=sources.capacity
-    )

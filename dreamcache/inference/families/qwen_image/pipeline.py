@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from diffusers import QwenImage21Pipeline
 from diffusers.pipelines.qwenimage21.pipeline_qwenimage21 import calculate_shift
 from diffusers.utils.torch_utils import randn_tensor
-from PIL import Image
 from torch import Tensor
 
-from dreamcache.core.config import EncodeSettings
 from dreamcache.inference.families.loading import load_pipeline
 from dreamcache.inference.families.qwen_image.describe import (
     DOWN,
-    FAMILY,
     LATENTS,
     STEPS,
     WEIGHTED,
@@ -41,10 +38,9 @@ from dreamcache.inference.families.qwen_image.transformer import (
     target_rope,
     velocity,
 )
-from dreamcache.inference.families.rows import equal_parts
-from dreamcache.inference.pipeline import PipelineOutput
+from dreamcache.inference.families.reference_pipeline import PhotoEncoder, ReferencePipeline
 from dreamcache.inference.protocols import SamplingSettings
-from dreamcache.model.features import Features, SubjectFeatures, photos_of
+from dreamcache.model.features import Features, photos_of
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
 
@@ -52,13 +48,14 @@ SHIFT = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5
 """What the pipeline takes where the scheduler's config has no value."""
 
 
-class QwenImagePipeline:
+class QwenImagePipeline(ReferencePipeline):
     """A Qwen-Image base on its device. prefixes: what of its last subjects is kept there."""
+
+    kind: ClassVar[type[PhotoEncoder]] = QwenEncoder
 
     def __init__(self, info: BaseInfo, adapter_info: AdapterInfo, *, dtype: torch.dtype, device: str) -> None:
         """Loads the weights. Raises ModelError."""
-        self.info, self.adapter_info = info, adapter_info
-        self.base = load_pipeline(
+        base = load_pipeline(
             QwenImage21Pipeline,
             info,
             weighted=WEIGHTED,
@@ -66,61 +63,17 @@ class QwenImagePipeline:
             device=device,
             further=lambda folder: {"processor": open_reader(folder)},
         )
-        self.base.transformer.set_attn_processor(RowAttention())
+        super().__init__(info, adapter_info, base)
+        base.transformer.set_attn_processor(RowAttention())
         self.sigmas = sample_sigmas(info)
-        self.prompts = QwenPrompts(self.base)
-        self.prefixes = Prefixes(self.base)
+        self.prompts = QwenPrompts(base)
+        self.prefixes = Prefixes(base)
 
-    def encoder(self, settings: EncodeSettings) -> QwenEncoder:
-        """For settings as the plan resolved them."""
-        return QwenEncoder(self.base, self.info, settings)
+    def stacks_by(self, subject: Features) -> tuple[tuple[int, ...], ...]:
+        """Grids of its photos, so that prefixes of a batch have one length."""
+        return tuple(tuple(photo.maps[LATENTS].shape[1:]) for photo in photos_of(subject))
 
-    def encode_reference(
-        self,
-        image: Image.Image,
-        mask: Image.Image | None = None,
-        *,
-        class_name: str = "",
-        settings: EncodeSettings | None = None,
-    ) -> SubjectFeatures:
-        """Latents and pixels of one upright photo."""
-        dtype: Any = str(self.base.dtype).removeprefix("torch.")
-        resolved = FAMILY.encoding(settings or EncodeSettings(), self.info, self.adapter_info, dtype)
-        return self.encoder(resolved).encode(image, mask, class_name=class_name).features
-
-    @torch.no_grad()
-    def __call__(
-        self,
-        prompt: Sequence[str],
-        subject: Sequence[Features],
-        *,
-        negative_prompt: str = "",
-        generator: Sequence[torch.Generator],
-        **settings: Unpack[SamplingSettings],
-    ) -> PipelineOutput:
-        """One image per prompt. A subject is one photo, or a `PhotoSet` in the order of the pipeline's `image`.
-
-        Of `settings`, num_inference_steps, height, width and output_type are read.
-        """
-        sides = (settings.get("height"), settings.get("width"))
-        grid = tuple(2 * ((side or self.info.native_size) // (2 * DOWN)) for side in sides)
-        noise = [self._noise(grid, one) for one in generator]
-        pixels: list[Any] = [None] * len(prompt)
-        for rows, filled in equal_parts([_grids(one) for one in subject]):
-            images = self._generate(
-                [prompt[row] for row in filled],
-                [subject[row] for row in filled],
-                torch.cat([noise[row] for row in filled]),
-                grid,
-                settings.get("num_inference_steps") or len(self.sigmas) or STEPS,
-            )
-            for position, row in enumerate(rows):
-                pixels[row] = images[position : position + 1]
-        images = self._on_white(torch.cat(pixels).float(), settings.get("output_type", "pil"))
-        self.base.maybe_free_model_hooks()
-        return PipelineOutput(images=images)
-
-    def _on_white(self, pixels: Tensor, output_type: str) -> Any:
+    def finished(self, pixels: Tensor, output_type: str) -> Any:
         """Of [B, 3 or 4, H, W] in -1..1: the VAE decodes transparency too, and images are stored without."""
         processor = self.base.image_processor
         shown = processor.postprocess(pixels, output_type="pt")
@@ -131,8 +84,14 @@ class QwenImagePipeline:
         array = processor.pt_to_numpy(shown)
         return array if output_type == "np" else processor.numpy_to_pil(array)
 
-    def _noise(self, grid: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def _grid(self, settings: SamplingSettings) -> tuple[int, int]:
+        """(h, w) of the latents."""
+        height, width = (settings.get(name) or self.info.native_size for name in ("height", "width"))
+        return 2 * (height // (2 * DOWN)), 2 * (width // (2 * DOWN))
+
+    def noise(self, settings: SamplingSettings, generator: torch.Generator) -> Tensor:
         """[1, tokens, C], sampled in the pipeline's own layout; in float32 on the CPU for every device."""
+        grid = self._grid(settings)
         channels = self.base.transformer.config.in_channels
         noise = randn_tensor(
             (1, 1, channels, *grid), generator=generator, device=torch.device("cpu"), dtype=torch.float32
@@ -140,15 +99,12 @@ class QwenImagePipeline:
         packed: Tensor = self.base._pack_latents(noise, 1, channels, *grid)
         return packed
 
-    def _generate(
-        self,
-        prompts: list[str],
-        subjects: list[Features],
-        noise: Tensor,
-        grid: tuple[int, ...],
-        steps: int,
+    def generate(
+        self, prompts: list[str], subjects: list[Features], noise: Tensor, settings: SamplingSettings
     ) -> Tensor:
         """Pixels [B, 3 or 4, H, W] in -1..1."""
+        grid = self._grid(settings)
+        steps = settings.get("num_inference_steps") or len(self.sigmas) or STEPS
         base, model = self.base, self.base.transformer
         prefixes = [self.prefixes.of(subject) for subject in subjects]
         tails = [
@@ -183,11 +139,6 @@ class QwenImagePipeline:
         )
         pixels: Tensor = vae.decode(latents * deviation + mean, return_dict=False)[0][:, :, 0]
         return pixels
-
-
-def _grids(subject: Features) -> tuple[tuple[int, ...], ...]:
-    """What rows of a batch must share, so that their prefixes have one length."""
-    return tuple(tuple(photo.maps[LATENTS].shape[1:]) for photo in photos_of(subject))
 
 
 def _layers(prefixes: Sequence[Prefix], tails: Sequence[Tail]) -> list[Before]:

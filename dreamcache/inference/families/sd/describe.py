@@ -18,6 +18,7 @@ class StableDiffusion(StableDiffusionFamily):
     takes_loras: ClassVar[bool] = True
     caches_features: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
+    trains_adapters: ClassVar[bool] = True
     photos: ClassVar[Photos] = "set"
     per_image: ClassVar[frozenset[str]] = frozenset(
         {"negative_prompt", "text_scale", "image_scale", "strength"}

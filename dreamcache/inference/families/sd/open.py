@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 
 from dreamcache.core.config.job import ModelSpec
-from dreamcache.inference.families.open import ReferenceSources
+from dreamcache.inference.families.cached import open_references
+from dreamcache.inference.layouts import STABLE_DIFFUSION
 from dreamcache.inference.pipeline import DreamCachePipeline
-from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
+
+__all__ = ["LAYOUT", "open_pipeline", "open_references"]
+
+LAYOUT = STABLE_DIFFUSION
 
 
 def open_pipeline(
@@ -30,14 +34,3 @@ def open_pipeline(
     if model.compile != "off":
         pipe.compile(model.compile)
     return pipe
-
-
-def open_references(pipe: DreamCachePipeline, sources: ReferenceSources) -> ReferenceFeatures:
-    """See `FamilyModule`."""
-    return ReferenceFeatures(
-        pipe.encoder(sources.settings),
-        sources.cache,
-        sources.limits,
-        capacity=sources.capacity,
-        hosts=sources.hosts,
-    )

@@ -1,0 +1,1 @@
+"""DreamCache on SDXL: job files, and what an image costs at its true shapes."""
