@@ -1,4 +1,4 @@
-"""Checkpoints written beside the steps: a copy of the state is taken, and a thread stores it while training goes on.
+"""Checkpoints written beside the steps: a copy of the state is taken, and a thread stores it while training continues.
 
     state after a step --copied--> thread: tensors, then latest.json     the next waits until the one before is stored
 

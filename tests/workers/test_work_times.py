@@ -16,8 +16,8 @@ class Clock:
 
 def test_busy_seconds_are_those_at_a_batch() -> None:
     times = WorkTimes(clock := Clock())
-    times.begin("stranger")
-    assert times.end("stranger") is None and times.totals() == {}
+    times.begin("unknown")
+    assert times.end("unknown") is None and times.totals() == {}
     times.ready("a", "generator")
     times.ready("b", "generator")
     clock.now += 2
