@@ -138,48 +138,43 @@ class DreamCachePipeline(PipelineParts):
         guidance: "combined" or "joint" (Supp S4); text_scale is the one scale of joint guidance. guidance_scale and
         image_guidance_scale are InstructPix2Pix's names of text_scale and image_scale, whose defaults are the adapter's
         recommendation, else 7.5 and 0.4. strength: 1 the paper's injection, 0 the base model's block. scheduler: a name
-        of `sampler.SCHEDULERS`, or diffusers' own. savings: see `core.config.savings`. latents: unit noise
-        [B, 4, h, w]. prompt_embeds: [prompts, tokens, width], for SDXL with pooled_prompt_embeds: [prompts, P].
-        output_type: "pil", "np", "pt" or "latent".
-        callback_on_step_end: as in diffusers, of `latents`; `pipe._interrupt = True` ends the call after that step.
-        Raises InputError or PromptError before any pass of a model.
+        of `sampler.SCHEDULERS`, or diffusers' own. savings: see `core.config.savings`. latents: unit noise [B, 4, h,
+        w]. prompt_embeds: [prompts, tokens, width], for SDXL with pooled_prompt_embeds: [prompts, P]. output_type:
+        "pil", "np", "pt" or "latent". callback_on_step_end: as in diffusers, of `latents`; `pipe._interrupt = True`
+        ends the call after that step. Raises InputError or PromptError before any pass of a model.
 
         >>> out = pipe(
-        ...     ["a photo of a mug on the beach", "a photo of a mug in the snow"], subject,
-        ...     generator=torch.Generator().manual_seed(0), num_inference_steps=2, output_type="pt",
-        ... )
+        ...     ["a mug on the beach", "a mug in the snow"], subject, num_inference_steps=2, output_type="pt")
         >>> out.images.shape
         torch.Size([2, 3, 64, 64])
         """
-        inputs = check_inputs(
-            self,
-            Arguments(
-                prompt=prompt,
-                subject=subject,
-                negative_prompt=negative_prompt,
-                guidance=guidance,
-                text_scale=text_scale,
-                image_scale=image_scale,
-                guidance_scale=guidance_scale,
-                image_guidance_scale=image_guidance_scale,
-                strength=strength,
-                num_inference_steps=num_inference_steps,
-                scheduler=scheduler,
-                savings=savings,
-                height=height,
-                width=width,
-                num_images_per_prompt=num_images_per_prompt,
-                generator=generator,
-                latents=latents,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                pooled_prompt_embeds=pooled_prompt_embeds,
-                negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
-                callback_on_step_end=callback_on_step_end,
-                callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
-                output_type=output_type,
-            ),
+        arguments = Arguments(
+            prompt=prompt,
+            subject=subject,
+            negative_prompt=negative_prompt,
+            guidance=guidance,
+            text_scale=text_scale,
+            image_scale=image_scale,
+            guidance_scale=guidance_scale,
+            image_guidance_scale=image_guidance_scale,
+            strength=strength,
+            num_inference_steps=num_inference_steps,
+            scheduler=scheduler,
+            savings=savings,
+            height=height,
+            width=width,
+            num_images_per_prompt=num_images_per_prompt,
+            generator=generator,
+            latents=latents,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            pooled_prompt_embeds=pooled_prompt_embeds,
+            negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
+            callback_on_step_end=callback_on_step_end,
+            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+            output_type=output_type,
         )
+        inputs = check_inputs(self, arguments)
         with base_lock(self.base.unet):
             images = self._generate(inputs, callback_on_step_end)
         output = PipelineOutput(images=images)

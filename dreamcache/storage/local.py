@@ -163,16 +163,24 @@ def _walk(
         if is_folder:
             yield from _walk(join(uri, entry.name), Path(entry.path), (*above, here), on_error)
         elif not entry.name.endswith(TEMPORARY_SUFFIX):
-            try:
-                status = entry.stat()
-            except FileNotFoundError:  # deleted while being listed
-                continue
-            except OSError as error:
-                if on_error is None:
-                    raise
-                on_error(join(uri, entry.name), error)
-                continue
-            yield _info(join(uri, entry.name), status)
+            file_status = _status(entry, join(uri, entry.name), on_error)
+            if file_status is not None:
+                yield _info(join(uri, entry.name), file_status)
+
+
+def _status(
+    entry: os.DirEntry[str], uri: str, on_error: Callable[[str, OSError], None] | None
+) -> os.stat_result | None:
+    """None for a file that was deleted while it was listed, and for one that on_error was called with."""
+    try:
+        return entry.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if on_error is None:
+            raise
+        on_error(uri, error)
+        return None
 
 
 @contextlib.contextmanager

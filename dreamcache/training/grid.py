@@ -34,8 +34,7 @@ def sample_grid(
 ) -> Image.Image:
     """A row per item: its reference, its target, and an image of its caption with that reference.
 
-    base: a diffusers pipeline of `layout`. reader: weights of the U-Net that reads references, where it is not the
-    base's.
+    base: of `layout`. reader: weights of the U-Net that reads references, where it is not the base's.
     """
     unet = with_weights(base.unet, reader, reader, where="training") if reader is not None else None
     # The pipeline casts its adapter in place.
@@ -50,8 +49,7 @@ def sample_grid(
         )
         for item in items
     ]
-    views = [as_image(item["reference"]) for item in items]
-    every = settings.every
+    views, every = [as_image(item["reference"]) for item in items], settings.every
     images = pipe(
         [_fitting(pipe, item["caption"]) for item in items],
         [pipe.encode_reference(view, settings=one) for view, one in zip(views, encodes, strict=True)],

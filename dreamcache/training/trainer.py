@@ -88,25 +88,20 @@ class Trainer:
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
         layout: Layout = STABLE_DIFFUSION,
     ) -> None:
-        """base: a diffusers pipeline of `layout`. start: an adapter to continue.
-
-        wrap: DistributedDataParallel, where the team is larger than one.
-        """
+        """base: of `layout`. start: an adapter to continue. wrap: DistributedDataParallel, for a team of several."""
         if settings.global_batch % team.size:
             raise SpecError(
                 f"global_batch: must be a multiple of the number of workers, {team.size}, got {settings.global_batch}"
             )
         layout.check(base)
-        self.base, self.info, self.settings, self.team = base, info, settings, team
-        self.layout = layout
+        self.base, self.info, self.settings, self.team, self.layout = base, info, settings, team, layout
         self.step = 0
         self.bad: dict[int, BadSample] = {}
         if settings.gradient_checkpointing:
             base.unet.enable_gradient_checkpointing()
         self.adapter = new_adapter(base, settings, start).to(base.unet.device).train()
-        self.stored = None
-        if settings.reference.cache:
-            self.stored = StoredReferences.open(settings, info, self.adapter.feature_places)
+        places = self.adapter.feature_places
+        self.stored = StoredReferences.open(settings, info, places) if settings.reference.cache else None
         reader = new_reader(base, self.adapter, settings, start)
         self.loss = AdapterLoss(base, self.adapter, settings, self.stored, reader, layout)
         self.module = wrap(self.loss)
@@ -115,16 +110,27 @@ class Trainer:
         self.parts: list[TrainedModule[Any]] = [TrainedModule(module=self.adapter, average=self.average)]
         self.reader_average: EMA[UNet2DConditionModel] | None = None
         if reader is not None:
-            scale = (settings.reference.unet_learning_rate or chosen.learning_rate) / chosen.learning_rate
-            self.reader_average = EMA(reader, chosen.ema)
-            self.parts.append(
-                TrainedModule(module=reader, average=self.reader_average, prefix="reader/", scale=scale)
-            )
-        groups = [part.group() for part in self.parts]
+            self._add_reader(reader)
         self.optimizer = torch.optim.AdamW(
-            groups, lr=chosen.learning_rate, betas=chosen.betas, weight_decay=chosen.weight_decay
+            [part.group() for part in self.parts],
+            lr=chosen.learning_rate,
+            betas=chosen.betas,
+            weight_decay=chosen.weight_decay,
         )
         self._open_data()
+
+    def _add_reader(self, reader: UNet2DConditionModel) -> None:
+        chosen = self.settings.optimizer
+        rate = self.settings.reference.unet_learning_rate or chosen.learning_rate
+        self.reader_average = EMA(reader, chosen.ema)
+        self.parts.append(
+            TrainedModule(
+                module=reader,
+                average=self.reader_average,
+                prefix="reader/",
+                scale=rate / chosen.learning_rate,
+            )
+        )
 
     def _open_data(self) -> None:
         settings, unet = self.settings, self.base.unet

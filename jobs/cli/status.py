@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,16 +23,18 @@ EXAMPLES = (
     "dreamcache status dreamcache-autumn-0123456789ab --address http://head:8265",
 )
 
+Asked = Annotated[
+    str | None, typer.Option(help="Also ask this cluster, http://HEAD:8265, for the submitted job's state.")
+]
+Timeline = Annotated[
+    str | None, typer.Option(help="Also write a picture of all runs, from their events: FILE.svg.")
+]
+
 
 def status(
     place: Annotated[str, typer.Argument(help=PLACE_HELP + " Or a submitted job's id.")],
-    address: Annotated[
-        str | None,
-        typer.Option(help="Also ask this cluster, http://HEAD:8265, for the submitted job's state."),
-    ] = None,
-    timeline: Annotated[
-        str | None, typer.Option(help="Also write a picture of all runs, from their events: FILE.svg.")
-    ] = None,
+    address: Asked = None,
+    timeline: Timeline = None,
     as_json: Json = False,
 ) -> None:
     """Show the state of a run, from its output folder.
@@ -65,10 +68,14 @@ def status(
         print_json({**state, "manifest": manifest, "review": reviewed, "cluster": cluster})
         return
     lines = [attempt_line(attempt)] if attempt else []
-    lines += _lines(output, stored, outcome, manifest)
-    if reviewed is not None:
-        lines.append("review: " + "  ".join(f"{name} {count}" for name, count in reviewed.items()))
+    lines += _lines(output, stored, outcome, manifest) + _review_lines(reviewed)
     echo("\n".join(lines))
+
+
+def _review_lines(reviewed: Mapping[str, int] | None) -> list[str]:
+    if reviewed is None:
+        return []
+    return ["review: " + "  ".join(f"{name} {count}" for name, count in reviewed.items())]
 
 
 def _lines(output: str, stored: Status | None, outcome: SeenRun, manifest: JsonObject | None) -> list[str]:

@@ -8,7 +8,6 @@ Knows Ray's addresses and authentication; knows nothing of jobs. Never imports t
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import time
@@ -21,19 +20,13 @@ from urllib.parse import urlsplit
 
 from dreamcache.core.errors import DreamCacheError, SpecError
 from jobs.cluster.capacity import Node, nodes_of
-from jobs.cluster.ray_cluster import VERBOSE
+from jobs.cluster.quiet_client import quiet_client
 from jobs.cluster.reach import REACH_SECONDS, is_loopback, within
 
 DASHBOARD_PORT = 8265
 LOCAL = f"http://127.0.0.1:{DASHBOARD_PORT}"
 NODES_SECONDS = 5.0
 AUTHORIZATION = "Authorization"
-CHATTER = (
-    "ray.dashboard.modules.dashboard_sdk",
-    "ray.dashboard.modules.job.sdk",
-    "ray._private.runtime_env.packaging",
-)
-"""Loggers of Ray's client, whose reports are of no use to who submits a job."""
 PLAIN_HTTP = "DREAMCACHE_PLAIN_HTTP"
 """Names the hosts, separated by commas, to which a token may go over plain http."""
 
@@ -97,7 +90,7 @@ def connect(address: str | None = None) -> JobsApi:
     """
     from ray.job_submission import JobSubmissionClient
 
-    _quiet()
+    quiet_client()
     url = resolve(address)
     own = own_headers()
     is_open, asks_token = _probe_access(url, _without_secrets(own))
@@ -112,13 +105,6 @@ def connect(address: str | None = None) -> JobsApi:
     with reported(url), _no_addresses():
         client = JobSubmissionClient(url, headers=dict(headers))
     return JobsApi(url=url, client=client, headers=headers, is_open=is_open)
-
-
-def _quiet() -> None:
-    """Ray's client sets its own level when it is imported, and reports uploads and closed connections."""
-    if os.environ.get(VERBOSE, "") in ("", "0"):
-        for name in CHATTER:
-            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def resolve(address: str | None) -> str:

@@ -124,9 +124,8 @@ class PlanRows:
         attributes = json.dumps(dict(subject.attributes), ensure_ascii=False)
         for prompt in prompts:
             variant = prompt.variant or self._usual
-            merged = attributes
-            if variant.values:
-                merged = json.dumps({**subject.attributes, **variant.values}, ensure_ascii=False)
+            values = {**subject.attributes, **variant.values}
+            merged = json.dumps(values, ensure_ascii=False) if variant.values else attributes
             self._add_prompt(prompt, merged, rows=variant.samples)
             start, before_prompt, before_sample, before_subject, rest = variant.template.between
             text = prompt.text
@@ -135,9 +134,8 @@ class PlanRows:
             for sample in range(variant.samples):
                 own = seeding = sha256(f"{head}{sample}{end}".encode()).digest()
                 if variant.noise is not None:
-                    seeding = _digest(
-                        variant.noise.key(prompt=text, sample=sample, subject=subject.subject_id)
-                    )
+                    key = variant.noise.key(prompt=text, sample=sample, subject=subject.subject_id)
+                    seeding = _digest(key)
                 if self._gated is not None:
                     own = _digest(self._gated.key(item=own.hex()))
                 if self._reviewed:

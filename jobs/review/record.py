@@ -67,44 +67,49 @@ def record(
 ) -> Recorded:
     """Records what is new of the rows.
 
-    reviewer: for rows that name none. is_final: settles conflicts. items: `items_of`, and
-    before: the log's verdicts about the rows' items, where these are known already.
-    Raises StorageError `no_manifest`, or those of the storage.
+    reviewer: for rows that name none. is_final: settles conflicts. items: `items_of`, and before: the log's verdicts
+    about the rows' items, where these are known already. Raises StorageError `no_manifest`, or those of the storage.
     """
     rows = list(rows)
     verdicts = [row for row in rows if isinstance(row, GivenVerdict)]
-    problems = [row for row in rows if isinstance(row, Problem)]
     reviews = Reviews(output)
     known = items if items is not None else items_of(output, {row.item_id for row in verdicts})
     retried = reviews.retried()
     before = reviews.verdicts() if before is None else before
-    newest = _newest(before)
+    sound: list[Verdict] = []
+    problems = [row for row in rows if isinstance(row, Problem)]
     now = datetime.now(UTC)
-    new: list[Verdict] = []
-    seen = {_identity(one) for one in before}
-    repeated = 0
     for row in sorted(verdicts, key=lambda row: (row.decided_at or now, row.row)):
         name = row.reviewer or reviewer
         problem = _problem(row, name, known.get(row.item_id), row.item_id in retried)
         if problem is not None:
             problems.append(Problem(row=row.row, item_id=row.item_id, message=problem))
-            continue
-        verdict = _verdict(row, name, known[row.item_id], now, is_final)
-        if _identity(verdict) in seen or _says_the_same(newest.get((row.item_id, name)), verdict):
-            repeated += 1
-            continue
-        seen.add(_identity(verdict))
-        newest[row.item_id, name] = verdict
-        new.append(verdict)
+        else:
+            sound.append(_verdict(row, name, known[row.item_id], now, is_final))
+    new = _new(sound, before)
     reviews.append(new)
     items_here = {row.item_id for row in verdicts}
     after = standings(one for one in (*before, *new) if one.item_id in items_here)
     return Recorded(
         recorded=len(new),
-        repeated=repeated,
+        repeated=len(sound) - len(new),
         problems=tuple(sorted(problems, key=lambda one: one.row)),
         conflicts={item_id: one for item_id, one in after.items() if one.state == "conflict"},
     )
+
+
+def _new(verdicts: Sequence[Verdict], before: Sequence[Verdict]) -> list[Verdict]:
+    """Those that the log does not have and that say something else than their reviewer's newest one."""
+    newest = _newest(before)
+    seen = {_identity(one) for one in before}
+    new: list[Verdict] = []
+    for verdict in verdicts:
+        key = (verdict.item_id, verdict.reviewer)
+        if _identity(verdict) not in seen and not _says_the_same(newest.get(key), verdict):
+            seen.add(_identity(verdict))
+            newest[key] = verdict
+            new.append(verdict)
+    return new
 
 
 def items_of(output: str, item_ids: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -81,59 +81,68 @@ class Site:
 def application(site: Site) -> web.Application:
     """The server's routes, each behind the guard."""
     app = web.Application(middlewares=[_guarded(site)], client_max_size=MOST_BODY)
+    answers = _Answers(site)
+    app.add_routes(
+        [
+            web.get("/", answers.enter),
+            web.post("/api/session", answers.session),
+            web.get("/gallery/{name:.+}", answers.gallery),
+            web.get("/images/{shard}/{name}", answers.image),
+            web.get("/api/verdicts", answers.changed),
+            web.post("/api/verdicts", answers.record),
+        ]
+    )
+    return app
 
-    async def enter(request: web.Request) -> web.StreamResponse:
+
+class _Answers:
+    """What each route answers."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def enter(self, request: web.Request) -> web.StreamResponse:
         return web.Response(
             text=ENTRANCE, content_type="text/html", headers={"Content-Security-Policy": ENTRANCE_POLICY}
         )
 
-    async def session(request: web.Request) -> web.StreamResponse:
+    async def session(self, request: web.Request) -> web.StreamResponse:
         body = await _json(request)
         token = body.get("token") if isinstance(body, dict) else None
-        if refusal := site.guard.check_token(token if isinstance(token, str) else ""):
+        if refusal := self.site.guard.check_token(token if isinstance(token, str) else ""):
             return _refused(refusal)
         answer = web.json_response({"ok": True})
-        answer.set_cookie(site.guard.cookie, site.guard.session, httponly=True, samesite="Strict", path="/")
+        answer.set_cookie(
+            self.site.guard.cookie, self.site.guard.session, httponly=True, samesite="Strict", path="/"
+        )
         return answer
 
-    async def gallery(request: web.Request) -> web.StreamResponse:
-        path = site.files.get(f"gallery/{request.match_info['name']}")
+    async def gallery(self, request: web.Request) -> web.StreamResponse:
+        path = self.site.files.get(f"gallery/{request.match_info['name']}")
         if path is None:
             return _refused(_absent(request))
         return _file(request.path, await asyncio.to_thread(path.read_bytes))
 
-    async def image(request: web.Request) -> web.StreamResponse:
+    async def image(self, request: web.Request) -> web.StreamResponse:
         key = f"images/{request.match_info['shard']}/{request.match_info['name']}"
         if not is_key_of(key, request.match_info["name"].rpartition(".")[0]):
             return _refused(_absent(request))
         try:
-            data = await asyncio.to_thread(read_bounded, site.folder.at(key), MOST_IMAGE_BYTES)
+            data = await asyncio.to_thread(read_bounded, self.site.folder.at(key), MOST_IMAGE_BYTES)
         except FileNotFoundError:
             return _refused(_absent(request))
         return _file(key, data, {"Cache-Control": "private, max-age=86400, immutable"})
 
-    async def changed(request: web.Request) -> web.StreamResponse:
+    async def changed(self, request: web.Request) -> web.StreamResponse:
         since = request.query.get("since", "0")
         number = int(since) if since.isascii() and since.isdigit() and len(since) < 10 else 0
-        number, items = await asyncio.to_thread(site.board.changed_since, number)
+        number, items = await asyncio.to_thread(self.site.board.changed_since, number)
         return web.json_response({"number": number, "changed": items})
 
-    async def record(request: web.Request) -> web.StreamResponse:
+    async def record(self, request: web.Request) -> web.StreamResponse:
         rows = verdicts_of(await _json(request))
-        result, items = await asyncio.to_thread(site.board.record, rows, site.reviewer)
+        result, items = await asyncio.to_thread(self.site.board.record, rows, self.site.reviewer)
         return web.json_response({**result.as_dict(), "changed": items})
-
-    app.add_routes(
-        [
-            web.get("/", enter),
-            web.post("/api/session", session),
-            web.get("/gallery/{name:.+}", gallery),
-            web.get("/images/{shard}/{name}", image),
-            web.get("/api/verdicts", changed),
-            web.post("/api/verdicts", record),
-        ]
-    )
-    return app
 
 
 def _guarded(site: Site) -> Any:

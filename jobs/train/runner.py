@@ -61,21 +61,12 @@ def run_training(spec: TrainSpec, *, quiet: bool = False, address: str | None = 
         text = dump_train_spec(spec)
         claim(spec.output, "train.yaml", kind="training", name=spec.name, mark=MARK, spec=text)
 
+    output, name, workers = spec.output, spec.name, spec.workers
     with claimed_run(
-        spec.output,
-        "training",
-        spec.name,
-        claim=claim_folder,
-        address=address,
-        quiet=quiet,
-        by_workers=True,
+        output, "training", name, claim=claim_folder, address=address, quiet=quiet, by_workers=True
     ) as run:
         run.write(unit="steps", total=spec.train.steps)
-        join_cluster(
-            address,
-            cpus=spec.workers.count * spec.workers.cpus,
-            gpus=spec.workers.count * spec.workers.gpus,
-        )
+        join_cluster(address, cpus=workers.count * workers.cpus, gpus=workers.count * workers.gpus)
         with TrainProgress(run):
             _fit(spec)
         status = run.reload()

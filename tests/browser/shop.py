@@ -1,4 +1,4 @@
-"""A job that has run, with photos and images that a person can tell apart, and its gallery on disk."""
+"""A job that has run, with photos and images that a person can distinguish, and its gallery on disk."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dreamcache.core.config.job import JobSpec
 from jobs.output.reader import outputs
 from jobs.review.rejected import replace_rejected
 from tests.browser.shop import ATTACK, page_of, run, shop
@@ -50,8 +51,26 @@ def handed_out(browser: Any, folder: Path) -> Path:
 def test_from_the_page_to_the_next_run(browser: Any, tmp_path: Path) -> None:
     spec = shop(tmp_path / "shop")
     items = run(spec)
-    keys = pytest.importorskip("selenium.webdriver").Keys
     open_page(browser, page_of(spec))
+    decide_with_keys(browser, items)
+    browser.refresh()
+    wait_for(browser, "document.documentElement.dataset.loaded")
+    assert list(states_of(browser).values())[:5] == DECIDED
+    file = hand_out_as_ana(browser, items, tmp_path)
+    new = record_and_run_again(spec, items, file, tmp_path)
+    export = in_process("export", spec.output, str(tmp_path / "export"), "--approved", "--json")
+    assert json.loads(export.stdout)["written"] == 1
+    # The page of the second run: what it has recorded stands, new images are open.
+    open_page(browser, page_of(spec))
+    states = states_of(browser)
+    assert states[items[0]] == "approved" and {states[one] for one in new} == {"pending"}
+
+
+DECIDED = ["approved", "rejected", "rejected", "rejected", "pending"]
+
+
+def decide_with_keys(browser: Any, items: list[str]) -> None:
+    keys = pytest.importorskip("selenium.webdriver").Keys
     # With keys: approve, reject, undo of the rejection, reject again in the large view, with a reason.
     press(browser, keys.ARROW_RIGHT)
     press(browser, "a")
@@ -77,23 +96,11 @@ def test_from_the_page_to_the_next_run(browser: Any, tmp_path: Path) -> None:
     browser.execute_script("cursor.set(data.items[2])")
     press(browser, "R")
     browser.execute_script("explain(data.items[2], { note: '=HYPERLINK(\"http://x\")' })")
-    assert list(states_of(browser).values())[:5] == [
-        "approved",
-        "rejected",
-        "rejected",
-        "rejected",
-        "pending",
-    ]
+    assert list(states_of(browser).values())[:5] == DECIDED
 
-    browser.refresh()
-    wait_for(browser, "document.documentElement.dataset.loaded")
-    assert list(states_of(browser).values())[:5] == [
-        "approved",
-        "rejected",
-        "rejected",
-        "rejected",
-        "pending",
-    ]
+
+def hand_out_as_ana(browser: Any, items: list[str], tmp_path: Path) -> Path:
+    keys = pytest.importorskip("selenium.webdriver").Keys
     browser.find_element("id", "hand-out").click()
     assert "name first" in browser.find_element("id", "storage").text
     browser.find_element("id", "reviewer").send_keys("ana" + keys.TAB)
@@ -107,7 +114,10 @@ def test_from_the_page_to_the_next_run(browser: Any, tmp_path: Path) -> None:
     assert rows[items[1]]["reason"] == "wrong colour" and rows[items[2]]["subject_id"] == ATTACK
     assert rows[items[2]]["note"].startswith("'=HYPERLINK")
     assert_clean(browser)
+    return file
 
+
+def record_and_run_again(spec: JobSpec, items: list[str], file: Path, tmp_path: Path) -> list[str]:
     done = in_process("review", spec.output, str(file), "--json")
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["recorded"]) == (0, 4), done.stdout
@@ -122,15 +132,7 @@ def test_from_the_page_to_the_next_run(browser: Any, tmp_path: Path) -> None:
     assert run(spec, keep_approved=True) == [], "approved ones are not generated again"
     statuses = {row["item_id"]: row["review"] for row in outputs(spec.output).to_pylist()}
     assert statuses == {items[0]: "approved", **dict.fromkeys([*new, *items[4:]], "pending")}
-    export = in_process("export", spec.output, str(tmp_path / "export"), "--approved", "--json")
-    assert json.loads(export.stdout)["written"] == 1
-
-    open_page(
-        browser, page_of(spec)
-    )  # the page of the second run: what it has recorded stands, new images are open
-    assert states_of(browser)[items[0]] == "approved" and {states_of(browser)[one] for one in new} == {
-        "pending"
-    }
+    return new
 
 
 def test_two_tabs_keep_both_their_verdicts(browser: Any, tmp_path: Path) -> None:

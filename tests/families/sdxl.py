@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from numpy.typing import NDArray
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from dreamcache import DreamCachePipeline
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import save_adapter
 from dreamcache.model.places import default_places, place_shapes
@@ -19,6 +22,9 @@ DEPTHS = (1, 2, 10)
 WIDTHS = (16, 24)
 """Of the text encoders."""
 SIDE = 64
+TOLERANCE = 1e-4
+PROMPT, SCALE, STEPS = "a red mug", 5.0, 2
+Pixels = NDArray[np.float32]
 REACTION, TEXT_REACTION = 1.5, 2.0
 """On the matrices that read text, time and sizes, and on the text encoders': as they are initialised, a wrong input
 would hardly move a pixel; with 8 for the text encoders, rounding moves as much as an input does."""
@@ -105,3 +111,19 @@ def save_random_adapter(folder: Path, base: Path) -> Path:
             torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
     save_adapter(randomize_norms(adapter), str(folder), base=FAMILY.describe_base(str(base), None), step=7)
     return folder
+
+
+def ours(pipe: DreamCachePipeline, subject: Any = None, **settings: Any) -> Pixels:
+    values: dict[str, Any] = {"prompt": PROMPT, "text_scale": SCALE, "num_inference_steps": STEPS, **settings}
+    generator = torch.Generator().manual_seed(7)
+    return np.asarray(pipe(subject=subject, generator=generator, output_type="np", **values).images)
+
+
+def theirs(pipe: DreamCachePipeline, **settings: Any) -> Pixels:
+    values = {"prompt": PROMPT, "guidance_scale": SCALE, "num_inference_steps": STEPS, **settings}
+    generator = torch.Generator().manual_seed(7)
+    return np.asarray(pipe.base(generator=generator, output_type="np", **values).images)
+
+
+def distance(one: Pixels, two: Pixels) -> float:
+    return float(np.abs(one - two).max())

@@ -161,7 +161,10 @@ def test_a_killed_training_resumes_and_a_job_runs_with_its_adapter(
         (folder / "adapter" / "adapter.safetensors").read_bytes() for folder in (output, tmp_path / "calm")
     ]
     assert weights[0] == weights[1]
+    a_job_runs_with(base, output, tmp_path)
 
+
+def a_job_runs_with(base: Path, training: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(3):
         photo(number).save(tmp_path / "photos" / f"box{number}.png")
@@ -175,7 +178,7 @@ def test_a_killed_training_resumes_and_a_job_runs_with_its_adapter(
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["total"], report["done"], report["failed"]) == (6, 6, 0)
-    pipe = DreamCachePipeline.from_pretrained(base, adapter=output / "adapter")
+    pipe = DreamCachePipeline.from_pretrained(base, adapter=training / "adapter")
     rows = jobs.outputs(str(tmp_path / "output")).to_pylist()
     assert len({row["item_id"] for row in rows}) == 6
     assert {Image.open(row["uri"]).size for row in rows} == {(SIDE, SIDE)}

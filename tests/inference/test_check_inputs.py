@@ -279,14 +279,8 @@ BAD_PLACEMENTS: list[tuple[Callable[[Any], Any], str]] = [
         "device: must be a device of torch, e.g. 'cpu' or 'cuda:0', got 'gpu'; use the name",
     ),
     (lambda pipe: pipe.to("cuda:99"), "got 'cuda:99' where torch finds"),
-    (
-        lambda pipe: pipe.to(torch.int8),
-        "dtype: must be a floating dtype of torch, got torch.int8; e.g. torch.bfloat16",
-    ),
-    (
-        lambda pipe: pipe.to("cpu", device="cpu"),
-        "device: must be given once, got cpu and cpu; give one of the two",
-    ),
+    (lambda pipe: pipe.to(torch.int8), "dtype: must be a floating dtype of torch, got torch.int8; e.g."),
+    (lambda pipe: pipe.to("cpu", device="cpu"), "device: must be given once, got cpu and cpu; give one"),
     (
         lambda pipe: pipe.to("cpu", speed=9),
         "to: must be given device and dtype alone, got speed; leave it out",

@@ -41,7 +41,9 @@ class Client:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         sent = {"Cookie": self.cookie, **(OURS if body is not None else {}), **(headers or {})}
         data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
-        connection.request(method, path, data, {name: value for name, value in sent.items() if value})
+        connection.request(
+            method, path, data, {name: value for name, value in sent.items() if value or name == "Host"}
+        )
         answer = connection.getresponse()
         result = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         connection.close()
@@ -114,8 +116,12 @@ def test_who_is_refused(make_spec: MakeSpec, start: Callable[[str], Client]) -> 
         assert Client(outside.port, "", f"dreamcache_review_{outside.port}=wrong").ask("GET", path)[0] == 401
     assert outside.ask("POST", "/api/verdicts", {"verdicts": []})[0] == 401
 
-    inside = outside.enter()
-    port = outside.port
+
+def test_a_foreign_host_or_page_is_refused(make_spec: MakeSpec, start: Callable[[str], Client]) -> None:
+    spec = make_spec()
+    item, *_ = generate(spec)
+    inside = start(spec.output).enter()
+    port = inside.port
     for host in (
         "evil.example",
         f"evil.example:{port}",

@@ -43,6 +43,13 @@ def run(verb: str, name: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_the_three_files_lead_from_nothing_to_a_table(tmp_path: Path) -> None:
+    synthesize(tmp_path)
+    base = save_base(tmp_path / "base")
+    train(tmp_path, base)
+    evaluate(tmp_path, base)
+
+
+def synthesize(tmp_path: Path) -> None:
     asked = PROMPT.format(count=3, category="things")
     llama = save_llama(
         tmp_path / "llama", "\n".join(map(json.dumps, LINES)), steps=260, question=f"<s>{asked}"
@@ -72,12 +79,12 @@ def test_the_three_files_lead_from_nothing_to_a_table(tmp_path: Path) -> None:
     assert data["kept"] == 3 and data["images"] == 18
     assert data["train"] > 4 and data["validation"] > 0
 
-    base = save_base(tmp_path / "base")
-    training = str(tmp_path / "training")
+
+def train(tmp_path: Path, base: Path) -> None:
     trained = run(
         "train",
         "train.yaml",
-        output=training,
+        output=str(tmp_path / "training"),
         model__base=str(base),
         train__data__path=str(tmp_path / "data/dataset/train"),
         train__data__validation=str(tmp_path / "data/dataset/validation"),
@@ -100,6 +107,8 @@ def test_the_three_files_lead_from_nothing_to_a_table(tmp_path: Path) -> None:
     assert written["recipe"] == "published" and written["posterior"] == "sample"
     assert written["optimizer"]["schedule"] == "constant"
 
+
+def evaluate(tmp_path: Path, base: Path) -> None:
     bench = write_bench(tmp_path / "bench", 2)
     run(
         "evaluate",
@@ -107,7 +116,7 @@ def test_the_three_files_lead_from_nothing_to_a_table(tmp_path: Path) -> None:
         output=str(tmp_path / "evaluation"),
         dreambench__path=str(bench),
         dreambench__samples=1,
-        run__model={"base": str(base), "adapter": f"{training}/adapter", "dtype": "float32"},
+        run__model={"base": str(base), "adapter": str(tmp_path / "training/adapter"), "dtype": "float32"},
         run__generation__num_inference_steps=2,
         run__workers={"encoders": ONE_CORE, "generators": ONE_CORE},
         metrics={

@@ -33,8 +33,7 @@ def describe_folder(
     """(the base without its native size, its model_index.json). layout: what the model is called in messages.
 
     parts, weighted: all that are loaded, and those of them with weights. checked: of these, those whose tensors
-    `layout.missing_tensors` knows by their config. Raises ModelError when it is missing, damaged
-    or of another layout.
+    `layout.missing_tensors` knows by their config. Raises ModelError: missing, damaged or of another layout.
     """
     model = locate(base, revision)
     if model is None:
