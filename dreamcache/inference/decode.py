@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ _ROWS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 """Of each VAE that ran out of memory, how many rows a pass fitted."""
 
 
-def decoded(vae: Any, latents: Tensor) -> Tensor:
+def decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """vae.decode(latents), [B, 3, H, W]. Raises what the VAE raises, out of memory only for a single row."""
     while True:
         rows = min(_ROWS.get(vae, len(latents)), len(latents))

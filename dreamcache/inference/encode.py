@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
 
@@ -45,7 +45,7 @@ class Encoder:
 
     def __init__(
         self,
-        base: Any,
+        base: DiffusionPipeline,
         info: BaseInfo,
         settings: EncodeSettings,
         *,

@@ -16,7 +16,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2D
 from dreamcache.core.config import CompileMode
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.encode import Encoder
-from dreamcache.inference.layouts import STABLE_DIFFUSION, Layout
+from dreamcache.inference.layouts import STABLE_DIFFUSION, BaseLayout
 from dreamcache.inference.placement import base_lock, parse_placement
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.adapter_io import load_adapter, save_adapter
@@ -38,7 +38,7 @@ class PipelineParts:
         adapter: DreamCacheAdapter | None,
         adapter_info: AdapterInfo | None = None,
         reader: UNet2DConditionModel | None = None,
-        layout: Layout = STABLE_DIFFUSION,
+        layout: BaseLayout = STABLE_DIFFUSION,
     ) -> None:
         """reader: the U-Net that reads references, if not the base's (see `model.reference_unet`). layout: the base's.
 

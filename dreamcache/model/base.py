@@ -61,7 +61,7 @@ SAFETY = {"safety_checker": StableDiffusionSafetyChecker}
 
 def load_base(
     info: BaseInfo, *, dtype: torch.dtype, device: str, classes: BaseClasses = BaseClasses()
-) -> Any:
+) -> DiffusionPipeline:
     """A pipeline of `classes` with weights on `device` in `dtype`, frozen. Raises ModelError."""
     folder = Path(local_base(info, classes.pipeline))
     kind: Any = classes.pipeline

@@ -9,9 +9,10 @@ Knows the layout of the U-Net; knows nothing of features or adapters' weights.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
 from dreamcache.core.config import FeatureSource
@@ -31,7 +32,7 @@ def transformer_at(unet: UNet2DConditionModel, place: str) -> Transformer2DModel
     return module
 
 
-def block_at(unet: UNet2DConditionModel, place: str) -> Any:
+def block_at(unet: UNet2DConditionModel, place: str) -> BasicTransformerBlock:
     """The transformer block that reads a reference at `place`: the one it names, or the first. Raises ModelError."""
     blocks = transformer_at(unet, place).transformer_blocks
     number = place.partition(BLOCK)[2] if BLOCK in place else "0"

@@ -32,7 +32,7 @@ FAN = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class ReviewVerdict:
     """One decision of one person about one image.
 
     decided_at: by the reviewer's clock; recorded_at: by the recorder's. is_final: settles what others decided before
@@ -88,7 +88,9 @@ def _wrong(table: pa.Table) -> str | None:
 
 _REMEDY = "restore it from a copy, or delete it and record its review.csv again"
 VERDICTS = LogSettings(
-    format=PartFormat(family="dreamcache.verdicts/", number=1, schema=schema_of(Verdict, required=True)),
+    format=PartFormat(
+        family="dreamcache.verdicts/", number=1, schema=schema_of(ReviewVerdict, required=True)
+    ),
     what="a part of the review log",
     code="bad_review_log",
     remedy=_REMEDY,
@@ -113,7 +115,7 @@ class Reviews:
         self._verdicts = PartLog(folder, VERDICTS)
         self._retried = PartLog(folder, RETRIED)
 
-    def append(self, verdicts: Sequence[Verdict]) -> None:
+    def append(self, verdicts: Sequence[ReviewVerdict]) -> None:
         """Writes one part. The same decisions recorded twice at the same time are one part."""
         if verdicts:
             rows = sorted(
@@ -140,12 +142,12 @@ class Reviews:
             item_id for table in self._retried.scan() for item_id in table["item_id"].to_pylist()
         )
 
-    def verdicts(self, seen: set[str] | None = None) -> list[Verdict]:
+    def verdicts(self, seen: set[str] | None = None) -> list[ReviewVerdict]:
         """All verdicts, each once, in memory. StorageError `bad_review_log` when a part is damaged.
 
         seen: as of `PartLog.scan`: parts to pass over, to which those read now are added.
         """
-        rows = (Verdict(**row) for table in self._verdicts.scan(seen) for row in table.to_pylist())
+        rows = (ReviewVerdict(**row) for table in self._verdicts.scan(seen) for row in table.to_pylist())
         return list(dict.fromkeys(rows))
 
     def standings(self) -> dict[str, Standing]:
@@ -166,22 +168,22 @@ class Reviews:
         return fewer
 
 
-def standings(verdicts: Iterable[Verdict]) -> dict[str, Standing]:
+def standings(verdicts: Iterable[ReviewVerdict]) -> dict[str, Standing]:
     """What stands of these verdicts, by item. The order in which they come never matters."""
-    of_item: dict[str, list[Verdict]] = {}
+    of_item: dict[str, list[ReviewVerdict]] = {}
     for verdict in verdicts:
         of_item.setdefault(verdict.item_id, []).append(verdict)
     resolved = {item_id: _standing(some) for item_id, some in sorted(of_item.items())}
     return {item_id: standing for item_id, standing in resolved.items() if standing is not None}
 
 
-def _standing(verdicts: list[Verdict]) -> Standing | None:
+def _standing(verdicts: list[ReviewVerdict]) -> Standing | None:
     """None where nothing stands."""
     finals = [one for one in verdicts if one.is_final]
     if finals:
         last = max(finals, key=lambda one: (one.recorded_at, _order(one)))
         verdicts = [one for one in verdicts if one.recorded_at > last.recorded_at or one is last]
-    newest: dict[str, Verdict] = {}
+    newest: dict[str, ReviewVerdict] = {}
     for one in sorted(verdicts, key=_order):
         newest[one.reviewer] = one
     standing = sorted((one for one in newest.values() if one.decision != "withdrawn"), key=_order)
@@ -203,7 +205,7 @@ def _standing(verdicts: list[Verdict]) -> Standing | None:
     )
 
 
-def _order(verdict: Verdict) -> tuple[datetime, datetime, str, str, str]:
+def _order(verdict: ReviewVerdict) -> tuple[datetime, datetime, str, str, str]:
     """Of two verdicts of one person the later decision counts; the rest only makes the order total."""
     return (
         verdict.decided_at, verdict.recorded_at, verdict.decision, verdict.reason or "", verdict.note or "",

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from dreamcache.core.config.train import TrainSettings
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.training.dataset import Samples, TrainItems
 from dreamcache.training.loaders import SampleRows, micro_batches
 from dreamcache.training.transform import ItemShape
@@ -42,7 +42,7 @@ class ReadSpeeds:
     speeds: tuple[LoaderSpeed, ...]
     bad: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         rows = [asdict(one) | {"samples_per_s_a_core": one.samples_per_s_a_core} for one in self.speeds]
         return asdict(self) | {"speeds": rows}
 

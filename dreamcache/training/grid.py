@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from dreamcache.core.config import EncodeSettings
 from dreamcache.core.config.train import CAPTION, TrainSettings
-from dreamcache.inference.layouts import STABLE_DIFFUSION, Layout
+from dreamcache.inference.layouts import STABLE_DIFFUSION, BaseLayout
 from dreamcache.inference.pipeline import DreamCachePipeline
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.reference_unet import with_weights
@@ -24,13 +24,13 @@ from dreamcache.training.dataset import Item
 
 
 def sample_grid(
-    base: Any,
+    base: DiffusionPipeline,
     info: BaseInfo,
     adapter: DreamCacheAdapter,
     settings: TrainSettings,
     items: Sequence[Item],
     reader: Mapping[str, Tensor] | None = None,
-    layout: Layout = STABLE_DIFFUSION,
+    layout: BaseLayout = STABLE_DIFFUSION,
 ) -> Image.Image:
     """A row per item: its reference, its target, and an image of its caption with that reference.
 

@@ -14,12 +14,12 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NotRequired, TypedDict
 
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 
 from dreamcache.core.config.train import CAPTION, TrainSettings
 from dreamcache.inference.encode import reference_noise
-from dreamcache.inference.layouts import STABLE_DIFFUSION, Layout
+from dreamcache.inference.layouts import STABLE_DIFFUSION, BaseLayout
 from dreamcache.model.adapter import DreamCacheAdapter, KeysValues
 from dreamcache.model.inject import Memory, injecting
 from dreamcache.model.places import block_at, chosen_places, in_forward_order
@@ -58,12 +58,12 @@ class AdapterLoss(nn.Module):
 
     def __init__(
         self,
-        base: Any,
+        base: DiffusionPipeline,
         adapter: DreamCacheAdapter,
         settings: TrainSettings,
         stored: StoredReferences | None = None,
         reader: UNet2DConditionModel | None = None,
-        layout: Layout = STABLE_DIFFUSION,
+        layout: BaseLayout = STABLE_DIFFUSION,
     ) -> None:
         """stored: the cache of features of references that never change, if the training uses one.
 
@@ -83,7 +83,7 @@ class AdapterLoss(nn.Module):
         self._fixed: dict[tuple[str, tuple[int, int]], TextInput] = {}
 
     @property
-    def base(self) -> Any:
+    def base(self) -> DiffusionPipeline:
         return self._frozen[0]
 
     def forward(self, batch: TrainBatch, hooks: ExitStack) -> Tensor:

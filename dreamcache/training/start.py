@@ -5,10 +5,8 @@ The same in every process. Knows the settings and what an adapter folder holds.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import DiffusionPipeline, UNet2DConditionModel
 
 from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.errors import SpecError
@@ -20,7 +18,9 @@ from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.training.loss import trained_places
 
 
-def new_adapter(base: Any, settings: TrainSettings, start: AdapterInfo | None) -> DreamCacheAdapter:
+def new_adapter(
+    base: DiffusionPipeline, settings: TrainSettings, start: AdapterInfo | None
+) -> DreamCacheAdapter:
     """The adapter at `start`, or a new one that leaves the base as it is; the same in every process.
 
     base: a diffusers pipeline.
@@ -54,7 +54,7 @@ def new_adapter(base: Any, settings: TrainSettings, start: AdapterInfo | None) -
 
 
 def new_reader(
-    base: Any,
+    base: DiffusionPipeline,
     adapter: DreamCacheAdapter,
     settings: TrainSettings,
     start: AdapterInfo | None,

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import DiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import default_collate
 
 from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.errors import DreamCacheError, SpecError
-from dreamcache.inference.layouts import STABLE_DIFFUSION, Layout
+from dreamcache.inference.layouts import STABLE_DIFFUSION, BaseLayout
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.training.bad_samples import BadSample, check_bad
@@ -79,14 +79,14 @@ class Trainer:
 
     def __init__(
         self,
-        base: Any,
+        base: DiffusionPipeline,
         info: BaseInfo,
         settings: TrainSettings,
         *,
         team: Team = Team(),
         start: AdapterInfo | None = None,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
-        layout: Layout = STABLE_DIFFUSION,
+        layout: BaseLayout = STABLE_DIFFUSION,
     ) -> None:
         """base: of `layout`. start: an adapter to continue. wrap: DistributedDataParallel, for a team of several."""
         if settings.global_batch % team.size:

@@ -12,7 +12,7 @@ export.py            all of it for one job
 """
 
 from jobs.channels.export import export_channel
-from jobs.channels.options import ChannelExport, Options, segmenter
+from jobs.channels.options import ChannelExport, ChannelOptions, segmenter
 from jobs.channels.preset import PRESETS, load_preset
 
-__all__ = ["PRESETS", "ChannelExport", "Options", "export_channel", "load_preset", "segmenter"]
+__all__ = ["PRESETS", "ChannelExport", "ChannelOptions", "export_channel", "load_preset", "segmenter"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jobs.channels.facts import Facts, Value
-from jobs.channels.preset import Level, Measure, Rule
+from jobs.channels.preset import ChannelRule, Level, Measure
 
 UNITS: dict[Measure, str] = {
     "longest_side": "px",
@@ -35,7 +35,7 @@ class Breach:
         return f"{self.rule}: must be {self.required}, got {self.measured}{by}"
 
 
-def breaches(facts: Facts, rules: Iterable[Rule]) -> list[Breach]:
+def breaches(facts: Facts, rules: Iterable[ChannelRule]) -> list[Breach]:
     """Of every rule that is broken, in their order. A fact that cannot be measured breaks its rule."""
     return [breach for rule in rules if (breach := _breach(rule, facts.get(rule.measure))) is not None]
 
@@ -50,7 +50,7 @@ def problem(rule: str, required: str, measured: str) -> Breach:
     return Breach(rule=rule, level="required", required=required, measured=measured[:300])
 
 
-def required_text(rule: Rule) -> str:
+def required_text(rule: ChannelRule) -> str:
     """What a rule wants, e.g. "from 500 to 10000 px"."""
     if rule.one_of:
         return " or ".join(rule.one_of)
@@ -64,7 +64,7 @@ def required_text(rule: Rule) -> str:
     return f"at least {rule.min:.10g}{unit}" if rule.max is None else f"at most {rule.max:.10g}{unit}"
 
 
-def _breach(rule: Rule, value: Value) -> Breach | None:
+def _breach(rule: ChannelRule, value: Value) -> Breach | None:
     if isinstance(value, str) or value is None:
         if rule.one_of and value in rule.one_of:
             return None

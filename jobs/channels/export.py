@@ -15,21 +15,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from dreamcache.core.errors import ImageError, SigningError, SpecError
 from dreamcache.core.images import decode_image, on_white
 from dreamcache.core.parallel import map_ordered
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.open_store import open_store
 from dreamcache.storage.roots import is_below
 from jobs.channels.check import Breach, breaches, problem, refuses
 from jobs.channels.facts import LIMITS, measure
 from jobs.channels.feed import Entry, Feed, FeedFile, address
-from jobs.channels.marks import Marks, Signer, marks_of
-from jobs.channels.options import ChannelExport, Options, published
+from jobs.channels.marks import ChannelMarks, Signer, marks_of
+from jobs.channels.options import ChannelExport, ChannelOptions, published
 from jobs.channels.preset import Preset
 from jobs.channels.render import encoded, in_frame
-from jobs.channels.report import Report
+from jobs.channels.report import ChannelReport
 from jobs.export.fetch import read_image
 from jobs.export.names import Layout
 from jobs.export.progress import ExportProgress
@@ -38,7 +38,7 @@ from jobs.export.rows import Rows
 REPORT = "report"
 THREADS = max(1, min(4, os.cpu_count() or 1))
 WRITERS = 16
-Row = Mapping[str, Any]
+Row = JsonObject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +47,7 @@ class _Rendered:
 
     row: Row
     data: bytes = b""
-    marks: Marks | None = None
+    marks: ChannelMarks | None = None
     problem: str = ""
 
 
@@ -57,7 +57,7 @@ def export_channel(
     preset: Preset,
     *,
     where: Mapping[str, str] | None = None,
-    options: Options = Options(),
+    options: ChannelOptions = ChannelOptions(),
 ) -> ChannelExport:
     """Exports what is done of the job at `output` as the preset's channel wants it, with feed and report.
 
@@ -73,7 +73,7 @@ def export_channel(
     statuses = every.statuses()
     with tempfile.TemporaryDirectory(prefix="dreamcache-channel-") as folder:
         place = Path(folder)
-        with Report(place / f"{REPORT}.csv", preset) as report:
+        with ChannelReport(place / f"{REPORT}.csv", preset) as report:
             run = _Export(every.with_status("done"), output, target, preset, options, report)
             rows = run.all(place, total=statuses.pop("done", 0))
         feed = preset.feed.file if preset.feed and rows is not None and not options.dry_run else None
@@ -93,7 +93,7 @@ def export_channel(
     return result
 
 
-def _publish(target: str, place: Path, report: Report, result: ChannelExport) -> None:
+def _publish(target: str, place: Path, report: ChannelReport, result: ChannelExport) -> None:
     """Feed and report, once every image is there."""
     store = open_store(target)
     if result.feed is not None:
@@ -110,7 +110,13 @@ class _Export:
     """The steps of one export, and what they share."""
 
     def __init__(
-        self, rows: Rows, output: str, target: str, preset: Preset, options: Options, report: Report
+        self,
+        rows: Rows,
+        output: str,
+        target: str,
+        preset: Preset,
+        options: ChannelOptions,
+        report: ChannelReport,
     ) -> None:
         self.rows, self.preset, self.options, self.report = rows, preset, options, report
         self.layout = Layout(preset.layout, (*rows.columns, "position"))
@@ -208,7 +214,7 @@ class _Export:
         self._closed.add(hash(subject))
         self._subject, self._entries = subject, []
 
-    def _measured(self, one: _Rendered, marks: Marks) -> tuple[str, bytes, list[Breach]]:
+    def _measured(self, one: _Rendered, marks: ChannelMarks) -> tuple[str, bytes, list[Breach]]:
         """(name, signed file, broken rules); the image is the last of `_entries` if none refuses it."""
         images, position = self.preset.frame.images, len(self._entries) + 1
         name = self.layout.name_of({**one.row, "key": f"x.{images.extension}", "position": position})

@@ -21,7 +21,7 @@ FORMATS = {"png": "png", "jpg": "jpeg", "webp": "webp"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Marks:
+class ChannelMarks:
     """Of one stored image. packet: its XMP. is_signed: whether it holds a C2PA manifest."""
 
     metadata: Mapping[str, str]
@@ -30,7 +30,7 @@ class Marks:
     is_signed: bool
 
 
-def marks_of(data: bytes, extension: str) -> Marks:
+def marks_of(data: bytes, extension: str) -> ChannelMarks:
     """Of a job's image. Raises ImageError when it is none."""
     packet = read_xmp(data)
     statement = xmp.read(packet) if packet else None
@@ -38,7 +38,7 @@ def marks_of(data: bytes, extension: str) -> Marks:
         metadata = read_metadata(data)
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"image file cannot be decoded: {error}", code="damaged_image") from error
-    return Marks(
+    return ChannelMarks(
         metadata=metadata,
         statement=statement,
         packet=xmp.packet(statement) if statement is not None else None,
@@ -57,7 +57,7 @@ class Signer:
         self._signer = ManifestSigner(settings) if settings is not None and not unsigned else None
         self.unsigned = unsigned
 
-    def sign(self, data: bytes, marks: Marks, file_format: str) -> bytes:
+    def sign(self, data: bytes, marks: ChannelMarks, file_format: str) -> bytes:
         """The file with a manifest, if the image had one. Raises SigningError."""
         if not marks.is_signed or self.unsigned:
             return data

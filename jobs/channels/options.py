@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,6 +11,7 @@ from PIL import Image
 from dreamcache.core.config.provenance import C2paSettings
 from dreamcache.core.errors import SpecError
 from dreamcache.core.web_url import parse_web
+from dreamcache.storage.json_object import JsonObject
 from jobs.channels.facts import Mask
 
 CutOut = Callable[[Image.Image, str], Mask | None]
@@ -40,12 +40,12 @@ class ChannelExport:
         """Whether nothing was refused or lost."""
         return not (self.refused or self.lost)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class ChannelOptions:
     """base_url: where the target's files will be published; None writes no feed. cut_out: finds the subject of a
     scene. c2pa: to sign again. dry_run: nothing but the report is written."""
 

@@ -31,7 +31,7 @@ FeedFormat = Literal["csv", "tsv", "rss"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Source(Settings):
+class RuleSource(Settings):
     """Where a rule is published. title, url: of the page. read: the day on which it was read, '2026-11-27'; empty where
     it could not be read.
 
@@ -53,7 +53,7 @@ class Source(Settings):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rule(Settings):
+class ChannelRule(Settings):
     """One rule: a measure, and the values that it may have.
 
     name: as the report calls it. measure: see docs/channels.md. min, max: of a number. one_of: of a text. level: a
@@ -132,9 +132,9 @@ class Preset(Settings):
     layout: str = "{subject_id}-{position}.{ext}"
     max_images: AtLeastOne = MAX_IMAGES
     frame: Frame = Frame()
-    rules: tuple[Rule, ...]
+    rules: tuple[ChannelRule, ...]
     feed: FeedSpec | None = None
-    sources: Mapping[str, Source] = field(default_factory=dict)
+    sources: Mapping[str, RuleSource] = field(default_factory=dict)
 
     def check(self) -> None:
         names = [rule.name for rule in self.rules]

@@ -53,12 +53,12 @@ def channel_export(
     place: str, target: str, preset: str, where: Mapping[str, str], flags: ChannelFlags
 ) -> ChannelExport:
     """Exports as a preset says. Raises DreamCacheError."""
-    from jobs.channels import Options, export_channel, load_preset, segmenter
+    from jobs.channels import ChannelOptions, export_channel, load_preset, segmenter
 
     check_choice("--cut-out", flags.cut_out, CUT_OUTS)
     # The job.yaml of an output folder may come from anyone, and names commands that sign.
     settings = load(place, ()).provenance if place.endswith((".yaml", ".yml")) else None
-    options = Options(
+    options = ChannelOptions(
         base_url=flags.base_url,
         upscale=flags.upscale,
         cut_out=segmenter(flags.cut_out) if flags.cut_out else None,

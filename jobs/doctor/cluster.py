@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import dreamcache
 from dreamcache.core.config.job import JobSpec
-from dreamcache.core.errors import DreamCacheError
+from dreamcache.core.errors import CODE_NOTE, DreamCacheError
 from dreamcache.inference.facts import describe_models, family_of_job
 from jobs import own_packages
 from jobs.cluster.capacity import Node, misfits
@@ -88,7 +88,8 @@ class Reporter:
             file.close()
 
     def _error(self) -> DreamCacheError:
-        lines = self._text(2).strip().splitlines() or ["the probe printed nothing"]
+        printed = self._text(2).strip().splitlines()
+        lines = [line for line in printed if not line.startswith(CODE_NOTE)] or ["the probe printed nothing"]
         if REFUSED in self._text(2) or " 401" in lines[-1]:
             return DreamCacheError(
                 f"address '{self.address}': the cluster refuses the token; {TOKEN}", code="bad_token"

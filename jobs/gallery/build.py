@@ -36,7 +36,7 @@ SCRIPTS = ("items", "verdicts", "filters", "rows", "cards", "viewer", "start", "
 """In this order: the last one begins."""
 
 
-class References(Protocol):
+class ReferencePhotos(Protocol):
     """Thumbnails by subject."""
 
     def get(self, subject: str, /) -> bytes | None:
@@ -46,7 +46,7 @@ class References(Protocol):
 def write_gallery(
     *,
     manifest: pa.Table,
-    references: References,
+    references: ReferencePhotos,
     write: Callable[[str, bytes], None],
     title: str,
     source: str = "",

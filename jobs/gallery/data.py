@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from dreamcache.segment import REASONS
+from dreamcache.storage.json_object import JsonObject
 from jobs.output.manifest import MANIFEST_COLUMNS
 
 ITEM_COLUMNS = (
@@ -47,7 +48,7 @@ NO_SCORES = ("seconds", "gpu_seconds", "width", "height", "num_bytes", "sample",
 
 
 def as_scripts(
-    items: pa.Table, references: Mapping[str, str], about: Mapping[str, Any], *, rows: int
+    items: pa.Table, references: Mapping[str, str], about: JsonObject, *, rows: int
 ) -> Iterator[tuple[str, bytes]]:
     """(name, script) of each part: data.js, then data-00001.js and so on, at most `rows` items a part.
 

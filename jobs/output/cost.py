@@ -7,12 +7,12 @@ Knows the manifest's columns; knows no price. `review` is a column of manifests 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from dreamcache.storage.json_object import JsonObject
 
 REVIEW, APPROVED = "review", "approved"
 
@@ -26,7 +26,7 @@ class CostSummary:
     per_image: float | None = None
     per_approved_image: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         return {
             name: round(value, 6) if isinstance(value, float) else value
             for name, value in asdict(self).items()
@@ -66,7 +66,7 @@ def cost_summary(spent: float, currency: str, counts: RowCounts) -> CostSummary:
     )
 
 
-def of_status(details: Mapping[str, Any], done: int) -> CostSummary | None:
+def of_status(details: JsonObject, done: int) -> CostSummary | None:
     """From a status' details; None for a job without a price."""
     spent, currency = (details.get("spent") or {}).get("cost"), details.get("currency")
     if not isinstance(spent, int | float) or not isinstance(currency, str):
@@ -74,7 +74,7 @@ def of_status(details: Mapping[str, Any], done: int) -> CostSummary | None:
     return CostSummary(spent=spent, currency=currency, per_image=spent / done if done else None)
 
 
-def of_summary(summary: Mapping[str, Any]) -> CostSummary | None:
+def of_summary(summary: JsonObject) -> CostSummary | None:
     """From manifest.json, which may come from anyone; None where it states no costs."""
     cost = summary.get("cost")
     if not isinstance(cost, dict) or not isinstance(cost.get("currency"), str):

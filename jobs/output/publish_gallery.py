@@ -52,7 +52,7 @@ def publish_gallery(
     photos = {one: usable[one] for one in order if one in usable and roots.allows(usable[one])}
     # A local path is meaningful on one machine only, and the page may be copied elsewhere.
     source = folder.uri if is_uri(folder.uri) else ""
-    if cost := of_summary(summary or {}):
+    if cost := of_summary(dict(summary or {})):
         source = f"{source or 'the output folder'} ({cost.line()})"
     title = str(summary["job"]) if summary else "job"
     with _Thumbnails(photos, limits or ImageLimits(), roots.hosts) as references:

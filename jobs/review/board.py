@@ -10,11 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dreamcache.storage.json_object import JsonObject
-from dreamcache.storage.reviews import Reviews, Standing, Verdict, standings
-from jobs.review.record import Recorded, record
+from dreamcache.storage.reviews import Reviews, ReviewVerdict, Standing, standings
+from jobs.review.record import RecordedReview, record
 from jobs.review.verdict_file import GivenVerdict, Problem, parsed
 
 MOST_VERDICTS = 5000
@@ -34,12 +33,12 @@ class Change:
 class Board:
     """Thread-safe. items: the manifest's rows by id, `record.ABOUT` of each. StorageError from every method."""
 
-    def __init__(self, output: str, items: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, output: str, items: Mapping[str, JsonObject]) -> None:
         self._output, self._items = output, items
         self._reviews = Reviews(output)
         self._lock = threading.Lock()
         self._read: set[str] = set()  # parts of the log
-        self._verdicts: dict[str, set[Verdict]] = {}
+        self._verdicts: dict[str, set[ReviewVerdict]] = {}
         self._standings: dict[str, Standing] = {}
         self._changes: dict[str, Change] = {}
         self._number = self._num_recorded = 0
@@ -47,7 +46,7 @@ class Board:
 
     def record(
         self, rows: Sequence[GivenVerdict | Problem], reviewer: str
-    ) -> tuple[Recorded, dict[str, Any]]:
+    ) -> tuple[RecordedReview, JsonObject]:
         """(what became of the rows, the state of their items now). reviewer: for rows that name nobody."""
         with self._lock:
             self._refresh()
@@ -61,7 +60,7 @@ class Board:
             self._refresh()
             return result, {item_id: self._seen(item_id) for item_id in mine}
 
-    def changed_since(self, number: int) -> tuple[int, dict[str, Any]]:
+    def changed_since(self, number: int) -> tuple[int, JsonObject]:
         """(the number to ask with next, items that changed since). Also what others recorded."""
         with self._lock:
             self._refresh()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 from dreamcache.core.errors import StorageError
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.reviews import Reviews
 from jobs.output.reader import Manifest
 
@@ -28,7 +27,7 @@ def count_reviews(output: str) -> dict[str, int]:
     return {state: counts[state] for state in STATES}
 
 
-def counts_for_status(output: str, summary: Mapping[str, Any] | None) -> dict[str, int] | None:
+def counts_for_status(output: str, summary: JsonObject | None) -> dict[str, int] | None:
     """`count_reviews`, cheaply: None before anyone has reviewed, or before there is a manifest.
 
     summary: manifest.json.

@@ -1,6 +1,6 @@
 """Verdicts into the review log: checked against the manifest, recorded once, conflicts named.
 
-    verdicts + manifest --record--> Recorded: what was recorded, what was not and why, which items reviewers differ on
+    verdicts + manifest --record--> RecordedReview: what was recorded, what was not and why, and conflicts
 
 Nothing of a file is lost: a row is recorded, was recorded before, or is reported with its problem.
 Knows the manifest and the review log; not where the verdicts come from.
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.storage.json_object import JsonObject
-from dreamcache.storage.reviews import Reviews, Standing, Verdict, standings
+from dreamcache.storage.reviews import Reviews, ReviewVerdict, Standing, standings
 from jobs.output.reader import Manifest
 from jobs.review.verdict_file import GivenVerdict, Problem
 
@@ -26,7 +26,7 @@ ABOUT = ("item_id", "status", "subject_id", "prompt", "sample", "overrides")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recorded:
+class RecordedReview:
     """repeated: rows that say what the log says already. conflicts: of the items of these rows, by id."""
 
     recorded: int = 0
@@ -62,9 +62,9 @@ def record(
     *,
     reviewer: str = "",
     is_final: bool = False,
-    items: Mapping[str, Mapping[str, Any]] | None = None,
-    before: Sequence[Verdict] | None = None,
-) -> Recorded:
+    items: Mapping[str, JsonObject] | None = None,
+    before: Sequence[ReviewVerdict] | None = None,
+) -> RecordedReview:
     """Records what is new of the rows.
 
     reviewer: for rows that name none. is_final: settles conflicts. items: `items_of`, and before: the log's verdicts
@@ -76,7 +76,7 @@ def record(
     known = items if items is not None else items_of(output, {row.item_id for row in verdicts})
     retried = reviews.retried()
     before = reviews.verdicts() if before is None else before
-    sound: list[Verdict] = []
+    sound: list[ReviewVerdict] = []
     problems = [row for row in rows if isinstance(row, Problem)]
     now = datetime.now(UTC)
     for row in sorted(verdicts, key=lambda row: (row.decided_at or now, row.row)):
@@ -90,7 +90,7 @@ def record(
     reviews.append(new)
     items_here = {row.item_id for row in verdicts}
     after = standings(one for one in (*before, *new) if one.item_id in items_here)
-    return Recorded(
+    return RecordedReview(
         recorded=len(new),
         repeated=len(sound) - len(new),
         problems=tuple(sorted(problems, key=lambda one: one.row)),
@@ -98,11 +98,11 @@ def record(
     )
 
 
-def _new(verdicts: Sequence[Verdict], before: Sequence[Verdict]) -> list[Verdict]:
+def _new(verdicts: Sequence[ReviewVerdict], before: Sequence[ReviewVerdict]) -> list[ReviewVerdict]:
     """Those that the log does not have and that say something else than their reviewer's newest one."""
     newest = _newest(before)
     seen = {_identity(one) for one in before}
-    new: list[Verdict] = []
+    new: list[ReviewVerdict] = []
     for verdict in verdicts:
         key = (verdict.item_id, verdict.reviewer)
         if _identity(verdict) not in seen and not _says_the_same(newest.get(key), verdict):
@@ -112,7 +112,7 @@ def _new(verdicts: Sequence[Verdict], before: Sequence[Verdict]) -> list[Verdict
     return new
 
 
-def items_of(output: str, item_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+def items_of(output: str, item_ids: Iterable[str]) -> dict[str, JsonObject]:
     """The manifest's rows of these items, ABOUT of each. Raises StorageError `no_manifest`."""
     wanted = pa.array(sorted(set(item_ids)), pa.string())
     rows: dict[str, dict[str, Any]] = {}
@@ -135,8 +135,10 @@ def _problem(row: GivenVerdict, name: str, item: Mapping[str, Any] | None, is_re
     return None
 
 
-def _verdict(row: GivenVerdict, name: str, item: Mapping[str, Any], now: datetime, is_final: bool) -> Verdict:
-    return Verdict(
+def _verdict(
+    row: GivenVerdict, name: str, item: Mapping[str, Any], now: datetime, is_final: bool
+) -> ReviewVerdict:
+    return ReviewVerdict(
         item_id=row.item_id,
         decision=row.decision,
         reviewer=name,
@@ -152,7 +154,7 @@ def _verdict(row: GivenVerdict, name: str, item: Mapping[str, Any], now: datetim
     )
 
 
-def _newest(verdicts: Sequence[Verdict]) -> dict[tuple[str, str], Verdict]:
+def _newest(verdicts: Sequence[ReviewVerdict]) -> dict[tuple[str, str], ReviewVerdict]:
     """The verdict that counts, by item and reviewer."""
     return {
         (one.item_id, one.reviewer): one
@@ -160,14 +162,14 @@ def _newest(verdicts: Sequence[Verdict]) -> dict[tuple[str, str], Verdict]:
     }
 
 
-def _identity(verdict: Verdict) -> tuple[object, ...]:
+def _identity(verdict: ReviewVerdict) -> tuple[object, ...]:
     return (
         verdict.item_id, verdict.reviewer, verdict.decision, verdict.decided_at, verdict.reason, verdict.note,
         verdict.is_final,
     )  # fmt: skip
 
 
-def _says_the_same(before: Verdict | None, verdict: Verdict) -> bool:
+def _says_the_same(before: ReviewVerdict | None, verdict: ReviewVerdict) -> bool:
     """Whether the reviewer's newest verdict is this one already. A final one settles what came in between."""
     if before is None:
         return verdict.decision == "withdrawn"

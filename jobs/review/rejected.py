@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.reviews import Reviews
 from jobs.export.rows import Rows
 
@@ -23,7 +24,7 @@ def replace_rejected(output: str, reasons: Collection[str]) -> int:
     return len(item_ids)
 
 
-def count_rejected(output: str, reasons: Collection[str]) -> list[dict[str, Any]]:
+def count_rejected(output: str, reasons: Collection[str]) -> list[JsonObject]:
     """What `replace_rejected` would replace: status "rejected", the reviewers' reason as code, items, and one note."""
     counts: Counter[str] = Counter()
     notes: dict[str, str | None] = {}

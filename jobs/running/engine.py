@@ -123,5 +123,5 @@ def _open_book(spec: JobSpec, limit: SpendLimit | None) -> Any:
 
     from workers.attempts import AttemptBook
 
-    options = {**beside_the_driver(), "max_restarts": -1, "max_task_retries": -1}
+    options: dict[str, Any] = {**beside_the_driver(), "max_restarts": -1, "max_task_retries": -1}
     return ray.remote(**options)(AttemptBook).remote(spec.failures, limit=limit)

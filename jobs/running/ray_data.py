@@ -38,7 +38,7 @@ def set_up_ray_data() -> None:
     data.execution_options.preserve_order = False
 
 
-def beside_the_driver() -> dict[str, Any]:
+def beside_the_driver() -> dict[str, object]:
     """Options of an actor or task on the driver's own node, which is lost only with the run. It takes no CPU of the
     node's share."""
     import ray

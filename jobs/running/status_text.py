@@ -55,7 +55,7 @@ def status_lines(status: Status, outcome: SeenRun) -> list[str]:
         lines.append(
             f"driver: process {status.driver.pid} on {status.driver.host}, run {status.driver.run_id}"
         )
-    if cost := of_status(status.details, status.done):
+    if cost := of_status(dict(status.details), status.done):
         lines.append(cost.line())
     lines += [f"{name}: {_text(value)}" for name, value in _shown(status)]
     hidden = len(status.notes) - SHOWN_NOTES

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageDraw
 from dreamcache.provenance import xmp
 from jobs.channels.check import Breach, breaches
 from jobs.channels.facts import Value, measure
-from jobs.channels.preset import PRESETS, Measure, Preset, Rule, load_preset
+from jobs.channels.preset import PRESETS, ChannelRule, Measure, Preset, load_preset
 from tests.channels.pictures import WHITE, as_file, as_png, product
 
 NAME = "mug-1.jpg"
@@ -163,7 +163,7 @@ def test_what_cannot_be_measured_breaks_its_rule() -> None:
 
 @pytest.mark.parametrize("measured", ["fill", "ai_mark"])
 def test_a_missing_fact_is_no_pass(measured: Measure) -> None:
-    rule = Rule(name="a", measure=measured, min=0.1, source="s") if measured == "fill" else Rule(
+    rule = ChannelRule(name="a", measure=measured, min=0.1, source="s") if measured == "fill" else ChannelRule(
         name="a", measure=measured, one_of=("x",), source="s"
     )  # fmt: skip
     nothing: dict[Measure, Value] = {}

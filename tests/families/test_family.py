@@ -93,7 +93,7 @@ def test_a_new_family_is_a_folder(add_family, tmp_path: Path) -> None:
 
 def test_families_that_share_a_method_are_distinguished_by_the_base(add_family, tmp_path: Path) -> None:
     add_family("wide", method="dreamcache", recognizes="base.endswith('wide')")
-    for name, pipeline in (("wide", "WidePipeline"), ("xl", "StableDiffusionXLPipeline"), ("sd", None)):
+    for name, pipeline in (("wide", "WidePipeline"), ("other", "StableCascadeDecoderPipeline"), ("sd", None)):
         (tmp_path / name).mkdir()
         if pipeline:
             (tmp_path / name / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
@@ -101,7 +101,7 @@ def test_families_that_share_a_method_are_distinguished_by_the_base(add_family, 
     assert set(names.values()) == {"StableDiffusion", "New"} and names["mini"] == "StableDiffusion"
     assert type(family_of("dreamcache", str(tmp_path / "sd"))).__name__ == "StableDiffusion"
     with pytest.raises(ModelError, match="no family of method 'dreamcache' recognizes it"):
-        family_of("dreamcache", str(tmp_path / "xl"))
+        family_of("dreamcache", str(tmp_path / "other"))
 
 
 def test_facts_state_what_the_models_decide() -> None:

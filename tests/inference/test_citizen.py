@@ -285,4 +285,4 @@ def test_a_bar_for_users_and_none_in_jobs(epsilon_pipe: DreamCachePipeline, caps
 def test_a_subject_is_shown_in_a_line(subject: SubjectFeatures) -> None:
     text = repr(subject)
     assert text.startswith(f"SubjectFeatures({subject.cache_key[:12]}, base ")
-    assert text.endswith(", 5 places, 18.5 kB of int8)") and len(text) < 100, text
+    assert text.endswith(", 5 places, 18.8 kB of int8)") and len(text) < 100, text

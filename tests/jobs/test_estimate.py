@@ -47,7 +47,8 @@ def test_counts_and_bytes_are_exact(values: dict[str, Any]) -> None:
     assert (found.encoder_halves, found.decoder_halves) == (4 * 2 * 2, 4 * 3 * 2)
     assert found.unet_evaluations == 4 * 2 * 2.5 + 2
     places = 64 * 2**2 + 64 * 4**2 + 2 * 64 * 8**2 + 32 * 16**2
-    assert found.cache_bytes == 2 * 2 * places
+    scales = 4 * (64 + 64 + 2 * 64 + 32)
+    assert found.cache_bytes == 2 * (places + scales)
     assert (found.output_bytes_by, found.eta_seconds) == ("guess", None)
     joint = estimate_plan(plan(parse_spec({**values, "generation": {**TWO_STEPS, "guidance": "joint"}})))
     assert (joint.encoder_halves, joint.decoder_halves) == (16, 16)

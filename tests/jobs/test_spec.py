@@ -35,7 +35,7 @@ def write(folder: Path, **changes: Any) -> Path:
         ({"generation": {"scheduler": "dddim"}}, "generation.scheduler: Input should be 'ddim'"),
         ({"generation": {"height": 100}}, "height must be 0 or a multiple of 8 pixels, got 100"),
         ({"quality": {"min_imag": 0.5}}, "'quality.min_imag' (did you mean 'min_image'?)"),
-        ({"quality": {"keep": "best"}}, "quality: min_image or min_text must be given"),
+        ({"quality": {"keep": "best"}}, "quality: min_image, min_text, min_contrast"),
         ({"workers": {"batch_size": 0}}, "batch_size must be at least 1, got 0"),
     ],
 )

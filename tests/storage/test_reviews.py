@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dreamcache.core.errors import StorageError
-from dreamcache.storage.reviews import FAN, Decision, Reviews, Verdict, standings
+from dreamcache.storage.reviews import FAN, Decision, Reviews, ReviewVerdict, standings
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 ITEM = "ab" * 32
@@ -18,8 +18,8 @@ ITEM = "ab" * 32
 def verdict(
     reviewer: str, decision: Decision, minute: int, *, final: bool = False, recorded: int | None = None,
     item: str = ITEM, reason: str | None = None,
-) -> Verdict:  # fmt: skip
-    return Verdict(
+) -> ReviewVerdict:  # fmt: skip
+    return ReviewVerdict(
         item_id=item,
         decision=decision,
         reviewer=reviewer,
@@ -50,7 +50,7 @@ def verdict(
         ([verdict("ana", "approved", 0), verdict("lead", "withdrawn", 1, final=True)], None),
     ],
 )  # fmt: skip
-def test_what_stands(verdicts: list[Verdict], state: str | None) -> None:
+def test_what_stands(verdicts: list[ReviewVerdict], state: str | None) -> None:
     for order in itertools.permutations(verdicts):
         standing = standings(order).get(ITEM)
         assert (standing.state if standing else None) == state

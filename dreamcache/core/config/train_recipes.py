@@ -39,7 +39,7 @@ PUBLISHED: Mapping[str, Any] = {
 RECIPES: Mapping[Recipe, Mapping[str, Any]] = {"dreamcache": {}, "published": PUBLISHED}
 
 
-def recipe_values(name: object) -> dict[str, Any]:
+def recipe_values(name: object) -> Mapping[str, object]:
     """The recipe's settings as plain values of a training file; none for a name that is no recipe."""
     chosen = next((values for recipe, values in RECIPES.items() if recipe == name), {})
     return {

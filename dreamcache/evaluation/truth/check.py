@@ -71,7 +71,7 @@ class View:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Reference:
+class TruthReference:
     """A photo's view, and what follows from it alone."""
 
     view: View
@@ -101,7 +101,7 @@ class TruthChecker:
         self._ocr = Ocr(find_ocr(settings.ocr or "")) if "label" in self.checks else None
         if self._ocr is not None:
             self._ocr.open()
-        self._references: LRU[tuple[str, str], Reference] = LRU(KEPT_PHOTOS)
+        self._references: LRU[tuple[str, str], TruthReference] = LRU(KEPT_PHOTOS)
 
     @property
     def _cuts(self) -> bool:
@@ -128,7 +128,7 @@ class TruthChecker:
         scores = [self._against(reference, view) for reference in references]
         return replace(_nearest(scores), contrast=contrast)
 
-    def _against(self, reference: Reference, view: View) -> Truth:
+    def _against(self, reference: TruthReference, view: View) -> Truth:
         assert reference.view.mask is not None
         label = None
         if "label" in self.checks:
@@ -149,10 +149,10 @@ class TruthChecker:
             count_difference=more,
         )
 
-    def _reference(self, photo: Request) -> Reference:
+    def _reference(self, photo: Request) -> TruthReference:
         return self._references.get_or((photo.reference_id, photo.class_name), lambda: self._look(photo))
 
-    def _look(self, photo: Request) -> Reference:
+    def _look(self, photo: Request) -> TruthReference:
         where = f"subject '{photo.subject_id}': image '{photo.image}'"
         data, mask_data = read_reference(photo, self.limits, self.hosts)
         picture = decode_image(data, where=where, limits=self.limits)
@@ -166,7 +166,7 @@ class TruthChecker:
                 f"{self.settings.metrics.segmenter} found nothing on it; give a mask, or use another segmenter",
                 code=NO_SEGMENT,
             )
-        return Reference(
+        return TruthReference(
             view=view,
             colours=palette.palette_of(view.pixels) if view.pixels is not None else None,
             words=words.words_of(view.lines, view.object_size),

@@ -10,7 +10,7 @@ from dreamcache.core.config import EncodeSettings, ImageLimits
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.job import ModelSpec
 from dreamcache.inference.families.family import Family, adapter_family
-from dreamcache.inference.layouts import Layout
+from dreamcache.inference.layouts import BaseLayout
 from dreamcache.inference.protocols import Pipeline, References, Subject
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.models.adapter import AdapterInfo
@@ -41,10 +41,10 @@ class FamilyModule(Protocol):
         """What `pipe` reads of subjects."""
 
 
-def layout_of(base: str, revision: str | None) -> Layout:
+def layout_of(base: str, revision: str | None) -> BaseLayout:
     """The layout of a base that DreamCache adapters are put on. Raises ModelError for a base that takes none."""
     family = adapter_family(base, revision)
-    return cast(Layout, import_module(f"{family.package}.open").LAYOUT)
+    return cast(BaseLayout, import_module(f"{family.package}.open").LAYOUT)
 
 
 def family_module(family: Family) -> FamilyModule:

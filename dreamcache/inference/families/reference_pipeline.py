@@ -12,7 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
+import numpy as np
 import torch
+from diffusers import DiffusionPipeline
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -35,6 +38,9 @@ from dreamcache.storage.models.base import BaseInfo
 MAX_RATIO = 8
 """Of a photo's sides."""
 
+Images = list[Image.Image] | NDArray[np.float32] | Tensor
+"""As output_type says: "pil", "np" [B, H, W, 3] in 0..1, or "pt" [B, 3, H, W] in 0..1."""
+
 
 class PhotoEncoder(ABC):
     """Encodes references with one base and one group of resolved settings.
@@ -45,7 +51,7 @@ class PhotoEncoder(ABC):
     family: ClassVar[ReferenceKVFamily]
     min_side: ClassVar[int] = 1
 
-    def __init__(self, base: Any, info: BaseInfo, settings: EncodeSettings) -> None:
+    def __init__(self, base: DiffusionPipeline, info: BaseInfo, settings: EncodeSettings) -> None:
         """base: the family's diffusers pipeline."""
         self.base, self.info, self.settings = base, info, settings
         self.segmenters = SegmenterSet(settings.segmenter_models, device=str(base.device))
@@ -129,7 +135,7 @@ class ReferencePipeline(ABC):
 
     kind: ClassVar[type[PhotoEncoder]]
 
-    def __init__(self, info: BaseInfo, adapter_info: AdapterInfo, base: Any) -> None:
+    def __init__(self, info: BaseInfo, adapter_info: AdapterInfo, base: DiffusionPipeline) -> None:
         """base: the family's diffusers pipeline."""
         self.info, self.adapter_info, self.base = info, adapter_info, base
 
@@ -176,9 +182,9 @@ class ReferencePipeline(ABC):
             )
             for position, row in enumerate(rows):
                 pixels[row] = images[position : position + 1]
-        images = self.finished(torch.cat(pixels).float(), settings.get("output_type", "pil"))
+        finished = self.finished(torch.cat(pixels).float(), settings.get("output_type", "pil"))
         self.base.maybe_free_model_hooks()
-        return PipelineOutput(images=images)
+        return PipelineOutput(images=finished)
 
     @abstractmethod
     def noise(self, settings: SamplingSettings, generator: torch.Generator) -> Tensor:
@@ -194,6 +200,7 @@ class ReferencePipeline(ABC):
     ) -> Tensor:
         """Pixels [B, channels, H, W] in -1..1 of rows that stack."""
 
-    def finished(self, pixels: Tensor, output_type: str) -> Any:
+    def finished(self, pixels: Tensor, output_type: str) -> Images:
         """Images of float32 pixels."""
-        return self.base.image_processor.postprocess(pixels, output_type=output_type)
+        images: Images = self.base.image_processor.postprocess(pixels, output_type=output_type)
+        return images

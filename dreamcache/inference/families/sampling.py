@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
+from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from dreamcache.model.sampler import make_scheduler, sample
 
 
 def generate_batch(
-    base: Any,
+    base: DiffusionPipeline,
     predict: Callable[[Tensor, Tensor], Tensor],
     generator: Sequence[torch.Generator],
     *,

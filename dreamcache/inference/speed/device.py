@@ -9,7 +9,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 
@@ -63,7 +62,7 @@ def _of_batch(
 
 
 def measure_arms(
-    calls: Mapping[str, Callable[[], Any]], *, batch: int, rounds: int, device: str
+    calls: Mapping[str, Callable[[], object]], *, batch: int, rounds: int, device: str
 ) -> dict[str, DeviceSpeed]:
     """Calls by name, each of a batch, by turns; one of them is PLAIN, which the ratios are to."""
     peaks = {name: _peak(call, device) for name, call in calls.items()}
@@ -80,7 +79,7 @@ def measure_arms(
     }
 
 
-def _waited(call: Callable[[], Any], device: str) -> Callable[[], None]:
+def _waited(call: Callable[[], object], device: str) -> Callable[[], None]:
     def timed() -> None:
         call()
         if device != "cpu":
@@ -89,7 +88,7 @@ def _waited(call: Callable[[], Any], device: str) -> Callable[[], None]:
     return timed
 
 
-def _peak(call: Callable[[], Any], device: str) -> float | None:
+def _peak(call: Callable[[], object], device: str) -> float | None:
     """MiB of tensors at most while it runs, the weights of all arms included."""
     if device == "cpu":
         return None

@@ -49,14 +49,14 @@ class _Dispatched(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def dispatched(work: Callable[[], Any]) -> int:
+def dispatched(work: Callable[[], object]) -> int:
     """Operations that torch dispatches in one call."""
     with _Dispatched() as mode:
         work()
     return int(mode.count)
 
 
-def calls(work: Callable[[], Any]) -> int:
+def calls(work: Callable[[], object]) -> int:
     """Calls of Python and C functions in one call, in this thread."""
     count = 0
 
@@ -90,7 +90,7 @@ def count_operations(size: Size = FEW_CHANNELS) -> dict[str, StepOperations]:
 
 
 def _a_step(
-    count: Callable[[Callable[[], Any]], int], few: Mapping[str, Arm], many: Mapping[str, Arm], name: str
+    count: Callable[[Callable[[], object]], int], few: Mapping[str, Arm], many: Mapping[str, Arm], name: str
 ) -> float:
     counted = []
     for one in (few, many):

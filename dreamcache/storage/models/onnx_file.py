@@ -9,12 +9,15 @@ import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dreamcache.core.errors import DreamCacheError, ModelError
 from dreamcache.core.locations import expanded
 from dreamcache.storage.bounded import open_regular
 from dreamcache.storage.models.files import file_hash
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 MOST_BYTES = 2 << 30
 
@@ -53,7 +56,9 @@ def has_runtime() -> bool:
     return find_spec("onnxruntime") is not None
 
 
-def open_session(file: OnnxFile, *, setting: str, code: str, extra: str, threads: int | None = None) -> Any:
+def open_session(
+    file: OnnxFile, *, setting: str, code: str, extra: str, threads: int | None = None
+) -> InferenceSession:
     """An onnxruntime session with this process's share of the cores.
 
     extra: of the package, that installs onnxruntime. threads: instead of this process's share. Raises ModelError with

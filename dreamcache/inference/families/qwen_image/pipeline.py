@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from dreamcache.inference.families.qwen_image.transformer import (
     target_rope,
     velocity,
 )
-from dreamcache.inference.families.reference_pipeline import PhotoEncoder, ReferencePipeline
+from dreamcache.inference.families.reference_pipeline import Images, PhotoEncoder, ReferencePipeline
 from dreamcache.inference.protocols import SamplingSettings
 from dreamcache.model.features import Features, photos_of
 from dreamcache.storage.models.adapter import AdapterInfo
@@ -73,16 +73,17 @@ class QwenImagePipeline(ReferencePipeline):
         """Grids of its photos, so that prefixes of a batch have one length."""
         return tuple(tuple(photo.maps[LATENTS].shape[1:]) for photo in photos_of(subject))
 
-    def finished(self, pixels: Tensor, output_type: str) -> Any:
+    def finished(self, pixels: Tensor, output_type: str) -> Images:
         """Of [B, 3 or 4, H, W] in -1..1: the VAE decodes transparency too, and images are stored without."""
         processor = self.base.image_processor
         shown = processor.postprocess(pixels, output_type="pt")
         if shown.shape[1] > 3:
             shown = shown[:, :3] * shown[:, 3:] + 1 - shown[:, 3:]
-        if output_type == "pt":
-            return shown
-        array = processor.pt_to_numpy(shown)
-        return array if output_type == "np" else processor.numpy_to_pil(array)
+        images: Images = shown
+        if output_type != "pt":
+            array = processor.pt_to_numpy(shown)
+            images = array if output_type == "np" else processor.numpy_to_pil(array)
+        return images
 
     def _grid(self, settings: SamplingSettings) -> tuple[int, int]:
         """(h, w) of the latents."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from dreamcache.inference.families.sd.open import open_pipeline, open_references
 from dreamcache.inference.families.sdxl.describe import FAMILY
 from dreamcache.inference.families.sdxl.prompts import SDXLPromptEncoder
-from dreamcache.inference.layouts import Layout
+from dreamcache.inference.layouts import BaseLayout
 from dreamcache.model.base import BaseClasses
 from dreamcache.model.text import PromptEncoder
 from dreamcache.model.unet import TEXT_TIME
@@ -20,7 +20,7 @@ from dreamcache.storage.models.base import BaseInfo
 __all__ = ["LAYOUT", "open_pipeline", "open_references"]
 
 
-class SDXLLayout(Layout):
+class SDXLLayout(BaseLayout):
     """Of StableDiffusionXLPipeline. A VAE that overflows in float16 (force_upcast) stays in float32."""
 
     classes: ClassVar[BaseClasses] = BaseClasses(
@@ -37,21 +37,21 @@ class SDXLLayout(Layout):
     )
 
     def describe(self, name: str, revision: str | None) -> BaseInfo:
-        """See `Layout.describe`."""
+        """See `BaseLayout.describe`."""
         return FAMILY.describe_base(name, revision)
 
-    def load(self, info: BaseInfo, *, dtype: torch.dtype, device: str) -> Any:
-        """See `Layout.load`. The VAE decodes one image at a time: at 1024 px and in float32 one takes gigabytes."""
+    def load(self, info: BaseInfo, *, dtype: torch.dtype, device: str) -> DiffusionPipeline:
+        """See `BaseLayout.load`. The VAE decodes one image at a time: at 1024 px and in float32 one takes gigabytes."""
         base = super().load(info, dtype=dtype, device=device)
         base.vae.enable_slicing()
         return base
 
-    def prompts(self, base: Any) -> PromptEncoder:
-        """See `Layout.prompts`."""
+    def prompts(self, base: DiffusionPipeline) -> PromptEncoder:
+        """See `BaseLayout.prompts`."""
         return SDXLPromptEncoder(base)
 
-    def move(self, base: Any, device: torch.device | None, dtype: torch.dtype | None) -> None:
-        """See `Layout.move`. A VAE in float32 for its range is not converted."""
+    def move(self, base: DiffusionPipeline, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        """See `BaseLayout.move`. A VAE in float32 for its range is not converted."""
         if device is not None:
             base.to(device)
         if dtype is None:

@@ -11,9 +11,9 @@ Knows the parts of a StableDiffusionXLPipeline; knows nothing of guidance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
+from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from dreamcache.model.text import DEFAULT_BYTES, PromptEncoder, PromptError, TextInput
@@ -26,7 +26,7 @@ LAYER = -2
 class SDXLPromptEncoder(PromptEncoder):
     """Embeds prompts with both text encoders and holds the last of them: their states and their pooled text."""
 
-    def __init__(self, base: Any, max_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(self, base: DiffusionPipeline, max_bytes: int = DEFAULT_BYTES) -> None:
         """base: a StableDiffusionXLPipeline."""
         super().__init__(base.tokenizer, base.text_encoder, max_bytes)
         self.unet = base.unet
