@@ -20,6 +20,9 @@ from jobs.cluster.ray_cluster import worker_error
 
 MAX_RESTARTS = 5
 
+ActorOptions = dict[str, Any]
+"""Of `ray.remote`."""
+
 
 def set_up_ray_data() -> None:
     """Ray Data's settings of this process that a run relies on."""
@@ -38,7 +41,7 @@ def set_up_ray_data() -> None:
     data.execution_options.preserve_order = False
 
 
-def beside_the_driver() -> dict[str, object]:
+def beside_the_driver() -> ActorOptions:
     """Options of an actor or task on the driver's own node, which is lost only with the run. It takes no CPU of the
     node's share."""
     import ray
