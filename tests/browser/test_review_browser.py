@@ -78,7 +78,9 @@ def decide_with_keys(browser: Any, items: list[str]) -> None:
     assert list(states_of(browser).values())[:3] == ["approved", "rejected", "pending"]
     press(browser, "u")
     assert list(states_of(browser).values())[:3] == ["approved", "pending", "pending"]
-    browser.find_element("css selector", f".card[data-item='{items[1]}'] .tile").click()
+    tile = browser.find_element("css selector", f".card[data-item='{items[1]}'] .tile")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", tile)  # not below a bar
+    tile.click()
     wait_for(browser, "document.getElementById('viewer').open")
     assert browser.execute_script("return document.activeElement.id") == "stage", (
         "no keyboard pops up on a phone"
