@@ -19,12 +19,12 @@ from dreamcache.provenance import c2pa_read, xmp
 from dreamcache.provenance.c2pa_sign import ManifestSigner
 from dreamcache.provenance.development import development_chain
 from dreamcache.storage.image_store import read_metadata, read_xmp
-from jobs.channels import ChannelExport, Options, export_channel, load_preset
+from jobs.channels import ChannelExport, ChannelOptions, export_channel, load_preset
 from jobs.channels.preset import Preset
 from tests.channels.pictures import files_of, make_output, product
 from tests.command import error_of, in_process
 
-OPTIONS = Options(base_url="https://cdn.example/my shop", upscale=True, quiet=True)
+OPTIONS = ChannelOptions(base_url="https://cdn.example/my shop", upscale=True, quiet=True)
 SHOP = "https://cdn.example/my%20shop"
 
 
@@ -39,7 +39,7 @@ def small(name: str) -> Preset:
 
 
 def export(
-    folder: Path, name: str, pictures: Any, options: Options = OPTIONS, **columns: Any
+    folder: Path, name: str, pictures: Any, options: ChannelOptions = OPTIONS, **columns: Any
 ) -> ChannelExport:
     make_output(f"{folder}/output", pictures, **columns)
     return export_channel(f"{folder}/output", f"{folder}/target", small(name), options=options)

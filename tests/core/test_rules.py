@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -85,16 +85,21 @@ def kinds(kind: type[Settings]) -> list[type]:
     return [kind, *below] if dataclasses.is_dataclass(kind) and "__slots__" in vars(kind) else below
 
 
+def _is_choice(hint: object) -> bool:
+    return get_origin(hint) is Literal
+
+
 def test_no_number_of_any_setting_may_be_nan() -> None:
     """Every float there is, wherever it is."""
     tried = 0
     for kind in kinds(Settings):
+        hints = get_type_hints(kind)
         required = {
-            field.name: "x"
+            field.name: get_args(hints[field.name])[0] if _is_choice(hints[field.name]) else "x"
             for field in dataclasses.fields(kind)
             if field.default is field.default_factory is dataclasses.MISSING
         }
-        for name, hint in get_type_hints(kind).items():
+        for name, hint in hints.items():
             if hint in (float, float | None):
                 for bad in (math.nan, math.inf):
                     with pytest.raises(ValueError, match=f"{name} must be a finite number, got {bad}"):
