@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from jobs.review.board import Board
 from jobs.review.guard import LOOPBACK, Guard
 from jobs.review.record import ABOUT
 from jobs.review.server import Site, application
+from jobs.running.interrupt import STOPPING
 
 STOP_S = 2.0
 
@@ -36,7 +38,7 @@ def serve(
     reviewer: str = "",
     on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serves until it is interrupted. port: 0 for a free one; names: of the host, as browsers write them.
+    """Serves until Ctrl-C or SIGTERM. port: 0 for a free one; names: of the host, as browsers write them.
 
     on_ready: called with the address to open, which holds the token. Raises DreamCacheError `cannot_serve`, or
     StorageError `no_manifest`.
@@ -72,11 +74,15 @@ def _items(rows: pa.Table) -> dict[str, dict[str, object]]:
 
 async def _run(site: Site, listening: socket.socket, on_ready: Callable[[], None]) -> None:
     runner = web.AppRunner(application(site), access_log=None, shutdown_timeout=STOP_S)
+    stopped = asyncio.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPPING:
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()
         on_ready()
-        await asyncio.Event().wait()
+        await stopped.wait()
     finally:
         await runner.cleanup()
 

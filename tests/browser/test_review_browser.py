@@ -40,6 +40,7 @@ def handed_out(browser: Any, folder: Path) -> Path:
     file = folder / "review.csv"
     file.unlink(missing_ok=True)
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    wait_for(browser, "!document.getElementById('hand-out').hidden")  # counts are shown with the next frame
     browser.find_element("id", "hand-out").click()
     end = time.monotonic() + 20
     while not file.exists():

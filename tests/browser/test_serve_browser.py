@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import signal
 import subprocess
 import threading
 import time
@@ -44,7 +43,7 @@ def serving(output: str) -> Iterator[str]:
         try:
             yield line.removeprefix("review at ").strip()
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # a background shell makes its children ignore SIGINT
             assert process.wait(20) == 0
 
 
