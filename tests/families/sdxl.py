@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ WIDTHS = (16, 24)
 """Of the text encoders."""
 SIDE = 64
 TOLERANCE = 1e-4
+LONG = (pytest.mark.slow, pytest.mark.turns(unit="module"))
 PROMPT, SCALE, STEPS = "a red mug", 5.0, 2
 Pixels = NDArray[np.float32]
 REACTION, TEXT_REACTION = 1.5, 2.0

@@ -23,6 +23,7 @@ from dreamcache.model.places import place_shapes
 from dreamcache.model.tap import tap_features
 from tests.families.klein import photo
 from tests.families.sdxl import (
+    LONG,
     PROMPT,
     SCALE,
     SIDE,
@@ -31,32 +32,14 @@ from tests.families.sdxl import (
     Pixels,
     distance,
     ours,
-    save_random_adapter,
-    save_sdxl,
     theirs,
 )
 from tests.model.plain import PlainModel
 
-LONG = (pytest.mark.slow, pytest.mark.turns(unit="module"))
-
-
-@pytest.fixture(scope="module", params=["epsilon", pytest.param("v_prediction", marks=LONG)])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp(request.param)
-    save_random_adapter(root / "adapter", save_sdxl(root / "base", prediction_type=request.param))
-    return root
-
 
 @pytest.fixture(scope="module")
-def pipe(folder: Path) -> DreamCachePipeline:
-    pipe = DreamCachePipeline.from_pretrained(folder / "base", adapter=folder / "adapter")
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-@pytest.fixture(scope="module")
-def right(pipe: DreamCachePipeline) -> Pixels:
-    return ours(pipe)
+def right(sdxl_pipe: DreamCachePipeline) -> Pixels:
+    return ours(sdxl_pipe)
 
 
 WRONG = [
@@ -67,17 +50,17 @@ WRONG = [
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_input_moves_pixels_a_hundred_times_further(
-    pipe: DreamCachePipeline, right: Pixels, wrong: str
+    sdxl_pipe: DreamCachePipeline, right: Pixels, wrong: str
 ) -> None:
-    with wrong_input(pipe, wrong) as settings:
-        other = theirs(pipe, **settings)
+    with wrong_input(sdxl_pipe, wrong) as settings:
+        other = theirs(sdxl_pipe, **settings)
     assert distance(right, other) > 100 * TOLERANCE
 
 
 @contextmanager
-def wrong_input(pipe: DreamCachePipeline, wrong: str) -> Iterator[dict[str, Any]]:
+def wrong_input(sdxl_pipe: DreamCachePipeline, wrong: str) -> Iterator[dict[str, Any]]:
     """Arguments of the base's own pipeline with one fault; some need a changed base, which is put back."""
-    base = pipe.base
+    base = sdxl_pipe.base
     names = (
         "prompt_embeds",
         "negative_prompt_embeds",
@@ -125,36 +108,38 @@ def _last_layer(base: Any, number: str) -> Tensor:
 @pytest.mark.parametrize("size", [(SIDE, SIDE), pytest.param((SIDE, SIDE + 16), marks=LONG)])
 @pytest.mark.parametrize("subject", ["none", "strength 0"])
 def test_without_a_reference_the_images_are_those_of_the_bases_own_pipeline(
-    pipe: DreamCachePipeline, subject: str, size: tuple[int, int]
+    sdxl_pipe: DreamCachePipeline, subject: str, size: tuple[int, int]
 ) -> None:
     settings: dict[str, Any] = {"height": size[0], "width": size[1]}
-    features = pipe.encode_reference(photo(1)) if subject != "none" else None
-    images = ours(pipe, features, strength=0.0, image_scale=0.7, **settings)
-    assert distance(images, theirs(pipe, **settings)) < TOLERANCE
+    features = sdxl_pipe.encode_reference(photo(1)) if subject != "none" else None
+    images = ours(sdxl_pipe, features, strength=0.0, image_scale=0.7, **settings)
+    assert distance(images, theirs(sdxl_pipe, **settings)) < TOLERANCE
     if features is not None:
-        assert distance(images, ours(pipe, features, **settings)) > 100 * TOLERANCE, "the reference shows"
+        assert distance(images, ours(sdxl_pipe, features, **settings)) > 100 * TOLERANCE, (
+            "the reference shows"
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.turns(unit="module")
-def test_a_negative_prompt_is_as_in_the_bases_own_pipeline(pipe: DreamCachePipeline) -> None:
-    expected = theirs(pipe, negative_prompt="ugly")
-    assert distance(ours(pipe, negative_prompt="ugly"), expected) < TOLERANCE
-    assert distance(ours(pipe), expected) > 100 * TOLERANCE
+def test_a_negative_prompt_is_as_in_the_bases_own_pipeline(sdxl_pipe: DreamCachePipeline) -> None:
+    expected = theirs(sdxl_pipe, negative_prompt="ugly")
+    assert distance(ours(sdxl_pipe, negative_prompt="ugly"), expected) < TOLERANCE
+    assert distance(ours(sdxl_pipe), expected) > 100 * TOLERANCE
 
 
 @pytest.mark.slow
 @pytest.mark.turns(unit="module")
-def test_rows_of_a_mixed_batch_are_those_of_solo_runs(pipe: DreamCachePipeline) -> None:
-    subjects = [pipe.encode_reference(photo(1)), None, pipe.encode_reference(photo(2))]
+def test_rows_of_a_mixed_batch_are_those_of_solo_runs(sdxl_pipe: DreamCachePipeline) -> None:
+    subjects = [sdxl_pipe.encode_reference(photo(1)), None, sdxl_pipe.encode_reference(photo(2))]
     prompts, negatives = ["a mug", "", "a cup in the snow"], ["", "ugly", ""]
     generators = [torch.Generator().manual_seed(7) for _ in prompts]
     settings: dict[str, Any] = {"text_scale": SCALE, "image_scale": 2.0, "num_inference_steps": STEPS}
-    batch = pipe(
+    batch = sdxl_pipe(
         prompts, subjects, negative_prompt=negatives, generator=generators, output_type="np", **settings
     )
     for row, (prompt, subject, negative) in enumerate(zip(prompts, subjects, negatives, strict=True)):
-        alone = ours(pipe, subject, prompt=prompt, negative_prompt=negative, image_scale=2.0)
+        alone = ours(sdxl_pipe, subject, prompt=prompt, negative_prompt=negative, image_scale=2.0)
         assert distance(batch.images[row], alone[0]) < TOLERANCE
 
 
@@ -193,35 +178,35 @@ class PlainXL(PlainModel):
                 block.__dict__.pop("forward", None)
 
 
-def added_rows(pipe: DreamCachePipeline, pooled: Tensor) -> tuple[Tensor, Tensor]:
+def added_rows(sdxl_pipe: DreamCachePipeline, pooled: Tensor) -> tuple[Tensor, Tensor]:
     """(size ids of a square image, what `pipe` adds for this pooled text)."""
     sizes = torch.tensor([[SIDE, SIDE, 0, 0, SIDE, SIDE]], dtype=torch.float32)
-    ids = pipe.base.unet.add_time_proj(sizes.flatten()).reshape(1, -1)
+    ids = sdxl_pipe.base.unet.add_time_proj(sizes.flatten()).reshape(1, -1)
     return sizes, torch.cat([pooled, ids], dim=-1)
 
 
 @pytest.mark.parametrize("number", [pytest.param(0, marks=LONG), 1, pytest.param(2, marks=LONG), 3])
 def test_one_place_is_the_formula_in_plain_pytorch(
-    pipe: DreamCachePipeline, folder: Path, number: int
+    sdxl_pipe: DreamCachePipeline, sdxl_folder: Path, number: int
 ) -> None:
     """Each place of the adapter alone, against the judge that has no code of ours."""
-    place, unet = pipe.places[number], pipe.base.unet
+    place, unet = sdxl_pipe.places[number], sdxl_pipe.base.unet
     tensors = {
         name: value.float()
-        for name, value in load_file(folder / "adapter" / "adapter.safetensors").items()
+        for name, value in load_file(sdxl_folder / "adapter" / "adapter.safetensors").items()
         if name.startswith(place + ".")
     }
     adapter = DreamCacheAdapter(place_shapes(unet, [place])).eval()
     fill(adapter, tensors, where="test")
-    text, null, pooled, _ = pipe.base.encode_prompt(PROMPT)
-    sizes, added = added_rows(pipe, pooled)
+    text, null, pooled, _ = sdxl_pipe.base.encode_prompt(PROMPT)
+    sizes, added = added_rows(sdxl_pipe, pooled)
     plain = PlainXL(unet, tensors, [place], pooled=pooled, sizes=sizes)
     generator = torch.Generator().manual_seed(3)
     x, reference = (torch.randn(1, 4, 16, 16, generator=generator) for _ in range(2))
     step = torch.tensor([400])
     with torch.no_grad():
         image = plain.features(reference, 1, null)
-        shape = feature_shapes(pipe.info, EncodeSettings(size=SIDE, places=(place,)))[place]
+        shape = feature_shapes(sdxl_pipe.info, EncodeSettings(size=SIDE, places=(place,)))[place]
         memory = adapter.project({place: image[place].reshape(1, *shape)})
         one = torch.ones(1)
         conditions = Conditions(
@@ -238,10 +223,10 @@ def test_one_place_is_the_formula_in_plain_pytorch(
     assert float((ours - expected).abs().max()) < TOLERANCE
 
 
-def test_features_are_what_enters_the_named_block(pipe: DreamCachePipeline) -> None:
-    unet, places = pipe.base.unet, [*pipe.places, "up_blocks.0.attentions.1.transformer_blocks.7"]
-    null, _, pooled, _ = pipe.base.encode_prompt("")
-    sizes, added = added_rows(pipe, pooled)
+def test_features_are_what_enters_the_named_block(sdxl_pipe: DreamCachePipeline) -> None:
+    unet, places = sdxl_pipe.base.unet, [*sdxl_pipe.places, "up_blocks.0.attentions.1.transformer_blocks.7"]
+    null, _, pooled, _ = sdxl_pipe.base.encode_prompt("")
+    sizes, added = added_rows(sdxl_pipe, pooled)
     latent = torch.randn(2, 4, 16, 12, generator=torch.Generator().manual_seed(3))
     text = null.expand(2, -1, -1)
     with torch.no_grad():
