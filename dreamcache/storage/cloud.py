@@ -77,7 +77,8 @@ class CloudStore:
         for path, info in sorted(entries.items()):
             if info.get("type") != "directory":
                 name = relative_to(self.scheme + path, uri)
-                yield _object_info(f"{uri}/{name}", info)
+                if name and not name.endswith("/"):  # folder marks of other tools
+                    yield _object_info(f"{uri}/{name}", info)
 
     def write(self, uri: str, data: bytes) -> None:
         _refuse(uri)

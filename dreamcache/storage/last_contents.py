@@ -93,10 +93,14 @@ def _time_and_etag(uri: str, stamp: str) -> tuple[int, str | None]:
     if is_web(uri):
         when, _, etag = stamp.partition(":")
         # A header is sent as it is written here, and anyone may have written the index.
-        return _number(when), strong_etag(etag)
+        return min(_number(when), LATEST), strong_etag(etag)
     if is_local(uri):
-        return max((_number(part) for part in stamp.split(":")[:2]), default=0), None
-    return _number(stamp.rpartition(":")[2]) * 1_000_000_000, None
+        return min(max((_number(part) for part in stamp.split(":")[:2]), default=0), LATEST), None
+    return min(_number(stamp.rpartition(":")[2]) * 1_000_000_000, LATEST), None
+
+
+LATEST = 2**63 - 1
+"""Nanoseconds that int64 holds: the year 2262. Clocks and headers of others state later ones."""
 
 
 def _number(text: str) -> int:

@@ -21,6 +21,7 @@ from dreamcache.core import ids
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.inference.facts import PlanFacts, plan_facts
+from dreamcache.storage.bounded import read_bounded
 from dreamcache.storage.json_object import MAX_BYTES, JsonObject, parse_object
 from dreamcache.storage.part_log import PartFormat
 from dreamcache.storage.reviews import Reviews
@@ -83,7 +84,7 @@ def write(folder: Path, spec: JobSpec, planned: Plan, catalog: str | None) -> bo
 def read(folder: Path, spec: JobSpec, clock: Callable[[], float] = time.time) -> Plan | str:
     """The plan that `write` has written; or why it is not used, as a clause."""
     try:
-        header = parse_object((folder / HEADER).read_bytes()[:MAX_BYTES])
+        header = parse_object(read_bounded(str(folder / HEADER), MAX_BYTES))
         age = clock() - float(header["made_at"])
         if not -MOST_SECONDS <= age <= MOST_SECONDS:
             return f"it is {age:.0f} s old, {MOST_SECONDS:.0f} s are allowed"
@@ -113,7 +114,7 @@ def _files(folder: Path, header: JsonObject) -> PlanFiles:
     for name in header["parts"]:
         if Path(name).name != name:
             raise ValueError(f"part {name!r} lies elsewhere")
-        table, metadata = FORMAT.unseal((folder / name).read_bytes())
+        table, metadata = FORMAT.unseal(read_bounded(str(folder / name), MOST_BYTES))
         if metadata.get("key") != header["key"]:
             raise ValueError(f"part {name!r} is another plan's")
         files.append(table)
