@@ -13,11 +13,13 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamcache.core.config.failures import FailurePolicy
-from dreamcache.core.errors import DreamCacheError
+from dreamcache.core.errors import DreamCacheError, StorageError
+from dreamcache.storage import s3_client
 from dreamcache.storage.json_object import JsonObject
 from workers.reserve import Answer, Reserve, SpendLimit
 from workers.work_times import WorkTimes
@@ -84,6 +86,9 @@ class AttemptBook:
         self.policy = policy
         self.clock = clock
         self._reserve = Reserve(limit, clock)
+        if limit is not None:
+            # Reservations wait for the storage as every other write does.
+            s3_client.set_retry_budget(policy.storage_patience_s, policy.storage_timeout_s)
         self._is_exhausted = False
         self._in_flight: dict[str, tuple[Units, float]] = {}  # with the time from which an end is a timeout
         self._suspects: dict[str, _Suspicion] = {}
@@ -122,7 +127,8 @@ class AttemptBook:
 
     def events(self, after: int) -> list[JsonObject]:
         """What happened to workers, oldest first, without the events up to number `after`; the newest are kept."""
-        self._reserve.keep_reserved()
+        with suppress(StorageError):  # the next reservation meets it too
+            self._reserve.keep_reserved()
         if self._reserve.is_over:
             self._exhausted("")
         if self.clock() >= self._times_due:
@@ -154,9 +160,9 @@ class AttemptBook:
         innocent = tuple(unit for unit in remaining if unit not in self._suspects)
         return AttemptPlan(groups=(*groups, innocent) if innocent else tuple(groups), quarantined=quarantined)
 
-    def may_begin(self, worker: str, subjects: Sequence[str] = ()) -> Answer:
+    def may_begin(self, worker: str, subjects: Sequence[str] = (), batches: int = 1) -> Answer:
         """See `Reserve.may_begin`. The first answer "exhausted" is an event, by which the run ends."""
-        answer = self._reserve.may_begin(worker, subjects)
+        answer = self._reserve.may_begin(worker, subjects, batches * self.policy.item_timeout_s)
         if answer == "exhausted":
             self._exhausted(worker)
         return answer

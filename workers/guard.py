@@ -121,12 +121,13 @@ class Watch:
         plan: AttemptPlan = ray.get(self.book.sort.remote(list(units), list(subjects)))
         return plan
 
-    def _wait_for_money(self, subjects: Sequence[str]) -> None:
+    def _wait_for_money(self, subjects: Sequence[str], batches: int) -> None:
         """Until the batch's cost is reserved. Where no money is left, until the run ends this process."""
         import ray
 
         gives_up: float | None = None
-        while (answer := ray.get(self.book.may_begin.remote(self.worker, list(subjects)))) != "begin":
+        asked = (self.worker, list(subjects), batches)
+        while (answer := ray.get(self.book.may_begin.remote(*asked))) != "begin":
             self.shutdown.end_if_requested()
             gives_up = (gives_up or time.monotonic() + RUN_ENDS_S) if answer == "exhausted" else None
             if gives_up is not None and time.monotonic() > gives_up:
@@ -148,7 +149,7 @@ class Watch:
         import ray
 
         if self.is_priced:
-            self._wait_for_money(subjects)
+            self._wait_for_money(subjects, batches)
         ray.get(self.book.begin.remote(self.worker, tuple(units), batches))
         # A thread of C, not Python: code that hangs may hold the interpreter.
         faulthandler.dump_traceback_later(batches * self.policy.item_timeout_s, exit=True, file=STDERR)

@@ -9,6 +9,7 @@ known: one begins, and the others wait for it. Plain Python, part of the `Attemp
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,10 +43,11 @@ class SpendLimit:
 
 @dataclass(kw_only=True, slots=True)
 class _Batch:
-    """In flight. subjects: of its items."""
+    """In flight. lost: when its process has ended itself, if nothing was heard of it. subjects: of its items."""
 
     began: float
     ends: float
+    lost: float
     subjects: tuple[str, ...]
 
 
@@ -93,13 +95,19 @@ class Reserve:
         now = self._clock()
         return self._settled + sum((now - since) * price / HOUR for since, price in self._joined.values())
 
-    def may_begin(self, worker: str, subjects: Sequence[str] = ()) -> Answer:
-        """Whether the worker's next batch may begin; if so, its cost is reserved, on disk too. Raises StorageError."""
+    def may_begin(self, worker: str, subjects: Sequence[str] = (), most_s: float = math.inf) -> Answer:
+        """Whether the worker's next batch may begin; if so, its cost is reserved, on disk too. Raises StorageError.
+
+        most_s: after which its process ends itself. A machine may go without a word, and its batch with it.
+        """
         now = self._clock()
+        self._drop_lost(now)
         if self.is_limited and (answer := self._judge(now)) != "begin":
             return answer
         length = max(self._lengths, default=0.0)
-        self._in_flight[worker] = _Batch(began=now, ends=now + length, subjects=tuple(subjects))
+        self._in_flight[worker] = _Batch(
+            began=now, ends=now + length, lost=now + most_s, subjects=tuple(subjects)
+        )
         return "begin"
 
     def end(self, worker: str) -> None:
@@ -136,12 +144,17 @@ class Reserve:
     def is_over(self) -> bool:
         """Whether the money has ended while no batch is in flight, as while workers start or encode."""
         limit = self.limit.total if self.limit else None
+        self._drop_lost(self._clock())
         return limit is not None and not self._in_flight and self._total() >= limit
 
     def keep_reserved(self) -> None:
         """To be called about once a second: what is spent beyond the reservation, as by a first batch, is recorded."""
         if self.limit is not None and self.is_limited and self._total() > self._reserved:
             self._reserve(self._total() + AHEAD_S * self._per_second())
+
+    def _drop_lost(self, now: float) -> None:
+        for worker in [worker for worker, batch in self._in_flight.items() if batch.lost <= now]:
+            self.leave(worker)
 
     def _total(self) -> float:
         assert self.limit is not None

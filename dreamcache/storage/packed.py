@@ -93,7 +93,7 @@ def most_bytes(form: str, channels: int, positions: int) -> int:
 
 def check(data: bytes, form: str, shape: Shape) -> None:
     """Raises ValueError for data that are not of this form and shape."""
-    if len(shape) != 3 or prod(shape) > MOST_NUMBERS:
+    if len(shape) != 3 or min(shape) < 1 or prod(shape) > MOST_NUMBERS:
         raise ValueError(f"{form} must have a shape [C, h, w] of at most {MOST_NUMBERS} numbers, got {shape}")
     channels, positions = shape[0], prod(shape[1:])
     codes = CODES[form.removesuffix(GROUND)]

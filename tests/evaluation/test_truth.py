@@ -65,7 +65,7 @@ def test_scores_of_changed_packs(tmp_path: Path) -> None:
     short = check.check(request, pack(bottom=70))
     assert short.completeness is not None and short.completeness < 0.9
     assert check.check(request, pack(left=10, extra=True)).count_difference == 1
-    blank = check.check(request, np.full((SIDE, SIDE, 3), 127, np.uint8))
+    blank = check.check(request, np.full((SIDE, SIDE, 3), (90, 60, 30), np.uint8))
     assert (blank.contrast, blank.completeness, blank.count_difference) == (0.0, 0.0, -1)
     assert blank.colour_difference is None and blank.code is None
 

@@ -56,6 +56,19 @@ def test_one_batch_is_measured_before_others_begin() -> None:
     assert reserve.written[-1] == Spending(spent=20, reserved=20 + 2 * (10 + CLOSING_S))
 
 
+def test_a_machine_that_went_without_a_word_holds_no_money_back() -> None:
+    reserve = Reserve(100)
+    for worker in "ab":
+        reserve.join(worker, PER_HOUR)
+    assert reserve.may_begin("a", most_s=20) == "begin"
+    reserve.clock.now = 19
+    assert reserve.may_begin("b") == "wait" and not reserve.is_over
+    reserve.clock.now = 21
+    assert reserve.may_begin("b", most_s=20) == "begin"
+    reserve.clock.now = 60
+    assert reserve.is_over and reserve.may_begin("a") == "exhausted"
+
+
 def test_what_does_not_fit_waits_for_others_and_then_ends_the_run() -> None:
     reserve = Reserve(32)
     for worker in "ab":

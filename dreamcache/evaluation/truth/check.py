@@ -120,7 +120,8 @@ class TruthChecker:
             return Truth(code="score_error", message=f"{what}; report it, and leave the check out meanwhile")
 
     def _measure(self, request: Request, rgb: Pixels) -> Truth:
-        contrast = float(rgb.std()) if "contrast" in self.checks else None
+        # Of each channel: one flat colour has none, whichever colour it is.
+        contrast = float(rgb.std(axis=(0, 1)).max()) if "contrast" in self.checks else None
         if not self._cuts:
             return Truth(contrast=contrast)
         references = [self._reference(photo) for photo in photos_of(request)]
