@@ -19,9 +19,9 @@ from typing import Any
 
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.errors import DreamCacheError, StorageError
-from dreamcache.storage import s3_client
 from dreamcache.storage.json_object import JsonObject
 from workers.reserve import Answer, Reserve, SpendLimit
+from workers.storage_retries import set_storage_retries
 from workers.work_times import WorkTimes
 
 MOST_EVENTS = 10_000
@@ -88,7 +88,7 @@ class AttemptBook:
         self._reserve = Reserve(limit, clock)
         if limit is not None:
             # Reservations wait for the storage as every other write does.
-            s3_client.set_retry_budget(policy.storage_patience_s, policy.storage_timeout_s)
+            set_storage_retries(policy)
         self._is_exhausted = False
         self._in_flight: dict[str, tuple[Units, float]] = {}  # with the time from which an end is a timeout
         self._suspects: dict[str, _Suspicion] = {}

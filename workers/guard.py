@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.errors import DreamCacheError
-from dreamcache.storage import s3_client
 from workers.attempts import AttemptPlan
+from workers.storage_retries import set_storage_retries
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -104,8 +104,7 @@ class Watch:
                 code="worker_lost",
             )
         # An unreachable storage must be reported before an item is blamed for the wait.
-        retry_s = min(self.policy.storage_patience_s, self.policy.item_timeout_s / 2)
-        s3_client.set_retry_budget(retry_s, self.policy.storage_timeout_s)
+        set_storage_retries(self.policy, self.policy.item_timeout_s / 2)
         if self.memory_bytes or not self.gpus:
             limit_memory(self.memory_bytes or int(MEMORY_SHARE * machine_memory()))
         self.shutdown = GracefulShutdown()

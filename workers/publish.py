@@ -14,11 +14,11 @@ from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality, set
 from dreamcache.inference.facts import check_after
 from dreamcache.provenance import hashes
 from dreamcache.provenance.marker import Marker, marker_of
-from dreamcache.storage import s3_client
 from dreamcache.storage.image_store import ImageStore, decode_image, pixel_sha256
 from dreamcache.storage.ledger import Ledger
 from workers.batches import packed, unpacked
 from workers.context import JobContext
+from workers.storage_retries import set_storage_retries
 from workers.tables import OUTCOMES
 from workers.telemetry import Telemetry
 
@@ -31,7 +31,7 @@ def publish_block(block: pa.Table, context: JobContext) -> pa.Table:
 def publish(batch: pa.Table, context: JobContext) -> pa.Table:
     """GENERATED in, OUTCOMES out. Commits the batch's images, then appends one ledger part with all its records."""
     spec, facts = context.spec, context.facts
-    s3_client.set_retry_budget(spec.failures.storage_patience_s, spec.failures.storage_timeout_s)
+    set_storage_retries(spec.failures)
     telemetry = Telemetry(spec.output, "publisher")
     rows = batch.to_pylist()
     contexts = {overrides: context.of_row(overrides) for overrides in {row["overrides"] for row in rows}}

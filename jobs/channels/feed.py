@@ -58,7 +58,7 @@ class Feed:
             if not usable and column.required:
                 raise SpecError(
                     f"preset {preset.channel}: feed column '{column.name}' needs {' or '.join(column.value)}, which "
-                    f"the manifest has not; add the column to the catalog, or --no-feed"
+                    f"the manifest has not; add the column to the catalog, or leave out --base-url"
                 )
             if usable:
                 self.columns.append(column)

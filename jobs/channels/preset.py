@@ -6,15 +6,18 @@ nothing of images and measures nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
 
 from dreamcache.core.config import ImageFormat
-from dreamcache.core.config.fields import AtLeastOne, Name, PositiveShare
-from dreamcache.core.config.rules import Settings, require
+from dreamcache.core.config.fields import AtLeastOne, Name
+from dreamcache.core.config.rules import Most, Settings, require
 from dreamcache.core.errors import SpecError, did_you_mean
 from jobs.spec_file import SpecFile
 
@@ -26,6 +29,10 @@ Measure = Literal[
     "longest_side", "shortest_side", "megapixels", "aspect", "num_bytes", "frames", "format", "extension",
     "colour_space", "white_ring", "off_white", "fill", "ai_mark", "name_length", "name_characters",
 ]  # fmt: skip
+TEXT_MEASURES = ("format", "extension", "colour_space", "ai_mark", "name_characters")
+"""The others are numbers."""
+REPORTS = ("report.csv", "report.json")
+"""Written beside the feed."""
 Level = Literal["required", "recommended"]
 FeedFormat = Literal["csv", "tsv", "rss"]
 
@@ -71,6 +78,10 @@ class ChannelRule(Settings):
     def check(self) -> None:
         bounds = self.min is not None or self.max is not None
         require(bounds != bool(self.one_of), "min, max, one_of", "either bounds or texts", self.name)
+        is_text = self.measure in TEXT_MEASURES
+        require(is_text == bool(self.one_of), "one_of", f"of {', '.join(TEXT_MEASURES)} alone", self.measure)
+        if self.min is not None and self.max is not None:
+            require(self.min <= self.max, "min", f"at most max, {self.max:g}", self.min)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,9 +92,9 @@ class Frame(Settings):
     leaves scenes as they are. fill: longest side of the subject's box / side of the frame, on white only.
     """
 
-    side: AtLeastOne = 2000
+    side: Annotated[int, Ge(1), Most(16_384)] = 2000
     background: Literal["white", "keep"] = "keep"
-    fill: PositiveShare = 0.9
+    fill: Annotated[float, Interval(ge=0.1, le=1)] = 0.9
     images: ImageFormat = ImageFormat(format="jpeg")
 
 
@@ -109,6 +120,12 @@ class Column(Settings):
     unique: bool = False
     first_row_only: bool = False
 
+    def check(self) -> None:
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            require(False, "pattern", f"a regular expression ({error})", self.pattern)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeedSpec(Settings):
@@ -119,6 +136,11 @@ class FeedSpec(Settings):
     row_per: Literal["subject", "image"]
     columns: tuple[Column, ...]
     source: str
+
+    def check(self) -> None:
+        require(self.file not in REPORTS, "file", f"none of {', '.join(REPORTS)}", self.file)
+        names = [column.name for column in self.columns]
+        require(len(set(names)) == len(names), "columns", "of different names", names)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

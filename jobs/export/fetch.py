@@ -20,6 +20,11 @@ class Lost:
     message: str
 
 
+def is_link(uri: str) -> bool:
+    """Whether an image's place holds a link, which dreamcache never writes: it may lead out of the output."""
+    return is_local(uri) and local_path(uri).is_symlink()
+
+
 def read_image(output: BoundStore, row: Row) -> bytes:
     """The image's file. Raises ImageError `lost` when it is gone, has another size than its record says, or when the
     row names anything but its own item's image: a manifest may come from anyone who can write to the folder.
@@ -31,7 +36,7 @@ def read_image(output: BoundStore, row: Row) -> bytes:
             code="lost",
         )
     uri = output.at(row["key"])
-    if is_local(uri) and local_path(uri).is_symlink():
+    if is_link(uri):
         raise ImageError(
             f"{uri}: must be an image that dreamcache wrote, got a symbolic link; run the job again",
             code="lost",

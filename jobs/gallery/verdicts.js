@@ -41,7 +41,7 @@ function restoreVerdicts(items) {
 }
 
 function setReviewer(name) {
-  review.reviewer = name.trim().slice(0, 100);
+  review.reviewer = [...name.trim()].slice(0, 100).join("");
   storageDo((storage) => storage.setItem(NAME_KEY, review.reviewer));
 }
 

@@ -132,7 +132,7 @@ byId("reject").onclick = () => decideCurrent("r");
 byId("undo").onclick = () => undoAndShow();
 byId("note").addEventListener("change", () => {
   const item = view.items[current];
-  if (item && item.status === "done" && stateOf(item) !== "pending") explain(item, { note: byId("note").value.slice(0, 2000) });
+  if (item && item.status === "done" && stateOf(item) !== "pending") explain(item, { note: [...byId("note").value].slice(0, 2000).join("") });
 });
 byId("previous").onclick = () => show(current - 1);
 byId("next").onclick = () => show(current + 1);

@@ -110,7 +110,10 @@ def verdicts_of(body: object) -> list[GivenVerdict | Problem]:
 def _verdict(number: int, row: object) -> GivenVerdict | Problem:
     values = row if isinstance(row, dict) else {}
     texts = {
-        name: value.replace("\0", "").strip()
+        name: value.encode(errors="replace")
+        .decode()
+        .replace("\0", "")
+        .strip()  # half a surrogate pair is no text
         for name, value in values.items()
         if isinstance(name, str) and isinstance(value, str)
     }

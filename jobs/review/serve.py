@@ -92,6 +92,11 @@ def _name_of(host: str) -> str:
 
 
 def _socket(host: str, port: int) -> socket.socket:
+    if not host:
+        raise DreamCacheError(
+            "gallery --serve: --host must name an address, got an empty one, which would listen on all; leave it out",
+            code="cannot_serve",
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -27,6 +27,7 @@ from dreamcache.core.errors import DreamCacheError
 from dreamcache.core.texts import one_line
 from dreamcache.storage.bounded import read_bounded
 from dreamcache.storage.item_keys import is_key_of
+from jobs.export.fetch import is_link
 from jobs.output.folder import OutputFolder
 from jobs.review.board import Board, verdicts_of
 from jobs.review.guard import Guard, Refusal
@@ -126,6 +127,8 @@ class _Answers:
     async def image(self, request: web.Request) -> web.StreamResponse:
         key = f"images/{request.match_info['shard']}/{request.match_info['name']}"
         if not is_key_of(key, request.match_info["name"].rpartition(".")[0]):
+            return _refused(_absent(request))
+        if is_link(self.site.folder.at(key)):
             return _refused(_absent(request))
         try:
             data = await asyncio.to_thread(read_bounded, self.site.folder.at(key), MOST_IMAGE_BYTES)

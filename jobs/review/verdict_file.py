@@ -24,6 +24,7 @@ from dreamcache.storage.reviews import Decision
 from jobs.output.csv_file import FORMULA_STARTS
 
 MOST_BYTES = 64 << 20
+MOST_PROBLEMS = 10_000
 NEEDED = ("item_id", "verdict")
 MOST = {"reviewer": 100, "reason": 200, "note": 2000}
 """Characters of a cell."""
@@ -71,16 +72,24 @@ def read_verdicts(uri: str) -> Iterator[GivenVerdict | Problem]:
     except UnicodeError as error:
         raise _bad(uri, f"must be text, got bytes that are none ({error})", "save it as CSV UTF-8") from error
     start, separator = _separator(text)
+    # A cell longer than csv's own limit costs its row: `_row` knows what may be how long.
+    csv.field_size_limit(MOST_BYTES)
     lines = csv.reader(io.StringIO(text[start:], newline=""), delimiter=separator, strict=True)
     skipped = text[:start].count("\n")
     try:
         names = [name.strip().lower() for name in next(lines, [])]
         _check_header(uri, names)
-        row = 1 + skipped
+        row, num_problems = 1 + skipped, 0
         for cells in lines:
             row += 1
             values = {name: _cell(cell) for name, cell in zip(names, cells, strict=False) if name}
             if one := _row(row, values, has_more=len(cells) > len(names)):
+                num_problems += isinstance(one, Problem)
+                if num_problems > MOST_PROBLEMS:
+                    rule = (
+                        f"must have at most {MOST_PROBLEMS:,} rows that cannot be read, row {row} is one more"
+                    )
+                    raise _bad(uri, rule, "hand the file out again")
                 yield one
     except csv.Error as error:
         remedy = "close its quotes, or hand the file out again"

@@ -162,7 +162,7 @@ def test_files_that_are_no_list_of_verdicts(make_spec: MakeSpec, tmp_path: Path)
         (b"", "item_id and verdict"), (b"sku,ok\n1,yes\n", "got sku, ok"), (b"\x00\xff\xfe\x00", "item_id"),
         (b"item_id,verdict,verdict\n", "twice"),
         (f'item_id,verdict,note\n{a},approve,"open\n{b},reject,\n'.encode(), "row"),
-        (b"item_id,verdict\n" + b"a" * 200_000 + b",approve\n", "row"),
+        (b"item_id,verdict\n" + b"x,x\n" * 10_001, "at most 10,000 rows"),
     ):  # fmt: skip
         path.write_bytes(content)
         done = in_process("review", spec.output, str(path))
@@ -170,8 +170,11 @@ def test_files_that_are_no_list_of_verdicts(make_spec: MakeSpec, tmp_path: Path)
     path.write_text(f'item_id,verdict,note\n{a},approve,"open\n{b},reject,"\n')
     done = in_process("review", spec.output, str(path))
     assert done.returncode == 3 and "further rows in one cell" in done.stdout
-    assert "check the path" in error_of(in_process("review", spec.output, str(tmp_path / "absent.csv")))
     assert Reviews(spec.output).version() == ""
+    path.write_text(f"item_id,verdict\n{'a' * 200_000},approve\n{a},approve\n")
+    done = in_process("review", spec.output, str(path), "--reviewer", "ana", "--json")
+    assert done.returncode == 3 and json.loads(done.stdout)["recorded"] == 1, "a long cell costs its row"
+    assert "check the path" in error_of(in_process("review", spec.output, str(tmp_path / "absent.csv")))
 
 
 def test_readers_see_verdicts_that_came_after_the_manifest(make_spec: MakeSpec, tmp_path: Path) -> None:

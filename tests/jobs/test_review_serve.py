@@ -117,6 +117,23 @@ def test_who_is_refused(make_spec: MakeSpec, start: Callable[[str], Client]) -> 
     assert outside.ask("POST", "/api/verdicts", {"verdicts": []})[0] == 401
 
 
+def test_a_link_is_not_followed_and_half_a_character_costs_nothing(
+    make_spec: MakeSpec, start: Callable[[str], Client]
+) -> None:
+    spec = make_spec()
+    item, other, *_ = generate(spec)
+    inside = start(spec.output).enter()
+    file = Path(spec.output) / f"images/{item[:2]}/{item}.png"
+    file.unlink()
+    file.symlink_to("/etc/hostname")
+    assert inside.ask("GET", f"/images/{item[:2]}/{item}.png")[0] == 404
+    rows = [
+        {"item_id": one, "verdict": "approve", "reviewer": "ana", "note": "\ud83d"} for one in (item, other)
+    ]
+    status, _, body = inside.ask("POST", "/api/verdicts", {"verdicts": rows})
+    assert status == 200 and json.loads(body)["recorded"] == 2
+
+
 def test_a_foreign_host_or_page_is_refused(make_spec: MakeSpec, start: Callable[[str], Client]) -> None:
     spec = make_spec()
     item, *_ = generate(spec)
