@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dreamcache.core.errors import SpecError
 from jobs.cli.common import check_choice, check_place, echo, filters_of, output_of, print_json
 from jobs.cli.export_channel import (
     BaseUrl,
@@ -71,7 +72,15 @@ def export(
     """
     check_place(target)
     filters = filters_of(where, subject_id=subject, review="approved" if approved else None)
+    if preset is None and (base_url or upscale or cut_out or unsigned or dry_run):
+        raise SpecError(
+            "--base-url, --upscale, --cut-out, --unsigned, --dry-run: need --preset; name a channel"
+        )
     if preset is not None:
+        if (form, layout, on_collision, shard_mb) != ("folder", None, "error", 500):
+            raise SpecError(
+                "--to, --layout, --on-collision, --shard-mb: are the preset's with --preset; leave them out"
+            )
         flags = ChannelFlags(base_url, upscale, cut_out, unsigned, dry_run, quiet or as_json)
         channel = channel_export(place, target, preset, filters, flags)
         is_clean, lines, facts = channel.is_clean, channel_lines(channel), channel.as_dict()

@@ -64,6 +64,8 @@ class Finish:
             self._files.delete(SUCCESS)
             for delivery in self._pending():
                 self._deliver(delivery, self.settings, self.settings.retry_s)
+                if delivery["state"] == "pending":
+                    break  # a receiver that is down keeps the run waiting once, not for each of them
         return self.end
 
     def end(self, status: Status) -> None:
@@ -108,7 +110,15 @@ class Finish:
         return [one for one in entries if _is_delivery(one)] if isinstance(entries, list) else []
 
     def _pending(self) -> list[JsonObject]:
-        return [one for one in self._record() if one["state"] == "pending"]
+        """Of this output alone: whoever can write to it may have put others in, and they would be signed."""
+        output = self.spec.output.rstrip("/")
+        return [
+            one
+            for one in self._record()
+            if one["state"] == "pending"
+            and one["event"].get("output") == output
+            and one["event"].get("id") == one["id"]
+        ]
 
     def _keep(self, delivery: JsonObject) -> None:
         """A record that cannot be written delays no delivery: the receiver knows its id."""
