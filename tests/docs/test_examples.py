@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ INLINE_SETTING = re.compile(r"(?P<key>[a-z_]+(\.[a-z_]+)*): (?P<value>\S.*)", re
 COMMAND = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:\S*/)?dreamcache (?P<arguments>.+)$")
 
 
+@lru_cache
 def _app() -> Any:
     (app,) = [value for value in vars(main).values() if isinstance(value, typer.Typer)]
     return typer.main.get_command(app)

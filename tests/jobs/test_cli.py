@@ -136,8 +136,8 @@ def test_a_job_is_followed_in_json(job: str, tmp_path: Path) -> None:
             1,
         )
     assert json.loads(in_process("outputs", output, "--status", "done", "--json").stdout) == []
-    assert "dreamcache retry" in dreamcache("run", job).stdout  # the record stands
-    retried = dreamcache("retry", job, "--json")
+    assert "dreamcache retry" in in_process("run", job).stdout  # the record stands
+    retried = in_process("retry", job, "--json")
     assert retried.returncode == 3
     [row] = json.loads(in_process("outputs", output, "--json").stdout)
     assert row["attempts"] == 2
