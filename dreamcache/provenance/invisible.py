@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from dreamcache.core import ids
 from dreamcache.core.config.provenance import InvisibleMarkSettings
 from dreamcache.core.errors import ImageError
+from dreamcache.core.images import blue_first
 from dreamcache.storage.models.onnx_file import OnnxFile, onnx_file, open_session
 
 Pixels = NDArray[np.uint8]
@@ -130,9 +131,7 @@ def _file(settings: InvisibleMarkSettings, part: str) -> OnnxFile:
 
 def _frame(rgb: Pixels) -> Floats:
     """float32 [1, 3, 1, height, width] in -1..1, blue first, as the package feeds OpenCV's images."""
-    return np.ascontiguousarray(
-        (rgb[..., ::-1].astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None, :, None]
-    )
+    return blue_first(rgb)[None, :, None]
 
 
 def _scaled(rgb: Pixels) -> Iterator[Pixels]:

@@ -95,7 +95,7 @@ def test_each_row_of_a_mixed_batch_equals_its_solo_run(
         "scheduler": scheduler,
         "num_inference_steps": 3,
         "output_type": "latent",
-        "height": 64,
+        "height": 128,
         "width": 64,
     }
     together = epsilon_pipe(

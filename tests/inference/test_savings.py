@@ -43,7 +43,7 @@ def latents(
         num_inference_steps=STEPS,
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         output_type="latent",
-        height=64,
+        height=128,
         width=64,
         **options,
     ).images

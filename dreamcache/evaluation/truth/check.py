@@ -18,7 +18,7 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.quality import Check, QualitySettings
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, ImageError
-from dreamcache.core.images import decode_image, decode_mask, on_white
+from dreamcache.core.images import bounding_box, decode_image, decode_mask, on_white
 from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request
 from dreamcache.evaluation.truth import outline, palette, words
@@ -193,11 +193,11 @@ class TruthChecker:
 
 def _around(rgb: Pixels, mask: Mask) -> Pixels:
     """The picture's part with the object, and a little more: what stands in the background is not its print."""
-    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    left, top, right, bottom = bounding_box(mask)
     cuts = []
-    for first, last, length in ((rows[0], rows[-1], mask.shape[0]), (columns[0], columns[-1], mask.shape[1])):
-        margin = round(AROUND * (last - first + 1))
-        cuts.append(slice(max(0, int(first) - margin), min(length, int(last) + 1 + margin)))
+    for first, end, length in ((top, bottom, mask.shape[0]), (left, right, mask.shape[1])):
+        margin = round(AROUND * (end - first))
+        cuts.append(slice(max(0, first - margin), min(length, end + margin)))
     return np.ascontiguousarray(rgb[cuts[0], cuts[1]])
 
 

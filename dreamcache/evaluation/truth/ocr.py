@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
+from dreamcache.core.images import blue_first
 from dreamcache.storage.models.onnx_file import OnnxFile, onnx_file, open_session
 
 SETTING = "quality.ocr"
@@ -112,7 +113,7 @@ class Ocr:
         size = tuple(max(32, round(side * scale / 32) * 32) for side in (width, height))
         small: Any = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR)
         session = self._detector
-        [output] = session.run(None, {session.get_inputs()[0].name: _network_input(small)[None]})
+        [output] = session.run(None, {session.get_inputs()[0].name: blue_first(small)[None]})
         chance: Floats = output[0, 0]
         found = cv2.dilate((chance > PRINT).astype(np.uint8), np.ones((2, 2), np.uint8))
         contours, _ = cv2.findContours(found, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
@@ -134,16 +135,11 @@ class Ocr:
         session, letters = self._recognizer
         width = min(MOST_WIDTH, max(16, round(HEIGHT * wide / high)))
         small: Any = cv2.resize(crop, (width, HEIGHT), interpolation=cv2.INTER_LINEAR)
-        pixels = _network_input(small)
+        pixels = blue_first(small)
         [output] = session.run(None, {session.get_inputs()[0].name: pixels[None]})
         text, certainty = _decoded(output[0], letters)
         x, y = (float(value) for value in box.mean(axis=0))
         return Line(text=text, certainty=certainty, height=high, center=(x, y))
-
-
-def _network_input(rgb: Pixels) -> Floats:
-    """float32 [3, height, width] in -1..1, blue first: the networks were trained on OpenCV's order."""
-    return np.ascontiguousarray((rgb[..., ::-1].astype(np.float32) / 127.5 - 1).transpose(2, 0, 1))
 
 
 def _box(contour: Any, chance: Floats) -> Floats | None:
