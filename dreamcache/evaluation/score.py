@@ -1,8 +1,8 @@
 """The verb score: images become scores, each against the real photos of its subject and its own prompt.
 
-Errors are values: a bad image costs its own score. Vectors of real photos are cached, and their faults, so rows sorted by subject
-read them once. Masked metrics (Supp S2.1) compare segments: the subject alone on white, so they depend on the mask and the
-pixels within it, and on nothing else. Knows encoders and segmenters; knows nothing of Ray or tables.
+Errors are values: a bad image costs its own score. Vectors of real photos are cached, and their faults, so rows sorted
+by subject read them once. Masked metrics (Supp S2.1) compare segments, the subject alone on white: they depend on the
+mask and the pixels within it, and on nothing else. Knows encoders and segmenters; knows nothing of Ray or tables.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import comb
 from typing import Any
 
@@ -22,7 +22,7 @@ from dreamcache.core import ids
 from dreamcache.core.config.provenance import InvisibleMarkSettings
 from dreamcache.core.errors import ImageError
 from dreamcache.core.images import blue_first
-from dreamcache.storage.models.onnx_file import OnnxFile, onnx_file, open_session
+from dreamcache.storage.models.onnx_file import Network, OnnxFile, onnx_file, open_session
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -39,6 +39,7 @@ THRESHOLD = 0.52
 """Of a bit; the package's own."""
 SETTING = "provenance.invisible.model"
 CODE = "mark_missing"
+EXTRA = "invisible"
 VERSION = 1
 """Raised when a release writes other pixels for the same networks and bits."""
 
@@ -71,11 +72,11 @@ class InvisibleMark:
 
     @cached_property
     def _encoder(self) -> Any:
-        return open_session(self._encoder_file, setting=SETTING, code=CODE, extra="invisible", threads=1)
+        return open_session(self._encoder_file, setting=SETTING, code=CODE, extra=EXTRA, threads=1)
 
     @cached_property
     def _decoder(self) -> Any:
-        return open_session(self._decoder_file, setting=SETTING, code=CODE, extra="invisible")
+        return open_session(self._decoder_file, setting=SETTING, code=CODE, extra=EXTRA)
 
     def open(self) -> None:
         """Loads the decoder. Raises ModelError `mark_missing`."""
@@ -117,6 +118,15 @@ def mark_identity(settings: InvisibleMarkSettings) -> str:
     """sha256 of all that decides the marked pixels, for item ids. Raises ModelError `mark_missing`."""
     encoder = _file(settings, "encoder").sha256
     return ids.of_values("invisible-mark", version=VERSION, encoder=encoder, bits=settings.bits)
+
+
+def networks(settings: InvisibleMarkSettings) -> tuple[Network, ...]:
+    """To be tried before a job starts. Raises ModelError `mark_missing`."""
+    network = partial(Network, setting=SETTING, code=CODE, extra=EXTRA)
+    return (
+        network(file=_file(settings, "encoder"), dimensions=(5, 2)),
+        network(file=_file(settings, "decoder"), dimensions=(5,)),
+    )
 
 
 def chance_of(agreeing: int, readings: int = 1) -> float:

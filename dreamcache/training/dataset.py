@@ -229,7 +229,10 @@ class TrainItems:
         return self.samples.bad
 
     def __getitem__(self, position: int) -> TrainItem:
-        sample = self.sample_at(position)
+        return self.item_of(position, self.sample_at(position))
+
+    def item_of(self, position: int, sample: DecodedSample) -> TrainItem:
+        """The item at a position, of the sample there: `sample_at`."""
         rng = np.random.default_rng([self.seed, SAMPLE, position])
         share = noise_share(self.seed, position, self.global_batch, rng.random())
         keep_text, keep_image = kept_conditions(self.loss, rng.random())

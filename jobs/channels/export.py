@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from dreamcache.core.images import decode_image, on_white
 from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.open_store import open_store
+from dreamcache.storage.temporary import temporary_folder
 from jobs.channels.check import Breach, breaches, problem, refuses
 from jobs.channels.facts import LIMITS, measure
 from jobs.channels.feed import Entry, Feed, FeedFile, address
@@ -68,8 +68,7 @@ def export_channel(
     check_target(output, target)
     every = Rows(output, where or {})
     statuses = every.statuses()
-    with tempfile.TemporaryDirectory(prefix="dreamcache-channel-") as folder:
-        place = Path(folder)
+    with temporary_folder("channel") as place:
         with ChannelReport(place / f"{REPORT}.csv", preset) as report:
             run = _Export(every.with_status("done"), output, target, preset, options, report)
             rows = run.all(place, total=statuses.pop("done", 0))

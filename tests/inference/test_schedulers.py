@@ -36,7 +36,8 @@ CLASSES = {
 SET: dict[str, dict[str, Any]] = {"pndm": {"skip_prk_steps": True}, "ddim": {"clip_sample": False}}
 SAME_KERNELS = 0.0
 THREE_BRANCHES = 1e-4
-"""Of the largest latent. A subject of strength 0 has three rows for a sample where diffusers has two: other kernels, other last bits."""
+"""Of the largest latent. A subject of strength 0 has three rows for a sample where diffusers has two: other kernels,
+other last bits."""
 
 
 def generators() -> list[torch.Generator]:

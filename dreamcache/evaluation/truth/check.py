@@ -1,8 +1,8 @@
 """The verb check: an image of a product becomes truth scores, each against the photos of its item.
 
 Errors are values: a bad photo costs its own item. What follows from a photo is held, its fault too, so items sorted by
-subject cut and read it once. With several photos, the one that an image is nearest to counts. Knows segmenters and the measures;
-knows nothing of thresholds.
+subject cut and read it once. With several photos, the one that an image is nearest to counts. Knows segmenters and the
+measures; knows nothing of thresholds.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import cv2
@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
 from dreamcache.core.images import blue_first
-from dreamcache.storage.models.onnx_file import OnnxFile, onnx_file, open_session
+from dreamcache.storage.models.onnx_file import Network, OnnxFile, onnx_file, open_session
 
 SETTING = "quality.ocr"
 CODE = "ocr_missing"
+EXTRA = "ocr"
+LETTERS = "character"
+"""Metadata of the recognizer: its classes."""
 LEAST_SIDE, MOST_SIDE = 736, 1600
 """Of the picture that the detector sees, pixels."""
 PRINT, BOX = 0.3, 0.5
@@ -60,6 +63,11 @@ class OcrModels:
     def identity(self) -> str:
         return ids.of_values("ocr", detector=self.detector.sha256, recognizer=self.recognizer.sha256)
 
+    def networks(self) -> tuple[Network, ...]:
+        """To be tried before a job starts."""
+        network = partial(Network, setting=SETTING, code=CODE, extra=EXTRA, dimensions=(4,))
+        return network(file=self.detector), network(file=self.recognizer, metadata=(LETTERS,))
+
 
 def find_ocr(folder: str) -> OcrModels:
     """The networks in a folder. Raises ModelError `ocr_missing`."""
@@ -77,11 +85,11 @@ class Ocr:
 
     @cached_property
     def _detector(self) -> Any:
-        return open_session(self.models.detector, setting=SETTING, code=CODE, extra="ocr")
+        return open_session(self.models.detector, setting=SETTING, code=CODE, extra=EXTRA)
 
     @cached_property
     def _recognizer(self) -> tuple[Any, tuple[str, ...]]:
-        session = open_session(self.models.recognizer, setting=SETTING, code=CODE, extra="ocr")
+        session = open_session(self.models.recognizer, setting=SETTING, code=CODE, extra=EXTRA)
         return session, _letters(
             session.get_modelmeta().custom_metadata_map, str(self.models.recognizer.path)
         )
@@ -161,12 +169,12 @@ def _box(contour: Any, chance: Floats) -> Floats | None:
 
 def _letters(metadata: Mapping[str, str], path: str) -> tuple[str, ...]:
     """The recognizer's classes: none, its own list, space."""
-    if "character" not in metadata:
+    if LETTERS not in metadata:
         raise ModelError(
-            f"{SETTING}: '{path}' must state its letters in its metadata (character), has none; use rapidocr's file",
+            f"{SETTING}: '{path}' must state its letters in its metadata ({LETTERS}), has none; use rapidocr's file",
             code=CODE,
         )
-    return ("", *metadata["character"].splitlines(), " ")
+    return ("", *metadata[LETTERS].splitlines(), " ")
 
 
 def _decoded(steps: Floats, letters: tuple[str, ...]) -> tuple[str, float]:
