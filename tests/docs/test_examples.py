@@ -265,5 +265,7 @@ def test_python_of_the_pipeline(starter: Path) -> None:
     from PIL import Image
 
     values: dict[str, Any] = {"image": Image.open(next((starter / "images").iterdir()))}
-    exec(_block("README.md", "python", "from dreamcache import"), values)
+    text, last = _block("README.md", "python", "from dreamcache import"), "image_scale=[2.0, 0.0])"
+    assert last in text
+    exec(text.replace(last, f"{last[:-1]}, num_inference_steps=2)"), values)
     assert [image.size for image in values["images"]] == [(64, 64)] * 2
