@@ -26,7 +26,8 @@ from dreamcache.storage.cloud_errors import answered, no_bucket
 from dreamcache.storage.store import ObjectInfo, relative_to
 
 ANSWER_S = 90.0
-"""Of one request with the library's own retries."""
+"""Of one request with the library's own retries, beside the time that its bytes take."""
+LEAST_BYTES_PER_S = 1_000_000
 EXTRAS = {GS_SCHEME: "gs", AZ_SCHEME: "azure"}
 SETTINGS = ("AZURE_", "GOOGLE_", "GCLOUD_", "GCSFS_", "STORAGE_EMULATOR_HOST")
 
@@ -55,7 +56,8 @@ class CloudStore:
             return b""
         try:
             # No more than was stated is asked for, so that an object that grows meanwhile is cut, and differs.
-            data: bytes = self._call(uri, "read", "_cat_file", start=0, end=size)
+            seconds = ANSWER_S + size / LEAST_BYTES_PER_S
+            data: bytes = self._call(uri, "read", "_cat_file", seconds=seconds, start=0, end=size)
         except FileNotFoundError:
             raise FileNotFoundError(f"{uri}: no such object") from None
         if len(data) > size:
@@ -69,7 +71,8 @@ class CloudStore:
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
         uri = prefix_uri.rstrip("/")
         try:
-            entries = self._call(uri, "list", "_find", detail=True)
+            # Many answers, each with its limit: a million objects are no fault.
+            entries = self._call(uri, "list", "_find", seconds=None, detail=True)
         except FileNotFoundError:
             entries = {}
         if not entries:
@@ -103,14 +106,17 @@ class CloudStore:
             return None
         return info
 
-    def _call(self, uri: str, action: str, method: str, **options: Any) -> Any:
-        """The file system's coroutine of that name, run to its end. Raises FileNotFoundError and StorageError."""
+    def _call(
+        self, uri: str, action: str, method: str, *, seconds: float | None = ANSWER_S, **options: Any
+    ) -> Any:
+        """The file system's coroutine of that name, run to its end within so many seconds; None: only its requests
+        have a limit. Raises FileNotFoundError and StorageError."""
         from fsspec.asyn import sync
 
         with answered(uri, action):
             system = _filesystem(self.scheme)
             path = uri.removeprefix(self.scheme)
-            return sync(system.loop, getattr(system, method), path, timeout=ANSWER_S, **options)
+            return sync(system.loop, getattr(system, method), path, timeout=seconds, **options)
 
     def _need_bucket(self, uri: str, action: str) -> None:
         """A missing object and a missing bucket are answered alike; one look, once for each bucket, decides."""
@@ -154,7 +160,9 @@ def _open_az() -> Any:
     logging.getLogger("azure").setLevel(logging.CRITICAL)
     # Its default reads as nobody: the machine's identity is tried unless the user asks for that.
     anon = os.environ.get("AZURE_STORAGE_ANON", "false").lower() in ("1", "true", "t")
-    return AzureBlobFileSystem(anon=anon, use_listings_cache=False, skip_instance_cache=True)
+    return AzureBlobFileSystem(
+        anon=anon, use_listings_cache=False, skip_instance_cache=True, read_timeout=int(ANSWER_S)
+    )
 
 
 _OPENERS: dict[str, Callable[[], Any]] = {GS_SCHEME: _open_gs, AZ_SCHEME: _open_az}
