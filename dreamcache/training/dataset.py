@@ -207,9 +207,8 @@ class TrainItems:
         samples_posterior: bool = False,
     ) -> None:
         """first: samples before it are held out. subset: so many after it are used, None for all."""
-        self.samples_posterior = samples_posterior
         self.samples, self.shape, self.transform, self.loss = samples, shape, transform, loss
-        self.seed, self.global_batch = seed, global_batch
+        self.seed, self.global_batch, self.samples_posterior = seed, global_batch, samples_posterior
         self.order = SampleOrder(
             samples.spans(first, None if subset is None else first + subset),
             seed=seed,
@@ -245,10 +244,8 @@ class TrainItems:
             rng=rng,
             framed=sample.framed,
         )
-        target = target_view(sample.image, sample.mask, self.shape)
         item: TrainItem = {
-            "pixels": target["pixels"],
-            "mask": target["mask"],
+            **target_view(sample.image, sample.mask, self.shape),
             "reference": as_array(view),
             "caption": sample.caption,
             "reference_id": sample.reference_id,
