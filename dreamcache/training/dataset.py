@@ -179,7 +179,6 @@ class Item(Target):
 
 class TrainItem(Item):
     """reference_id: see `DecodedSample`. share: noise level in 0..1. keep_text, keep_image: whether conditions stay.
-
     posterior_noise: [2, c, h, w], of the samples of the VAE's posterior for target and reference, where they are taken.
     """
 
@@ -244,8 +243,10 @@ class TrainItems:
             rng=rng,
             framed=sample.framed,
         )
+        target = target_view(sample.image, sample.mask, self.shape)
         item: TrainItem = {
-            **target_view(sample.image, sample.mask, self.shape),
+            "pixels": target["pixels"],
+            "mask": target["mask"],
             "reference": as_array(view),
             "caption": sample.caption,
             "reference_id": sample.reference_id,
@@ -272,9 +273,8 @@ class TrainItems:
 
 
 class ValidationItems:
-    """The validation samples by number, with references as the product encodes them: no augmentation.
-
-    A sample that cannot be used is replaced by another validation sample, never by one that is trained on.
+    """The validation samples by number, with references as the product encodes them: no augmentation. A sample that
+    cannot be used is replaced by another validation sample, never by one that is trained on.
     """
 
     def __init__(self, samples: Samples, shape: ItemShape, count: int) -> None:
