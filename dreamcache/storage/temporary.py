@@ -16,7 +16,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 LOCK = ".lock"
@@ -29,7 +29,9 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
     """A new folder in the system's temporary one, deleted afterwards. Raises OSError where there is no room for it."""
     prefix = f"dreamcache-{purpose}-"
     _delete_abandoned(prefix)
-    with tempfile.TemporaryDirectory(prefix=prefix) as name, _locked(Path(name, LOCK)):
+    with tempfile.TemporaryDirectory(prefix=prefix) as name, ExitStack() as stack:
+        with suppress(OSError):  # a file system without locks: then nobody else gets one either
+            stack.enter_context(_locked(Path(name, LOCK)))
         yield Path(name)
 
 
