@@ -122,6 +122,8 @@ def items_of(output: str, item_ids: Iterable[str]) -> dict[str, JsonObject]:
         table = pa.Table.from_batches([batch])
         for row in table.filter(pc.is_in(table["item_id"], value_set=wanted)).to_pylist():
             rows[row["item_id"]] = row
+        if len(rows) == len(wanted):
+            break
     return rows
 
 
