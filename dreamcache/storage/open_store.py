@@ -19,7 +19,7 @@ __all__ = ["BoundStore", "join", "open_store", "store_for"]
 
 @dataclass(frozen=True, slots=True)
 class BoundStore:
-    """The objects below `root`, a local folder or an s3:// prefix, by key relative to it.
+    """The objects below `root`, a local folder or a prefix at s3:// or gs://, by key relative to it.
 
     Methods and errors are those of `Store`, and StorageError `unsafe_name` for a key that leads out of the root (see
     `below`). Holds no state: thread-safe, and picklable to other processes.
@@ -64,7 +64,7 @@ class BoundStore:
 
 def open_store(uri: str) -> BoundStore:
     """The objects below `uri`, a folder of ours. StorageError `bad_uri` for a scheme that is not supported."""
-    if uri.startswith((GS_SCHEME, AZ_SCHEME)):
+    if uri.startswith(AZ_SCHEME):
         from dreamcache.storage.cloud import refusal
 
         raise refusal(uri)
@@ -77,13 +77,17 @@ def store_for(uri: str) -> Store:
         from dreamcache.storage.s3 import S3Store  # boto3 is loaded only by who uses it
 
         return S3Store()
-    if uri.startswith((GS_SCHEME, AZ_SCHEME)):
+    if uri.startswith(GS_SCHEME):
+        from dreamcache.storage.gs import GsStore
+
+        return GsStore()
+    if uri.startswith(AZ_SCHEME):
         from dreamcache.storage.cloud import CloudStore
 
-        return CloudStore(uri[: len(GS_SCHEME)])
+        return CloudStore(AZ_SCHEME)
     if "://" in uri and not uri.startswith(FILE_SCHEME):
         raise StorageError(
-            f"{uri}: a location must be a local path or start with s3:// or file://, "
+            f"{uri}: a location must be a local path or start with s3://, gs://, az:// or file://, "
             f"got {uri.split('://')[0]}://; use one of these",
             code="bad_uri",
         )

@@ -22,7 +22,7 @@ from dreamcache.inference.facts import note_of
 from dreamcache.provenance.marker import check_marks
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
-from dreamcache.storage.s3_client import retrying
+from dreamcache.storage.retry_budget import retrying
 from dreamcache.storage.status import COUNTED
 from jobs.output.claim import is_claimed_by
 from jobs.output.folder import JOB_MARK, OutputFolder

@@ -48,7 +48,7 @@ def server(running: CloudServer, monkeypatch: pytest.MonkeyPatch) -> CloudServer
             monkeypatch.delenv(name)
     for name, value in running.environment().items():
         monkeypatch.setenv(name, value)
-    cloud._known_buckets.clear()
+    cloud.known_buckets.clear()
     return running
 
 
