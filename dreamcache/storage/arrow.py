@@ -1,7 +1,7 @@
 """The same locations for pyarrow.dataset and Ray Data, and what Arrow raises for files that are damaged.
 
-S3 goes through s3fs, because pyarrow's own S3 file system does not honour AWS_ENDPOINT_URL. What these
-functions return can be pickled to other processes and carries no credentials: each process finds its own.
+S3 goes through s3fs, because pyarrow's own S3 file system does not honour AWS_ENDPOINT_URL, and GCS through gcsfs, as
+our store there. What these functions return can be pickled to other processes and carries no credentials: each process finds its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from dreamcache.core.errors import StorageError
+from dreamcache.core.locations import GS_SCHEME
 from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import open_store
 from dreamcache.storage.store import S3_SCHEME
@@ -45,7 +46,7 @@ def reading(uri: str, what: str, *, code: str, remedy: str) -> Iterator[None]:
 
 
 def pyarrow_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    """(file system, path in it) of a local or S3 URI; StorageError for other schemes or bad AWS settings."""
+    """(file system, path in it) of a location that `open_store` takes; StorageError for others or bad AWS settings."""
     if uri.startswith(S3_SCHEME):
         import s3fs
 
@@ -54,6 +55,11 @@ def pyarrow_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
         bucket, key = split_s3(uri)
         handler = pyarrow.fs.FSSpecHandler(s3fs.S3FileSystem(**s3fs_options()))
         return pyarrow.fs.PyFileSystem(handler), f"{bucket}/{key}".rstrip("/")
+    if uri.startswith(GS_SCHEME):
+        from dreamcache.storage.cloud import filesystem
+
+        handler = pyarrow.fs.FSSpecHandler(filesystem(GS_SCHEME))
+        return pyarrow.fs.PyFileSystem(handler), uri.removeprefix(GS_SCHEME).rstrip("/")
     open_store(uri)  # refuses other schemes
     return pyarrow.fs.LocalFileSystem(), str(local_path(uri).absolute())
 

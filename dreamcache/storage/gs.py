@@ -32,7 +32,6 @@ GENERATION = re.compile(r"[1-9][0-9]{0,17}")
 """Of an object that is there; 0 would mean that none is."""
 FIELDS = "name,size,generation,updated,contentEncoding"
 PAGE_KEYS = 1000
-READ_TRIES = 8
 ONE_REQUEST_BYTES = 8_000_000
 LEAST_BYTES_PER_S = 1_000_000
 """A file that goes up slower has not been stored when its time is over."""
@@ -44,28 +43,21 @@ class GsStore:
     """See `store.Store`."""
 
     def read(self, uri: str, limit: int | None = None) -> bytes:
-        for _ in range(READ_TRIES):
-            about = self._about(uri, "read", FIELDS)
-            if about is None:
-                raise FileNotFoundError(f"{uri}: no such object")
-            size = int(about["size"])
-            if limit is not None and size > limit:
-                raise too_large(uri, limit, size)
-            _check_encoding(uri, about)
-            try:
-                # This generation only: an object that is replaced meanwhile would have another size.
-                data: bytes = self._request(
-                    uri, "read", "GET", alt="media", generation=about["generation"], json_out=False
-                )[1]
-            except FileNotFoundError:
-                continue
-            if len(data) > size:
-                raise too_large(uri, size, len(data))
-            return data
-        raise StorageError(
-            f"{uri}: cannot read: an object that rests for a moment is needed, got a new one at each of {READ_TRIES} "
-            "reads; stop what writes it"
-        )
+        about = self._about(uri, "read", FIELDS)
+        if about is None:
+            raise FileNotFoundError(f"{uri}: no such object")
+        size = int(about["size"])
+        if limit is not None and size > limit:
+            raise too_large(uri, limit, size)
+        _check_encoding(uri, about)
+        # Of an object that is replaced meanwhile the new bytes, whole, as a GET is of one version.
+        try:
+            data: bytes = self._request(uri, "read", "GET", alt="media", json_out=False)[1]
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{uri}: no such object") from None
+        if limit is not None and len(data) > limit:
+            raise too_large(uri, limit, len(data))
+        return data
 
     def write(self, uri: str, data: bytes) -> None:
         self._written(uri, lambda: self._put(uri, data))
