@@ -1,7 +1,7 @@
 """A proxy before the GCS server that alters what passes: drops preconditions, loses answers; on loopback.
 
-    with gs_proxy(server, deaf=True) as variables: ...        generation preconditions do not arrive
-    with gs_proxy(server, lose=lambda method, path: ...)      an answer is not sent on, the request is carried out
+with gs_proxy(server, deaf=True) as variables: ...        generation preconditions do not arrive
+with gs_proxy(server, lose=lambda method, path: ...)      an answer is not sent on, the request is carried out
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The same locations for pyarrow.dataset and Ray Data, and what Arrow raises for files that are damaged.
 
 S3 goes through s3fs, because pyarrow's own S3 file system does not honour AWS_ENDPOINT_URL, and GCS through gcsfs, as
-our store there. What these functions return can be pickled to other processes and carries no credentials: each process finds its own.
+our store there. What these functions return can be pickled to other processes and carries no credentials: each process
+finds its own.
 """
 
 from __future__ import annotations

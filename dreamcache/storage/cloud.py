@@ -181,6 +181,7 @@ def refusal(uri: str) -> StorageError:
 
 
 def object_info(uri: str, info: dict[str, Any]) -> ObjectInfo:
+    """The answer of a service, or of a file system, about one object."""
     # A generation is that of one write; GCS has an ETag that metadata changes too.
     etag = str(info.get("generation") or info.get("etag") or "").strip('"')
     return ObjectInfo(uri=uri, num_bytes=int(info.get("size") or 0), etag=etag, modified=_modified(info))

@@ -86,7 +86,11 @@ class GsStore:
         uri = prefix_uri.rstrip("/")
         key = _split(uri)[1]
         prefix = f"{key}/" if key else ""
-        options = {"prefix": prefix or None, "maxResults": PAGE_KEYS, "fields": f"nextPageToken,items({FIELDS})"}
+        options = {
+            "prefix": prefix or None,
+            "maxResults": PAGE_KEYS,
+            "fields": f"nextPageToken,items({FIELDS})",
+        }
         token = None
         while True:
             try:

@@ -26,9 +26,7 @@ NO_ETAG = "1" * 18
 """Of no object in any store: GCS takes whole numbers only."""
 CONDITIONS = {GS_SCHEME: ("ifGenerationMatch=0", "ifGenerationMatch")}
 """Names of "if there is none" and "if it is that version"; else HTTP's own."""
-REMEDY = (
-    "use a store that honours them (Amazon S3, Google Cloud Storage, a recent MinIO, SeaweedFS), or a local folder"
-)
+REMEDY = "use a store that honours them (Amazon S3, Google Cloud Storage, a recent MinIO, SeaweedFS), or a local folder"
 
 
 def is_probe(name: str) -> bool:
@@ -88,9 +86,7 @@ def check_swap(store: Store, uri: str) -> None:
             writers = [str(number).encode() for number in range(RACERS)]
             won = sum(pool.map(lambda data: _conditional(uri, lambda: store.create(raced, data)), writers))
         if won != 1:
-            raise _not_honoured(
-                uri, if_none, f"of {RACERS} writers that raced for one key {won} succeeded"
-            )
+            raise _not_honoured(uri, if_none, f"of {RACERS} writers that raced for one key {won} succeeded")
 
 
 def check_read_write(store: Store, uri: str) -> None:

@@ -26,7 +26,9 @@ def test_a_server_that_ignores_preconditions_is_refused(gs_server: GcsServer, gs
     with gs_proxy(gs_server, deaf=True) as variables, leading_to(variables):
         check_read_write(store_for(gs_bucket), gs_bucket)
         for check in (check_conditional_writes, check_swap):
-            with pytest.raises(StorageError, match=r"must honour conditional writes \(ifGenerationMatch") as raised:
+            with pytest.raises(
+                StorageError, match=r"must honour conditional writes \(ifGenerationMatch"
+            ) as raised:
                 check(store_for(gs_bucket), gs_bucket)
             assert raised.value.code == "no_conditional_writes" and "\n" not in str(raised.value)
         assert list(store_for(gs_bucket).list(gs_bucket)) == []
