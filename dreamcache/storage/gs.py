@@ -123,9 +123,12 @@ class GsStore:
     def _need_bucket(self, uri: str, action: str) -> None:
         """A missing object and a missing bucket are answered alike; one listing, once for each bucket, decides."""
         bucket = _split(uri)[0]
-        if bucket not in cloud.known_buckets:
-            next(self.list(f"{GS_SCHEME}{bucket}"), None)
-            cloud.known_buckets.add(bucket)
+        if GS_SCHEME + bucket not in cloud.known_buckets:
+            try:
+                self._request(uri, action, "GET", of_bucket=True, maxResults=1, fields="kind")
+            except FileNotFoundError:
+                raise _no_bucket(uri, action) from None
+            cloud.known_buckets.add(GS_SCHEME + bucket)
 
     def _written(self, uri: str, put: Callable[[], object]) -> None:
         for _ in tries(1):

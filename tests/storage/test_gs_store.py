@@ -17,9 +17,7 @@ from dreamcache.storage.open_store import join, open_store, store_for
 from dreamcache.storage.probe import check_conditional_writes, check_read_write, check_swap
 from tests.cloud_servers import GcsServer
 from tests.gs_proxy import gs_proxy
-from tests.gs_server import SLOW, leading_to
-
-pytestmark = SLOW
+from tests.gs_server import leading_to
 
 
 def test_a_server_that_ignores_preconditions_is_refused(gs_server: GcsServer, gs_bucket: str) -> None:
@@ -49,6 +47,7 @@ def test_a_commit_whose_answer_was_lost_is_this_calls(gs_server: GcsServer, gs_b
     assert store.read(uri) == b"ours"
 
 
+@pytest.mark.slow
 def test_a_swap_whose_answer_was_lost(gs_server: GcsServer, gs_bucket: str) -> None:
     store, numbers, uri = GsStore(), count(), join(gs_bucket, "lease")
     store.write(uri, b"1")
@@ -64,6 +63,7 @@ def test_a_swap_whose_answer_was_lost(gs_server: GcsServer, gs_bucket: str) -> N
     assert store.read(uri) == b"2"
 
 
+@pytest.mark.slow
 def test_an_object_is_read_whole_while_it_is_replaced(gs_bucket: str) -> None:
     """Of each version: another size, one byte throughout."""
     store, uri = GsStore(), join(gs_bucket, "status.json")
