@@ -52,7 +52,7 @@ class GsStore:
         _check_encoding(uri, about)
         # Of an object that is replaced meanwhile the new bytes, whole, as a GET is of one version.
         try:
-            data: bytes = self._request(uri, "read", "GET", alt="media", json_out=False)[1]
+            data: bytes = self._request(uri, "read", "GET", num_bytes=size, alt="media", json_out=False)[1]
         except FileNotFoundError:
             raise FileNotFoundError(f"{uri}: no such object") from None
         if limit is not None and len(data) > limit:
@@ -60,14 +60,20 @@ class GsStore:
         return data
 
     def write(self, uri: str, data: bytes) -> None:
-        self._written(uri, lambda: self._put(uri, data))
+        try:
+            self._put(uri, data)
+        except FileNotFoundError:
+            raise _no_bucket(uri, "write") from None
 
     def upload(self, uri: str, path: Path) -> None:
         size = path.stat().st_size
         if size <= ONE_REQUEST_BYTES:
             self.write(uri, path.read_bytes())
-        else:
-            self._written(uri, lambda: _put_file(uri, path, size))
+            return
+        try:
+            _retried(lambda: _put_file(uri, path, size))
+        except FileNotFoundError:
+            raise _no_bucket(uri, "write") from None
 
     def create(self, uri: str, data: bytes) -> bool:
         return self._conditional_put(uri, data, "0")
@@ -130,40 +136,21 @@ class GsStore:
                 raise _no_bucket(uri, action) from None
             cloud.known_buckets.add(GS_SCHEME + bucket)
 
-    def _written(self, uri: str, put: Callable[[], object]) -> None:
-        for _ in tries(1):
-            try:
-                put()
-                return
-            except FileNotFoundError:
-                raise _no_bucket(uri, "write") from None
-            except StorageError as error:
-                if error.code != "storage_unreachable":
-                    raise
-                last = error
-        raise last
-
     def _conditional_put(self, uri: str, data: bytes, generation: str) -> bool:
         """True if the object at `uri` is this call's.
 
-        gcsfs sends a request again whose answer was lost, and may then meet its own object (412). So the object
-        carries a mark of its writer, and where the precondition does not hold the mark decides.
+        A request whose answer was lost is sent again, and may then meet its own object (412). So the object carries a
+        mark of its writer, and where the precondition does not hold the mark decides.
         """
         mark = secrets.token_hex(16)
-        for _ in tries(1):
-            try:
-                self._put(uri, data, ifGenerationMatch=generation, mark=mark)
-                return True
-            except FileExistsError:
-                return self._written_by(uri, mark)
-            except FileNotFoundError:
-                self._need_bucket(uri, "write")
-                return False
-            except StorageError as error:
-                if error.code != "storage_unreachable":
-                    raise
-                last = error
-        raise last
+        try:
+            self._put(uri, data, ifGenerationMatch=generation, mark=mark)
+            return True
+        except FileExistsError:
+            return self._written_by(uri, mark)
+        except FileNotFoundError:
+            self._need_bucket(uri, "write")
+            return False
 
     def _written_by(self, uri: str, mark: str) -> bool:
         about = self._about(uri, "write", "metadata")
@@ -188,6 +175,7 @@ class GsStore:
             "POST",
             path=f"/upload/storage/v1/b/{quote(bucket, safe='')}/o",
             uploadType="multipart",
+            num_bytes=len(data),
             headers={"Content-Type": f"multipart/related; boundary={boundary}"},
             data=b"".join((head.encode(), data, f"\r\n--{boundary}--\r\n".encode())),
             **precondition,
@@ -201,27 +189,43 @@ class GsStore:
         *,
         path: str | None = None,
         of_bucket: bool = False,
-        json_out: bool = True,
+        num_bytes: int = 0,
         **options: Any,
     ) -> Any:
-        """One request with gcsfs' own retries: its JSON, or (headers, body). path: after the host; None for the
-        object's, or its bucket's objects.
+        """The JSON of an answer; with json_out=False (headers, body). path: after the host; None for the object's, or
+        its bucket's objects. num_bytes: how much goes up or comes down.
 
         Raises FileNotFoundError (404), FileExistsError (412) and StorageError.
         """
-        from fsspec.asyn import sync
-
         bucket, key = _split(uri)
         if not (key or of_bucket):
             raise FileNotFoundError(uri)
         names: tuple[str, ...] = (bucket,) if of_bucket else (bucket, key)
         form = "b/{}/o" if of_bucket else "b/{}/o/{}"
-        with answered(uri, action):
-            system = _system()
-            if path is not None:
-                form, names = f"{system._location}{path}", ()
-            options |= {"timeout": cloud.ANSWER_S, "json_out": json_out}
-            return sync(system.loop, system._call, method, form, *names, **options)
+        options = {"json_out": True, "timeout": _seconds(num_bytes), **options}
+
+        def send() -> Any:
+            from fsspec.asyn import sync
+
+            with answered(uri, action):
+                system = cloud.filesystem(GS_SCHEME)
+                if path is not None:
+                    return sync(system.loop, system._call, method, f"{system._location}{path}", **options)
+                return sync(system.loop, system._call, method, form, *names, **options)
+
+        return _retried(send)
+
+
+def _retried(send: Callable[[], T]) -> T:
+    """send() with gcsfs' own retries, and again while the storage does not answer and the retry budget lasts."""
+    for _ in tries(1):
+        try:
+            return send()
+        except StorageError as error:
+            if error.code != "storage_unreachable":
+                raise
+            last = error
+    raise last
 
 
 def _put_file(uri: str, path: Path, size: int) -> None:
@@ -229,11 +233,14 @@ def _put_file(uri: str, path: Path, size: int) -> None:
     from fsspec.asyn import sync
 
     with answered(uri, "write"):
-        system = _system()
-        seconds = cloud.ANSWER_S + size / LEAST_BYTES_PER_S
+        system = cloud.filesystem(GS_SCHEME)
         target = uri.removeprefix(GS_SCHEME)
-        kind = content_type(target)
-        sync(system.loop, system._put_file, str(path), target, content_type=kind, timeout=seconds)
+        options = {"content_type": content_type(target), "timeout": _seconds(size)}
+        sync(system.loop, system._put_file, str(path), target, **options)
+
+
+def _seconds(num_bytes: int) -> float:
+    return cloud.ANSWER_S + num_bytes / LEAST_BYTES_PER_S
 
 
 def _check_encoding(uri: str, about: dict[str, Any]) -> None:
@@ -243,10 +250,6 @@ def _check_encoding(uri: str, about: dict[str, Any]) -> None:
             f"{uri}: cannot read: an object without Content-Encoding is needed, got '{encoding}'; store it unpacked",
             code="encoded_object",
         )
-
-
-def _system() -> Any:
-    return cloud.filesystem(GS_SCHEME)
 
 
 def _split(uri: str) -> tuple[str, str]:
