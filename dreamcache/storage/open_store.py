@@ -1,4 +1,5 @@
-"""One way in: `open_store(uri)` gives the objects below one root, `store_for(uri)` the store of any URI.
+"""One way in: `open_store(uri)` gives the objects below one root, `store_for(uri)` the store of any URI, and
+`read_bounded(uri, limit)` the bytes at any.
 
 Knows which scheme has which store; knows nothing of what is stored.
 """
@@ -14,7 +15,7 @@ from dreamcache.core.locations import AZ_SCHEME, GS_SCHEME
 from dreamcache.storage.below import below
 from dreamcache.storage.store import FILE_SCHEME, S3_SCHEME, ObjectInfo, Store, join, relative_to
 
-__all__ = ["BoundStore", "join", "open_store", "store_for"]
+__all__ = ["BoundStore", "join", "open_store", "read_bounded", "store_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +95,11 @@ def store_for(uri: str) -> Store:
     from dreamcache.storage.local import LocalStore
 
     return LocalStore()
+
+
+def read_bounded(uri: str, limit: int) -> bytes:
+    """The bytes at a local path or URI, at most `limit` of them: for what others wrote.
+
+    Raises FileNotFoundError, IsADirectoryError, `bounded.TooLarge`, NotRegular, or StorageError with its codes.
+    """
+    return store_for(uri).read(uri, limit)

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from dreamcache.core.errors import CatalogError, DreamCacheError, ImageError, StorageError
 from dreamcache.core.locations import is_object
-from dreamcache.storage.bounded import open_regular, read_bounded, too_large
+from dreamcache.storage.bounded import open_regular, too_large
 from dreamcache.storage.local import local_path
-from dreamcache.storage.open_store import store_for
+from dreamcache.storage.open_store import read_bounded, store_for
 from dreamcache.storage.parquet_pages import read_group
 from dreamcache.training.stored import BESIDE, CAPTION_NAMES, Lazy, StoredSample, caption_of
 from dreamcache.training.tar import members

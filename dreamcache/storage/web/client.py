@@ -18,7 +18,8 @@ from functools import lru_cache
 from dreamcache.core.config.hosts import CatalogHost, host_of
 from dreamcache.core.errors import DreamCacheError, ImageError
 from dreamcache.core.web_url import WebUrl, parse_web, redirected
-from dreamcache.storage.bounded import TooLarge, read_bounded
+from dreamcache.storage.bounded import TooLarge
+from dreamcache.storage.open_store import read_bounded
 from dreamcache.storage.roots import check_host
 from dreamcache.storage.web.addresses import Address, Resolve, refusal, resolve
 from dreamcache.storage.web.down import DownHosts
