@@ -16,6 +16,7 @@ import pyarrow.fs
 
 from dreamcache.core.errors import StorageError
 from dreamcache.core.locations import GS_SCHEME
+from dreamcache.storage.cloud_errors import answered
 from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import open_store
 from dreamcache.storage.store import S3_SCHEME
@@ -63,6 +64,30 @@ def pyarrow_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
         return pyarrow.fs.PyFileSystem(handler), uri.removeprefix(GS_SCHEME).rstrip("/")
     open_store(uri)  # refuses other schemes
     return pyarrow.fs.LocalFileSystem(), str(local_path(uri).absolute())
+
+
+def folder_names(uri: str) -> list[str] | None:
+    """Names of the folders right below `uri`; what is deeper is not listed. None where nothing is there.
+
+    Raises StorageError.
+    """
+    filesystem, path = pyarrow_filesystem(uri)
+    try:
+        if uri.startswith(GS_SCHEME):
+            with answered(uri, "list"):  # gcsfs' find, which Arrow calls, lists all that is below
+                listed = filesystem.handler.fs.ls(path, detail=True)
+            folders = (entry["name"].rstrip("/") for entry in listed if entry["type"] == "directory")
+            return [name.rpartition("/")[2] for name in folders]
+        entries = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
+        names = [info.base_name for info in entries if info.type == pyarrow.fs.FileType.Directory]
+        is_there = bool(names) or filesystem.get_file_info(path).type != pyarrow.fs.FileType.NotFound
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"{uri}: must be a folder that can be listed, got '{error}'; check the location and rights"
+        ) from error
+    return names if is_there else None
 
 
 def s3fs_options() -> dict[str, Any]:
