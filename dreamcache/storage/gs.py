@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -52,7 +52,9 @@ class GsStore:
         _check_encoding(uri, about)
         # Of an object that is replaced meanwhile the new bytes, whole, as a GET is of one version.
         try:
-            data: bytes = self._request(uri, "read", "GET", num_bytes=size, alt="media", json_out=False)[1]
+            data: bytes = self._request(uri, "read", "GET", {"alt": "media"}, num_bytes=size, json_out=False)[
+                1
+            ]
         except FileNotFoundError:
             raise FileNotFoundError(f"{uri}: no such object") from None
         if limit is not None and len(data) > limit:
@@ -92,24 +94,23 @@ class GsStore:
         uri = prefix_uri.rstrip("/")
         key = _split(uri)[1]
         prefix = f"{key}/" if key else ""
-        options = {
+        query: dict[str, object] = {
             "prefix": prefix or None,
             "maxResults": PAGE_KEYS,
             "fields": f"nextPageToken,items({FIELDS})",
         }
-        token = None
         while True:
             try:
-                page = self._request(uri, "list", "GET", of_bucket=True, pageToken=token, **options)
+                page = self._request(uri, "list", "GET", query, of_bucket=True)
             except FileNotFoundError:
                 raise _no_bucket(uri, "list") from None
             for item in page.get("items", ()):
                 name = item["name"][len(prefix) :]
                 if name and not name.endswith("/"):  # folder marks of other tools
                     yield cloud.object_info(f"{uri}/{name}", item)
-            token = page.get("nextPageToken")
-            if not token:
+            if not page.get("nextPageToken"):
                 return
+            query["pageToken"] = page["nextPageToken"]
 
     def delete(self, uri: str) -> None:
         try:
@@ -120,7 +121,7 @@ class GsStore:
     def _about(self, uri: str, action: str, fields: str) -> dict[str, Any] | None:
         """The object's metadata; None where there is none."""
         try:
-            about: dict[str, Any] = self._request(uri, action, "GET", fields=fields)
+            about: dict[str, Any] = self._request(uri, action, "GET", {"fields": fields})
         except FileNotFoundError:
             self._need_bucket(uri, action)
             return None
@@ -131,7 +132,7 @@ class GsStore:
         bucket = _split(uri)[0]
         if GS_SCHEME + bucket not in cloud.known_buckets:
             try:
-                self._request(uri, action, "GET", of_bucket=True, maxResults=1, fields="kind")
+                self._request(uri, action, "GET", {"maxResults": 1, "fields": "kind"}, of_bucket=True)
             except FileNotFoundError:
                 raise _no_bucket(uri, action) from None
             cloud.known_buckets.add(GS_SCHEME + bucket)
@@ -144,7 +145,7 @@ class GsStore:
         """
         mark = secrets.token_hex(16)
         try:
-            self._put(uri, data, ifGenerationMatch=generation, mark=mark)
+            self._put(uri, data, {"ifGenerationMatch": generation}, mark=mark)
             return True
         except FileExistsError:
             return self._written_by(uri, mark)
@@ -156,7 +157,9 @@ class GsStore:
         about = self._about(uri, "write", "metadata")
         return about is not None and (about.get("metadata") or {}).get(WRITER) == mark
 
-    def _put(self, uri: str, data: bytes, mark: str | None = None, **precondition: str) -> None:
+    def _put(
+        self, uri: str, data: bytes, precondition: Mapping[str, str] = {}, *, mark: str | None = None
+    ) -> None:
         bucket, key = _split(uri)
         kind, boundary = content_type(key), secrets.token_hex(16)
         about = {
@@ -173,12 +176,11 @@ class GsStore:
             uri,
             "write",
             "POST",
+            {"uploadType": "multipart", **precondition},
             path=f"/upload/storage/v1/b/{quote(bucket, safe='')}/o",
-            uploadType="multipart",
             num_bytes=len(data),
             headers={"Content-Type": f"multipart/related; boundary={boundary}"},
             data=b"".join((head.encode(), data, f"\r\n--{boundary}--\r\n".encode())),
-            **precondition,
         )
 
     def _request(
@@ -186,6 +188,7 @@ class GsStore:
         uri: str,
         action: str,
         method: str,
+        query: Mapping[str, object] = {},
         *,
         path: str | None = None,
         of_bucket: bool = False,
@@ -202,7 +205,7 @@ class GsStore:
             raise FileNotFoundError(uri)
         names: tuple[str, ...] = (bucket,) if of_bucket else (bucket, key)
         form = "b/{}/o" if of_bucket else "b/{}/o/{}"
-        options = {"json_out": True, "timeout": _seconds(num_bytes), **options}
+        options = {"json_out": True, "timeout": _seconds(num_bytes), **query, **options}
 
         def send() -> Any:
             from fsspec.asyn import sync

@@ -51,11 +51,7 @@ def post(
             answer = ask_any(url, host, headers, deadline, ANSWER_BYTES, body=body, resolve=resolve)
             if 200 <= answer.status < 300:
                 return answer.status
-            failure = ExchangeError(
-                f"must answer with a status from 200 to 299, got {answer.status}",
-                code="bad_response",
-                retry=answer.status in BUSY,
-            )
+            failure = _refused(answer.status)
         except TooLarge:
             return 200  # it was taken; nobody reads what it said
         except ExchangeError as error:
@@ -68,3 +64,8 @@ def post(
             ) from failure
         time.sleep(wait)
         pause = min(LONGEST_PAUSE_S, 2 * pause)
+
+
+def _refused(status: int) -> ExchangeError:
+    text = f"must answer with a status from 200 to 299, got {status}"
+    return ExchangeError(text, code="bad_response", retry=status in BUSY)
