@@ -31,7 +31,13 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
     def need(batch_size: int) -> int:
         return sharing * max(
             family.worker_bytes(
-                models.base, models.adapter, settings, batch_size=batch_size, dtype=spec.dtype, on_gpu=on_gpu
+                models.base,
+                models.adapter,
+                settings,
+                batch_size=batch_size,
+                dtype=spec.dtype,
+                on_gpu=on_gpu,
+                offload=spec.model.offload,
             )
             for settings in settings_of_scenes(spec)
         )
@@ -45,11 +51,21 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
     if need(0) > free:
         return fail(
             f"{finding}; the weights alone take {need(0) / 1e9:.1f} GB",
-            "use larger machines, or fewer workers on each",
+            f"use larger machines, or fewer workers on each{_smaller(spec)}",
         )
     if need(size) > COMFORT * free:
         return warn(finding, LOWER)
     return ok(finding)
+
+
+def _smaller(spec: JobSpec) -> str:
+    """Settings that this job's base has and does not use, by which fewer weights are on a GPU."""
+    family, model = family_of_job(spec), spec.model
+    ways = ["model.offload: model"] if family.offloads and model.offload == "none" else []
+    ways += (
+        ["model.quantize: nf4"] if family.quantized and model.quantize == "none" and not model.loras else []
+    )
+    return f", or set {' or '.join(ways)}" if ways and spec.workers.generators.gpus else ""
 
 
 def _free(nodes: list[dict[str, Any]], on_gpu: bool) -> int | None:
