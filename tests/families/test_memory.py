@@ -19,12 +19,14 @@ from dreamcache.core.errors import DreamCacheError, ModelError, SpecError
 from dreamcache.inference.facts import describe_models, plan_facts
 from dreamcache.inference.families import family_of
 from dreamcache.inference.families.flux2_klein.pipeline import KleinPipeline
+from dreamcache.inference.families.qwen_image.pipeline import QwenImagePipeline
 from dreamcache.model.memory import bytes_to_come, place, running_device
 from dreamcache.storage.models import quantized
 from dreamcache.storage.models.quantized import with_quantize
 from jobs.doctor.memory import memory
 from jobs.spec import parse_spec
 from tests.families.klein import SIDE, photo, save_klein
+from tests.families.qwen import save_qwen
 from tests.families.sdxl import ours
 
 EXACT = EncodeSettings(size=1024, dtype="float32")
@@ -175,8 +177,32 @@ def test_doctor_counts_what_is_on_the_card_and_names_the_settings(sdxl_folder: P
     assert "model.offload" not in str(smaller)
 
 
+NEEDS_TORCHAO = pytest.mark.skipif(
+    find_spec("torchao") is None, reason="needs torchao: pip install 'dreamcache[quantize]'"
+)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao: pip install 'dreamcache[quantize]'")
+@NEEDS_TORCHAO
+@pytest.mark.parametrize(("save", "kind"), [(save_klein, KleinPipeline), (save_qwen, QwenImagePipeline)])
+def test_int8_weights_of_bases_that_read_references_themselves(save: Any, kind: Any, tmp_path: Path) -> None:
+    family = family_of("dreamcache", str(save(tmp_path / "base")))
+    base, images = family.describe_base(str(tmp_path / "base"), None), []
+    sizes: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64, "output_type": "np"}
+    for info in (base, with_quantize(base, "int8")):
+        pipe = kind(info, family.describe_adapter(None, info), dtype=torch.float32, device="cpu")
+        subject = pipe.encode_reference(photo(1, (64, 64)), settings=EncodeSettings(size=64, dtype="float32"))
+        images.append(
+            pipe(["a mug"], [subject], generator=[torch.Generator().manual_seed(7)], **sizes).images
+        )
+    layers = [one for part in family.quantized for one in getattr(pipe.base, part).modules()]
+    kinds = {type(one.weight).__name__ for one in layers if isinstance(one, torch.nn.Linear)}
+    assert "Int8Tensor" in kinds
+    assert 1e-6 < np.abs(images[0] - images[1]).mean() < 0.05
+
+
+@pytest.mark.slow
+@NEEDS_TORCHAO
 def test_int8_weights_by_torchao_are_close_to_the_base_and_have_keys_of_their_own(
     sdxl_folder: Path, sdxl_pipe: DreamCachePipeline
 ) -> None:
