@@ -30,11 +30,14 @@ from tests.train_samples import write_folder
 from tests.training.trainers import KEEP_ALL, STEADY, copied
 
 STEPS, EVERY = 6, 2
+DEPTHS = (1, 1, 2)
+"""Transformer blocks of a level: a training reads as many kinds of weights with few as with ten."""
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_sdxl(tmp_path_factory.mktemp("sdxl") / "base")
+    folder = tmp_path_factory.mktemp("sdxl") / "base"
+    return save_sdxl(folder, transformer_layers_per_block=DEPTHS)
 
 
 @pytest.fixture(scope="module")

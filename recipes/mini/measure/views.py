@@ -29,7 +29,7 @@ from dreamcache.model.unet import decoder_half, encoder_half
 from recipes.mini.measure.features import ImageNetFeatures
 from recipes.mini.measure.generate import PHOTO_SIDE, Generator, OutOfTimeError
 from recipes.mini.measure.objects import FINDERS, Finder, cut_out, finder
-from recipes.mini.measure.queries import SIDE, Group, Query, all_classes, photo, real
+from recipes.mini.measure.queries import SIDE, Group, Query, Scales, all_classes, photo, real
 from recipes.mini.measure.report import cell
 from recipes.mini.measure.statistics import interval, ranks
 
@@ -94,10 +94,16 @@ class Photos:
 
 
 def run(
-    work: Path, *, subjects: int, scenes: int, until: float, tools: Tools | None = None
+    work: Path,
+    *,
+    subjects: int,
+    scenes: int,
+    until: float = float("inf"),
+    scales: Scales = Scales(),
+    tools: Tools | None = None,
 ) -> dict[str, Any]:
     """Measures what is missing, writes views.json and views.md; returns the report. Raises OutOfTimeError."""
-    generator, group = Generator(work, until=until), all_classes(subjects, SCENES)
+    generator, group = Generator(work, scales=scales, until=until), all_classes(subjects, SCENES)
     generator.pipe.set_progress_bar_config(disable=True)
     queries = [query for query in group.queries if query.number < scenes]
     photos = Photos(generator)
