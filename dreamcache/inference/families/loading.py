@@ -36,13 +36,8 @@ def load_pipeline(
     Raises ModelError.
     """
 
-    def download() -> str:
-        return str(kind.download(info.location, revision=info.revision, use_safetensors=True))
-
     try:
-        folder = info.location
-        if info.revision is not None:
-            folder = once_per_node(f"{info.location}@{info.revision}", download)
+        folder = _folder(kind, info)
         fewer_bits = quantization(quantized, info.quantize, dtype)
         pipe: P = kind.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, **fewer_bits, **further(folder)
@@ -61,3 +56,14 @@ def load_pipeline(
     keep_rows_independent(pipe.vae)
     place(pipe, device, offload)
     return pipe
+
+
+def _folder(kind: type[DiffusionPipeline], info: BaseInfo) -> str:
+    """On this machine, downloaded by one process for all where it must be."""
+    if info.revision is None:
+        return info.location
+
+    def download() -> str:
+        return str(kind.download(info.location, revision=info.revision, use_safetensors=True))
+
+    return once_per_node(f"{info.location}@{info.revision}", download)
