@@ -88,14 +88,9 @@ class Watch:
 
         kind: "encoder" or "generator", for the record of events.
         """
-        import ray
-
-        # A restarted actor keeps its id; so the book knows that this is the one that died.
-        self.worker = str(ray.get_runtime_context().get_actor_id())
+        self.worker = self._name()
         self.is_priced = self.is_priced and kind == "generator"
-        deaths = ray.get(
-            self.book.join.remote(self.worker, self.gpus, kind, socket.gethostname(), self.per_hour)
-        )
+        deaths = self._ask(self.book.join, self.worker, self.gpus, kind, socket.gethostname(), self.per_hour)
         if deaths >= self.policy.max_worker_deaths:
             raise DreamCacheError(
                 f"a worker died {deaths} times and finished no batch in between (failures.max_worker_deaths is "
@@ -115,18 +110,13 @@ class Watch:
 
     def sort(self, units: Sequence[str], subjects: Sequence[str] = ()) -> AttemptPlan:
         """See `AttemptBook.sort`."""
-        import ray
-
-        plan: AttemptPlan = ray.get(self.book.sort.remote(list(units), list(subjects)))
+        plan: AttemptPlan = self._ask(self.book.sort, list(units), list(subjects))
         return plan
 
     def _wait_for_money(self, subjects: Sequence[str], batches: int) -> None:
         """Until the batch's cost is reserved. Where no money is left, until the run ends this process."""
-        import ray
-
         gives_up: float | None = None
-        asked = (self.worker, list(subjects), batches)
-        while (answer := ray.get(self.book.may_begin.remote(*asked))) != "begin":
+        while (answer := self._ask(self.book.may_begin, self.worker, list(subjects), batches)) != "begin":
             self.shutdown.end_if_requested()
             gives_up = (gives_up or time.monotonic() + RUN_ENDS_S) if answer == "exhausted" else None
             if gives_up is not None and time.monotonic() > gives_up:
@@ -145,11 +135,9 @@ class Watch:
 
         batches: how many may be generated one after the other in this attempt. subjects: of the units, for their money.
         """
-        import ray
-
         if self.is_priced:
             self._wait_for_money(subjects, batches)
-        ray.get(self.book.begin.remote(self.worker, tuple(units), batches))
+        self._ask(self.book.begin, self.worker, tuple(units), batches)
         # A thread of C, not Python: code that hangs may hold the interpreter.
         faulthandler.dump_traceback_later(batches * self.policy.item_timeout_s, exit=True, file=STDERR)
         try:
@@ -157,6 +145,18 @@ class Watch:
         finally:
             faulthandler.cancel_dump_traceback_later()
             self.book.end.remote(self.worker)
+
+    def _name(self) -> str:
+        """A restarted actor keeps its id; so the book knows that this is the one that died."""
+        import ray
+
+        return str(ray.get_runtime_context().get_actor_id())
+
+    def _ask(self, method: RemoteMethod, *args: object) -> Any:
+        """The book's answer."""
+        import ray
+
+        return ray.get(method.remote(*args))
 
 
 class GracefulShutdown:

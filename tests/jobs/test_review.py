@@ -86,7 +86,8 @@ def test_approved_images_keep_their_place_when_settings_change(make_spec: MakeSp
     assert len(generate(changed, keep_approved=True)) == 3
     row = next(row for row in outputs(spec.output).to_pylist() if row["item_id"] == a)
     assert (row["status"], row["review"], row["reviewer"]) == ("done", "approved", "ana")
-    assert prune_orphans(plan(make_spec(prompts=["other"])), Ledger(spec.output)) == 6, "approved images stay"
+    assert prune_orphans(plan(make_spec(prompts=["other"])), Ledger(spec.output)) == 6
+    assert [path.stem for path in Path(spec.output, "images").rglob("*.png")] == [a], "approved images stay"
     # An approved image that the ledger has no more is no reason to generate another one under its id.
     for part in Path(spec.output, "ledger").iterdir():
         part.unlink()
