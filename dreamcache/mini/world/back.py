@@ -1,8 +1,8 @@
 """The other side of a product: which of its parts are seen from behind, and what is printed there.
 
 A product is turned by half a turn about the vertical: its outline is mirrored, what stands in front only is gone, the
-pattern continues around a turned body, and the logo, which is on the front, is not seen. Knows the order of each shape's
-parts; the renderer turns them.
+pattern continues around a turned body, and the logo, which is on the front, is not seen. Knows the order of each
+shape's parts; the renderer turns them.
 """
 
 from collections.abc import Callable, Sequence
