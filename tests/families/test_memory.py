@@ -12,6 +12,7 @@ import accelerate
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import Attention
 
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config import EncodeSettings, GenerationSettings, Quantize
@@ -20,6 +21,8 @@ from dreamcache.inference.facts import describe_models, plan_facts
 from dreamcache.inference.families import family_of
 from dreamcache.inference.families.flux2_klein.pipeline import KleinPipeline
 from dreamcache.inference.families.qwen_image.pipeline import QwenImagePipeline
+from dreamcache.model.integration.base import PlaceShape
+from dreamcache.model.integration.textual_sum import TextualSum
 from dreamcache.model.memory import bytes_to_come, place, running_device
 from dreamcache.storage.models import quantized
 from dreamcache.storage.models.quantized import with_quantize
@@ -220,3 +223,19 @@ def test_int8_weights_by_torchao_are_close_to_the_base_and_have_keys_of_their_ow
     assert replace(pipe.info, quantize="none") != pipe.info
     with pytest.raises(ModelError, match="save_pretrained"):
         pipe.save_pretrained(sdxl_folder / "copy")
+
+
+def test_an_integration_that_reads_a_bases_weight_reads_an_offloaded_one() -> None:
+    torch.manual_seed(0)
+    attention = Attention(query_dim=16, cross_attention_dim=8, heads=2, dim_head=8)
+    adapter = TextualSum(PlaceShape(channels=16, heads=2, text=8))
+    torch.nn.init.normal_(adapter.to_v.weight)
+    x, output = torch.randn(2, 6, 16), torch.randn(2, 6, 16)
+    memory = adapter.project(torch.randn(2, 16, 3, 3))
+    with torch.no_grad():
+        whole = adapter(x, output, memory, attention)
+        accelerate.cpu_offload(attention, torch.device("cpu"))
+        assert attention.to_out[0].weight.is_meta
+        away = adapter(x, output, memory, attention)
+    assert not torch.allclose(whole, output)
+    assert torch.allclose(whole, away, atol=1e-5)
