@@ -10,7 +10,6 @@ Knows diffusers, transformers and accelerate's hooks; knows no family.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -22,7 +21,7 @@ TEXT = "text_encoder"
 """Parts whose name begins so are transformers' models; the others are diffusers'."""
 
 
-def part_config(part: str, mode: Quantize, dtype: torch.dtype) -> Any:
+def part_config(part: str, mode: Quantize, dtype: torch.dtype) -> object:
     """The configuration with which a part's `from_pretrained` quantizes its linear layers. mode: not "none"."""
     if part.startswith(TEXT):
         from transformers import BitsAndBytesConfig, TorchAoConfig
@@ -35,7 +34,7 @@ def part_config(part: str, mode: Quantize, dtype: torch.dtype) -> Any:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
-def quantization(parts: Sequence[str], mode: Quantize, dtype: torch.dtype) -> dict[str, Any]:
+def quantization(parts: Sequence[str], mode: Quantize, dtype: torch.dtype) -> dict[str, object]:
     """The argument of a pipeline's `from_pretrained` that quantizes these parts; none for "none"."""
     if mode == "none":
         return {}
@@ -56,15 +55,13 @@ def place(pipe: DiffusionPipeline, device: str, offload: Offload = "none") -> Di
     return pipe
 
 
-def running_device(module: Any) -> torch.device:
+def running_device(module: nn.Module) -> torch.device:
     """Where a model's passes run: with offloading its weights may be elsewhere, or nowhere, in between."""
-    parts = module.modules() if isinstance(module, nn.Module) else ()
-    for part in parts:
+    for part in module.modules():
         device = getattr(getattr(part, "_hf_hook", None), "execution_device", None)
         if device is not None:
             return torch.device(device)
-    own: torch.device = module.device
-    return own
+    return next(module.parameters()).device
 
 
 def bytes_to_come(pipe: DiffusionPipeline) -> int:
