@@ -170,7 +170,7 @@ class AttemptBook:
         self._in_flight.setdefault(worker, []).append(attempt)
 
     def denoised(self, worker: str, units: Units) -> None:
-        """The attempt goes on, and is decoded beside the next one: two events, "batch" now and "decoded" at its end."""
+        """The attempt is decoded now, beside the next one: two events, "batch" now and "decoded" at its end."""
         attempt = self._attempt_of(worker, units)
         if attempt is not None and not attempt.is_denoised:
             self._note_batch("batch", worker, attempt)

@@ -254,7 +254,7 @@ class JobSpec(Settings):
 
     @property
     def overlaps_decoding(self) -> bool:
-        """Whether a generator has two batches in flight. A gate needs pixels before it goes on, and money is reserved
+        """Whether a generator has two batches in flight. A gate decides by pixels what is tried next, and money is reserved
         for one batch of a worker at a time."""
         wanted, on_gpu = self.workers.overlap_decoding, self.workers.generators.gpus > 0
         is_wanted = wanted == "on" or (wanted == "auto" and on_gpu)
