@@ -71,7 +71,9 @@ def test_short_batches_share_a_write_and_none_begins_beyond_what_is_written() ->
         written = reserve.written[-1]
         assert written.reserved <= 200
         reserve.clock.now += 0.1
-        assert reserve.cost() <= written.reserved, "what is spent until they end was reserved before they began"
+        assert reserve.cost() <= written.reserved, (
+            "what is spent until they end was reserved before they began"
+        )
         for worker in begun:
             reserve.end(worker)
         batches += len(begun)
