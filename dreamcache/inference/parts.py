@@ -155,6 +155,11 @@ class PipelineParts:
         return device
 
     @property
+    def decodes_apart(self) -> bool:
+        """Whether `decode` may run beside another thread's call: not where models are moved for each pass."""
+        return getattr(self.base.vae, "_hf_hook", None) is None and self.base.vae.device == self.device
+
+    @property
     def dtype(self) -> torch.dtype:
         dtype: torch.dtype = self.base.unet.dtype
         return dtype

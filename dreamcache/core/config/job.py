@@ -143,12 +143,15 @@ GENERATORS_PER_PUBLISHER = 2
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkersSpec(Settings):
     """encoders and generators are actors that hold the model; batch_size is images per generator batch. publishers:
-    so many, and one for every two generators where that is more, up to their max_count."""
+    so many, and one for every two generators where that is more, up to their max_count. overlap_decoding: a generator
+    decodes a batch while it denoises the next; auto does so where generators declare a GPU. Not behind a quality gate,
+    nor with a limit of money."""
 
     encoders: WorkerSpec = WorkerSpec(cpus=0.5)
     generators: WorkerSpec = WorkerSpec(cpus=1)
     publishers: WorkerSpec = WorkerSpec(count=4, cpus=0.25)
     batch_size: BatchSize = 8
+    overlap_decoding: Literal["auto", "on", "off"] = "auto"
 
     @property
     def cpus(self) -> float:
@@ -266,6 +269,14 @@ class JobSpec(Settings):
     def model_to_open(self) -> ModelSpec:
         """`model` with nothing left open."""
         return replace(self.model, dtype=self.dtype)
+
+    @property
+    def overlaps_decoding(self) -> bool:
+        """Whether a generator has two batches in flight. A gate decides by pixels what is tried next, and money is
+        reserved for one batch of a worker at a time."""
+        wanted, on_gpu = self.workers.overlap_decoding, self.workers.generators.gpus > 0
+        is_wanted = wanted == "on" or (wanted == "auto" and on_gpu)
+        return is_wanted and self.quality is None and not self.limits.has_money
 
     @property
     def cache_uri(self) -> str:
