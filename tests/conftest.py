@@ -42,9 +42,9 @@ def nothing_is_left() -> Iterator[None]:
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         ray.shutdown()
-    client = sys.modules.get("dreamcache.storage.s3_client")
-    if client is not None:
-        client.set_retry_budget(0.0)
+    budget = sys.modules.get("dreamcache.storage.retry_budget")
+    if budget is not None:
+        budget.set_retry_budget(0.0)
 
 
 @pytest.fixture(scope="session")

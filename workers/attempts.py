@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamcache.core.config.failures import FailurePolicy
-from dreamcache.core.errors import DreamCacheError, StorageError
+from dreamcache.core.errors import StorageError
 from dreamcache.storage.json_object import JsonObject
+from workers.attempt_plan import OVER_SUBJECT, AttemptPlan, Quarantine, Units
 from workers.reserve import Answer, Reserve, SpendLimit
 from workers.storage_retries import set_storage_retries
 from workers.work_times import WorkTimes
@@ -29,38 +30,15 @@ MOST_BATCH_EVENTS = 1_000
 """Batches of a run, by kind of worker, that have an event each; of all others the totals are reported."""
 TIMES_EVERY_S = 10.0
 
-Units = tuple[str, ...]
-"""What is tried at once: item ids of a batch, or the cache key of one photo."""
 
+@dataclass(kw_only=True, slots=True)
+class _Attempt:
+    """In flight. ends: the time from which an end is a timeout."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quarantine:
-    """Why a unit is not tried again: `code` is worker_died or timeout. attempts: those it had alone."""
-
-    code: str
-    reason: str
-    attempts: int
-
-    def error(self, where: str) -> DreamCacheError:
-        return DreamCacheError(f"{where}: {self.reason}", code=self.code)
-
-
-OVER_SUBJECT = Quarantine(
-    code="subject_budget",
-    reason=(
-        "its subject has cost limits.max_cost_per_subject, or would with this image; raise the limit, then retry "
-        "with --reason subject_budget"
-    ),
-    attempts=1,
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttemptPlan:
-    """What to try one after the other, the most suspect first, and what not to try at all."""
-
-    groups: tuple[Units, ...]
-    quarantined: dict[str, Quarantine]
+    units: Units
+    began: float
+    ends: float
+    is_denoised: bool = False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -90,7 +68,7 @@ class AttemptBook:
             # Reservations wait for the storage as every other write does.
             set_storage_retries(policy)
         self._is_exhausted = False
-        self._in_flight: dict[str, tuple[Units, float]] = {}  # with the time from which an end is a timeout
+        self._in_flight: dict[str, list[_Attempt]] = {}
         self._suspects: dict[str, _Suspicion] = {}
         self._starts: dict[str, int] = {}
         self._joined: dict[str, tuple[float, float]] = {}
@@ -153,12 +131,15 @@ class AttemptBook:
         remaining = [unit for unit in units if unit not in quarantined]
         suspects = sorted((u for u in remaining if u in self._suspects), key=lambda u: self._suspects[u].size)
         groups: list[Units] = []
+        num_suspects = 0
         while suspects:
+            num_suspects += 1
             size = max(1, self._suspects[suspects[0]].size // 2)
             groups.append(tuple(suspects[:size]))
             suspects = suspects[size:]
         innocent = tuple(unit for unit in remaining if unit not in self._suspects)
-        return AttemptPlan(groups=(*groups, innocent) if innocent else tuple(groups), quarantined=quarantined)
+        groups += [innocent] if innocent else []
+        return AttemptPlan(groups=tuple(groups), quarantined=quarantined, suspects=num_suspects)
 
     def may_begin(self, worker: str, subjects: Sequence[str] = (), batches: int = 1) -> Answer:
         """See `Reserve.may_begin`. The first answer "exhausted" is an event, by which the run ends."""
@@ -176,26 +157,55 @@ class AttemptBook:
         """Money that the workers have cost so far."""
         return self._reserve.cost()
 
-    def begin(self, worker: str, units: Units, batches: int = 1) -> None:
-        """Records what the worker is about to try; an earlier attempt of it that never ended killed it."""
-        self._settle(worker)
-        self._times.begin(worker)
-        self._in_flight[worker] = (units, self.clock() + batches * self.policy.item_timeout_s)
+    def begin(self, worker: str, units: Units, batches: int = 1, beside: bool = False) -> None:
+        """Records what the worker is about to try; an earlier attempt of it that never ended killed it.
 
-    def end(self, worker: str) -> None:
-        """The worker is alive after its attempt: whatever the result, these units do not kill a process."""
-        units, _ = self._in_flight.pop(worker, ((), 0.0))
-        for unit in units:
-            self._suspects.pop(unit, None)
+        beside: while its earlier attempt is decoded.
+        """
+        if not beside:
+            self._settle(worker)
+        self._times.begin(worker)
+        now = self.clock()
+        attempt = _Attempt(units=units, began=now, ends=now + batches * self.policy.item_timeout_s)
+        self._in_flight.setdefault(worker, []).append(attempt)
+
+    def denoised(self, worker: str, units: Units) -> None:
+        """The attempt is decoded now, beside the next one: two events, "batch" now and "decoded" at its end."""
+        attempt = self._attempt_of(worker, units)
+        if attempt is not None and not attempt.is_denoised:
+            self._note_batch("batch", worker, attempt)
+            attempt.is_denoised, attempt.began = True, self.clock()
+
+    def end(self, worker: str, units: Units | None = None) -> None:
+        """The worker is alive after its attempt: whatever the result, these units do not kill a process.
+
+        units: of the attempt, where the worker may have several in flight.
+        """
+        attempt = self._attempt_of(worker, units)
+        if attempt is not None:
+            self._in_flight[worker].remove(attempt)
+            for unit in attempt.units:
+                self._suspects.pop(unit, None)
         self._starts[worker] = 1
         self._reserve.end(worker)
-        seconds = self._times.end(worker)
+        if attempt is not None:
+            self._note_batch("decoded" if attempt.is_denoised else "batch", worker, attempt)
+
+    def _attempt_of(self, worker: str, units: Units | None) -> _Attempt | None:
+        attempts = self._in_flight.get(worker, [])
+        return next((one for one in attempts if units is None or one.units == units), None)
+
+    def _note_batch(self, event: str, worker: str, attempt: _Attempt) -> None:
+        """An event of a stage that has ended, and what the worker's times need."""
+        if event == "batch" and not self._times.end(worker):
+            return
         about = self._kinds.get(worker, {})
-        kind = about.get("kind", "")
-        if seconds is not None and units and self._num_batches[kind] < MOST_BATCH_EVENTS:
-            self._num_batches[kind] += 1
-            facts = {"first": units[0], "units": len(units), "seconds": round(seconds, 3)}
-            self._report("batch", worker=worker, **facts, **about)
+        number = f"{event} {about.get('kind', '')}"
+        if attempt.units and self._num_batches[number] < MOST_BATCH_EVENTS:
+            self._num_batches[number] += 1
+            seconds = round(self.clock() - attempt.began, 3)
+            facts = {"first": attempt.units[0], "units": len(attempt.units), "seconds": seconds}
+            self._report(event, worker=worker, **facts, **about)
 
     def settle(self) -> None:
         """Every worker is gone, as when a pipeline has broken: all that was in flight is suspect."""
@@ -209,7 +219,7 @@ class AttemptBook:
 
     def _lost(self, worker: str) -> None:
         self._times.lost(worker)
-        units = len(self._in_flight[worker][0]) if worker in self._in_flight else 0
+        units = sum(len(attempt.units) for attempt in self._in_flight.get(worker, []))
         self._report("worker_lost", worker=worker, in_flight=units, **self._kinds.get(worker, {}))
 
     def gpu_seconds(self) -> float:
@@ -226,16 +236,19 @@ class AttemptBook:
         return dict(self._refused)
 
     def _settle(self, worker: str) -> None:
-        if worker not in self._in_flight:
-            return
-        units, deadline = self._in_flight.pop(worker)
-        timed_out = self.clock() >= deadline
-        code = "timeout" if timed_out else "worker_died"
+        attempts = self._in_flight.pop(worker, [])
+        for attempt in attempts:
+            self._suspect(worker, attempt, is_alone=len(attempts) == 1 and len(attempt.units) == 1)
+
+    def _suspect(self, worker: str, attempt: _Attempt, *, is_alone: bool) -> None:
+        """is_alone: one unit, and nothing else in the process."""
+        units = attempt.units
+        code = "timeout" if self.clock() >= attempt.ends else "worker_died"
         self._report("retried", worker=worker, code=code, units=len(units), first=units[0] if units else None)
         for unit in units:
             suspicion = self._suspects.setdefault(unit, _Suspicion(size=len(units)))
             suspicion.size = min(suspicion.size, len(units))
-            if len(units) == 1:
+            if is_alone:
                 suspicion.alone.append(code)
                 if len(suspicion.alone) == self.policy.max_attempts:
                     self._report("quarantined", unit=unit, code=code, attempts=len(suspicion.alone))

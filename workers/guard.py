@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.errors import DreamCacheError
-from workers.attempts import AttemptPlan
+from workers.attempt_plan import AttemptPlan
 from workers.storage_retries import set_storage_retries
 
 if TYPE_CHECKING:
@@ -58,9 +59,23 @@ class AttemptBookActor(Protocol):
     @property
     def begin(self) -> RemoteMethod: ...
     @property
+    def denoised(self) -> RemoteMethod: ...
+    @property
     def end(self) -> RemoteMethod: ...
     @property
     def refuse(self) -> RemoteMethod: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """Units that a worker has in flight. number: of this process."""
+
+    number: int
+    units: tuple[str, ...]
+
+
+_TIMER = threading.Lock()
+"""A process has one timer. Not part of a Watch, which is sent to its worker."""
 
 
 class Watch:
@@ -82,6 +97,8 @@ class Watch:
         self.gpus = gpus
         self.per_hour, self.is_priced = per_hour, is_priced
         self.memory_bytes = memory_bytes
+        self._deadlines: dict[int, float] = {}
+        self._num_attempts = 0
 
     def join(self, kind: str = "worker") -> None:
         """The first call in a worker's life. Raises DreamCacheError `worker_lost` when it died too often.
@@ -137,14 +154,40 @@ class Watch:
         """
         if self.is_priced:
             self._wait_for_money(subjects, batches)
-        self._ask(self.book.begin, self.worker, tuple(units), batches)
-        # A thread of C, not Python: code that hangs may hold the interpreter.
-        faulthandler.dump_traceback_later(batches * self.policy.item_timeout_s, exit=True, file=STDERR)
+        attempt = self.begin(units, batches=batches)
         try:
             yield
         finally:
-            faulthandler.cancel_dump_traceback_later()
-            self.book.end.remote(self.worker)
+            self.end(attempt)
+
+    def begin(self, units: Sequence[str], *, batches: int = 1, beside: bool = False) -> Attempt:
+        """Units in flight from now on, until `end`; see `attempt`. beside: the attempt before may be in flight too."""
+        self._ask(self.book.begin, self.worker, tuple(units), batches, beside)
+        with _TIMER:
+            self._num_attempts += 1
+            attempt = Attempt(number=self._num_attempts, units=tuple(units))
+            self._deadlines[attempt.number] = time.monotonic() + batches * self.policy.item_timeout_s
+            self._set_timer()
+        return attempt
+
+    def denoised(self, attempt: Attempt) -> None:
+        """See `AttemptBook.denoised`."""
+        self.book.denoised.remote(self.worker, attempt.units)
+
+    def end(self, attempt: Attempt) -> None:
+        """The attempt is over, whatever its result; called once or several times."""
+        with _TIMER:
+            if self._deadlines.pop(attempt.number, None) is None:
+                return
+            self._set_timer()
+        self.book.end.remote(self.worker, attempt.units)
+
+    def _set_timer(self) -> None:
+        # A thread of C, not Python: code that hangs may hold the interpreter.
+        faulthandler.cancel_dump_traceback_later()
+        if self._deadlines:
+            seconds = max(0.001, min(self._deadlines.values()) - time.monotonic())
+            faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
 
     def _name(self) -> str:
         """A restarted actor keeps its id; so the book knows that this is the one that died."""
@@ -167,27 +210,37 @@ class GracefulShutdown:
 
     def __init__(self) -> None:
         self._requested = threading.Event()
-        self._idle = threading.Event()
-        self._idle.set()
+        self._state = threading.Condition()
+        self._in_flight = 0
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
     @contextmanager
     def batch(self) -> Iterator[None]:
         """A batch in flight."""
-        self._idle.clear()
-        if self._requested.is_set():
-            self._idle.set()
-            time.sleep(10 * HANDOVER_S)  # the thread below ends the process; this batch has not begun
+        self.begin()
         try:
             yield
         finally:
-            self._idle.set()
+            self.end()
+
+    def begin(self) -> None:
+        """A batch is in flight until `end`. After a request to stop none begins: waits for the process's end."""
+        with self._state:
+            self._in_flight += 1
+        self.end_if_requested()
+
+    def end(self) -> None:
+        """A batch is over."""
+        with self._state:
+            self._in_flight -= 1
+            self._state.notify_all()
 
     def end_if_requested(self) -> None:
-        """Within a batch that has not begun its work: waits for the end, if that is requested."""
+        """Within a batch that has not begun its work: waits for the process's end, if that is requested."""
         if self._requested.is_set():
-            self._idle.set()
-            time.sleep(10 * HANDOVER_S)
+            self.end()
+            while True:
+                time.sleep(HANDOVER_S)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         if not self._requested.is_set():
@@ -195,7 +248,8 @@ class GracefulShutdown:
             threading.Thread(target=self._exit_when_idle, name="graceful-shutdown", daemon=True).start()
 
     def _exit_when_idle(self) -> None:
-        self._idle.wait()
+        with self._state:
+            self._state.wait_for(lambda: self._in_flight == 0)
         time.sleep(HANDOVER_S)
         os._exit(1)
 

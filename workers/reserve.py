@@ -23,7 +23,8 @@ LENGTHS = 20
 CLOSING_S = 5.0
 """For the end of a run, in which its workers are still up: reserved with every batch."""
 AHEAD_S = 5.0
-"""Reserved anew while no length is known, so that a kill in the first batch loses no more."""
+"""Of all workers' price, reserved beyond what is needed: so short batches share a write, and a kill loses no more of
+what was not spent. While no length is known it is all that is reserved."""
 
 Answer = Literal["begin", "wait", "exhausted"]
 
@@ -177,7 +178,8 @@ class Reserve:
         needed = self._total() + (max(ends) - now + CLOSING_S) * self._per_second()
         if needed > self.limit.total:
             return "wait" if self._in_flight else "exhausted"
-        self._reserve(needed)
+        if needed > self._reserved:
+            self._reserve(min(needed + AHEAD_S * self._per_second(), self.limit.total))
         return "begin"
 
     def _reserve(self, amount: float) -> None:

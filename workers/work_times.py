@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Totals:
-    """Seconds since the run began, summed over the workers of a kind that were ever ready."""
+    """Seconds since the run began, summed over the workers of a kind that were ever ready. busy_s: at one batch or
+    more."""
 
     workers: int = 0
     batches: int = 0
@@ -25,7 +26,9 @@ class Totals:
 class _Worker:
     kind: str
     ready_at: float
-    began_at: float | None = None
+    in_flight: int = 0
+    began_at: float = 0.0
+    """When it was without a batch last."""
 
 
 class WorkTimes:
@@ -43,18 +46,21 @@ class WorkTimes:
 
     def begin(self, worker: str) -> None:
         """The worker begins a batch. Of a worker that was never ready nothing is counted."""
-        if worker in self._ready:
-            self._ready[worker].began_at = self._clock()
-
-    def end(self, worker: str) -> float | None:
-        """The worker has ended its batch; the batch's seconds. None where none began."""
         state = self._ready.get(worker)
-        if state is None or state.began_at is None:
-            return None
-        seconds, state.began_at = self._clock() - state.began_at, None
+        if state is not None:
+            state.began_at = state.began_at if state.in_flight else self._clock()
+            state.in_flight += 1
+
+    def end(self, worker: str) -> bool:
+        """The worker has ended a batch. Whether one was known to be in flight."""
+        state = self._ready.get(worker)
+        if state is None or not state.in_flight:
+            return False
+        state.in_flight -= 1
+        busy_s = 0.0 if state.in_flight else self._clock() - state.began_at
         past = self._past.get(state.kind, Totals())
-        self._past[state.kind] = replace(past, batches=past.batches + 1, busy_s=past.busy_s + seconds)
-        return seconds
+        self._past[state.kind] = replace(past, batches=past.batches + 1, busy_s=past.busy_s + busy_s)
+        return True
 
     def lost(self, worker: str) -> None:
         """The worker's process is gone; a batch in flight is not counted as work."""
@@ -69,7 +75,7 @@ class WorkTimes:
         now, totals = self._clock(), dict(self._past)
         for state in self._ready.values():
             past = totals.get(state.kind, Totals())
-            busy = now - state.began_at if state.began_at is not None else 0.0
+            busy = now - state.began_at if state.in_flight else 0.0
             totals[state.kind] = replace(
                 past,
                 workers=past.workers + 1,

@@ -84,6 +84,16 @@ class Generator(Generic[S]):
 
     def generate(self, requests: Sequence[Request]) -> list[Generated | Blocked | Failed]:
         """One outcome per request, in order."""
+        outcomes, batches = self.batches(requests)
+        for batch in batches:
+            for outcome in self._generate_fitting(batch, self.settings.steps):
+                outcomes[outcome.item_id] = outcome
+        return [outcomes[request.item_id] for request in requests]
+
+    def batches(
+        self, requests: Sequence[Request]
+    ) -> tuple[dict[str, Generated | Blocked | Failed], list[list[tuple[Request, S]]]]:
+        """Outcomes of requests that cannot be tried, by item id; the others with what is read of their subjects."""
         outcomes: dict[str, Generated | Blocked | Failed] = {}
         ready: list[tuple[Request, S]] = []
         for request in requests:
@@ -98,12 +108,11 @@ class Generator(Generic[S]):
                 if is_device_lost(error):
                     raise
                 outcomes[request.item_id] = _failed(request, error)
-        for group in (part for same in self._by_settings(ready) for part in _by_photos(same)):
-            for start in range(0, len(group), self.batch_size):
-                batch = group[start : start + self.batch_size]
-                for outcome in self._generate_fitting(batch, self.settings.steps):
-                    outcomes[outcome.item_id] = outcome
-        return [outcomes[request.item_id] for request in requests]
+        groups = (part for same in self._by_settings(ready) for part in _by_photos(same))
+        size = self.batch_size
+        return outcomes, [
+            group[start : start + size] for group in groups for start in range(0, len(group), size)
+        ]
 
     def _by_settings(self, ready: list[tuple[Request, S]]) -> list[list[tuple[Request, S]]]:
         """Requests that may share a batch, in order of their first."""
@@ -112,6 +121,10 @@ class Generator(Generic[S]):
             key = overrides_of(request.overrides).batch_key(self.per_image)
             groups.setdefault(key, []).append((request, features))
         return list(groups.values())
+
+    def fits_whole(self, batch: list[tuple[Request, S]]) -> bool:
+        """Whether no batch of its shape has run out of memory."""
+        return self._fitting.get(self._shape_of(batch[0][0]), self.batch_size) == self.batch_size
 
     def _shape_of(self, request: Request) -> object:
         """What decides a batch's memory besides its size: one large scene must not make all batches small."""
@@ -167,10 +180,17 @@ class Generator(Generic[S]):
         self, batch: list[tuple[Request, S]], steps: int
     ) -> list[Generated | Blocked | Failed]:
         started = time.perf_counter()
-        filled = batch + [batch[0]] * (self.micro_batch - len(batch))
+        images = self.call(batch, steps, size=self.micro_batch, output_type="pt")
+        return self.outcomes(batch, images[: len(batch)], lambda: time.perf_counter() - started)
+
+    def call(
+        self, batch: list[tuple[Request, S]], steps: int, *, size: int, output_type: str
+    ) -> torch.Tensor:
+        """The pipeline's images or latents, [size, ...], of a batch that is filled up to `size` rows."""
+        filled = batch + [batch[0]] * (size - len(batch))
         each = [self._settings_of(request) for request, _ in filled]
         settings = each[0]
-        images = self.pipe(
+        images: torch.Tensor = self.pipe(
             prompt=[request.prompt for request, _ in filled],
             subject=[features for _, features in filled],
             guidance=settings.guidance,
@@ -180,11 +200,17 @@ class Generator(Generic[S]):
             height=settings.height or None,
             width=settings.width or None,
             generator=[torch.Generator("cpu").manual_seed(request.seed) for request, _ in filled],
-            output_type="pt",
+            output_type=output_type,
             **self._values(each),
-        ).images[: len(batch)]
+        ).images
+        return images
+
+    def outcomes(
+        self, batch: list[tuple[Request, S]], images: torch.Tensor, elapsed: Callable[[], float]
+    ) -> list[Generated | Blocked | Failed]:
+        """Of a batch's images [B, 3, H, W]. elapsed: seconds of the batch, once its pixels are there."""
         withheld, finite, pixels = self._unsafe(images), are_finite(images), as_bytes(images)
-        seconds = (time.perf_counter() - started) / len(batch)
+        seconds = elapsed() / len(batch)
         return [
             self._outcome(request, rgb if is_finite else None, seconds, unsafe)
             for (request, _), rgb, is_finite, unsafe in zip(batch, pixels, finite, withheld, strict=True)
@@ -223,7 +249,7 @@ class Generator(Generic[S]):
             return [False] * len(images)
         # A copy, because the checker blackens in place what it flags.
         shown = images.permute(0, 2, 3, 1).float().cpu().numpy().copy()
-        _, flags = base.run_safety_checker(shown, base.device, base.unet.dtype)
+        _, flags = base.run_safety_checker(shown, base._execution_device, base.unet.dtype)
         return [bool(flag) for flag in flags]
 
 

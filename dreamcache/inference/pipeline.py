@@ -199,11 +199,23 @@ class DreamCachePipeline(PipelineParts):
                 running=denoiser.running,
             )
         if inputs.output_type != "latent":
-            vae = self.base.vae
-            pixels = decoded(vae, latents.to(vae.dtype) / vae.config.scaling_factor)
-            latents = self.base.image_processor.postprocess(pixels, output_type=inputs.output_type)
+            latents = self.decode(latents, inputs.output_type)
         self.base.maybe_free_model_hooks()
         return latents
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor, output_type: str = "pt") -> Any:
+        """What a call returns as images, of the latents that it returns with output_type "latent".
+
+        Unlike a call it does not wait for other threads' calls. See `decodes_apart`.
+
+        >>> latents = pipe("a mug", subject, num_inference_steps=2, output_type="latent").images
+        >>> pipe.decode(latents).shape
+        torch.Size([1, 3, 64, 64])
+        """
+        vae = self.base.vae
+        pixels = decoded(vae, latents.to(vae.dtype) / vae.config.scaling_factor)
+        return self.base.image_processor.postprocess(pixels, output_type=output_type)
 
     def _conditions(self, inputs: Inputs) -> Conditions:
         height, width = (side * self.vae_scale for side in inputs.latent_size)

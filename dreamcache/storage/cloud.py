@@ -1,11 +1,11 @@
-"""Photos and catalogs at gs:// and az://, read through fsspec's file systems: gcsfs and adlfs, packages of extras.
+"""Objects at gs:// and az://, read through fsspec's file systems: gcsfs and adlfs, packages of extras.
 
     gs://bucket/key      GOOGLE_APPLICATION_CREDENTIALS, or the machine's account; STORAGE_EMULATOR_HOST
     az://container/key   AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with a key, a token or the
                          machine's identity; AZURE_STORAGE_ANON=true for public containers
 
-Nothing is written: these stores have no conditional write that has passed `probe`. Names go to the file system as they
-are, so neither wildcards nor fsspec's chains ("a::b") mean anything. Knows objects; errors: `cloud_errors`.
+Nothing is written here: `gs` writes at gs://, and az:// has no conditional write that has passed `probe`. Names go to
+the file system as they are, so neither wildcards nor fsspec's chains ("a::b") mean anything. Errors: `cloud_errors`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SETTINGS = ("AZURE_", "GOOGLE_", "GCLOUD_", "GCSFS_", "STORAGE_EMULATOR_HOST")
 
 _Key = tuple[int, str, tuple[tuple[str, str], ...]]
 _filesystems: dict[_Key, Any] = {}
-_known_buckets: set[str] = set()
+known_buckets: set[str] = set()
 _lock = threading.Lock()
 
 
@@ -66,7 +66,7 @@ class CloudStore:
 
     def stat(self, uri: str) -> ObjectInfo | None:
         info = self._info(uri, "read")
-        return None if info is None or info.get("type") == "directory" else _object_info(uri, info)
+        return None if info is None or info.get("type") == "directory" else object_info(uri, info)
 
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
         uri = prefix_uri.rstrip("/")
@@ -81,7 +81,7 @@ class CloudStore:
             if info.get("type") != "directory":
                 name = relative_to(self.scheme + path, uri)
                 if name and not name.endswith("/"):  # folder marks of other tools
-                    yield _object_info(f"{uri}/{name}", info)
+                    yield object_info(f"{uri}/{name}", info)
 
     def write(self, uri: str, data: bytes) -> None:
         _refuse(uri)
@@ -114,23 +114,23 @@ class CloudStore:
         from fsspec.asyn import sync
 
         with answered(uri, action):
-            system = _filesystem(self.scheme)
+            system = filesystem(self.scheme)
             path = uri.removeprefix(self.scheme)
             return sync(system.loop, getattr(system, method), path, timeout=seconds, **options)
 
     def _need_bucket(self, uri: str, action: str) -> None:
         """A missing object and a missing bucket are answered alike; one look, once for each bucket, decides."""
         bucket = self.scheme + uri.removeprefix(self.scheme).partition("/")[0]
-        if bucket in _known_buckets:
+        if bucket in known_buckets:
             return
         try:
             self._call(bucket, action, "_info")
         except FileNotFoundError:
             raise no_bucket(uri, action, bucket) from None
-        _known_buckets.add(bucket)
+        known_buckets.add(bucket)
 
 
-def _filesystem(scheme: str) -> Any:
+def filesystem(scheme: str) -> Any:
     """One for each process and settings; credentials stay in the process. Raises StorageError `no_package`."""
     settings = tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith(SETTINGS)))
     key = os.getpid(), scheme, settings
@@ -182,13 +182,14 @@ def _refuse(uri: str) -> NoReturn:
 def refusal(uri: str) -> StorageError:
     """Of a location in these stores that would have to be written."""
     return StorageError(
-        f"{uri}: outputs, caches and models must be on a disk or at s3://, {uri.partition('://')[0]}:// is for photos "
-        "and catalogs; choose another location",
+        f"{uri}: outputs and caches must be on a disk, at s3:// or at gs://, az:// is for what is read; choose another "
+        "location",
         code="bad_uri",
     )
 
 
-def _object_info(uri: str, info: dict[str, Any]) -> ObjectInfo:
+def object_info(uri: str, info: dict[str, Any]) -> ObjectInfo:
+    """The answer of a service, or of a file system, about one object."""
     # A generation is that of one write; GCS has an ETag that metadata changes too.
     etag = str(info.get("generation") or info.get("etag") or "").strip('"')
     return ObjectInfo(uri=uri, num_bytes=int(info.get("size") or 0), etag=etag, modified=_modified(info))

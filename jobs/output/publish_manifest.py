@@ -156,12 +156,17 @@ def _cost(made_plan: Plan, spent: float, rows: RowCounts) -> dict[str, Any]:
 
 
 def _models(facts: PlanFacts) -> dict[str, Any]:
-    """loras: on the base; trained_on: the adapter's base where it is another one (`model.allow_other_base`)."""
+    """loras: on the base; quantize: its bits where they are fewer.
+
+    trained_on: the adapter's base where it is another one (`model.allow_other_base`).
+    """
     base, adapter = facts.base, facts.adapter
     models: dict[str, Any] = {
         "base": {"name": base.name, "fingerprint": base.fingerprint},
         "adapter": {"fingerprint": adapter.fingerprint, "step": adapter.step},
     }
+    if base.quantize != "none":
+        models["base"]["quantize"] = base.quantize
     if base.loras:
         models["base"]["loras"] = [
             {"file": Path(lora.location).name, "sha256": lora.sha256, "weight": lora.weight}

@@ -22,8 +22,8 @@ from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.inference.facts import PlanFacts, plan_facts
 from dreamcache.inference.networks import check_networks
-from dreamcache.storage.bounded import read_bounded
 from dreamcache.storage.json_object import MAX_BYTES, JsonObject, parse_object
+from dreamcache.storage.open_store import read_bounded
 from dreamcache.storage.part_log import PartFormat
 from dreamcache.storage.reviews import Reviews
 from jobs.planning.catalog import LeftOut

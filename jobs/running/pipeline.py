@@ -45,8 +45,9 @@ def run_pipeline(context: JobContext, windows: Windows, book: Any) -> Generator[
     # An image is committed as soon as its batch is generated, and a lost worker loses one batch.
     source = PlanSource(windows, partial(batches_of, size=size, per_image=family.per_image))
 
-    def actors(pool: WorkerSpec) -> dict[str, Any]:
-        return {**actor_options(pool, source.num_batches), **_worker(pool, context, book), "batch_size": 1}
+    def actors(pool: WorkerSpec, calls: int = 1) -> dict[str, Any]:
+        options = actor_options(pool, source.num_batches, calls)
+        return {**options, **_worker(pool, context, book), "batch_size": 1}
 
     with warnings.catch_warnings():
         # Ray 2.64 will name the retry options; until then they go through **ray_remote_args.
@@ -54,7 +55,8 @@ def run_pipeline(context: JobContext, windows: Windows, book: Any) -> Generator[
         dataset = source.dataset()
         if family.caches_features:
             dataset = dataset.map_batches(EncodeWorker, **actors(workers.encoders))
-        dataset = dataset.map_batches(GenerateWorker, **actors(workers.generators)).map_batches(
+        calls = 2 if spec.overlaps_decoding else 1
+        dataset = dataset.map_batches(GenerateWorker, **actors(workers.generators, calls)).map_batches(
             publish_block,  # type: ignore[arg-type]  # Ray names no Arrow tables among the types of a batch
             fn_kwargs={"context": context},
             **_publishers(workers, source.num_batches),

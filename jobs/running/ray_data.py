@@ -51,14 +51,24 @@ def beside_the_driver() -> ActorOptions:
     return {"num_cpus": 0, "scheduling_strategy": here}
 
 
-def actor_options(pool: WorkerSpec, num_blocks: int) -> dict[str, Any]:
-    """The arguments of `map_batches` for a pool: its size and each actor's resources."""
+def actor_options(pool: WorkerSpec, num_blocks: int, calls: int = 1) -> dict[str, Any]:
+    """The arguments of `map_batches` for a pool: its size and each actor's resources.
+
+    calls: blocks that an actor works on at a time. Its class is called in one thread whatever they are; a generator
+    that a call returns is run through in the thread of its block.
+    """
     from ray.data import ActorPoolStrategy
 
     least, most = min(pool.count, num_blocks), min(pool.max_count or pool.count, num_blocks)
-    # One batch in flight and one waiting: more would only wait behind a busy worker while another is idle.
+    # One batch waits: more would only wait behind a busy worker while another is idle.
+    compute = ActorPoolStrategy(
+        min_size=least,
+        max_size=most,
+        max_tasks_in_flight_per_actor=calls + 1,
+        max_concurrent_calls_per_actor=calls if calls > 1 else None,
+    )
     return {
-        "compute": ActorPoolStrategy(min_size=least, max_size=most, max_tasks_in_flight_per_actor=2),
+        "compute": compute,
         "num_cpus": pool.cpus,
         "num_gpus": pool.gpus or None,
         "memory": pool.memory_bytes,

@@ -15,19 +15,31 @@ from typing import Any
 import torch
 
 from dreamcache.inference.speed.device import measure_arms
-from dreamcache.inference.speed.shapes import FEW_CHANNELS, SD21, Size, random_subject, random_text
+from dreamcache.inference.speed.shapes import (
+    FEW_CHANNELS,
+    SD21,
+    SDXL,
+    SDXL_FEW_CHANNELS,
+    Size,
+    random_embeddings,
+    random_subject,
+)
 
 STEPS = 10
+SDXL_STEPS = 4
+"""A step is seven times one of SD 2.1."""
+TRIAL = "a processor (a trial, no result)"
 Row = dict[str, Any]
 
 
 @dataclass(kw_only=True, slots=True)
 class Bench:
-    """Where a section runs and writes. tiny: few channels on a processor."""
+    """Where a section runs and writes. tiny: few channels on a processor. sdxl: at SDXL's size, else SD 2.1's."""
 
     file: Path
     tiny: bool
     ends_at: float
+    sdxl: bool = False
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -37,6 +49,8 @@ class Bench:
 
     @property
     def size(self) -> Size:
+        if self.sdxl:
+            return SDXL_FEW_CHANNELS if self.tiny else SDXL
         return FEW_CHANNELS if self.tiny else SD21
 
     @property
@@ -45,11 +59,19 @@ class Bench:
 
     @property
     def rounds(self) -> int:
-        return 1 if self.tiny else 5
+        return 1 if self.tiny else 3 if self.sdxl else 5
+
+    @property
+    def steps(self) -> int:
+        if self.tiny:
+            return 2
+        return SDXL_STEPS if self.sdxl else STEPS
 
     @property
     def batches(self) -> tuple[int, ...]:
-        return (1, 2) if self.tiny else (1, 4, 8, 16)
+        if self.tiny:
+            return 1, 2
+        return (1, 2, 4, 8) if self.sdxl else (1, 4, 8, 16)
 
     def measure(self, name: str, work: Callable[[], list[Row]]) -> None:
         """Adds the rows of work(), or a note of why there are none."""
@@ -65,7 +87,8 @@ class Bench:
         self.write()
 
     def write(self) -> None:
-        name = torch.cuda.get_device_name() if self.device == "cuda" else "a processor (a trial, no result)"
+        on_gpu = self.device == "cuda"
+        name = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}" if on_gpu else TRIAL
         content = {"device": name, "size": self.size.name, "rows": self.rows, "notes": self.notes}
         partial = self.file.with_suffix(".partial")
         partial.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
@@ -73,7 +96,7 @@ class Bench:
 
 
 def common(bench: Bench) -> dict[str, Any]:
-    return {"steps": 2 if bench.tiny else STEPS, "dtype": bench.dtype, "device": bench.device}
+    return {"steps": bench.steps, "dtype": bench.dtype, "device": bench.device}
 
 
 def denoising(
@@ -82,16 +105,15 @@ def denoising(
     """Denoises a batch with references."""
     size, numbers = bench.size, dtype or bench.dtype
     subjects = [random_subject(pipe, size, "s" * (number + 1)) for number in range(batch)]
-    text = random_text(size, batch + 1, dtype=numbers, device=bench.device)
+    text = random_embeddings(size, batch, dtype=numbers, device=bench.device)
     noise = torch.randn(
         batch, 4, size.latent_side, size.latent_side, generator=torch.Generator().manual_seed(0)
     )
     return lambda: pipe(
         subject=subjects,
         guidance=guidance,
-        prompt_embeds=text[1:],
-        negative_prompt_embeds=text[:-1],
-        num_inference_steps=common(bench)["steps"],
+        **text,
+        num_inference_steps=bench.steps,
         latents=noise.to(bench.device, numbers),
         output_type="latent",
     )

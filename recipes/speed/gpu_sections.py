@@ -9,11 +9,7 @@ A measurement that fails costs its own row. Once RECIPE_SECONDS are over, no fur
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +18,21 @@ from typing import Any
 import torch
 
 from dreamcache.inference.decode import as_bytes, decoded
-from dreamcache.inference.speed.host import COMBINED, JOINT, PLAIN, arms
+from dreamcache.inference.speed.host import (
+    COMBINED,
+    IP_ADAPTER,
+    JOINT,
+    PLAIN,
+    ArmModels,
+    arms,
+    arms_of,
+    build_models,
+)
 from dreamcache.inference.speed.shapes import build_pipeline, build_vae
-from dreamcache.mini.catalog import write_sample_catalog
 from recipes.speed.gpu_bench import Bench, Row, against, common, denoising, rows_of
+from recipes.speed.gpu_job import job
+
+SAVED_ARM = f"{COMBINED}, savings"
 
 
 def step(bench: Bench) -> None:
@@ -35,6 +42,22 @@ def step(bench: Bench) -> None:
             f"batch {batch}",
             lambda batch=batch: rows_of(bench, batch, arms(bench.size, batch=batch, **common(bench))),
         )
+
+
+def sdxl(bench: Bench) -> None:
+    """The same at SDXL's size, 1024 px, with one pair of models for all batches."""
+    models: dict[str, ArmModels] = {}
+
+    def of_batch(batch: int) -> list[Row]:
+        if not models:
+            models["all"] = build_models(bench.size, dtype=bench.dtype, device=bench.device)
+        calls = arms_of(models["all"], steps=bench.steps, batch=batch)
+        return rows_of(
+            bench, batch, {name: calls[name] for name in (PLAIN, IP_ADAPTER, JOINT, COMBINED, SAVED_ARM)}
+        )
+
+    for batch in bench.batches:
+        bench.measure(f"batch {batch}", lambda batch=batch: of_batch(batch))
 
 
 def compile_(bench: Bench) -> None:
@@ -160,49 +183,9 @@ def _klein(bench: Bench, shape: Any) -> list[Row]:
     )
 
 
-def job(bench: Bench) -> None:
-    """A job on the embedded model, through the command line: what remains when the model is small."""
-    images = 4 if bench.tiny else 200
-
-    def of_job() -> list[Row]:
-        with tempfile.TemporaryDirectory() as folder:
-            write_sample_catalog(folder, images // 2)
-            generators = {"count": 1, "cpus": 1} | ({} if bench.tiny else {"gpus": 1})
-            spec = {
-                "name": "trial",
-                "catalog": "catalog.csv",
-                "output": "output",
-                "prompts": ["a photo of a {class_name}", "a photo of a {class_name} on the beach"],
-                "generation": {"num_inference_steps": 2 if bench.tiny else 20},
-                "workers": {"generators": generators, "batch_size": 4 if bench.tiny else 16},
-            }
-            file = Path(folder) / "job.yaml"
-            file.write_text(json.dumps(spec), "utf-8")
-            program = str(Path(sys.executable).with_name("dreamcache"))
-            started = time.perf_counter()
-            done = subprocess.run(
-                [program, "run", str(file), "--json"],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            seconds = time.perf_counter() - started
-            if done.returncode:
-                raise RuntimeError(done.stderr[-300:])
-            return [
-                {
-                    "arm": "job on mini, from the command to its end",
-                    "images": images,
-                    "images/s": round(images / seconds, 2),
-                }
-            ]
-
-    bench.measure("job", of_job)
-
-
 SECTIONS = {
     "step": step,
+    "sdxl": sdxl,
     "compile": compile_,
     "arithmetic": arithmetic,
     "vae": vae,
@@ -219,7 +202,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
     ends_at = time.monotonic() + float(os.environ.get("RECIPE_SECONDS", "600"))
-    bench = Bench(file=options.out, tiny=options.tiny, ends_at=ends_at)
+    bench = Bench(file=options.out, tiny=options.tiny, ends_at=ends_at, sdxl=options.section == "sdxl")
     if not bench.tiny and not torch.cuda.is_available():
         parser.error("torch finds no GPU here; --tiny tries the same code on a processor")
     SECTIONS[options.section](bench)

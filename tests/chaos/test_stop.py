@@ -89,10 +89,12 @@ def test_a_budget_stops_cleanly_and_a_higher_one_resumes(job: str) -> None:
     assert json.loads(done.stdout)["generated"] == ITEMS - 4
 
 
+@pytest.mark.parametrize("overlap", ["off", "on"])
 def test_sigterm_of_a_worker_commits_the_batch_in_flight_and_costs_no_attempt(
-    job: str, tmp_path: Path
+    job: str, tmp_path: Path, overlap: str
 ) -> None:
-    with running("run", job, extra={}, log=tmp_path / "log") as command:
+    settings = ("--set", f"workers.overlap_decoding={overlap}")
+    with running("run", job, *settings, extra={}, log=tmp_path / "log") as command:
         # From the third batch on the publisher is idle between batches, so the next batch is in flight at a commit.
         assert command.wait_until(lambda: len(images(job)) >= 3 * BATCH_SIZE), command.log.read_text()
         committed, before = images(job), generators(command)

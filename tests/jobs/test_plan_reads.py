@@ -23,7 +23,7 @@ from tests.command import dreamcache
 from tests.jobs.conftest import write_model
 from tests.s3_server import S3Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 NUM_PHOTOS = int(os.environ.get("BENCH_PHOTOS", "500"))
 PHOTO_BYTES = 200_000

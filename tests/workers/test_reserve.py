@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.storage.spending import Spending, read_spending, write_spending
 from workers.attempts import AttemptBook
-from workers.reserve import CLOSING_S, SpendLimit
+from workers.reserve import AHEAD_S, CLOSING_S, SpendLimit
 from workers.reserve import Reserve as RealReserve
 
 PER_HOUR = 3600.0
@@ -52,8 +52,42 @@ def test_one_batch_is_measured_before_others_begin() -> None:
     reserve.clock.now = 10
     reserve.end("a")
     assert reserve.may_begin("b") == "begin" and reserve.may_begin("a") == "begin"
-    # Spent 20, both until 20 at 2 a second, and the end of the run.
-    assert reserve.written[-1] == Spending(spent=20, reserved=20 + 2 * (10 + CLOSING_S))
+    # Spent 20, both until 20 at 2 a second, the end of the run, and a few seconds for the batches to come.
+    assert reserve.written == [
+        Spending(spent=0, reserved=2 * AHEAD_S),
+        Spending(spent=20, reserved=20 + 2 * (10 + CLOSING_S + AHEAD_S)),
+    ]
+
+
+def test_short_batches_share_a_write_and_none_begins_beyond_what_is_written() -> None:
+    """A thousand batches of a tenth of a second on four workers."""
+    reserve = Reserve(200)
+    workers = ["a", "b", "c", "d"]
+    for worker in workers:
+        reserve.join(worker, PER_HOUR)
+    batches = 0
+    while batches < 1000:
+        begun = [worker for worker in workers if reserve.may_begin(worker) == "begin"]
+        written = reserve.written[-1]
+        assert written.reserved <= 200
+        reserve.clock.now += 0.1
+        assert reserve.cost() <= written.reserved, (
+            "what is spent until they end was reserved before they began"
+        )
+        for worker in begun:
+            reserve.end(worker)
+        batches += len(begun)
+    assert len(reserve.written) <= reserve.clock.now / AHEAD_S + 2
+
+
+def test_a_step_never_reserves_beyond_the_limit() -> None:
+    reserve = Reserve(30)
+    reserve.join("a", PER_HOUR)
+    reserve.may_begin("a")
+    reserve.clock.now = 10
+    reserve.end("a")
+    assert reserve.may_begin("a") == "begin"  # until 20, and 5 for the end: 25 of 30
+    assert reserve.written[-1].reserved == 30
 
 
 def test_a_machine_that_went_without_a_word_holds_no_money_back() -> None:

@@ -1,7 +1,8 @@
 """Real workers that sleep: across the edges of windows nearly all of their time is spent on batches.
 
 SLEEPERS=64 runs as many on a machine that has the memory; 256 are tried on a simulated clock in
-`tests/jobs/test_windows.py`.
+`tests/jobs/test_windows.py`. RAY_DATA_DOWNSTREAM_CAPACITY_BACKPRESSURE_RATIO=10 tries another
+bound of Ray Data's queues.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ import ray
 
 import jobs
 from dreamcache.storage.events import Event, read_events
+from dreamcache.storage.ledger import Ledger
 from jobs.running import planned, runner
 from tests.command import write_job
 from tests.end_to_end.photos import write_catalog, write_photos
@@ -58,6 +61,18 @@ def busy_share(events: list[Event]) -> float:
     return busy / (len(last) * (ended - began))
 
 
+def most_waiting(output: str, events: list[Event]) -> int:
+    """Batches at once that were generated and not yet recorded."""
+    recorded: dict[str, float] = {}
+    for table in Ledger(output).scan():
+        for row in table.to_pylist():
+            recorded[row["item_id"]] = row["recorded_at"].timestamp()
+    batches = [event for event in events if event["event"] == "batch"]
+    ends = {event["first"]: datetime.fromisoformat(event["at"]).timestamp() for event in batches}
+    moments = sorted([(at, 1) for at in ends.values()] + [(recorded[item], -1) for item in ends])
+    return max(accumulate(change for _, change in moments))
+
+
 def test_sleeping_workers_lose_little_at_the_edges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,7 +99,9 @@ def test_sleeping_workers_lose_little_at_the_edges(
     assert report.counts.done == items
     assert len([event for event in events if event["event"] == "window"]) == WINDOWS
     assert len([event for event in events if event["event"] == "worker_ready"]) == SLEEPERS
-    share = busy_share(events)
+    share, waiting = busy_share(events), most_waiting(report.output, events)
     with capsys.disabled():
-        print(f"\n{SLEEPERS} workers, batches of {SECONDS:g} s: busy {share:.4f}")
+        print(
+            f"\n{SLEEPERS} workers, batches of {SECONDS:g} s: busy {share:.4f}, {waiting} batches waited at most"
+        )
     assert 0 < share <= 1

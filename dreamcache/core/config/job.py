@@ -17,6 +17,8 @@ from dreamcache.core.config import (
     ImageFormat,
     ImageLimits,
     ModelDType,
+    Offload,
+    Quantize,
 )
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.config.fields import (
@@ -65,6 +67,8 @@ class ModelSpec(Settings):
     another base of the same layout.
     dtype: of arithmetic; part of the ids. auto is bfloat16 where generators declare a GPU, else float32. compile: the
     U-Net's halves by torch.compile, once a shape (docs/speed.md); pixels stay within rounding, ids as they are.
+    offload: keeps weights in the machine's memory, and a model or a layer on the GPU for its passes only; ids stay.
+    quantize: linear layers of the large parts in int8 (torchao) or nf4 (bitsandbytes); part of the ids.
     """
 
     base: ModelRef = "mini"
@@ -74,6 +78,8 @@ class ModelSpec(Settings):
     allow_other_base: bool = False
     dtype: ModelDType = "auto"
     compile: CompileMode = "off"
+    offload: Offload = "none"
+    quantize: Quantize = "none"
 
     def resolved(self, *, on_gpu: bool) -> ModelSpec:
         """With a dtype in the place of `auto`."""
@@ -87,6 +93,18 @@ class ModelSpec(Settings):
 
     def check(self) -> None:
         require(len(self.loras) <= MAX_LORAS, "loras", f"at most {MAX_LORAS}", len(self.loras))
+        require(
+            self.quantize == "none" or not self.loras,
+            "quantize",
+            "none where there are loras, which are fused into weights that are then no longer plain",
+            self.quantize,
+        )
+        require(
+            self.offload == "none" or self.compile == "off",
+            "offload",
+            "none where compile is set, since compiled halves hold their weights on the device",
+            self.offload,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,12 +143,15 @@ GENERATORS_PER_PUBLISHER = 2
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkersSpec(Settings):
     """encoders and generators are actors that hold the model; batch_size is images per generator batch. publishers:
-    so many, and one for every two generators where that is more, up to their max_count."""
+    so many, and one for every two generators where that is more, up to their max_count. overlap_decoding: a generator
+    decodes a batch while it denoises the next; auto does so where generators declare a GPU. Not behind a quality gate,
+    nor with a limit of money."""
 
     encoders: WorkerSpec = WorkerSpec(cpus=0.5)
     generators: WorkerSpec = WorkerSpec(cpus=1)
     publishers: WorkerSpec = WorkerSpec(count=4, cpus=0.25)
     batch_size: BatchSize = 8
+    overlap_decoding: Literal["auto", "on", "off"] = "auto"
 
     @property
     def cpus(self) -> float:
@@ -248,6 +269,14 @@ class JobSpec(Settings):
     def model_to_open(self) -> ModelSpec:
         """`model` with nothing left open."""
         return replace(self.model, dtype=self.dtype)
+
+    @property
+    def overlaps_decoding(self) -> bool:
+        """Whether a generator has two batches in flight. A gate decides by pixels what is tried next, and money is
+        reserved for one batch of a worker at a time."""
+        wanted, on_gpu = self.workers.overlap_decoding, self.workers.generators.gpus > 0
+        is_wanted = wanted == "on" or (wanted == "auto" and on_gpu)
+        return is_wanted and self.quality is None and not self.limits.has_money
 
     @property
     def cache_uri(self) -> str:

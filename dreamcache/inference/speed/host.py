@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from dreamcache.inference.pipeline import DreamCachePipeline
 from dreamcache.inference.speed.shapes import (
     FEW_CHANNELS,
     IP_WIDTH,
@@ -22,8 +23,8 @@ from dreamcache.inference.speed.shapes import (
     build_base,
     build_pipeline,
     load_random_ip_adapter,
+    random_embeddings,
     random_subject,
-    random_text,
 )
 from dreamcache.storage.json_object import JsonObject
 
@@ -47,24 +48,43 @@ class HostCost:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ArmModels:
+    """What the arms of one size call: ours, whose base is the plain one, and a base with IP-Adapter."""
+
+    size: Size
+    pipe: DreamCachePipeline
+    with_ip: Any
+    dtype: torch.dtype
+    device: str
+
+
+def build_models(size: Size, *, dtype: torch.dtype, device: str) -> ArmModels:
+    """With random weights."""
+    with_ip = build_base(size, dtype=dtype, device=device)
+    load_random_ip_adapter(with_ip)
+    pipe = build_pipeline(size, dtype=dtype, device=device)
+    return ArmModels(size=size, pipe=pipe, with_ip=with_ip, dtype=dtype, device=device)
+
+
 def arms(size: Size, *, steps: int, batch: int, dtype: torch.dtype, device: str) -> dict[str, Arm]:
     """By name, each a call that denoises a batch in so many steps. The first is plain diffusers."""
-    pipe = build_pipeline(size, dtype=dtype, device=device)
-    text, null = (random_text(size, rows, dtype=dtype, device=device) for rows in (batch, batch + 1))
-    null = null[:batch]
+    return arms_of(build_models(size, dtype=dtype, device=device), steps=steps, batch=batch)
+
+
+def arms_of(models: ArmModels, *, steps: int, batch: int) -> dict[str, Arm]:
+    """`arms` of models that are there."""
+    size, pipe, device, dtype = models.size, models.pipe, models.device, models.dtype
     subjects = [random_subject(pipe, size, "s" * (number + 1)) for number in range(batch)]
     noise = torch.randn(
         batch, 4, size.latent_side, size.latent_side, generator=torch.Generator().manual_seed(0)
     )
     common: dict[str, Any] = {
-        "prompt_embeds": text,
-        "negative_prompt_embeds": null,
+        **random_embeddings(size, batch, dtype=dtype, device=device),
         "num_inference_steps": steps,
         "latents": noise.to(device, dtype),
         "output_type": "latent",
     }
-    with_ip = build_base(size, dtype=dtype, device=device)
-    load_random_ip_adapter(with_ip)
     photo = torch.randn(2 * batch, 1, IP_WIDTH).to(device, dtype)
 
     def ours(guidance: str, **savings: Any) -> Arm:
@@ -72,7 +92,7 @@ def arms(size: Size, *, steps: int, batch: int, dtype: torch.dtype, device: str)
 
     return {
         PLAIN: lambda: pipe.base(**common),
-        IP_ADAPTER: lambda: with_ip(ip_adapter_image_embeds=[photo], **common),
+        IP_ADAPTER: lambda: models.with_ip(ip_adapter_image_embeds=[photo], **common),
         JOINT: ours(JOINT),
         COMBINED: ours(COMBINED),
         f"{JOINT}, savings": ours(JOINT, **SAVED),

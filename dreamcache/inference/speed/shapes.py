@@ -1,4 +1,4 @@
-"""Pipelines with random weights at a chosen size: SD 2.1's true size, or its module graph with few channels.
+"""Pipelines with random weights at a chosen size: SD 2.1's or SDXL's true size, or their modules with few channels.
 
 Nothing is downloaded: tokenizer and text encoder are the embedded model's, and calls bring embeddings of their own.
 """
@@ -11,14 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from dreamcache.inference.families.sdxl.open import LAYOUT as SDXL_LAYOUT
+from dreamcache.inference.layouts import STABLE_DIFFUSION
 from dreamcache.inference.pipeline import DreamCachePipeline
 from dreamcache.model.adapter import DreamCacheAdapter
 from dreamcache.model.features import SubjectFeatures
 from dreamcache.model.places import default_places, feature_shapes, place_shapes
+from dreamcache.model.unet import SIZES
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.models.lookup import mini_folder
 
@@ -47,6 +56,14 @@ class Size:
     @property
     def text_width(self) -> int:
         return int(self.unet["cross_attention_dim"])
+
+    @property
+    def pooled_width(self) -> int:
+        """Of the pooled text that SDXL's U-Net reads besides the states; 0 for one of Stable Diffusion."""
+        if "addition_embed_type" not in self.unet:
+            return 0
+        sizes = SIZES * int(self.unet["addition_time_embed_dim"])
+        return int(self.unet["projection_class_embeddings_input_dim"]) - sizes
 
 
 _LINEAR = {"use_linear_projection": True}
@@ -86,6 +103,20 @@ FEW_CHANNELS = Size(
     vae={"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
 )
 """Arithmetic weighs little here: what is timed is Python and the dispatch of kernels."""
+SDXL_FEW_CHANNELS = Size(
+    name="SDXL's modules with few channels",
+    side=64,
+    unet={
+        **SDXL.unet,
+        "block_out_channels": (32, 64, 64),
+        "attention_head_dim": (4, 8, 8),
+        "cross_attention_dim": 128,
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": SIZES * 8 + 64,
+        "sample_size": 8,
+    },
+    vae=FEW_CHANNELS.vae,
+)
 
 
 @contextmanager
@@ -131,15 +162,17 @@ def build_adapter(unet: UNet2DConditionModel, *, dtype: torch.dtype, device: str
     return adapter
 
 
-def build_base(size: Size, *, dtype: torch.dtype, device: str) -> StableDiffusionPipeline:
-    """diffusers' own pipeline."""
+def build_base(
+    size: Size, *, dtype: torch.dtype, device: str
+) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
+    """diffusers' own pipeline. Its text encoders only stand in: calls bring embeddings."""
     text = CLIPTextModel.from_pretrained(mini_folder() / "text_encoder", dtype=dtype).requires_grad_(False)
-    base = StableDiffusionPipeline(
-        vae=build_vae(size, dtype=dtype, device=device),
-        text_encoder=text.to(device).eval(),
-        tokenizer=CLIPTokenizer.from_pretrained(mini_folder() / "tokenizer"),
-        unet=build_unet(size, dtype=dtype, device=device),
-        scheduler=DDIMScheduler(
+    parts = {
+        "vae": build_vae(size, dtype=dtype, device=device),
+        "text_encoder": text.to(device).eval(),
+        "tokenizer": CLIPTokenizer.from_pretrained(mini_folder() / "tokenizer"),
+        "unet": build_unet(size, dtype=dtype, device=device),
+        "scheduler": DDIMScheduler(
             beta_start=0.00085,
             beta_end=0.012,
             beta_schedule="scaled_linear",
@@ -147,12 +180,28 @@ def build_base(size: Size, *, dtype: torch.dtype, device: str) -> StableDiffusio
             set_alpha_to_one=False,
             steps_offset=1,
         ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    }
+    base: StableDiffusionPipeline | StableDiffusionXLPipeline
+    if size.pooled_width:
+        second = _projecting_text(text.config, size.pooled_width, dtype=dtype, device=device)
+        more = {"text_encoder_2": second, "tokenizer_2": parts["tokenizer"]}
+        base = StableDiffusionXLPipeline(**parts, **more, add_watermarker=False)
+    else:
+        base = StableDiffusionPipeline(
+            **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        )
     base.set_progress_bar_config(disable=True)
     return base
+
+
+def _projecting_text(
+    like: CLIPTextConfig, width: int, *, dtype: torch.dtype, device: str
+) -> CLIPTextModelWithProjection:
+    """A text encoder of the same tokens that pools to so many numbers: pipelines read the number from its config."""
+    changes = {"projection_dim": width, "num_hidden_layers": 1}
+    with _default_dtype(dtype), torch.device(device):
+        model = CLIPTextModelWithProjection(CLIPTextConfig.from_dict({**like.to_dict(), **changes}))
+    return model.requires_grad_(False).eval()
 
 
 def build_pipeline(size: Size, *, dtype: torch.dtype, device: str) -> DreamCachePipeline:
@@ -166,7 +215,10 @@ def build_pipeline(size: Size, *, dtype: torch.dtype, device: str) -> DreamCache
         native_size=size.side,
         prediction_type="epsilon",
     )
-    return DreamCachePipeline(base, info, build_adapter(base.unet, dtype=dtype, device=device))
+    adapter = build_adapter(base.unet, dtype=dtype, device=device)
+    return DreamCachePipeline(
+        base, info, adapter, layout=SDXL_LAYOUT if size.pooled_width else STABLE_DIFFUSION
+    )
 
 
 def random_subject(pipe: DreamCachePipeline, size: Size, name: str) -> SubjectFeatures:
@@ -187,7 +239,18 @@ def random_text(size: Size, rows: int, *, dtype: torch.dtype, device: str) -> Te
     return text.to(device, dtype)
 
 
-def load_random_ip_adapter(base: StableDiffusionPipeline) -> None:
+def random_embeddings(size: Size, rows: int, *, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
+    """The arguments of a pipeline's call that stand for so many prompts and negative prompts."""
+    text, null = (random_text(size, count, dtype=dtype, device=device) for count in (rows, rows + 1))
+    embeddings = {"prompt_embeds": text, "negative_prompt_embeds": null[:rows]}
+    if size.pooled_width:
+        pooled = torch.randn(2 * rows, size.pooled_width, generator=torch.Generator().manual_seed(rows))
+        for name, values in zip(("", "negative_"), pooled.to(device, dtype).chunk(2), strict=True):
+            embeddings[f"{name}pooled_prompt_embeds"] = values
+    return embeddings
+
+
+def load_random_ip_adapter(base: StableDiffusionPipeline | StableDiffusionXLPipeline) -> None:
     """Puts the usual IP-Adapter (IP_TOKENS image tokens) with random weights on diffusers' pipeline."""
     width = base.unet.config.cross_attention_dim
     names = [name for name in base.unet.attn_processors if name.endswith("attn2.processor")]
