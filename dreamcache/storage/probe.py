@@ -133,8 +133,8 @@ def _conditions(uri: str) -> tuple[str, str]:
 def _not_honoured(uri: str, header: str, got: str) -> StorageError:
     return StorageError(
         f"{uri}: this storage must honour conditional writes ({header}), without which two runs could overwrite each "
-        f"other's images, but {got}; use a store that honours {' and '.join(_conditions(uri))} (Amazon S3, Google Cloud "
-        "Storage, a recent MinIO, SeaweedFS), or a local folder",
+        f"other's images, but {got}; use a store that honours {' and '.join(_conditions(uri))} (Amazon S3, Google "
+        "Cloud Storage, a recent MinIO, SeaweedFS), or a local folder",
         code="no_conditional_writes",
     )
 
