@@ -33,8 +33,6 @@ GENERATION = re.compile(r"[1-9][0-9]{0,17}")
 FIELDS = "name,size,generation,updated,contentEncoding"
 PAGE_KEYS = 1000
 ONE_REQUEST_BYTES = 8_000_000
-LEAST_BYTES_PER_S = 1_000_000
-"""A file that goes up slower has not been stored when its time is over."""
 
 T = TypeVar("T")
 
@@ -243,7 +241,7 @@ def _put_file(uri: str, path: Path, size: int) -> None:
 
 
 def _seconds(num_bytes: int) -> float:
-    return cloud.ANSWER_S + num_bytes / LEAST_BYTES_PER_S
+    return cloud.ANSWER_S + num_bytes / cloud.LEAST_BYTES_PER_S
 
 
 def _check_encoding(uri: str, about: dict[str, Any]) -> None:

@@ -26,7 +26,6 @@ NO_ETAG = "1" * 18
 """Of no object in any store: GCS takes whole numbers only."""
 CONDITIONS = {GS_SCHEME: ("ifGenerationMatch=0", "ifGenerationMatch")}
 """Names of "if there is none" and "if it is that version"; else HTTP's own."""
-REMEDY = "use a store that honours them (Amazon S3, Google Cloud Storage, a recent MinIO, SeaweedFS), or a local folder"
 
 
 def is_probe(name: str) -> bool:
@@ -134,7 +133,8 @@ def _conditions(uri: str) -> tuple[str, str]:
 def _not_honoured(uri: str, header: str, got: str) -> StorageError:
     return StorageError(
         f"{uri}: this storage must honour conditional writes ({header}), without which two runs could overwrite each "
-        f"other's images, but {got}; {REMEDY}",
+        f"other's images, but {got}; use a store that honours {' and '.join(_conditions(uri))} (Amazon S3, Google "
+        "Cloud Storage, a recent MinIO, SeaweedFS), or a local folder",
         code="no_conditional_writes",
     )
 
