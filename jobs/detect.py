@@ -14,9 +14,9 @@ from dreamcache.core.parallel import map_ordered
 from dreamcache.provenance.detect import LIMITS, Detection, Trust, detect
 from dreamcache.provenance.invisible import InvisibleMark
 from dreamcache.provenance.ledger_index import LedgerIndex, open_index
-from dreamcache.storage.bounded import IsFolder, read_bounded
+from dreamcache.storage.bounded import IsFolder
 from dreamcache.storage.local import local_path
-from dreamcache.storage.open_store import open_store, store_for
+from dreamcache.storage.open_store import open_store, read_bounded, store_for
 from jobs.output.folder import OutputFolder
 from jobs.spec import parse_spec
 from jobs.yaml_text import parse_yaml

@@ -20,7 +20,7 @@ name: {name}
 catalog: catalog.csv          # CSV, JSONL, Parquet, a folder of images, or an s3:// URI of one
 catalog_roots: []             # folders and s3://bucket/prefix of photos that lie elsewhere than the catalog
 catalog_hosts: []             # web hosts of https:// photos: [{{host: cdn.example}}]
-output: output                # a folder or s3://bucket/prefix
+output: output                # a folder, s3://bucket/prefix or gs://bucket/prefix
 
 # {{class_name}}, {{subject_id}} and every further column of the catalog can be used.
 prompts:

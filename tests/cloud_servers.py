@@ -101,9 +101,13 @@ class GcsServer(CloudServer):
     def environment(self) -> dict[str, str]:
         return {"STORAGE_EMULATOR_HOST": f"http://{self.host}"}
 
-    def put(self, bucket: str, key: str, data: bytes) -> str:
-        with suppress(urllib.request.HTTPError):  # it is there
+    def create_bucket(self, bucket: str) -> None:
+        """Unless it is there."""
+        with suppress(urllib.request.HTTPError):
             self._post("/storage/v1/b?project=p", json.dumps({"name": bucket}).encode())
+
+    def put(self, bucket: str, key: str, data: bytes) -> str:
+        self.create_bucket(bucket)
         self._post(f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(key, safe='')}", data)
         return f"gs://{bucket}/{key}"
 

@@ -35,16 +35,21 @@ def dreamcache(
     )
 
 
-def in_process(*args: str) -> subprocess.CompletedProcess[str]:
+def in_process(*args: str, extra: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """The command in this process, without a start of Python and its imports: for what needs no process of its own.
 
-    Its environment is this process's, AWS settings included.
+    Its environment is this process's, AWS settings included; with `extra` that of `environment(extra)`.
     """
     from jobs.cli.main import main
 
     stdout, stderr, code = StringIO(), StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
         patch.setattr(sys, "argv", ["dreamcache", *args])
+        if extra is not None:
+            for name in AWS:
+                patch.delenv(name, raising=False)
+            for name, value in extra.items():
+                patch.setenv(name, value)
         try:
             main()
         except SystemExit as end:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_report_header"]
 
 # Before torch is imported, and for every process a test starts, whatever the user exports: threads that wait for each
-# other on a busy core spin, and the last bits of a sum depend on their number.
-os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+# other on a busy core spin, and the last bits of a sum depend on their number. Where a test sets two, they sleep.
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,9 +42,9 @@ def nothing_is_left() -> Iterator[None]:
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         ray.shutdown()
-    client = sys.modules.get("dreamcache.storage.s3_client")
-    if client is not None:
-        client.set_retry_budget(0.0)
+    budget = sys.modules.get("dreamcache.storage.retry_budget")
+    if budget is not None:
+        budget.set_retry_budget(0.0)
 
 
 @pytest.fixture(scope="session")

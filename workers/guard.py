@@ -105,14 +105,9 @@ class Watch:
 
         kind: "encoder" or "generator", for the record of events.
         """
-        import ray
-
-        # A restarted actor keeps its id; so the book knows that this is the one that died.
-        self.worker = str(ray.get_runtime_context().get_actor_id())
+        self.worker = self._name()
         self.is_priced = self.is_priced and kind == "generator"
-        deaths = ray.get(
-            self.book.join.remote(self.worker, self.gpus, kind, socket.gethostname(), self.per_hour)
-        )
+        deaths = self._ask(self.book.join, self.worker, self.gpus, kind, socket.gethostname(), self.per_hour)
         if deaths >= self.policy.max_worker_deaths:
             raise DreamCacheError(
                 f"a worker died {deaths} times and finished no batch in between (failures.max_worker_deaths is "
@@ -132,18 +127,13 @@ class Watch:
 
     def sort(self, units: Sequence[str], subjects: Sequence[str] = ()) -> AttemptPlan:
         """See `AttemptBook.sort`."""
-        import ray
-
-        plan: AttemptPlan = ray.get(self.book.sort.remote(list(units), list(subjects)))
+        plan: AttemptPlan = self._ask(self.book.sort, list(units), list(subjects))
         return plan
 
     def _wait_for_money(self, subjects: Sequence[str], batches: int) -> None:
         """Until the batch's cost is reserved. Where no money is left, until the run ends this process."""
-        import ray
-
         gives_up: float | None = None
-        asked = (self.worker, list(subjects), batches)
-        while (answer := ray.get(self.book.may_begin.remote(*asked))) != "begin":
+        while (answer := self._ask(self.book.may_begin, self.worker, list(subjects), batches)) != "begin":
             self.shutdown.end_if_requested()
             gives_up = (gives_up or time.monotonic() + RUN_ENDS_S) if answer == "exhausted" else None
             if gives_up is not None and time.monotonic() > gives_up:
@@ -172,9 +162,7 @@ class Watch:
 
     def begin(self, units: Sequence[str], *, batches: int = 1, beside: bool = False) -> Attempt:
         """Units in flight from now on, until `end`; see `attempt`. beside: the attempt before may be in flight too."""
-        import ray
-
-        ray.get(self.book.begin.remote(self.worker, tuple(units), batches, beside))
+        self._ask(self.book.begin, self.worker, tuple(units), batches, beside)
         with _TIMER:
             self._num_attempts += 1
             attempt = Attempt(number=self._num_attempts, units=tuple(units))
@@ -200,6 +188,18 @@ class Watch:
         if self._deadlines:
             seconds = max(0.001, min(self._deadlines.values()) - time.monotonic())
             faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
+
+    def _name(self) -> str:
+        """A restarted actor keeps its id; so the book knows that this is the one that died."""
+        import ray
+
+        return str(ray.get_runtime_context().get_actor_id())
+
+    def _ask(self, method: RemoteMethod, *args: object) -> Any:
+        """The book's answer."""
+        import ray
+
+        return ray.get(method.remote(*args))
 
 
 class GracefulShutdown:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from dreamcache.core.config.failures import FailurePolicy
-from dreamcache.storage import s3_client
+from dreamcache.storage.retry_budget import set_retry_budget
 
 
 def set_storage_retries(policy: FailurePolicy, most_s: float = math.inf) -> None:
     """Of this process. most_s: less than the job allows, where something else would be blamed for the wait."""
-    s3_client.set_retry_budget(min(policy.storage_patience_s, most_s), policy.storage_timeout_s)
+    set_retry_budget(min(policy.storage_patience_s, most_s), policy.storage_timeout_s)

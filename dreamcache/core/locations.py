@@ -24,7 +24,7 @@ GS_SCHEME = "gs://"
 AZ_SCHEME = "az://"
 FILE_SCHEME = "file://"
 OBJECT_SCHEMES = (S3_SCHEME, GS_SCHEME, AZ_SCHEME)
-"""Stores of objects: scheme://bucket/key. Of S3 alone all can be used; the others hold photos and catalogs."""
+"""Stores of objects: scheme://bucket/key. At az:// only what is read may lie."""
 
 
 class Kind(enum.Enum):

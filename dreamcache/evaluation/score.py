@@ -1,8 +1,8 @@
 """The verb score: images become scores, each against the real photos of its subject and its own prompt.
 
-Errors are values: a bad image costs its own score. Vectors of real photos are cached, so rows sorted by subject embed
-them once. Masked metrics (Supp S2.1) compare segments: the subject alone on white, so they depend on the mask and the
-pixels within it, and on nothing else. Knows encoders and segmenters; knows nothing of Ray or tables.
+Errors are values: a bad image costs its own score. Vectors of real photos are cached, and their faults, so rows sorted
+by subject read them once. Masked metrics (Supp S2.1) compare segments, the subject alone on white: they depend on the
+mask and the pixels within it, and on nothing else. Knows encoders and segmenters; knows nothing of Ray or tables.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
 from dreamcache.model.device_errors import is_device_lost
 from dreamcache.model.preprocess import packshot
 from dreamcache.segment import SegmenterSet
+from dreamcache.storage.photo_results import PhotoResults
 from dreamcache.storage.photos import read_photo
 
 KEPT_PHOTOS = 512
@@ -79,7 +80,7 @@ class Scorer:
         self.encoders = load_encoders(settings.encoders, device)
         self.segmenters = SegmenterSet(settings.segmenter_models, device=device)
         self._texts: LRU[str, Floats] = LRU(KEPT_PHOTOS)
-        self._real: LRU[tuple[str, str], Embedding] = LRU(KEPT_PHOTOS)
+        self._real: PhotoResults[tuple[str, str], Embedding] = PhotoResults(KEPT_PHOTOS)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """One score per request, in order."""
@@ -149,6 +150,7 @@ class Scorer:
         where = f"subject '{request.subject_id}': real photo '{photo.uri}'"
         return self._real.get_or(
             (photo.photo_id, request.class_name),
+            where,
             lambda: self._read(photo.uri, photo.mask, request.class_name, where),
         )
 

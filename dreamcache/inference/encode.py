@@ -59,7 +59,9 @@ class Encoder:
         self.settings = settings
         self.prompts = prompts
         self.reader = reader if reader is not None else base.unet
-        self.segmenters = segmenters or SegmenterSet(settings.segmenter_models, device=str(base.device))
+        self.segmenters = segmenters or SegmenterSet(
+            settings.segmenter_models, device=str(base._execution_device)
+        )
         # Only the noise schedule is read from it: q(x_t | x_0) is the same for every sampler.
         side = settings.size // int(base.vae_scale_factor)
         self._shapes = feature_shapes(self.reader, settings.places, (side, side))

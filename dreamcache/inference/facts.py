@@ -68,6 +68,7 @@ def plan_facts(spec: JobSpec) -> PlanFacts:
             f"model.compile: must be off for model '{models.base.name}' with method '{spec.method}', which is not "
             f"compiled, got {spec.model.compile!r}; leave the key out"
         )
+    _refuse_placement(spec)
     recommended = dict(models.adapter.recommended)
     _refuse_overrides(spec, family, models)
     for name, settings in _named_settings(spec):
@@ -82,6 +83,22 @@ def plan_facts(spec: JobSpec) -> PlanFacts:
         reference=family.encoding(spec.reference, models.base, models.adapter, spec.dtype),
         gate=identity_after(spec),
     )
+
+
+def _refuse_placement(spec: JobSpec) -> None:
+    """Raises SpecError for ways to save a GPU's memory in pools without a GPU."""
+    model, pools = spec.model, {"generators": spec.workers.generators, "encoders": spec.workers.encoders}
+    without = [f"workers.{name}.gpus" for name, pool in pools.items() if not pool.gpus]
+    if model.offload != "none" and "workers.generators.gpus" in without:
+        raise SpecError(
+            f"model.offload: needs generators with a GPU, from which weights are kept away, got {model.offload!r} and "
+            "workers.generators.gpus: 0; leave the key out, or set workers.generators.gpus"
+        )
+    if model.quantize == "nf4" and without:
+        raise SpecError(
+            f"model.quantize: nf4 needs a GPU in every worker that loads the model, got {', '.join(without)}: 0; set "
+            "it, or take int8"
+        )
 
 
 def identity_after(spec: JobSpec) -> str | None:

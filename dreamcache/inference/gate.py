@@ -122,12 +122,12 @@ class Gate:
                 return self._kept(request, candidate, tries[:number])
         if len(tries) < self.settings.tries:
             return None
-        scored = [candidate for candidate in tries if isinstance(candidate.outcome, Generated)]
-        passing = [candidate for candidate in scored if self._passes(candidate)]
+        generated = [candidate for candidate in tries if isinstance(candidate.outcome, Generated)]
+        passing = [candidate for candidate in generated if self._passes(candidate)]
         if passing:
             return self._kept(request, max(passing, key=self._rank), tries)
-        if scored:
-            return self._rejected(request, max(scored, key=self._rank), tries)
+        if generated:
+            return self._rejected(request, max(generated, key=self._rank), tries)
         return self._without_image(request, tries)
 
     def _unjudgeable(self, request: Request, candidate: Try) -> Failed | None:

@@ -249,7 +249,7 @@ class Generator(Generic[S]):
             return [False] * len(images)
         # A copy, because the checker blackens in place what it flags.
         shown = images.permute(0, 2, 3, 1).float().cpu().numpy().copy()
-        _, flags = base.run_safety_checker(shown, base.device, base.unet.dtype)
+        _, flags = base.run_safety_checker(shown, base._execution_device, base.unet.dtype)
         return [bool(flag) for flag in flags]
 
 

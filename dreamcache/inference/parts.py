@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 
-from dreamcache.core.config import CompileMode
+from dreamcache.core.config import CompileMode, Offload, Quantize
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.encode import Encoder
 from dreamcache.inference.layouts import STABLE_DIFFUSION, BaseLayout
@@ -26,6 +26,7 @@ from dreamcache.model.reference_unet import load_reference_unet, own_weights
 from dreamcache.storage.models.adapter import AdapterInfo, describe_adapter
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.models.loras import with_loras
+from dreamcache.storage.models.quantized import with_quantize
 
 
 class PipelineParts:
@@ -64,6 +65,7 @@ class PipelineParts:
         revision: str | None = None,
         loras: Sequence[tuple[str, float]] = (),
         allow_other_base: bool = False,
+        quantize: Quantize = "none",
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ) -> Self:
@@ -71,7 +73,7 @@ class PipelineParts:
 
         adapter: None takes the one in the model's own folder, as `mini` and what `save_pretrained` wrote have it.
         loras: (path or s3:// URI, weight) of each; fused into the base, and part of its identity. allow_other_base:
-        takes an adapter that was trained on another base.
+        takes an adapter that was trained on another base. quantize: the U-Net's linear layers in "int8" or "nf4".
         Raises ModelError when the model cannot be loaded or the adapter was trained on another base.
 
         >>> DreamCachePipeline.from_pretrained("mini", dtype=torch.bfloat16).dtype
@@ -83,7 +85,7 @@ class PipelineParts:
         layout = layout_of(str(name), revision)
         described = layout.describe(str(name), revision)
         info = with_loras(described, [(str(path), weight) for path, weight in loras])
-        info = replace(info, allow_other_base=allow_other_base)
+        info = replace(with_quantize(info, quantize), allow_other_base=allow_other_base)
         adapter_info = describe_adapter(None if adapter is None else str(adapter), info)
         base = layout.load(info, dtype=dtype, device=str(where))
         loaded = load_adapter(adapter_info, base.unet)
@@ -104,6 +106,11 @@ class PipelineParts:
         if "://" in str(folder):
             raise ModelError(
                 f"save_pretrained: must be a local folder, got '{folder}'; copy it there afterwards"
+            )
+        if self.info.quantize != "none":
+            raise ModelError(
+                f"save_pretrained: the base has {self.info.quantize} weights, which are no base for others; save it "
+                "from a pipeline without quantize"
             )
         self.base.save_pretrained(folder, safe_serialization=True)
         if self.adapter is None:
@@ -181,12 +188,30 @@ class PipelineParts:
 
         >>> pipe.enable_model_cpu_offload()  # doctest: +SKIP
         """
+        self._offload("model", gpu_id, device)
+
+    def enable_sequential_cpu_offload(
+        self, gpu_id: int | None = None, device: str | torch.device | None = None
+    ) -> None:
+        """Keeps the base's weights in the machine's memory and each layer's on the GPU for its own pass only.
+
+        Takes the least memory and is the slowest. Raises ModelError on a machine without a GPU.
+
+        >>> pipe.enable_sequential_cpu_offload()  # doctest: +SKIP
+        """
+        self._offload("sequential", gpu_id, device)
+
+    def offload(self, mode: Offload, device: str) -> None:
+        """One of the two, by the name that `model.offload` has; "none" does nothing."""
+        if mode != "none":
+            self._offload(mode, None, device)
+
+    def _offload(self, mode: str, gpu_id: int | None, device: str | torch.device | None) -> None:
+        name = f"enable_{mode}_cpu_offload"
         if not torch.cuda.is_available():
-            raise ModelError(
-                "enable_model_cpu_offload: needs a GPU, and torch finds none here; leave the call out"
-            )
+            raise ModelError(f"{name}: needs a GPU, and torch finds none here; leave the call out")
         with base_lock(self.base.unet):
-            self.base.enable_model_cpu_offload(gpu_id, device)
+            getattr(self.base, name)(gpu_id, device)
             if self.adapter is not None:
                 self.adapter.to(self.device)
             self._forget()

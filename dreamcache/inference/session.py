@@ -109,8 +109,8 @@ class JobSession:
 
     @property
     def device(self) -> torch.device:
-        """Where the pipeline is."""
-        device: torch.device = self.pipe.base.device
+        """Where passes run; with `model.offload` the GPU."""
+        device: torch.device = self.pipe.base._execution_device
         return device
 
     @property

@@ -18,8 +18,10 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from dreamcache.core.config import Quantize
 from dreamcache.core.errors import ModelError
 from dreamcache.model.loras import fuse_loras
+from dreamcache.model.memory import part_config, quantization
 from dreamcache.model.unet import check_layout
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.models.files import read_json
@@ -31,8 +33,8 @@ from dreamcache.storage.node_cache import once_per_node
 class BaseClasses:
     """What a base of one layout is loaded as. parts: with weights, by name; further: arguments of from_pretrained.
 
-    addition: `addition_embed_type` of its U-Net. upcasts_vae: whether the VAE stays in float32 where its config has
-    force_upcast, as one that overflows in float16.
+    addition: `addition_embed_type` of its U-Net. quantized: parts that the base's `quantize` is for. upcasts_vae:
+    whether the VAE stays in float32 where its config has force_upcast, as one that overflows in float16.
     """
 
     pipeline: type[DiffusionPipeline] = StableDiffusionPipeline
@@ -44,6 +46,7 @@ class BaseClasses:
         }
     )
     addition: str | None = None
+    quantized: tuple[str, ...] = ("unet",)
     further: Mapping[str, Any] = field(default_factory=dict)
     upcasts_vae: bool = False
 
@@ -67,11 +70,13 @@ def load_base(
     kind: Any = classes.pipeline
     try:
         dtypes = classes.dtypes(folder, dtype)
+        fewer_bits = quantization(classes.quantized, info.quantize, dtype)
         pipe = kind.from_pretrained(
             str(folder),
             dtype={**dtypes, "default": dtype},
             use_safetensors=True,
-            **_variant_components(folder, classes, dtypes),
+            **_variant_components(folder, classes, dtypes, info.quantize),
+            **fewer_bits,
             **classes.further,
         )
         for name in classes.parts:
@@ -93,7 +98,7 @@ def load_base(
 
 
 def _variant_components(
-    folder: Path, classes: BaseClasses, dtypes: Mapping[str, torch.dtype]
+    folder: Path, classes: BaseClasses, dtypes: Mapping[str, torch.dtype], quantize: Quantize
 ) -> dict[str, Any]:
     """Components whose only weights are the variant fp16, loaded; diffusers would look for full ones alone."""
     index = read_json(folder / "model_index.json")
@@ -103,11 +108,11 @@ def _variant_components(
             continue
         variant = weight_files(folder / name).variant
         if variant is not None:
+            dtype, fewer_bits = dtypes.get(name, dtypes["unet"]), {}
+            if name in classes.quantized and quantize != "none":
+                fewer_bits = {"quantization_config": part_config(name, quantize, dtype)}
             components[name] = kind.from_pretrained(
-                folder / name,
-                variant=variant,
-                dtype=dtypes.get(name, dtypes["unet"]),
-                use_safetensors=True,
+                folder / name, variant=variant, dtype=dtype, use_safetensors=True, **fewer_bits
             )
     return components
 

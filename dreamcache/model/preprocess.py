@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from dreamcache.core.errors import ImageError
-from dreamcache.core.images import WHITE, on_white
+from dreamcache.core.images import WHITE, bounding_box, on_white
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ def packshot(image: Image.Image, mask: NDArray[np.bool_] | None, *, size: int, m
         raise ValueError(f"mask must be {image.height} x {image.width} like the image, got {mask.shape}")
     if not mask.any():
         raise ValueError("mask must hold at least one pixel of the subject")
-    box = _bounding_box(mask)
+    box = bounding_box(mask)
     cut = picture.crop(box)
     ground = Image.new("RGB", cut.size, WHITE)
     ground.paste(cut, mask=_soft(mask[box[1] : box[3], box[0] : box[2]]))
@@ -56,7 +56,7 @@ def on_packshot(mask: NDArray[np.bool_], *, size: int, margin: float) -> NDArray
     """Where the packshot of the same arguments shows the subject: [size, size]. An edge counts as the subject."""
     if mask.all():
         return np.ones((size, size), dtype=np.bool_)
-    left, top, right, bottom = _bounding_box(mask)
+    left, top, right, bottom = bounding_box(mask)
     ground = Image.fromarray(np.where(mask[top:bottom, left:right], 0, 255).astype(np.uint8))
     return np.asarray(_square(ground, size, margin)) < 255
 
@@ -67,12 +67,6 @@ def to_tensor(image: Image.Image) -> Tensor:
 
     pixels = torch.from_numpy(np.array(image.convert("RGB"), dtype=np.float32))
     return (pixels / 127.5 - 1.0).permute(2, 0, 1)[None].contiguous()
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom; right and bottom exclusive."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _soft(mask: NDArray[np.bool_]) -> Image.Image:

@@ -14,6 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.core.lru import LRU
+from dreamcache.model.memory import running_device
 
 DEFAULT_BYTES = 1 << 29
 """On the model's device; an embedding of SD 2.1 has 315 kB in float32."""
@@ -91,7 +92,7 @@ class PromptEncoder:
             else:
                 embedded[prompt] = held
         self.hits, self.misses = self.hits + len(embedded), self.misses + len(missing)
-        rows = self.rows or (8 if self.model.device.type == "cuda" else 1)
+        rows = self.rows or (8 if running_device(self.model).type == "cuda" else 1)
         for start in range(0, len(missing), rows):
             part = missing[start : start + rows]
             filled = part + [part[-1]] * (rows - len(part))
@@ -132,5 +133,6 @@ class PromptEncoder:
             prompts, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         )
         uses_mask = getattr(self.model.config, "use_attention_mask", False)
-        mask = inputs.attention_mask.to(self.model.device) if uses_mask else None
-        return (self.model(inputs.input_ids.to(self.model.device), attention_mask=mask)[0],)
+        device = running_device(self.model)
+        mask = inputs.attention_mask.to(device) if uses_mask else None
+        return (self.model(inputs.input_ids.to(device), attention_mask=mask)[0],)

@@ -15,7 +15,7 @@ from dreamcache.core.config.provenance import C2paSettings
 from dreamcache.core.errors import DreamCacheError, SigningError
 from dreamcache.provenance import c2pa_package
 from dreamcache.provenance.xmp import VERSION, Statement
-from dreamcache.storage.bounded import read_bounded
+from dreamcache.storage.open_store import read_bounded
 
 ITEM_ASSERTION = "org.dreamcache.item"
 COMMAND_TIMEOUT_S = 60

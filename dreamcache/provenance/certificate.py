@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from dreamcache.core.errors import DreamCacheError, SigningError
 from dreamcache.provenance.development import ROLE
-from dreamcache.storage.bounded import read_bounded
+from dreamcache.storage.open_store import read_bounded
 
 SOON = timedelta(days=30)
 MAX_PEM = 1 << 20

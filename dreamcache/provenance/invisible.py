@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import comb
 from typing import Any
 
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from dreamcache.core import ids
 from dreamcache.core.config.provenance import InvisibleMarkSettings
 from dreamcache.core.errors import ImageError
-from dreamcache.storage.models.onnx_file import OnnxFile, onnx_file, open_session
+from dreamcache.core.images import blue_first
+from dreamcache.storage.models.onnx_file import Network, OnnxFile, onnx_file, open_session
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -38,6 +39,7 @@ THRESHOLD = 0.52
 """Of a bit; the package's own."""
 SETTING = "provenance.invisible.model"
 CODE = "mark_missing"
+EXTRA = "invisible"
 VERSION = 1
 """Raised when a release writes other pixels for the same networks and bits."""
 
@@ -70,11 +72,11 @@ class InvisibleMark:
 
     @cached_property
     def _encoder(self) -> Any:
-        return open_session(self._encoder_file, setting=SETTING, code=CODE, extra="invisible", threads=1)
+        return open_session(self._encoder_file, setting=SETTING, code=CODE, extra=EXTRA, threads=1)
 
     @cached_property
     def _decoder(self) -> Any:
-        return open_session(self._decoder_file, setting=SETTING, code=CODE, extra="invisible")
+        return open_session(self._decoder_file, setting=SETTING, code=CODE, extra=EXTRA)
 
     def open(self) -> None:
         """Loads the decoder. Raises ModelError `mark_missing`."""
@@ -118,6 +120,15 @@ def mark_identity(settings: InvisibleMarkSettings) -> str:
     return ids.of_values("invisible-mark", version=VERSION, encoder=encoder, bits=settings.bits)
 
 
+def networks(settings: InvisibleMarkSettings) -> tuple[Network, ...]:
+    """To be tried before a job starts. Raises ModelError `mark_missing`."""
+    network = partial(Network, setting=SETTING, code=CODE, extra=EXTRA)
+    return (
+        network(file=_file(settings, "encoder"), dimensions=(5, 2)),
+        network(file=_file(settings, "decoder"), dimensions=(5,)),
+    )
+
+
 def chance_of(agreeing: int, readings: int = 1) -> float:
     """That at least so many of 32 thrown bits agree with given ones, in one of several readings."""
     one: float = sum(comb(BITS, number) for number in range(agreeing, BITS + 1)) / (1 << BITS)
@@ -130,9 +141,7 @@ def _file(settings: InvisibleMarkSettings, part: str) -> OnnxFile:
 
 def _frame(rgb: Pixels) -> Floats:
     """float32 [1, 3, 1, height, width] in -1..1, blue first, as the package feeds OpenCV's images."""
-    return np.ascontiguousarray(
-        (rgb[..., ::-1].astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None, :, None]
-    )
+    return blue_first(rgb)[None, :, None]
 
 
 def _scaled(rgb: Pixels) -> Iterator[Pixels]:

@@ -1,9 +1,11 @@
-"""The one reader of bytes that others wrote: photos, masks, catalogs, shards, cache objects; local and s3:// alike.
+"""Bytes that others wrote are read up to a limit: photos, masks, catalogs, shards, cache objects.
 
-    read_bounded(uri, limit)   whole file or object of at most `limit` bytes
+    read_regular(path, limit, where)   a file of this machine
+    read_stream(read, limit, where)    the body of an answer, a member of an archive, what is unpacked
 
-The size is checked before and while reading: what a header, a file system or a server declares is never believed.
-Only regular files are read: a device or a pipe has no end, and may block for ever. Knows bytes, not their content.
+`open_store.read_bounded` reads any location by these. The size is checked before and while reading: what a header, a
+file system or a server declares is never believed. Only regular files are read: a device or a pipe has no end, and may
+block for ever. Knows bytes, not their content.
 """
 
 from __future__ import annotations
@@ -12,12 +14,11 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
 from dreamcache.core.errors import DreamCacheError, StorageError
-from dreamcache.core.locations import is_local
 
 CHUNK_BYTES = 1 << 20
 # O_NONBLOCK: opening a pipe without a writer would wait for one. O_NOCTTY: a terminal must not become ours.
@@ -42,40 +43,18 @@ class IsFolder(StorageError, IsADirectoryError):  # noqa: N818
     code = "bad_uri"
 
 
-def read_bounded(uri: str, limit: int) -> bytes:
-    """The bytes at a local path, file:// or s3:// URI, at most `limit` of them.
-
-    Raises FileNotFoundError, IsADirectoryError, TooLarge, NotRegular, or StorageError with its codes.
-    """
-    from dreamcache.storage.open_store import store_for  # the stores are built on this module
-
-    return store_for(uri).read(uri, limit)
-
-
 @contextmanager
 def open_regular(path: Path, where: str) -> Iterator[tuple[FileIO, int]]:
     """(a regular file of this machine, its size). `where` names it in messages.
 
     Raises OSError as `open` does, IsFolder, NotRegular.
     """
-    _check_kind(os.stat(path), where)  # opening some devices has effects of its own, a rewound tape for one
+    check_kind(os.stat(path), where)  # opening some devices has effects of its own, a rewound tape for one
     descriptor = os.open(path, OPEN_FLAGS)
     with FileIO(descriptor) as file:
         status = os.fstat(descriptor)  # the path may name another file since
-        _check_kind(status, where)
+        check_kind(status, where)
         yield file, status.st_size
-
-
-def check_regular(uri: str) -> None:
-    """Raises NotRegular for a location of this machine that is a device, pipe or socket, for readers that are not ours.
-
-    What is not there, a folder and an s3:// URI pass.
-    """
-    from dreamcache.storage.local import local_path
-
-    if is_local(uri):
-        with suppress(OSError, ValueError, IsFolder):
-            _check_kind(os.stat(local_path(uri)), uri)
 
 
 def read_regular(path: Path, limit: int | None, where: str) -> bytes:
@@ -121,7 +100,8 @@ def too_large(where: str, limit: int, num_bytes: int | None = None) -> TooLarge:
     return TooLarge(f"{where}: at most {limit:,} bytes are read, got {got}; use a smaller file")
 
 
-def _check_kind(status: os.stat_result, where: str) -> None:
+def check_kind(status: os.stat_result, where: str) -> None:
+    """Raises IsFolder, NotRegular for what is no regular file. where: names it in messages."""
     if stat.S_ISDIR(status.st_mode):
         raise IsFolder(f"{where}: cannot read: must be a file, got a folder; correct the path")
     if not stat.S_ISREG(status.st_mode):

@@ -1,11 +1,11 @@
-"""Photos and catalogs at gs:// and az://, read through fsspec's file systems: gcsfs and adlfs, packages of extras.
+"""Objects at gs:// and az://, read through fsspec's file systems: gcsfs and adlfs, packages of extras.
 
     gs://bucket/key      GOOGLE_APPLICATION_CREDENTIALS, or the machine's account; STORAGE_EMULATOR_HOST
     az://container/key   AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with a key, a token or the
                          machine's identity; AZURE_STORAGE_ANON=true for public containers
 
-Nothing is written: these stores have no conditional write that has passed `probe`. Names go to the file system as they
-are, so neither wildcards nor fsspec's chains ("a::b") mean anything. Knows objects; errors: `cloud_errors`.
+Nothing is written here: `gs` writes at gs://, and az:// has no conditional write that has passed `probe`. Names go to
+the file system as they are, so neither wildcards nor fsspec's chains ("a::b") mean anything. Errors: `cloud_errors`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from dreamcache.storage.cloud_errors import answered, no_bucket
 from dreamcache.storage.store import ObjectInfo, relative_to
 
 ANSWER_S = 90.0
-"""Of one request with the library's own retries."""
+"""Of one request with the library's own retries, beside the time that its bytes take."""
+LEAST_BYTES_PER_S = 1_000_000
 EXTRAS = {GS_SCHEME: "gs", AZ_SCHEME: "azure"}
 SETTINGS = ("AZURE_", "GOOGLE_", "GCLOUD_", "GCSFS_", "STORAGE_EMULATOR_HOST")
 
 _Key = tuple[int, str, tuple[tuple[str, str], ...]]
 _filesystems: dict[_Key, Any] = {}
-_known_buckets: set[str] = set()
+known_buckets: set[str] = set()
 _lock = threading.Lock()
 
 
@@ -55,7 +56,8 @@ class CloudStore:
             return b""
         try:
             # No more than was stated is asked for, so that an object that grows meanwhile is cut, and differs.
-            data: bytes = self._call(uri, "read", "_cat_file", start=0, end=size)
+            seconds = ANSWER_S + size / LEAST_BYTES_PER_S
+            data: bytes = self._call(uri, "read", "_cat_file", seconds=seconds, start=0, end=size)
         except FileNotFoundError:
             raise FileNotFoundError(f"{uri}: no such object") from None
         if len(data) > size:
@@ -64,12 +66,13 @@ class CloudStore:
 
     def stat(self, uri: str) -> ObjectInfo | None:
         info = self._info(uri, "read")
-        return None if info is None or info.get("type") == "directory" else _object_info(uri, info)
+        return None if info is None or info.get("type") == "directory" else object_info(uri, info)
 
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
         uri = prefix_uri.rstrip("/")
         try:
-            entries = self._call(uri, "list", "_find", detail=True)
+            # Many answers, each with its limit: a million objects are no fault.
+            entries = self._call(uri, "list", "_find", seconds=None, detail=True)
         except FileNotFoundError:
             entries = {}
         if not entries:
@@ -78,7 +81,7 @@ class CloudStore:
             if info.get("type") != "directory":
                 name = relative_to(self.scheme + path, uri)
                 if name and not name.endswith("/"):  # folder marks of other tools
-                    yield _object_info(f"{uri}/{name}", info)
+                    yield object_info(f"{uri}/{name}", info)
 
     def write(self, uri: str, data: bytes) -> None:
         _refuse(uri)
@@ -103,28 +106,31 @@ class CloudStore:
             return None
         return info
 
-    def _call(self, uri: str, action: str, method: str, **options: Any) -> Any:
-        """The file system's coroutine of that name, run to its end. Raises FileNotFoundError and StorageError."""
+    def _call(
+        self, uri: str, action: str, method: str, *, seconds: float | None = ANSWER_S, **options: Any
+    ) -> Any:
+        """The file system's coroutine of that name, run to its end within so many seconds; None: only its requests
+        have a limit. Raises FileNotFoundError and StorageError."""
         from fsspec.asyn import sync
 
         with answered(uri, action):
-            system = _filesystem(self.scheme)
+            system = filesystem(self.scheme)
             path = uri.removeprefix(self.scheme)
-            return sync(system.loop, getattr(system, method), path, timeout=ANSWER_S, **options)
+            return sync(system.loop, getattr(system, method), path, timeout=seconds, **options)
 
     def _need_bucket(self, uri: str, action: str) -> None:
         """A missing object and a missing bucket are answered alike; one look, once for each bucket, decides."""
         bucket = self.scheme + uri.removeprefix(self.scheme).partition("/")[0]
-        if bucket in _known_buckets:
+        if bucket in known_buckets:
             return
         try:
             self._call(bucket, action, "_info")
         except FileNotFoundError:
             raise no_bucket(uri, action, bucket) from None
-        _known_buckets.add(bucket)
+        known_buckets.add(bucket)
 
 
-def _filesystem(scheme: str) -> Any:
+def filesystem(scheme: str) -> Any:
     """One for each process and settings; credentials stay in the process. Raises StorageError `no_package`."""
     settings = tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith(SETTINGS)))
     key = os.getpid(), scheme, settings
@@ -154,7 +160,9 @@ def _open_az() -> Any:
     logging.getLogger("azure").setLevel(logging.CRITICAL)
     # Its default reads as nobody: the machine's identity is tried unless the user asks for that.
     anon = os.environ.get("AZURE_STORAGE_ANON", "false").lower() in ("1", "true", "t")
-    return AzureBlobFileSystem(anon=anon, use_listings_cache=False, skip_instance_cache=True)
+    return AzureBlobFileSystem(
+        anon=anon, use_listings_cache=False, skip_instance_cache=True, read_timeout=int(ANSWER_S)
+    )
 
 
 _OPENERS: dict[str, Callable[[], Any]] = {GS_SCHEME: _open_gs, AZ_SCHEME: _open_az}
@@ -174,13 +182,14 @@ def _refuse(uri: str) -> NoReturn:
 def refusal(uri: str) -> StorageError:
     """Of a location in these stores that would have to be written."""
     return StorageError(
-        f"{uri}: outputs, caches and models must be on a disk or at s3://, {uri.partition('://')[0]}:// is for photos "
-        "and catalogs; choose another location",
+        f"{uri}: outputs and caches must be on a disk, at s3:// or at gs://, az:// is for what is read; choose another "
+        "location",
         code="bad_uri",
     )
 
 
-def _object_info(uri: str, info: dict[str, Any]) -> ObjectInfo:
+def object_info(uri: str, info: dict[str, Any]) -> ObjectInfo:
+    """The answer of a service, or of a file system, about one object."""
     # A generation is that of one write; GCS has an ETag that metadata changes too.
     etag = str(info.get("generation") or info.get("etag") or "").strip('"')
     return ObjectInfo(uri=uri, num_bytes=int(info.get("size") or 0), etag=etag, modified=_modified(info))

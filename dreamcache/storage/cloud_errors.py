@@ -21,7 +21,7 @@ NO_ANSWER = (
     "TransportError",
 )
 NO_ANSWER_MODULES = ("aiohttp", "requests", "urllib3")
-BUSY = (408, 429)
+BUSY = (408, 409, 429)
 ROLES = {
     True: "set GOOGLE_APPLICATION_CREDENTIALS, or give the machine a service account",
     False: "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with a key or an identity",
@@ -30,13 +30,14 @@ ROLES = {
 
 @contextmanager
 def answered(uri: str, action: str) -> Iterator[None]:
-    """What a file system raises in this block becomes a StorageError; FileNotFoundError and ours pass."""
+    """What a file system raises in this block becomes a StorageError; ours pass, and so do FileNotFoundError (404)
+    and FileExistsError, of a precondition that does not hold (412)."""
     try:
         yield
-    except (FileNotFoundError, DreamCacheError):
+    except (FileNotFoundError, FileExistsError, DreamCacheError):
         raise
     except Exception as error:
-        code, rule, remedy = _explain(uri, error)
+        code, rule, remedy = _explain(uri, action, error)
         got = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise StorageError(f"{uri}: cannot {action}: {rule}, got '{got}'; {remedy}", code=code) from error
 
@@ -49,7 +50,7 @@ def no_bucket(uri: str, action: str, bucket: str) -> StorageError:
     )
 
 
-def _explain(uri: str, error: Exception) -> tuple[str, str, str]:
+def _explain(uri: str, action: str, error: Exception) -> tuple[str, str, str]:
     kind, status, text = type(error).__name__, _status(error), str(error)
     role = ROLES[uri.startswith(GS_SCHEME)]
     if str(getattr(error, "error_code", "")).endswith("BlobArchived"):
@@ -61,7 +62,7 @@ def _explain(uri: str, error: Exception) -> tuple[str, str, str]:
     if kind in EXPIRED:
         return "expired_credentials", "credentials must be in force", f"renew them ({role})"
     if status in (401, 403) or isinstance(error, PermissionError) or text.startswith("Forbidden"):
-        return "access_denied", "the right to read is needed", f"check it, and the account ({role})"
+        return "access_denied", f"the right to {action} is needed", f"check it, and the account ({role})"
     is_silent = kind in NO_ANSWER or isinstance(error, TimeoutError | ConnectionError)
     if is_silent or status in BUSY or status >= 500 or type(error).__module__.startswith(NO_ANSWER_MODULES):
         return (

@@ -1,4 +1,4 @@
-"""Compaction: many small ledger parts become one sorted part, while others append, read and compact.
+"""Compaction: many small parts of a log become one, while others append, read and compact.
 
     64 x part-<hash> -> part-g1-<hash>,  64 x part-g1-<hash> -> part-g2-<hash>,  which stays as it is
 
@@ -20,17 +20,19 @@ and named after it, one is seen (`Store.list`). Merged parts are named to come l
 `g1` before `g2`. A listing therefore misses no record: while it passes the names, some part that holds the record is
 always still ahead, or was seen. A reader that finds a listed part gone lists again; what it has read stays true.
 
-Knows parts and their names; not which records matter.
+Knows parts and their names; not which rows matter: each log states how its rows become one table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+
+import pyarrow as pa
 
 from dreamcache.core import ids
 from dreamcache.storage.ledger import Ledger, distinct_table
-from dreamcache.storage.part_log import name_of
+from dreamcache.storage.part_log import PartLog, name_of
 from dreamcache.storage.store import ObjectInfo
 
 FAN = 64
@@ -40,30 +42,41 @@ MAX_BYTES = 32 * 1024 * 1024
 
 
 def compact(ledger: Ledger, *, fan: int = FAN, is_wanted: Callable[[], bool] = lambda: True) -> int:
+    """`compact_log` of a ledger. StorageError `bad_ledger` when a part is damaged."""
+    return compact_log(ledger.log, distinct_table, fan=fan, is_wanted=is_wanted)
+
+
+def compact_log(
+    log: PartLog,
+    combine: Callable[[Iterable[pa.Table]], pa.Table],
+    *,
+    fan: int = FAN,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> int:
     """Merges each `fan` small parts into one; returns the number of parts that are no more. Safe at any time.
 
-    is_wanted: called before each merge; the first False is the end.
+    combine: the rows of several parts. is_wanted: called before each merge; the first False is the end.
 
-    StorageError `bad_ledger` when a part is damaged, others when storage fails; nothing is lost then.
+    StorageError with the log's code when a part is damaged, others when storage fails; nothing is lost then.
     """
-    fewer = 0
+    fewer, prefix = 0, log.settings.prefix
     for level in range(LEVELS):
-        for sources in _groups([info for info in ledger.parts() if level_of(info.uri) == level], fan):
+        for sources in _groups([info for info in log.parts() if level_of(info.uri, prefix) == level], fan):
             if not is_wanted():
                 return fewer
-            fewer += ledger.log.merge(sources, distinct_table, partial(merged_name, level=level + 1))
+            fewer += log.merge(sources, combine, partial(merged_name, level=level + 1, prefix=prefix))
     return fewer
 
 
-def level_of(uri: str) -> int:
-    """How often the records of a part were merged."""
-    name = name_of(uri).removeprefix("part-")
+def level_of(uri: str, prefix: str = "part-") -> int:
+    """How often the rows of a part were merged. prefix: of the log's names."""
+    name = name_of(uri).removeprefix(prefix)
     return int(name[1]) if name.startswith("g") else 0
 
 
-def merged_name(data: bytes, level: int) -> str:
+def merged_name(data: bytes, level: int, prefix: str = "part-") -> str:
     """The name of a merged part: the same bytes have one name, which is listed after those of its sources."""
-    return f"part-g{level}-{ids.of_bytes(data)}.parquet"
+    return f"{prefix}g{level}-{ids.of_bytes(data)}.parquet"
 
 
 def _groups(parts: list[ObjectInfo], fan: int) -> Iterator[list[str]]:

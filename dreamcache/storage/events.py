@@ -18,8 +18,8 @@ from typing import Any
 
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.core.texts import one_line
-from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
-from dreamcache.storage.open_store import open_store
+from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge
+from dreamcache.storage.open_store import open_store, read_bounded
 from dreamcache.storage.store import join
 
 FOLDER = "events"

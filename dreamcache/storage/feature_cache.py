@@ -15,10 +15,12 @@ from datetime import datetime
 from dreamcache.core import ids
 from dreamcache.core.errors import CacheError
 from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge
-from dreamcache.storage.feature_check import Expected, check, check_finite, secret
-from dreamcache.storage.feature_file import MOST_BYTES, RawTensor, StoredFeatures, from_parquet, to_parquet
+from dreamcache.storage.feature_check import Expected, check, check_finite
+from dreamcache.storage.feature_file import MOST_BYTES, from_parquet, to_parquet
+from dreamcache.storage.feature_seal import secret
 from dreamcache.storage.open_store import open_store, store_for
 from dreamcache.storage.store import join
+from dreamcache.storage.stored_features import RawTensor, StoredFeatures
 
 __all__ = [
     "CacheEntry",

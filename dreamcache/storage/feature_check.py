@@ -1,38 +1,28 @@
-"""Whether stored features are those that were asked for. A checksum shows damage; it proves no origin.
+"""Whether stored features are those that were asked for.
 
     StoredFeatures, Expected --check--> nothing, or CacheError: what differs
 
 Another subject's features under the right key, NaN, or a place that is missing would each spoil a product's images in
-every job that shares the cache. A secret in DREAMCACHE_CACHE_KEY_SECRET seals what this process writes (HMAC-SHA256),
-and what it reads must carry the seal. Knows records and numbers; knows no models, and nothing of where files lie.
+every job that shares the cache. Knows settings and numbers; knows no models, and nothing of where files lie.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
-from dreamcache.core.errors import CacheError, StorageError
+from dreamcache.core.errors import CacheError
 from dreamcache.storage import packed
+from dreamcache.storage.stored_features import RawTensor, StoredFeatures
 
-if TYPE_CHECKING:
-    from dreamcache.storage.feature_file import RawTensor, StoredFeatures
-
-SECRET_VARIABLE = "DREAMCACHE_CACHE_KEY_SECRET"
-LEAST_SECRET = 16
-UNSEALED = "unsealed_cache"
-"""Code of features that are sound and do not carry this process's seal."""
 OVERHEAD = 1 << 20
 """Bytes of a file besides its numbers: names, shapes, settings."""
 _EXPONENTS = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000}
@@ -129,50 +119,6 @@ def _is_finite(raw: RawTensor) -> bool:
     bits: NDArray[np.unsignedinteger[Any]] = np.frombuffer(raw.data, dtype=number)
     mask = number(_EXPONENTS[raw.dtype])
     return not bool(((bits & mask) == mask).any())
-
-
-def secret() -> bytes | None:
-    """The secret of this process, None where there is none. Raises StorageError for one that is easily guessed."""
-    value = os.environ.get(SECRET_VARIABLE, "")
-    if value and len(value) < LEAST_SECRET:
-        raise StorageError(
-            f"{SECRET_VARIABLE}: must have at least {LEAST_SECRET} characters, got {len(value)}; take a random one",
-            code="bad_secret",
-        )
-    return value.encode() or None
-
-
-def signature(features: StoredFeatures, key: bytes) -> str:
-    """The seal: HMAC-SHA256 over all that the features say and hold, in hex."""
-    content: dict[str, Any] = {
-        "cache_key": features.cache_key,
-        "reference_id": features.reference_id,
-        "base": features.base_fingerprint,
-        "settings": features.settings,
-        "note": features_note(features),
-        "maps": [
-            [place, raw.dtype, list(raw.shape), ids.of_bytes(raw.data)]
-            for place, raw in features.maps.items()
-        ],
-    }
-    return hmac.new(key, ids.canonical_json(content).encode(), hashlib.sha256).hexdigest()
-
-
-def features_note(features: StoredFeatures) -> object:
-    """What further the features say of themselves, where this release stores it."""
-    return getattr(features, "segment_note", None)
-
-
-def check_signature(features: StoredFeatures, stated: str | None, where: str) -> None:
-    """Raises CacheError `unsealed_cache` where this process has a secret and the features do not carry its seal."""
-    key = secret()
-    if key is None or hmac.compare_digest(signature(features, key), stated or ""):
-        return
-    got = "none" if not stated else "that of another secret, or of other features"
-    raise CacheError(
-        f"{where}: must carry the seal of {SECRET_VARIABLE}, got {got}; the reference must be encoded again",
-        code=UNSEALED,
-    )
 
 
 def _refuse(where: str, difference: str) -> None:

@@ -2,7 +2,7 @@
 
     row per place: place, dtype, shape, data, sha256 of data
     metadata: schema version, cache key, reference id, base fingerprint, encoding settings (JSON), a seal if the
-              process that wrote it has a secret (see `feature_check`)
+              process that wrote it has a secret (see `feature_seal`)
 
 Data of a float dtype are row-major and little endian; "float16/planes" and its like hold the first byte of each number,
 then the second: they compress better. Other dtypes are those of `packed`.
@@ -15,8 +15,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,12 +22,10 @@ import pyarrow as pa
 
 from dreamcache.core import ids
 from dreamcache.core.errors import CacheError, StorageError
-from dreamcache.storage import packed
-from dreamcache.storage.feature_check import check_signature, secret, signature
+from dreamcache.storage.feature_seal import check_signature, secret, signature
 from dreamcache.storage.part_log import NewerFormatError, PartFormat
+from dreamcache.storage.stored_features import BYTES_PER_NUMBER, RawTensor, StoredFeatures
 
-BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float32": 4}
-DTYPES = (*BYTES_PER_NUMBER, *packed.FORMS)
 PLANES = "/planes"
 """Ends the dtype of a row whose data are planes of bytes; a release that does not know it encodes again."""
 
@@ -48,44 +44,6 @@ MOST_BYTES = 1 << 29
 MOST_PLACES = 1000
 SIGNATURE = "dreamcache.signature"
 FEATURES = PartFormat(family="dreamcache.features/", number=1, schema=ROWS)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawTensor:
-    """A tensor's numbers without the library that computed them: row-major, little endian, or as in `packed`."""
-
-    data: bytes
-    dtype: str
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
-        if any(side < 0 for side in self.shape):
-            raise ValueError(f"shape must have no negative side, got {self.shape}")
-        if self.dtype in packed.FORMS:
-            packed.check(self.data, self.dtype, self.shape)
-            return
-        wanted = prod(self.shape) * BYTES_PER_NUMBER[self.dtype]
-        if len(self.data) != wanted:
-            raise ValueError(
-                f"{self.dtype} of shape {self.shape} must have {wanted} bytes, got {len(self.data)}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredFeatures:
-    """The features of one reference by place, and what they were computed from.
-
-    `settings` are JSON values: a tuple is read back as a list. segment_note: see `core.records.Done`.
-    """
-
-    cache_key: str
-    reference_id: str
-    base_fingerprint: str
-    settings: dict[str, Any]
-    maps: Mapping[str, RawTensor]
-    segment_note: str | None = None
 
 
 def to_parquet(features: StoredFeatures) -> bytes:

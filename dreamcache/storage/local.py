@@ -18,8 +18,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from dreamcache.core.errors import StorageError
-from dreamcache.core.locations import expanded
-from dreamcache.storage.bounded import IsFolder, read_regular
+from dreamcache.core.locations import expanded, is_local
+from dreamcache.storage.bounded import IsFolder, check_kind, read_regular
 from dreamcache.storage.store import FILE_SCHEME, ObjectInfo, join
 
 TEMPORARY_SUFFIX = ".dctmp"
@@ -37,6 +37,16 @@ def local_path(uri: str) -> Path:
         # Not by urlsplit: # and ? are characters of a file's name, here as in any path.
         return Path(unquote("/" + uri.removeprefix(FILE_SCHEME).partition("/")[2]))
     return expanded(uri)
+
+
+def check_regular(uri: str) -> None:
+    """Raises NotRegular for a location of this machine that is a device, pipe or socket, for readers that are not ours.
+
+    What is not there, a folder and an object of a store pass.
+    """
+    if is_local(uri):
+        with contextlib.suppress(OSError, ValueError, IsFolder):
+            check_kind(os.stat(local_path(uri)), uri)
 
 
 class LocalStore:

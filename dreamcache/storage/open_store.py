@@ -1,4 +1,5 @@
-"""One way in: `open_store(uri)` gives the objects below one root, `store_for(uri)` the store of any URI.
+"""One way in: `open_store(uri)` gives the objects below one root, `store_for(uri)` the store of any URI, and
+`read_bounded(uri, limit)` the bytes at any.
 
 Knows which scheme has which store; knows nothing of what is stored.
 """
@@ -14,12 +15,12 @@ from dreamcache.core.locations import AZ_SCHEME, GS_SCHEME
 from dreamcache.storage.below import below
 from dreamcache.storage.store import FILE_SCHEME, S3_SCHEME, ObjectInfo, Store, join, relative_to
 
-__all__ = ["BoundStore", "join", "open_store", "store_for"]
+__all__ = ["BoundStore", "join", "open_store", "read_bounded", "store_for"]
 
 
 @dataclass(frozen=True, slots=True)
 class BoundStore:
-    """The objects below `root`, a local folder or an s3:// prefix, by key relative to it.
+    """The objects below `root`, a local folder or a prefix at s3:// or gs://, by key relative to it.
 
     Methods and errors are those of `Store`, and StorageError `unsafe_name` for a key that leads out of the root (see
     `below`). Holds no state: thread-safe, and picklable to other processes.
@@ -64,7 +65,7 @@ class BoundStore:
 
 def open_store(uri: str) -> BoundStore:
     """The objects below `uri`, a folder of ours. StorageError `bad_uri` for a scheme that is not supported."""
-    if uri.startswith((GS_SCHEME, AZ_SCHEME)):
+    if uri.startswith(AZ_SCHEME):
         from dreamcache.storage.cloud import refusal
 
         raise refusal(uri)
@@ -77,16 +78,28 @@ def store_for(uri: str) -> Store:
         from dreamcache.storage.s3 import S3Store  # boto3 is loaded only by who uses it
 
         return S3Store()
-    if uri.startswith((GS_SCHEME, AZ_SCHEME)):
+    if uri.startswith(GS_SCHEME):
+        from dreamcache.storage.gs import GsStore
+
+        return GsStore()
+    if uri.startswith(AZ_SCHEME):
         from dreamcache.storage.cloud import CloudStore
 
-        return CloudStore(uri[: len(GS_SCHEME)])
+        return CloudStore(AZ_SCHEME)
     if "://" in uri and not uri.startswith(FILE_SCHEME):
         raise StorageError(
-            f"{uri}: a location must be a local path or start with s3:// or file://, "
+            f"{uri}: a location must be a local path or start with s3://, gs://, az:// or file://, "
             f"got {uri.split('://')[0]}://; use one of these",
             code="bad_uri",
         )
     from dreamcache.storage.local import LocalStore
 
     return LocalStore()
+
+
+def read_bounded(uri: str, limit: int) -> bytes:
+    """The bytes at a local path or URI, at most `limit` of them: for what others wrote.
+
+    Raises FileNotFoundError, IsADirectoryError, `bounded.TooLarge`, NotRegular, or StorageError with its codes.
+    """
+    return store_for(uri).read(uri, limit)

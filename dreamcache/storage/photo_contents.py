@@ -15,13 +15,16 @@ from threading import Lock
 from dreamcache.core import ids
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.hosts import CatalogHost
-from dreamcache.core.locations import S3_SCHEME
+from dreamcache.core.locations import GS_SCHEME, S3_SCHEME
 from dreamcache.core.web_url import is_web
 from dreamcache.storage.last_contents import LastContent, strong_etag, web_stamp
 from dreamcache.storage.photo_index import PhotoIndex, PhotoState
 from dreamcache.storage.photo_states import Listings, is_settled, state_of
 from dreamcache.storage.photo_uri import check_uri
 from dreamcache.storage.photos import read_photo, read_web
+
+LISTED = (S3_SCHEME, GS_SCHEME)
+"""Stores whose listings come in pages."""
 
 
 class PhotoContents:
@@ -46,7 +49,7 @@ class PhotoContents:
         check_uri(uri, where)
         if is_web(uri):
             return self._of_web(uri, where)
-        if not self._verify and uri.startswith(S3_SCHEME) and (row := self._listings.row(uri)) is not None:
+        if not self._verify and uri.startswith(LISTED) and (row := self._listings.row(uri)) is not None:
             return self._known(row)
         state = state_of(uri)
         if not self._verify and state is not None and (row := self._row(state)) is not None:

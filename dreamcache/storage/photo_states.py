@@ -1,4 +1,4 @@
-"""The state of a photo without reading it: one `stat` on a disk; on S3 an entry of a listing, or a HEAD request.
+"""The state of a photo without reading it: one `stat` on a disk; on S3 and GCS an entry of a listing, or a request.
 
     state_of("photos/a.png")        -> PhotoState(uri, num_bytes, stamp), None for what must be read to be judged
     Listings(row_of).row("s3://shop/photos/a.png") -> the row of the index that the folder's listing names
@@ -56,7 +56,7 @@ def is_settled(state: PhotoState) -> bool:
 
 
 class Listings:
-    """Of the folders on S3 that a plan's photos lie in, as far as they pay. Thread-safe.
+    """Of the folders on S3 or GCS that a plan's photos lie in, as far as they pay. Thread-safe.
 
     row_of: the index's row of a state, None for none. Only rows are kept of a listing, a number for each object that
     the index knows. num_pages: requests so far.

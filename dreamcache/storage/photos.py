@@ -10,7 +10,8 @@ from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.errors import ImageError, StorageError
 from dreamcache.core.records import Reference, Request
 from dreamcache.core.web_url import is_web
-from dreamcache.storage.bounded import NotRegular, TooLarge, read_bounded
+from dreamcache.storage.bounded import NotRegular, TooLarge
+from dreamcache.storage.open_store import read_bounded
 from dreamcache.storage.photo_uri import check_uri
 
 if TYPE_CHECKING:

@@ -16,13 +16,16 @@ from functools import partial
 from pathlib import Path
 
 from dreamcache.core.errors import StorageError
+from dreamcache.core.locations import GS_SCHEME, is_local, split_object
 from dreamcache.storage.local import local_path
-from dreamcache.storage.store import S3_SCHEME, Store, join
+from dreamcache.storage.store import Store, join
 
 PROBE_PREFIX = ".probe-"
 RACERS = 8
-NO_ETAG = "0" * 32
-REMEDY = "use a store that honours If-None-Match and If-Match (Amazon S3, a recent MinIO, SeaweedFS), or a local folder"
+NO_ETAG = "1" * 18
+"""Of no object in any store: GCS takes whole numbers only."""
+CONDITIONS = {GS_SCHEME: ("ifGenerationMatch=0", "ifGenerationMatch")}
+"""Names of "if there is none" and "if it is that version"; else HTTP's own."""
 
 
 def is_probe(name: str) -> bool:
@@ -41,7 +44,7 @@ def probing(store: Store, uri: str) -> Iterator[str]:
         with contextlib.suppress(StorageError):
             for info in list(store.list(folder)):
                 store.delete(info.uri)
-        if not uri.startswith(S3_SCHEME):
+        if is_local(uri):
             for path in [local_path(folder), *created]:
                 with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
                     path.rmdir()
@@ -52,14 +55,15 @@ def check_conditional_writes(store: Store, uri: str) -> None:
 
     Raises StorageError `no_conditional_writes` when they are not; any other StorageError is the location's own.
     """
+    if_none, if_match = _conditions(uri)
     with probing(store, uri) as folder:
         name = join(folder, "once")
         store.write(join(folder, "any"), b"x")  # a location that cannot be written gives its own error
         first, second = (_conditional(uri, partial(store.create, name, data)) for data in (b"1", b"2"))
         if not first or second:
-            raise _not_honoured(uri, "If-None-Match", "a second write under the same key replaced the first")
+            raise _not_honoured(uri, if_none, "a second write under the same key replaced the first")
         if _conditional(uri, lambda: store.replace(name, b"3", NO_ETAG)):
-            raise _not_honoured(uri, "If-Match", "a write for another version of the object replaced it")
+            raise _not_honoured(uri, if_match, "a write for another version of the object replaced it")
 
 
 def check_swap(store: Store, uri: str) -> None:
@@ -67,6 +71,7 @@ def check_swap(store: Store, uri: str) -> None:
 
     Raises StorageError `no_conditional_writes`.
     """
+    if_none, if_match = _conditions(uri)
     with probing(store, uri) as folder:
         name = join(folder, "swapped")
         store.write(name, b"1")
@@ -74,15 +79,13 @@ def check_swap(store: Store, uri: str) -> None:
         etag = before.etag if before else None
         took = [_conditional(uri, partial(store.replace, name, data, etag)) for data in (b"2", b"3")]
         if took != [True, False]:
-            raise _not_honoured(uri, "If-Match", f"of two swaps of one version {sum(took)} succeeded")
+            raise _not_honoured(uri, if_match, f"of two swaps of one version {sum(took)} succeeded")
         raced = join(folder, "raced")
         with ThreadPoolExecutor(RACERS) as pool:
             writers = [str(number).encode() for number in range(RACERS)]
             won = sum(pool.map(lambda data: _conditional(uri, lambda: store.create(raced, data)), writers))
         if won != 1:
-            raise _not_honoured(
-                uri, "If-None-Match", f"of {RACERS} writers that raced for one key {won} succeeded"
-            )
+            raise _not_honoured(uri, if_none, f"of {RACERS} writers that raced for one key {won} succeeded")
 
 
 def check_read_write(store: Store, uri: str) -> None:
@@ -101,7 +104,7 @@ def check_read_write(store: Store, uri: str) -> None:
             )
         store.delete(name)
         if store.stat(name) is not None:
-            raise StorageError(f"{uri}: a deleted object must be gone, is still there; allow s3:DeleteObject")
+            raise StorageError(f"{uri}: a deleted object must be gone, is still there; allow deleting")
 
 
 def latency_ms(store: Store, uri: str, times: int = 5) -> tuple[float, float]:
@@ -119,14 +122,19 @@ def _conditional(uri: str, action: Callable[[], bool]) -> bool:
         return action()
     except StorageError as error:
         if error.code in ("storage", "storage_unreachable"):
-            raise _not_honoured(uri, "If-None-Match and If-Match", f"it answered '{error}'") from error
+            raise _not_honoured(uri, " and ".join(_conditions(uri)), f"it answered '{error}'") from error
         raise
+
+
+def _conditions(uri: str) -> tuple[str, str]:
+    return CONDITIONS.get(split_object(uri)[0], ("If-None-Match", "If-Match"))
 
 
 def _not_honoured(uri: str, header: str, got: str) -> StorageError:
     return StorageError(
         f"{uri}: this storage must honour conditional writes ({header}), without which two runs could overwrite each "
-        f"other's images, but {got}; {REMEDY}",
+        f"other's images, but {got}; use a store that honours {' and '.join(_conditions(uri))} (Amazon S3, Google "
+        "Cloud Storage, a recent MinIO, SeaweedFS), or a local folder",
         code="no_conditional_writes",
     )
 
@@ -139,7 +147,7 @@ def _timed(action: Callable[[], object]) -> float:
 
 def _absent_folders(uri: str) -> list[Path]:
     """Local folders down to `uri` that do not exist yet, the deepest first."""
-    if uri.startswith(S3_SCHEME):
+    if not is_local(uri):
         return []
     path = local_path(uri).absolute()
     return [folder for folder in (path, *path.parents) if not folder.exists()]

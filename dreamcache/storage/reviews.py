@@ -19,17 +19,16 @@ import pyarrow.compute as pc
 
 from dreamcache.core import ids
 from dreamcache.core.records import Int32
+from dreamcache.storage.compaction import compact_log
 from dreamcache.storage.item_keys import is_item_id
 from dreamcache.storage.part_log import LogSettings, PartFormat, PartLog
 from dreamcache.storage.schema import schema_of
-from dreamcache.storage.store import ObjectInfo, join
+from dreamcache.storage.store import join
 
 FOLDER = "review"
 Decision = Literal["approved", "rejected", "withdrawn"]
 DECISIONS: tuple[Decision, ...] = ("approved", "rejected", "withdrawn")
 State = Literal["approved", "rejected", "conflict"]
-FAN = 64
-"""So many small parts become one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,13 +171,8 @@ class Reviews:
         return [item_id for item_id, one in self.standings().items() if one.state == state]
 
     def compact(self) -> int:
-        """Merges each FAN small parts into one; returns by how many there are fewer."""
-        fewer = 0
-        small = [info for info in self._verdicts.parts() if not _is_merged(info)]
-        for start in range(0, len(small) - FAN + 1, FAN):
-            sources = [info.uri for info in small[start : start + FAN]]
-            fewer += self._verdicts.merge(sources, pa.concat_tables, _merged_name)
-        return fewer
+        """See `compact_log`."""
+        return compact_log(self._verdicts, pa.concat_tables)
 
 
 def standings(verdicts: Iterable[ReviewVerdict]) -> dict[str, Standing]:
@@ -223,12 +217,3 @@ def _order(verdict: ReviewVerdict) -> tuple[datetime, datetime, str, str, str]:
     return (
         verdict.decided_at, verdict.recorded_at, verdict.decision, verdict.reason or "", verdict.note or "",
     )  # fmt: skip
-
-
-def _is_merged(info: ObjectInfo) -> bool:
-    return info.uri.rsplit("/", 1)[-1].startswith(f"{VERDICTS.prefix}g")
-
-
-def _merged_name(data: bytes) -> str:
-    """Listed after the names of its sources, which are hex digits."""
-    return f"{VERDICTS.prefix}g1-{ids.of_bytes(data)}.parquet"

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dreamcache.core.errors import StorageError
 from dreamcache.storage import s3_client
 from dreamcache.storage.bounded import read_stream, too_large
+from dreamcache.storage.retry_budget import tries
 from dreamcache.storage.s3_errors import (
     error_code,
     http_status,
@@ -23,20 +24,10 @@ from dreamcache.storage.s3_errors import (
     is_unknown_outcome,
     storage_error,
 )
-from dreamcache.storage.store import S3_SCHEME, ObjectInfo, join
+from dreamcache.storage.store import S3_SCHEME, ObjectInfo, content_type, join
 
 COMMIT_ATTEMPTS = 8
 WRITER = "dreamcache-writer"
-CONTENT_TYPES = {  # a browser shows a gallery straight from the bucket only with their content types
-    "html": "text/html; charset=utf-8",
-    "json": "application/json",
-    "yaml": "application/yaml",
-    "csv": "text/csv; charset=utf-8",
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "webp": "image/webp",
-    "parquet": "application/vnd.apache.parquet",
-}
 
 T = TypeVar("T")
 
@@ -75,7 +66,7 @@ class S3Store:
 
     def write(self, uri: str, data: bytes) -> None:
         bucket, key = split_s3(uri)
-        fixed = {"Bucket": bucket, "Key": key, "Body": data, "ContentType": _content_type(key)}
+        fixed = {"Bucket": bucket, "Key": key, "Body": data, "ContentType": content_type(key)}
         try:
             _retried(lambda: s3_client.client().put_object(**fixed))
         except (BotoCoreError, ClientError) as error:
@@ -83,7 +74,7 @@ class S3Store:
 
     def upload(self, uri: str, path: Path) -> None:
         bucket, key = split_s3(uri)
-        extra = {"ContentType": _content_type(key)}
+        extra = {"ContentType": content_type(key)}
 
         def send() -> None:
             with path.open("rb") as file:
@@ -136,7 +127,7 @@ class S3Store:
 
 def _retried(call: Callable[[], T]) -> T:
     """call(), retried while the storage does not answer and this process's retry budget lasts. botocore's errors."""
-    for _ in s3_client.tries():
+    for _ in tries():
         try:
             return call()
         except (BotoCoreError, ClientError) as error:
@@ -154,10 +145,10 @@ def _conditional_put(uri: str, data: bytes, condition: dict[str, str]) -> bool:
     """
     bucket, key = split_s3(uri)
     mark = secrets.token_hex(16)
-    fixed = {"Metadata": {WRITER: mark}, "ContentType": _content_type(key)}
+    fixed = {"Metadata": {WRITER: mark}, "ContentType": content_type(key)}
     doubt = False
     last: BotoCoreError | ClientError | None = None
-    for _ in s3_client.tries(COMMIT_ATTEMPTS):
+    for _ in tries(COMMIT_ATTEMPTS):
         try:
             s3_client.client().put_object(Bucket=bucket, Key=key, Body=data, **fixed, **condition)
             return True
@@ -217,7 +208,3 @@ def _need_bucket(uri: str, action: str) -> None:
 def _info(uri: str, num_bytes: int, response: dict[str, Any]) -> ObjectInfo:
     modified = response["LastModified"].astimezone(UTC)
     return ObjectInfo(uri=uri, num_bytes=num_bytes, etag=response["ETag"].strip('"'), modified=modified)
-
-
-def _content_type(key: str) -> str:
-    return CONTENT_TYPES.get(key.rsplit(".", 1)[-1].lower(), "application/octet-stream")

@@ -5,21 +5,15 @@
     AWS_ACCESS_KEY_ID.. / AWS_PROFILE / role         -> credentials, refreshed by botocore
     AWS_RETRY_MODE, AWS_MAX_ATTEMPTS                 -> retries, else RETRY_MODE and MAX_ATTEMPTS
 
-Above botocore's retries, which last a few seconds, a process has a retry budget for a storage that does not answer:
-little at first, so that a wrong endpoint is reported at once; more for workers, whose storage did answer before.
+Above botocore's retries is this process's `retry_budget`.
 
 Clients are thread-safe but must not cross a fork, so a child creates its own. Credentials stay in the process.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,56 +22,25 @@ import botocore.session
 from botocore.config import Config
 
 from dreamcache.core.errors import StorageError
+from dreamcache.storage.retry_budget import retry_budget
 
 # "adaptive" would learn a rate near zero from a store that refuses one request in five.
 RETRY_MODE = "standard"
 MAX_ATTEMPTS = 3
-LEAST_TRIES = 3
-LONGEST_PAUSE_S = 8.0
 CONNECT_SECONDS = 10
-READ_SECONDS = 60
 CONNECTIONS = 32
 DEFAULT_REGION = "us-east-1"
 
 _Key = tuple[int, float, tuple[tuple[str, str], ...]]
 _clients: dict[_Key, Any] = {}
 _lock = threading.Lock()
-_retry_budget_s = 0.0
-_answer_s: float = READ_SECONDS
-
-
-def set_retry_budget(seconds: float, answer_s: float = READ_SECONDS) -> None:
-    """From now on this process retries a request for so long, and waits `answer_s` for each answer."""
-    global _retry_budget_s, _answer_s
-    _retry_budget_s, _answer_s = seconds, answer_s
-
-
-@contextmanager
-def retrying(seconds: float, answer_s: float = READ_SECONDS) -> Iterator[None]:
-    """As `set_retry_budget`, within the block only."""
-    before = _retry_budget_s, _answer_s
-    set_retry_budget(seconds, answer_s)
-    try:
-        yield
-    finally:
-        set_retry_budget(*before)
-
-
-def tries(least: int = LEAST_TRIES) -> Iterator[int]:
-    """1, 2, ... with jittered, growing pauses between; ends after `least` and once the retry budget is spent."""
-    began = time.monotonic()
-    for attempt in itertools.count(1):
-        yield attempt
-        if attempt >= least and time.monotonic() - began >= _retry_budget_s:
-            return
-        time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, 0.05 * 2 ** min(attempt, 10))))
 
 
 def client() -> Any:
     """The S3 client of this process for the AWS settings as they are now. botocore errors pass through."""
     key = (
         os.getpid(),
-        _answer_s,
+        retry_budget()[1],
         tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))),
     )
     known = _clients.get(key)
@@ -107,7 +70,7 @@ def config_options() -> dict[str, Any]:
         "request_checksum_calculation": os.environ.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
         "response_checksum_validation": os.environ.get("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
         "connect_timeout": CONNECT_SECONDS,
-        "read_timeout": _answer_s,
+        "read_timeout": retry_budget()[1],
         "max_pool_connections": CONNECTIONS,
     }
 

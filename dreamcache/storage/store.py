@@ -13,6 +13,16 @@ from typing import Protocol
 
 S3_SCHEME = "s3://"
 FILE_SCHEME = "file://"
+CONTENT_TYPES = {  # a browser shows a gallery straight from the bucket only with their content types
+    "html": "text/html; charset=utf-8",
+    "json": "application/json",
+    "yaml": "application/yaml",
+    "csv": "text/csv; charset=utf-8",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "parquet": "application/vnd.apache.parquet",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +76,11 @@ class Store(Protocol):
 
     def delete(self, uri: str) -> None:
         """Remove the object; no error when there is none."""
+
+
+def content_type(key: str) -> str:
+    """The MIME type of an object, by the end of its name."""
+    return CONTENT_TYPES.get(key.rsplit(".", 1)[-1].lower(), "application/octet-stream")
 
 
 def join(uri: str, *parts: str) -> str:

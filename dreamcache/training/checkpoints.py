@@ -12,11 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from safetensors import SafetensorError
@@ -28,6 +26,7 @@ from dreamcache.core.errors import ModelError, StorageError
 from dreamcache.core.texts import shown
 from dreamcache.storage.json_object import parse_object
 from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.temporary import temporary_folder
 
 LATEST = "latest.json"
 STEP_FILE = re.compile(r"step-\d{7,}\.safetensors")
@@ -98,8 +97,8 @@ class TrainFolder:
     def _upload(self, uri: str, tensors: Mapping[str, Tensor]) -> str:
         """The file's sha256. By way of a file: one object of bytes is limited on S3, and would be held twice."""
         try:
-            with tempfile.TemporaryDirectory(prefix="dreamcache-checkpoint-") as folder:
-                path = Path(folder, "checkpoint.safetensors")
+            with temporary_folder("checkpoint") as folder:
+                path = folder / "checkpoint.safetensors"
                 save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path)
                 with path.open("rb") as file:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -179,7 +179,6 @@ class Item(Target):
 
 class TrainItem(Item):
     """reference_id: see `DecodedSample`. share: noise level in 0..1. keep_text, keep_image: whether conditions stay.
-
     posterior_noise: [2, c, h, w], of the samples of the VAE's posterior for target and reference, where they are taken.
     """
 
@@ -207,9 +206,8 @@ class TrainItems:
         samples_posterior: bool = False,
     ) -> None:
         """first: samples before it are held out. subset: so many after it are used, None for all."""
-        self.samples_posterior = samples_posterior
         self.samples, self.shape, self.transform, self.loss = samples, shape, transform, loss
-        self.seed, self.global_batch = seed, global_batch
+        self.seed, self.global_batch, self.samples_posterior = seed, global_batch, samples_posterior
         self.order = SampleOrder(
             samples.spans(first, None if subset is None else first + subset),
             seed=seed,
@@ -229,7 +227,10 @@ class TrainItems:
         return self.samples.bad
 
     def __getitem__(self, position: int) -> TrainItem:
-        sample = self.sample_at(position)
+        return self.item_of(position, self.sample_at(position))
+
+    def item_of(self, position: int, sample: DecodedSample) -> TrainItem:
+        """The item at a position, of the sample there: `sample_at`."""
         rng = np.random.default_rng([self.seed, SAMPLE, position])
         share = noise_share(self.seed, position, self.global_batch, rng.random())
         keep_text, keep_image = kept_conditions(self.loss, rng.random())
@@ -272,9 +273,8 @@ class TrainItems:
 
 
 class ValidationItems:
-    """The validation samples by number, with references as the product encodes them: no augmentation.
-
-    A sample that cannot be used is replaced by another validation sample, never by one that is trained on.
+    """The validation samples by number, with references as the product encodes them: no augmentation. A sample that
+    cannot be used is replaced by another validation sample, never by one that is trained on.
     """
 
     def __init__(self, samples: Samples, shape: ItemShape, count: int) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from dreamcache.core.errors import SpecError
+from dreamcache.core.locations import is_object
 from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import join, open_store
-from dreamcache.storage.store import S3_SCHEME
 
 
 class Hook(Protocol):
@@ -35,13 +35,13 @@ class Hook(Protocol):
 
 
 class TensorBoardHook:
-    """Event files in <output>/tensorboard; for s3:// they are written to a local folder and uploaded by `flush`."""
+    """Event files in <output>/tensorboard; in a store of objects by way of a local folder, uploaded by `flush`."""
 
     def __init__(self, output: str) -> None:
         from tensorboardX import SummaryWriter
 
         self.target = join(output, "tensorboard")
-        self.remote = output.startswith(S3_SCHEME)
+        self.remote = is_object(output)
         self._temporary = tempfile.TemporaryDirectory(prefix="dreamcache-tb-") if self.remote else None
         self.folder = Path(self._temporary.name) if self._temporary else local_path(self.target)
         self.writer = SummaryWriter(str(self.folder))

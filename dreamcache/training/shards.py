@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from dreamcache.core.errors import CatalogError, DreamCacheError, ImageError, StorageError
-from dreamcache.storage.bounded import open_regular, read_bounded, too_large
+from dreamcache.core.locations import is_object
+from dreamcache.storage.bounded import open_regular, too_large
 from dreamcache.storage.local import local_path
-from dreamcache.storage.open_store import store_for
+from dreamcache.storage.open_store import read_bounded, store_for
 from dreamcache.storage.parquet_pages import read_group
-from dreamcache.storage.store import S3_SCHEME
 from dreamcache.training.stored import BESIDE, CAPTION_NAMES, Lazy, StoredSample, caption_of
 from dreamcache.training.tar import members
 
@@ -124,8 +124,8 @@ def _members(uri: str, *, contents: bool) -> dict[str, dict[str, bytes]]:
 
 @contextmanager
 def _opened(uri: str) -> Iterator[tuple[BinaryIO, int]]:
-    """(the file, its size). An object of S3 is read whole, a local file as needed."""
-    if uri.startswith(S3_SCHEME):
+    """(the file, its size). An object is read whole, a local file as needed."""
+    if is_object(uri):
         content = read_bounded(uri, SHARD_BYTES)
         yield io.BytesIO(content), len(content)
         return
@@ -192,7 +192,7 @@ def _parquet(uri: str) -> Any:
 def _input(uri: str) -> Any:
     from dreamcache.storage.arrow import pyarrow_filesystem
 
-    if not uri.startswith(S3_SCHEME):
+    if not is_object(uri):
         with open_regular(local_path(uri), uri):
             pass  # a device or pipe would be read for ever
     filesystem, path = pyarrow_filesystem(uri)

@@ -26,8 +26,8 @@ from typing import Any, Protocol
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import CatalogError, ImageError
 from dreamcache.storage.below import RULE, is_name
-from dreamcache.storage.bounded import NotRegular, TooLarge, read_bounded
-from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.bounded import NotRegular, TooLarge
+from dreamcache.storage.open_store import join, read_bounded, store_for
 from dreamcache.storage.photos import read_photo
 from dreamcache.storage.store import relative_to
 from dreamcache.training.shards import ParquetSource, TarSource

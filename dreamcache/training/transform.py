@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from dreamcache.core.config.train import TransformSettings
-from dreamcache.core.images import WHITE, on_white
+from dreamcache.core.images import WHITE, bounding_box, on_white
 from dreamcache.model.preprocess import packshot
 
 
@@ -92,10 +92,8 @@ def _blank_sides(image: Image.Image, mask: NDArray[np.bool_] | None, side: int) 
     if mask is None or bool(mask.all()):
         width, height = image.size
     else:
-        width, height = (
-            int(np.ptp(np.flatnonzero(mask.any(0)))) + 1,
-            int(np.ptp(np.flatnonzero(mask.any(1)))) + 1,
-        )
+        left, top, right, bottom = bounding_box(mask)
+        width, height = right - left, bottom - top
     longer = max(width, height)
     return side * (longer - width) // (2 * longer), side * (longer - height) // (2 * longer)
 

@@ -23,11 +23,10 @@ from dreamcache.evaluation.ablation_report import (
     validation_curve,
 )
 from dreamcache.evaluation.summary import ScoredImage
-from dreamcache.storage.bounded import read_bounded
 from dreamcache.storage.json_object import MAX_BYTES, parse_object
 from dreamcache.storage.models.adapter import ADAPTER_WEIGHTS, REFERENCE_UNET, local_adapter
 from dreamcache.storage.models.weights import read_header
-from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.open_store import join, read_bounded, store_for
 from jobs.ablate.spec import UNTRAINED, AblateSpec, VariantSpec
 from jobs.evaluate.report import parquet_bytes
 from jobs.output.folder import json_bytes

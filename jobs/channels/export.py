@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from dreamcache.core.images import decode_image, on_white
 from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.open_store import open_store
-from dreamcache.storage.roots import is_below
+from dreamcache.storage.temporary import temporary_folder
 from jobs.channels.check import Breach, breaches, problem, refuses
 from jobs.channels.facts import LIMITS, measure
 from jobs.channels.feed import Entry, Feed, FeedFile, address
@@ -34,6 +33,7 @@ from jobs.export.fetch import read_image
 from jobs.export.names import Layout
 from jobs.export.progress import ExportProgress
 from jobs.export.rows import Rows
+from jobs.export.target import check_target
 
 REPORT = "report"
 THREADS = max(1, min(4, os.cpu_count() or 1))
@@ -65,14 +65,10 @@ def export_channel(
     costs only itself.
     """
     started = time.monotonic()
-    if is_below(os.path.expanduser(target), os.path.expanduser(output)):
-        raise SpecError(
-            f"target '{target}': must lie outside the job's output '{output}'; choose another folder"
-        )
+    check_target(output, target)
     every = Rows(output, where or {})
     statuses = every.statuses()
-    with tempfile.TemporaryDirectory(prefix="dreamcache-channel-") as folder:
-        place = Path(folder)
+    with temporary_folder("channel") as place:
         with ChannelReport(place / f"{REPORT}.csv", preset) as report:
             run = _Export(every.with_status("done"), output, target, preset, options, report)
             rows = run.all(place, total=statuses.pop("done", 0))

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError
-from dreamcache.core.images import decode_image, on_white
+from dreamcache.core.images import bounding_box, decode_image, on_white
 from dreamcache.provenance import xmp
 from jobs.channels.preset import Measure
 
@@ -126,10 +126,10 @@ def subject_box(darkest: Grey) -> Box | None:
     if np.median(ring(darkest)) < RING_WHITE:
         return None
     subject = darkest < 255 - SUBJECT_DIFFERENCE
-    rows, columns = np.flatnonzero(subject.any(axis=1)), np.flatnonzero(subject.any(axis=0))
-    if not rows.size:
+    if not subject.any():
         return None
-    return Box(left=int(columns[0]), top=int(rows[0]), right=int(columns[-1]) + 1, bottom=int(rows[-1]) + 1)
+    left, top, right, bottom = bounding_box(subject)
+    return Box(left=left, top=top, right=right, bottom=bottom)
 
 
 def _off_white(darkest: Grey, background: Mask) -> float:

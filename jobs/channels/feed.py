@@ -20,7 +20,9 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from dreamcache.core.errors import SpecError
+from dreamcache.core.texts import shown
 from jobs.channels.check import Breach
+from jobs.channels.patterns import MATCH_S, fits
 from jobs.channels.preset import Column, FeedSpec, Preset
 from jobs.output.csv_file import FORMULA_STARTS
 
@@ -48,7 +50,7 @@ class Feed:
     """The columns of a preset's feed that this manifest can fill. Raises SpecError for a required one it cannot."""
 
     def __init__(self, spec: FeedSpec, preset: Preset, columns: Sequence[str]) -> None:
-        self.spec = spec
+        self.spec, self.channel = spec, preset.channel
         known = set(columns)
         self.columns: list[Column] = []
         self._templates: dict[str, list[str]] = {}
@@ -101,11 +103,21 @@ class Feed:
         if column.max_length is not None and len(text) > column.max_length:
             by = f"{len(text) - column.max_length} characters too much"
             return _breach(column, f"at most {column.max_length} characters", f"{len(text)} characters", by)
-        if column.pattern is not None and not re.fullmatch(column.pattern, text):
+        if column.pattern is not None and not self._fits(column, text):
             return _breach(column, f"a text of the form {column.pattern}", text)
         if column.one_of and text not in column.one_of:
             return _breach(column, f"one of {', '.join(column.one_of)}", text)
         return None
+
+    def _fits(self, column: Column, text: str) -> bool:
+        try:
+            return fits(column.pattern or "", text)
+        except TimeoutError as error:
+            raise SpecError(
+                f"preset {self.channel}: feed column '{column.name}': pattern {shown(column.pattern)} must match a "
+                f"text within {MATCH_S:g} s, takes longer with one of {len(text)} characters; write it without nested "
+                "repetitions"
+            ) from error
 
     def _shared(self, cells: Mapping[str, str], subject: str) -> list[Breach]:
         found = []
@@ -124,7 +136,7 @@ class FeedFile:
         """title, link: of an RSS channel."""
         self.feed, self.num_rows = feed, 0
         self._file = path.open("w", encoding="utf-8", newline="")
-        self._names = [column.name for column in feed.columns]
+        self._names = [feed.spec.name_of(column) for column in feed.columns]
         self._is_rss = feed.spec.format == "rss"
         delimiter = "\t" if feed.spec.format == "tsv" else ","
         self._lines = csv.writer(self._file, delimiter=delimiter, lineterminator="\r\n")
@@ -153,7 +165,8 @@ class FeedFile:
             cells = self.feed.cells(entries, number)
             self.num_rows += 1
             if self._is_rss:
-                lines = (f"<g:{name}>{_xml(text)}</g:{name}>" for name, text in cells.items() if text)
+                texts = zip(self._names, (cells[column.name] for column in self.feed.columns), strict=True)
+                lines = (f"<g:{name}>{_xml(text)}</g:{name}>" for name, text in texts if text)
                 self._file.write("<item>\n" + "\n".join(lines) + "\n</item>\n")
             else:
                 self._lines.writerow([cells[name] for name in self._names])

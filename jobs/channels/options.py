@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-import numpy as np
 from PIL import Image
 
 from dreamcache.core.config.provenance import C2paSettings
@@ -76,8 +75,4 @@ def segmenter(name: str) -> CutOut:
 
     segment = create_segmenter(name)
 
-    def cut_out(image: Image.Image, class_name: str) -> Mask | None:
-        mask = segment(image, class_name).mask
-        return None if mask is None else np.asarray(mask) > 127
-
-    return cut_out
+    return lambda image, class_name: segment(image, class_name).mask

@@ -19,6 +19,7 @@ from dreamcache.core.config import ImageFormat
 from dreamcache.core.config.fields import AtLeastOne, Name
 from dreamcache.core.config.rules import Most, Settings, require
 from dreamcache.core.errors import SpecError, did_you_mean
+from jobs.channels.patterns import compiled
 from jobs.spec_file import SpecFile
 
 FOLDER = Path(__file__).parent / "presets"
@@ -33,6 +34,9 @@ TEXT_MEASURES = ("format", "extension", "colour_space", "ai_mark", "name_charact
 """The others are numbers."""
 REPORTS = ("report.csv", "report.json")
 """Written beside the feed."""
+RSS_PREFIX = "g:"
+"""Of Google's namespace, the only one that the file declares."""
+XML_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 Level = Literal["required", "recommended"]
 FeedFormat = Literal["csv", "tsv", "rss"]
 
@@ -122,9 +126,9 @@ class Column(Settings):
 
     def check(self) -> None:
         try:
-            re.compile(self.pattern or "")
-        except re.error as error:
-            require(False, "pattern", f"a regular expression ({error})", self.pattern)
+            compiled(self.pattern or "")
+        except ValueError as error:
+            require(False, "pattern", str(error), self.pattern)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,8 +143,15 @@ class FeedSpec(Settings):
 
     def check(self) -> None:
         require(self.file not in REPORTS, "file", f"none of {', '.join(REPORTS)}", self.file)
-        names = [column.name for column in self.columns]
+        names = [self.name_of(column) for column in self.columns]
         require(len(set(names)) == len(names), "columns", "of different names", names)
+        wrong = [name for name in names if self.format == "rss" and not XML_NAME.fullmatch(name)]
+        rule = "for rss names of XML elements, as image_link or g:image_link, without another prefix"
+        require(not wrong, "columns", rule, wrong)
+
+    def name_of(self, column: Column) -> str:
+        """In the file. All elements of RSS items are of the namespace g, whether their names state it or not."""
+        return column.name.removeprefix(RSS_PREFIX) if self.format == "rss" else column.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

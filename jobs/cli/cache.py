@@ -87,7 +87,7 @@ def verify(root: Root, as_json: Json = False) -> None:
     The seal counts where DREAMCACHE_CACHE_KEY_SECRET is set. Exit code 3 when some are damaged, or do not carry it.
     """
     from dreamcache.storage.feature_cache import verify_entries
-    from dreamcache.storage.feature_check import UNSEALED
+    from dreamcache.storage.feature_seal import UNSEALED
 
     checked = 0
     faults: dict[str, list[dict[str, str]]] = {"damaged": [], "unsealed": []}

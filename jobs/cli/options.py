@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-PLACE_HELP = "The job file, or the job's output folder or s3:// URI."
+PLACE_HELP = "The job file, or the job's output, a folder or URI (s3://, gs://)."
 DASHBOARD_HELP = (
     "The cluster's dashboard, http://HEAD:8265 (KubeRay: the head service). Default: RAY_API_SERVER_ADDRESS, "
     "RAY_ADDRESS, then this machine's. Its token: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token."
@@ -25,7 +25,7 @@ def finite(value: float) -> float:
 Job = Annotated[str, typer.Argument(help="The job file (YAML).")]
 Place = Annotated[str, typer.Argument(help=PLACE_HELP)]
 JobName = Annotated[
-    str, typer.Argument(help="The job's id, its job file, or its output folder or s3:// URI.")
+    str, typer.Argument(help="The job's id, its job file, or its output, a folder or URI (s3://, gs://).")
 ]
 Set = Annotated[
     list[str],

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dreamcache.core.errors import DreamCacheError, SpecError, StorageError, did_you_mean
+from dreamcache.core.errors import DreamCacheError, SpecError, did_you_mean
 from dreamcache.core.texts import one_line
 from dreamcache.storage.run_state import SeenRun, seen
 from dreamcache.storage.status import Status, read_status
@@ -266,16 +266,9 @@ def _counts(status: Status | None) -> dict[str, Any]:
 
 def _folders(root: str) -> list[str]:
     """The folders right below `root`, which is not read any deeper: a job may hold a million images."""
-    import pyarrow.fs
+    from dreamcache.storage.arrow import folder_names
 
-    from dreamcache.storage.arrow import pyarrow_filesystem
-
-    filesystem, path = pyarrow_filesystem(root)
-    try:
-        entries = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"output root '{root}': cannot be listed: {error}") from error
-    names = [info.base_name for info in entries if info.type == pyarrow.fs.FileType.Directory]
-    if not names and filesystem.get_file_info(path).type == pyarrow.fs.FileType.NotFound:
+    names = folder_names(root)
+    if names is None:
         raise SpecError(f"output root '{root}': must be a folder that holds jobs' outputs, there is none")
     return [join(root, name) for name in names]

@@ -16,6 +16,7 @@ from typing import Any
 
 from dreamcache.core.errors import CODE_NOTE, DreamCacheError
 from jobs import own_packages
+from jobs.cluster.ray_console import keep_off_stdout
 from jobs.cluster.reach import check_gcs_answers
 
 _OURS = re.compile(rf"\bdreamcache\.[\w.]+: (.+)\n\W*{CODE_NOTE}([a-z0-9_]+)")
@@ -52,6 +53,7 @@ def join_cluster(address: str | None, *, cpus: float, gpus: float) -> None:
     here = {"address": "local", "num_cpus": max(os.cpu_count() or 1, math.ceil(cpus))}
     options: dict[str, Any] = {"address": address} if address else here
     is_verbose = os.environ.get(VERBOSE, "") not in ("", "0")
+    keep_off_stdout(is_shown=is_verbose)
     printed = {"log_to_driver": is_verbose, "logging_level": "INFO" if is_verbose else "ERROR"}
     _init({**printed, "include_dashboard": False, **options})
     available = ray.cluster_resources().get("GPU", 0)

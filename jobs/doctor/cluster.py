@@ -42,6 +42,7 @@ class Reporter:
             "adapter": spec.model.adapter,
             "loras": [asdict(lora) for lora in spec.model.loras],
             "allow_other_base": spec.model.allow_other_base,
+            "quantize": spec.model.quantize,
         }
         request = {
             "address": address,

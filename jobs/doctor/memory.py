@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from dreamcache.core.config.job import JobSpec
@@ -23,19 +24,8 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
         if lacking:
             return fail(f"no GPU answers: {lacking[0]}", "install a torch that fits the driver")
         return skip("no machine has a GPU" if on_gpu and nodes else "no machine answers")
-    models, family = describe_models(spec.method, spec.model), family_of_job(spec)
-    # Generators that share one GPU, or one machine.
-    sharing = math.floor(1 / generators.gpus) if 0 < generators.gpus < 1 else 1
-    sharing = sharing if on_gpu else math.ceil(generators.count / max(1, len(nodes)))
-
-    def need(batch_size: int) -> int:
-        return sharing * max(
-            family.worker_bytes(
-                models.base, models.adapter, settings, batch_size=batch_size, dtype=spec.dtype, on_gpu=on_gpu
-            )
-            for settings in settings_of_scenes(spec)
-        )
-
+    need = _needed(spec, nodes, on_gpu)
+    sharing = _sharing(spec, nodes, on_gpu)
     size = spec.workers.batch_size
     device = "the smallest GPU" if on_gpu else "the fullest machine"
     finding = (
@@ -45,11 +35,52 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
     if need(0) > free:
         return fail(
             f"{finding}; the weights alone take {need(0) / 1e9:.1f} GB",
-            "use larger machines, or fewer workers on each",
+            f"use larger machines, or fewer workers on each{_smaller(spec)}",
         )
     if need(size) > COMFORT * free:
         return warn(finding, LOWER)
     return ok(finding)
+
+
+def _sharing(spec: JobSpec, nodes: list[dict[str, Any]], on_gpu: bool) -> int:
+    """Generators that share one GPU, or one machine."""
+    generators = spec.workers.generators
+    if not on_gpu:
+        return math.ceil(generators.count / max(1, len(nodes)))
+    return math.floor(1 / generators.gpus) if generators.gpus < 1 else 1
+
+
+def _needed(spec: JobSpec, nodes: list[dict[str, Any]], on_gpu: bool) -> Callable[[int], int]:
+    """Bytes that generators on one device take together, by the size of their batches."""
+    models, family = describe_models(spec.method, spec.model), family_of_job(spec)
+    settings_of_items = settings_of_scenes(spec)
+    sharing = _sharing(spec, nodes, on_gpu)
+
+    def need(batch_size: int) -> int:
+        return sharing * max(
+            family.worker_bytes(
+                models.base,
+                models.adapter,
+                settings,
+                batch_size=batch_size,
+                dtype=spec.dtype,
+                on_gpu=on_gpu,
+                offload=spec.model.offload,
+            )
+            for settings in settings_of_items
+        )
+
+    return need
+
+
+def _smaller(spec: JobSpec) -> str:
+    """Settings that this job's base has and does not use, by which fewer weights are on a GPU."""
+    family, model = family_of_job(spec), spec.model
+    ways = ["model.offload: model"] if family.offloads and model.offload == "none" else []
+    ways += (
+        ["model.quantize: nf4"] if family.quantized and model.quantize == "none" and not model.loras else []
+    )
+    return f", or set {' or '.join(ways)}" if ways and spec.workers.generators.gpus else ""
 
 
 def _free(nodes: list[dict[str, Any]], on_gpu: bool) -> int | None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.locations import Kind, settings_of
 from dreamcache.inference.facts import note_of, plan_facts, settings_without_meaning
-from jobs.doctor.check import Trial, Verdict, fail, ok, warn
+from dreamcache.inference.networks import check_networks, networks_of
+from dreamcache.storage.models.onnx_file import has_runtime
+from jobs.doctor.check import Trial, Verdict, fail, ok, skip, warn
 
 BASE = "model.base"
 
@@ -16,8 +18,23 @@ BASE = "model.base"
 def trials(spec: JobSpec) -> Iterator[Trial]:
     """The files are there, and the adapter was trained on this base; folders of all other models are there."""
     yield Trial(name="model: base and adapter match", attempt=lambda: _match(spec), limit_s=300)
+    yield Trial(name="model: ONNX networks load", attempt=lambda: _networks(spec), limit_s=120)
     if any(setting.key != BASE for setting in settings_of(spec) if setting.kind is Kind.MODEL):
         yield Trial(name="model: folders of segmenters and encoders", attempt=lambda: _folders(spec))
+
+
+def _networks(spec: JobSpec) -> Verdict:
+    networks = list(networks_of(spec))
+    if not networks:
+        return skip("no setting names one")
+    if not has_runtime():
+        extras = ",".join(sorted({network.extra for network in networks}))
+        return warn(
+            f"onnxruntime is not installed here: {len(networks)} networks were not tried",
+            f"pip install 'dreamcache[{extras}]' here, unless this machine only plans",
+        )
+    check_networks(spec)
+    return ok(f"{len(networks)} networks load")
 
 
 def _folders(spec: JobSpec) -> Verdict:

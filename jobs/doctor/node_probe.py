@@ -147,6 +147,7 @@ def _look_with_ours(request: dict[str, Any], report: dict[str, Any]) -> None:
             adapter=request["adapter"],
             loras=tuple(LoraSpec(**lora) for lora in request.get("loras", ())),
             allow_other_base=request.get("allow_other_base", False),
+            quantize=request.get("quantize", "none"),
         )
         report["model"] = list(describe_models(request["method"], model).fingerprints)
     except DreamCacheError as error:

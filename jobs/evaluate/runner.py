@@ -16,6 +16,7 @@ from typing import Any
 from dreamcache.evaluation.dreambench import Benchmark
 from dreamcache.evaluation.scores import Score, Scores
 from dreamcache.evaluation.summary import ScoredImage, Summary, summarize
+from dreamcache.inference.networks import check_segmenter
 from dreamcache.storage.open_store import join
 from jobs.cluster.ray_cluster import join_cluster
 from jobs.evaluate.bench import read_bench, write_catalog
@@ -70,6 +71,7 @@ def run_evaluation(spec: EvalSpec, *, quiet: bool = False, address: str | None =
     address: of a Ray cluster; None starts one here, or joins the one this process is in.
     """
     started = time.monotonic()
+    check_segmenter(spec.metrics.segmenter, spec.metrics.segmenter_models)
     bench = read_bench(spec)
 
     def claim_folder() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.temporary import temporary_folder
 from jobs.export.rows import Rows
 from jobs.output.csv_file import CsvFile
 
@@ -14,8 +13,8 @@ from jobs.output.csv_file import CsvFile
 def write_csv(rows: Rows, target: str) -> Iterator[None]:
     """Writes `target`, or manifest.csv below it when it is no .csv; yields once a row."""
     uri = target if target.lower().endswith(".csv") else join(target, "manifest.csv")
-    with tempfile.TemporaryDirectory(prefix="dreamcache-export-") as folder:
-        path = Path(folder) / "manifest.csv"
+    with temporary_folder("export") as folder:
+        path = folder / "manifest.csv"
         with CsvFile(path, rows.columns) as file:
             for row in rows:
                 file.add(row)

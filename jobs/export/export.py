@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamcache.core.errors import SpecError, did_you_mean
-from dreamcache.storage.roots import is_below
 from jobs.export import huggingface, webdataset
 from jobs.export.csv_file import write_csv
 from jobs.export.fetch import Lost
@@ -17,6 +15,7 @@ from jobs.export.folder import Copied, copy_images
 from jobs.export.names import DEFAULT_LAYOUT, Layout, Names
 from jobs.export.progress import ExportProgress
 from jobs.export.rows import Rows
+from jobs.export.target import check_target
 
 FORMS = ("folder", "csv", "hf", "webdataset")
 LAYOUTS = {"folder": DEFAULT_LAYOUT, "hf": huggingface.LAYOUT, "webdataset": webdataset.LAYOUT}
@@ -115,7 +114,4 @@ def _check(output: str, target: str, form: str, layout: str | None, where: Mappi
         raise SpecError(
             f"--where status={where['status']}: only items that are done have images; leave it out, or use --to csv"
         )
-    if is_below(os.path.expanduser(target), os.path.expanduser(output)):
-        raise SpecError(
-            f"target '{target}': must lie outside the job's output '{output}'; choose another folder"
-        )
+    check_target(output, target)

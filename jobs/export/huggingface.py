@@ -7,7 +7,6 @@ Parquet: of JSON lines `datasets` takes the types from the first ones, and fails
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from dreamcache.core.locations import is_uri
 from dreamcache.storage.open_store import join, open_store
+from dreamcache.storage.temporary import temporary_folder
 from jobs.export.fetch import Lost
 from jobs.export.folder import Copied, copy_images
 from jobs.export.names import Names
@@ -49,8 +49,8 @@ manifest. `image` is the picture, `reference` the location of the reference phot
 def write_image_folder(names: Names, rows: Rows, output: str, target: str) -> Iterator[Copied | Lost]:
     """Images below images/, then metadata.parquet and README.md, which are written anew each time."""
     store = open_store(target)
-    with tempfile.TemporaryDirectory(prefix="dreamcache-export-") as folder:
-        path = Path(folder) / METADATA
+    with temporary_folder("export") as folder:
+        path = folder / METADATA
         with _Metadata(path, rows.schema) as metadata:
             for done in copy_images(names, output, join(target, FOLDER)):
                 if isinstance(done, Copied):

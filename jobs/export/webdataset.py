@@ -12,7 +12,6 @@ import io
 import json
 import re
 import tarfile
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,6 +23,7 @@ from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.bounded import TooLarge
 from dreamcache.storage.json_object import MAX_BYTES, parse_object
 from dreamcache.storage.open_store import BoundStore, open_store
+from dreamcache.storage.temporary import temporary_folder
 from jobs.export.fetch import Lost, read_image
 from jobs.export.folder import Copied
 from jobs.export.names import Names, Row
@@ -63,8 +63,8 @@ def write_shards(
             yield from (Copied(name=sample.name, row=sample.row, kept=True) for sample in samples)
             continue
         is_whole = True
-        with tempfile.TemporaryDirectory(prefix="dreamcache-export-") as folder:
-            path = Path(folder) / "shard.tar"
+        with temporary_folder("export") as folder:
+            path = folder / "shard.tar"
             for one in _pack(path, samples, source):
                 is_whole = is_whole and not isinstance(one, Lost)
                 yield one

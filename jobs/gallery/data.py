@@ -17,6 +17,7 @@ import pyarrow as pa
 from dreamcache.segment import REASONS
 from dreamcache.storage.json_object import JsonObject
 from jobs.output.manifest import MANIFEST_COLUMNS
+from jobs.output.review_columns import names_of
 
 ITEM_COLUMNS = (
     "item_id",
@@ -117,7 +118,8 @@ def _review(row: Mapping[str, Any], texts: _Numbered) -> list[Any] | None:
         return None
     return [
         state,
-        *(texts.of(_text(row.get(name))) for name in ("reviewer", "review_reason", "review_note")),
+        [texts.of(name) for name in names_of(_text(row.get("reviewer")))],
+        *(texts.of(_text(row.get(name))) for name in ("review_reason", "review_note")),
         round(row["reviewed_at"].timestamp() * 1000) if row.get("reviewed_at") else 0,
     ]
 

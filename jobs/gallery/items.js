@@ -36,7 +36,7 @@ function readPart() {
       url: key ? "../" + key : "", code: raw.texts[code], message: raw.texts[message], width, height,
       quality: quality ? { image: quality[0], text: quality[1], tries: quality[2] } : null,
       note: raw.texts[note], scores: scores || [], place: data.items.length,
-      recorded: review ? { state: review[0], reviewer: raw.texts[review[1]], reason: raw.texts[review[2]],
+      recorded: review ? { state: review[0], reviewers: review[1].map((one) => raw.texts[one]), reason: raw.texts[review[2]],
         note: raw.texts[review[3]], at: review[4] } : null,
     };
     item.subject.total += 1;

@@ -45,10 +45,13 @@ function setReviewer(name) {
   storageDo((storage) => storage.setItem(NAME_KEY, review.reviewer));
 }
 
+// Whether nobody but this reviewer has decided.
+const isMine = (recorded) => recorded.reviewers.length === 1 && recorded.reviewers[0] === review.reviewer;
+
 // Whether what is recorded knows this verdict of the reviewer.
 function isRecorded(item, own) {
   const { recorded } = item;
-  return Boolean(recorded) && own.t <= recorded.at && recorded.reviewer.split(", ").includes(review.reviewer);
+  return Boolean(recorded) && own.t <= recorded.at && recorded.reviewers.includes(review.reviewer);
 }
 
 // approved, rejected, conflict or pending, as this reviewer should see it; "" for an item without an image.
@@ -57,7 +60,7 @@ function stateOf(item) {
   const own = local.get(item);
   if (own && isRecorded(item, own)) return item.recorded.state; // perhaps a conflict with what others decided
   if (own && own.d !== "u") return own.d === "a" ? "approved" : "rejected";
-  if (!item.recorded || (own && item.recorded.reviewer === review.reviewer)) return "pending";
+  if (!item.recorded || (own && isMine(item.recorded))) return "pending";
   return item.recorded.state;
 }
 
@@ -72,7 +75,7 @@ function othersOf(item) {
   const { recorded } = item;
   if (!recorded || recorded.state === "pending") return "";
   if (recorded.state === stateOf(item) && recorded.state !== "conflict") return "";
-  return `${recorded.reviewer}: ${recorded.state}`;
+  return `${recorded.reviewers.join(", ")}: ${recorded.state}`;
 }
 
 function store(item, verdict) {
@@ -83,7 +86,7 @@ function store(item, verdict) {
 // This reviewer's verdict of an earlier visit, where only the record has it; null where there is none.
 function ownRecorded(item) {
   const { recorded } = item;
-  const d = recorded && recorded.reviewer === review.reviewer && { approved: "a", rejected: "r" }[recorded.state];
+  const d = recorded && isMine(recorded) && { approved: "a", rejected: "r" }[recorded.state];
   return d ? { d, t: recorded.at, reason: recorded.reason, note: recorded.note } : null;
 }
 

@@ -53,7 +53,7 @@ function renderDetails(item) {
     ["Segmenter", item.note],
     ["Quality", item.quality ? describeQuality(item.quality) : ""],
     ...data.scores.map((name, n) => [name, item.scores[n] ?? ""]),
-    ["Recorded", item.recorded ? `${item.recorded.state} by ${item.recorded.reviewer}` : ""],
+    ["Recorded", item.recorded ? `${item.recorded.state} by ${item.recorded.reviewers.join(", ")}` : ""],
     ...item.subject.attributes, ["Reference", item.subject.image]];
   const rows = renderPairs(figures.filter(([, value]) => value !== "" && value !== null && value !== undefined), "figures");
   for (const row of rows.children) {

@@ -20,10 +20,10 @@ from dreamcache.core import ids
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError, StorageError
-from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge, read_bounded
+from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge
 from dreamcache.storage.item_keys import is_key_of
 from dreamcache.storage.json_object import MAX_BYTES, JsonObject, parse_object
-from dreamcache.storage.open_store import open_store
+from dreamcache.storage.open_store import open_store, read_bounded
 from dreamcache.storage.roots import Roots, roots_of
 from jobs.output.claim import check_format, claim
 from jobs.planning.plan_files import PlanFiles

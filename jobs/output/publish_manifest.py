@@ -7,7 +7,6 @@ Everything is written to files of this machine, a window at a time, and uploaded
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from dreamcache.core.config.provenance import ProvenanceSettings
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.inference.facts import PlanFacts
 from dreamcache.storage.ledger import Ledger
+from dreamcache.storage.temporary import temporary_folder
 from jobs.gallery import ITEM_LIMIT
 from jobs.output import attributes
 from jobs.output.cost import RowCounts, cost_summary
@@ -72,8 +72,7 @@ def _publish_once(
     before = folder.manifest_version()
     ledger_version = folder.ledger_version()  # first: records that come later make the manifest an old one
     kinds = attributes.of_plan(made_plan.files.tables(attributes.COLUMNS), made_plan.attributes)
-    with tempfile.TemporaryDirectory(prefix="dreamcache-manifest-") as name:
-        place = Path(name)
+    with temporary_folder("manifest") as place:
         first, rows = _FirstRows(), RowCounts()
         reviews = ReviewColumns.of_output(folder.uri)
         written = ManifestFiles(kinds, folder.uri, place, rows=made_plan.num_items, reviews=reviews)
@@ -157,12 +156,17 @@ def _cost(made_plan: Plan, spent: float, rows: RowCounts) -> dict[str, Any]:
 
 
 def _models(facts: PlanFacts) -> dict[str, Any]:
-    """loras: on the base; trained_on: the adapter's base where it is another one (`model.allow_other_base`)."""
+    """loras: on the base; quantize: its bits where they are fewer.
+
+    trained_on: the adapter's base where it is another one (`model.allow_other_base`).
+    """
     base, adapter = facts.base, facts.adapter
     models: dict[str, Any] = {
         "base": {"name": base.name, "fingerprint": base.fingerprint},
         "adapter": {"fingerprint": adapter.fingerprint, "step": adapter.step},
     }
+    if base.quantize != "none":
+        models["base"]["quantize"] = base.quantize
     if base.loras:
         models["base"]["loras"] = [
             {"file": Path(lora.location).name, "sha256": lora.sha256, "weight": lora.weight}

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.arrow import pyarrow_filesystem, reading
-from dreamcache.storage.bounded import check_regular
+from dreamcache.storage.local import check_regular
 from jobs.output.folder import OutputFolder
 from jobs.output.live import write_live_manifest
 from jobs.output.manifest import MANIFEST_COLUMNS

@@ -7,7 +7,9 @@ Knows the review log's standings and Arrow; knows nothing of who reads the manif
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,10 +24,25 @@ REVIEW_COLUMNS: list[tuple[str, pa.DataType]] = [
     ("reviewed_at", pa.timestamp("us", tz="UTC")),
 ]
 """review: approved, rejected, conflict or pending; null for an item without an image. reviewer:
-names with a comma between."""
+`names_cell`."""
 NAMES = tuple(name for name, _ in REVIEW_COLUMNS)
 NEEDED = ("item_id", "status")
 """Columns that a table must have."""
+
+
+def names_cell(names: Iterable[str]) -> str:
+    """Names with ", " between; one that holds a comma, a quote or a line's end is quoted, as in CSV."""
+    return ", ".join('"' + name.replace('"', '""') + '"' if {*name} & {*',"\r\n'} else name for name in names)
+
+
+def names_of(cell: str) -> list[str]:
+    """The names in a `names_cell`; what is none is one name."""
+    try:
+        return [
+            name for row in csv.reader(io.StringIO(cell, newline=""), skipinitialspace=True) for name in row
+        ]
+    except csv.Error:
+        return [cell]
 
 
 class ReviewColumns:
@@ -37,7 +54,7 @@ class ReviewColumns:
         some = list(standings.values())
         self._values = {
             "review": [one.state for one in some],
-            "reviewer": [", ".join(one.reviewers) for one in some],
+            "reviewer": [names_cell(one.reviewers) for one in some],
             "review_reason": [one.reason for one in some],
             "review_note": [one.note for one in some],
             "reviewed_at": [one.reviewed_at for one in some],

@@ -21,8 +21,9 @@ from dreamcache.core import ids
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.inference.facts import PlanFacts, plan_facts
-from dreamcache.storage.bounded import read_bounded
+from dreamcache.inference.networks import check_networks
 from dreamcache.storage.json_object import MAX_BYTES, JsonObject, parse_object
+from dreamcache.storage.open_store import read_bounded
 from dreamcache.storage.part_log import PartFormat
 from dreamcache.storage.reviews import Reviews
 from jobs.planning.catalog import LeftOut
@@ -89,6 +90,7 @@ def read(folder: Path, spec: JobSpec, clock: Callable[[], float] = time.time) ->
         if not -MOST_SECONDS <= age <= MOST_SECONDS:
             return f"it is {age:.0f} s old, {MOST_SECONDS:.0f} s are allowed"
         facts = plan_facts(spec)
+        check_networks(spec)
         if header["catalog"] != catalog_digest(spec):
             return "the catalog has changed"
         if header["key"] != _key(spec, facts, header["catalog"]):

@@ -30,6 +30,7 @@ from dreamcache.core.records import (
     scene_template,
 )
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
+from dreamcache.inference.networks import check_networks
 from dreamcache.storage.photo_contents import PhotoContents
 from dreamcache.storage.photo_index import FOLDER, PhotoIndex
 from dreamcache.storage.roots import roots_of
@@ -110,6 +111,7 @@ def plan(spec: JobSpec, *, verify_photos: bool = False, keep_approved: bool = Fa
 
     Raises SpecError, CatalogError, ModelError or StorageError when nothing can be run at all."""
     facts = plan_facts(spec)
+    check_networks(spec)
     spec = planned_spec(spec, facts)
     written = _Writing(spec, facts, Reviewed.of_output(spec.output, keep_approved=keep_approved))
     entries = read_catalog(

@@ -89,10 +89,10 @@ class Board:
     def _seen(self, item_id: str) -> JsonObject:
         one = self._standings.get(item_id)
         if one is None:
-            return {"state": "pending", "reviewer": "", "reason": "", "note": "", "at": 0}
+            return {"state": "pending", "reviewers": [], "reason": "", "note": "", "at": 0}
         return {
             "state": one.state,
-            "reviewer": ", ".join(one.reviewers),
+            "reviewers": list(one.reviewers),
             "reason": one.reason or "",
             "note": one.note or "",
             "at": round(one.reviewed_at.timestamp() * 1000),

@@ -113,13 +113,17 @@ def _new(verdicts: Sequence[ReviewVerdict], before: Sequence[ReviewVerdict]) -> 
 
 
 def items_of(output: str, item_ids: Iterable[str]) -> dict[str, JsonObject]:
-    """The manifest's rows of these items, ABOUT of each. Raises StorageError `no_manifest`."""
+    """The manifest's rows of these items, ABOUT of each; it is not read for none. Raises StorageError `no_manifest`."""
     wanted = pa.array(sorted(set(item_ids)), pa.string())
     rows: dict[str, dict[str, Any]] = {}
+    if not len(wanted):
+        return rows
     for batch in Manifest(output).batches(ROWS_AT_ONCE, ABOUT):
         table = pa.Table.from_batches([batch])
         for row in table.filter(pc.is_in(table["item_id"], value_set=wanted)).to_pylist():
             rows[row["item_id"]] = row
+        if len(rows) == len(wanted):
+            break
     return rows
 
 

@@ -25,8 +25,8 @@ from aiohttp import web
 
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.core.texts import one_line
-from dreamcache.storage.bounded import read_bounded
 from dreamcache.storage.item_keys import is_key_of
+from dreamcache.storage.open_store import read_bounded
 from jobs.export.fetch import is_link
 from jobs.output.folder import OutputFolder
 from jobs.review.board import Board, verdicts_of

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.core.texts import shown
-from dreamcache.storage.bounded import read_bounded
 from dreamcache.storage.item_keys import is_item_id
+from dreamcache.storage.open_store import read_bounded
 from dreamcache.storage.reviews import Decision
 from jobs.output.csv_file import FORMULA_STARTS
 

@@ -11,14 +11,30 @@ from typing import Any
 
 from dreamcache.core.config.job import Limits
 from dreamcache.core.config.price import Price
+from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.spending import Spending
 
+OUT_OF_MONEY = "budget"
+"""Code of the error of a worker that may begin no further batch."""
 SETTLE_S = 2.0
 """After the last outcome: what was in flight when the money ended is published by then."""
 
 
 class BudgetReached(Exception):  # noqa: N818  an end like StopIteration, not an error
     """The run stops cleanly with exit code 4; the same command with a higher limit resumes."""
+
+
+def limit_of(error: BaseException, budget: Budget) -> BudgetReached | None:
+    """The limit that has ended the work, if one has.
+
+    Of workers it arrives as an error of theirs where the run has not ended before: outside the main thread nothing
+    interrupts it (see `interrupting_when`).
+    """
+    if isinstance(error, BudgetReached):
+        return error
+    if isinstance(error, DreamCacheError) and error.code == OUT_OF_MONEY:
+        return budget.reached() or BudgetReached(str(error).partition(";")[0])
+    return None
 
 
 class Budget:

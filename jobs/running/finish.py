@@ -15,6 +15,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -37,8 +38,8 @@ SUCCESS = "_SUCCESS"
 KEPT = 20
 """Deliveries in the record: the newest."""
 MAX_BYTES = 1 << 20
-INTERRUPTED_RETRY_S = 5.0
-"""Of a run that was asked to stop: whoever asked kills it soon."""
+INTERRUPTED_S = 10.0
+"""For the delivery of a run that was asked to stop, answer included: whoever asked kills it soon."""
 BASE64_SECRET = "whsec_"
 
 
@@ -63,7 +64,7 @@ class Finish:
         if self.settings is not None:
             self._files.delete(SUCCESS)
             for delivery in self._pending():
-                self._deliver(delivery, self.settings, self.settings.retry_s)
+                self._deliver(delivery, self.settings)
                 if delivery["state"] == "pending":
                     break  # a receiver that is down keeps the run waiting once, not for each of them
         return self.end
@@ -81,12 +82,9 @@ class Finish:
         if any(one.get("id") == event["id"] for one in self._record()):
             return
         self._keep(delivery)
-        is_interrupted = event["exit_code"] == 130
-        self._deliver(
-            delivery, self.settings, INTERRUPTED_RETRY_S if is_interrupted else self.settings.retry_s
-        )
+        self._deliver(delivery, self.settings, INTERRUPTED_S if event["exit_code"] == 130 else math.inf)
 
-    def _deliver(self, delivery: JsonObject, settings: OnFinish, retry_s: float) -> None:
+    def _deliver(self, delivery: JsonObject, settings: OnFinish, most_s: float = math.inf) -> None:
         body, ident = _json(delivery["event"]), str(delivery["id"])
         try:
             url, host = _address_of(settings)
@@ -95,7 +93,7 @@ class Finish:
             def on_try(number: int) -> None:
                 delivery["tries"] = int(delivery.get("tries", 0)) + 1
 
-            status = post(url, host, body, headers, min(retry_s, settings.retry_s), on_try=on_try)
+            status = post(url, host, body, headers, settings.retry_s, most_s=most_s, on_try=on_try)
             delivery |= {"state": "delivered", "status": status, "delivered_at": now()}
         except (ExchangeError, DreamCacheError) as error:
             delivery["error"] = str(error)[:300]

@@ -22,7 +22,7 @@ from dreamcache.inference.facts import note_of
 from dreamcache.provenance.marker import check_marks
 from dreamcache.storage.feature_cache import mark_cache
 from dreamcache.storage.ledger import Ledger
-from dreamcache.storage.s3_client import retrying
+from dreamcache.storage.retry_budget import retrying
 from dreamcache.storage.status import COUNTED
 from jobs.output.claim import is_claimed_by
 from jobs.output.folder import JOB_MARK, OutputFolder
@@ -33,7 +33,7 @@ from jobs.planning import handover
 from jobs.planning.planner import Plan, plan
 from jobs.reconcile.prune import Unplannable, finish_prunes, prune_orphans
 from jobs.reconcile.remaining import WINDOW_ROWS, Recorded, Work, find_work
-from jobs.running.budget import Budget, BudgetReached
+from jobs.running.budget import Budget, BudgetReached, limit_of
 from jobs.running.claimed_run import INTERRUPTED, claimed_run, record_early_end
 from jobs.running.compacting import compacting
 from jobs.running.engine import generate_images
@@ -242,7 +242,7 @@ def _work_off(
                 num_pruned += _prune(this.work.plan, this.ledger, this.status.note)
                 this.status.record.add("pruned", images=num_pruned)
     except BaseException as error:
-        stopped = error if isinstance(error, BudgetReached) else interrupt_of(error, check)
+        stopped = limit_of(error, this.budget) or interrupt_of(error, check)
         if stopped is None:
             raise
         with suppress(DreamCacheError):

@@ -15,6 +15,7 @@ from typing import Any
 
 from dreamcache.core import ids
 from dreamcache.core.config.job import WorkerSpec
+from dreamcache.inference.networks import check_segmenter
 from dreamcache.storage.open_store import join, store_for
 from dreamcache.synthesis import captions, dataset, filter, masks, render
 from dreamcache.synthesis.make import StageContext
@@ -61,6 +62,7 @@ def run_synthesis(
 
     address: of a Ray cluster; None starts one here. engine: in Ray's place, for a run inside this process.
     """
+    check_segmenter(spec.masks.segmenter, spec.masks.segmenter_models)
     if engine is None:
         from jobs.cluster.ray_cluster import join_cluster
         from jobs.synthesize.engine import generate_parts

@@ -20,7 +20,8 @@ from dreamcache.provenance.c2pa_sign import ManifestSigner
 from dreamcache.provenance.development import development_chain
 from dreamcache.storage.image_store import read_metadata, read_xmp
 from jobs.channels import ChannelExport, ChannelOptions, export_channel, load_preset
-from jobs.channels.preset import Preset
+from jobs.channels.options import segmenter
+from jobs.channels.preset import Column, Preset
 from tests.channels.pictures import files_of, make_output, product
 from tests.command import error_of, in_process
 
@@ -164,6 +165,29 @@ def test_a_feed_as_rss(tmp_path: Path) -> None:
     names = {element.tag: element.text for element in item}
     assert names["{http://base.google.com/ns/1.0}title"] == "5 < 6 & 7"
     assert names["{http://base.google.com/ns/1.0}id"] == "<b>&\ufffd"
+
+
+def test_a_pattern_without_end_ends_the_export_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.channels.patterns.MATCH_S", 0.05)
+    preset = small("etsy")
+    assert preset.feed is not None
+    columns = (*preset.feed.columns, Column(name="X", value=("{title}",), pattern="(a|a)*b"))
+    preset = replace(preset, feed=replace(preset.feed, columns=columns))
+    make_output(f"{tmp_path}/output", [("mug", product())], title=["a" * 100 + "cb"])
+    with pytest.raises(
+        SpecError, match=r"etsy: feed column 'X': pattern '\(a\|a\)\*b' must match a text within"
+    ) as end:
+        export_channel(f"{tmp_path}/output", f"{tmp_path}/target", preset, options=OPTIONS)
+    assert "\n" not in str(end.value)
+
+
+def test_a_subject_is_cut_out_of_its_scene() -> None:
+    """The mask of its segmenter, not a picture of one."""
+    mask = segmenter("grabcut")(product(ground=(200, 205, 210)), "")
+    assert mask is not None and mask.dtype == bool
+    assert 0.4 < mask.mean() < 0.6 and mask[100, 100] and not mask[2, 2]
 
 
 @pytest.mark.parametrize(

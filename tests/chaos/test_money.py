@@ -60,7 +60,7 @@ def test_a_killed_driver_and_its_successors_overspend_by_one_batch_at_most(
         again = dreamcache("run", job, "--json", "--quiet")
         assert again.returncode == 4, again.stderr
         # Behind lines of Ray's about the workers that the run ends.
-        report = json.loads(again.stdout[again.stdout.index("{\n") :])
+        report = json.loads(again.stdout)
         assert report["stopped"].startswith("limits.max_cost (135 EUR) is reached")
         if report["generated"] == 0:
             break

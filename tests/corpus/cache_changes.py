@@ -12,15 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dreamcache.core import ids
-from dreamcache.storage.feature_file import (
-    FEATURES,
-    ROWS,
-    RawTensor,
-    StoredFeatures,
-    from_parquet,
-    to_parquet,
-)
+from dreamcache.storage.feature_file import FEATURES, ROWS, from_parquet, to_parquet
 from dreamcache.storage.sealed_parquet import SEAL, SEAL_KEY, ZEROS
+from dreamcache.storage.stored_features import RawTensor, StoredFeatures
 from tests.corpus.kind import Write
 
 Change = Callable[[StoredFeatures, StoredFeatures], StoredFeatures]

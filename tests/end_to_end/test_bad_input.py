@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dreamcache.storage.feature_cache import read_entry
-from dreamcache.storage.feature_file import RawTensor
+from dreamcache.storage.stored_features import RawTensor
 from tests.command import dreamcache, write_job
 from tests.end_to_end.photos import write_broken_photos, write_catalog, write_strange_photos
 

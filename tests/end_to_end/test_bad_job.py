@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import dreamcache, error_of, write_job
+from tests.command import error_of, in_process, write_job
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.s3_server import S3Server
 
@@ -28,7 +28,7 @@ def refused(tmp_path: Path, tiny_model: dict[str, str]) -> Refused:
     def run(code: int, extra: Mapping[str, str] | None = None, **changes: Any) -> str:
         values = {"catalog": catalog, "output": "output", "prompts": ["x"], "model": tiny_model}
         job = write_job(tmp_path / "job", **{**values, **changes})
-        done = dreamcache("run", job, extra={"RAY_TMPDIR": str(tmp_path / "ray"), **(extra or {})})
+        done = in_process("run", job, extra={"RAY_TMPDIR": str(tmp_path / "ray"), **(extra or {})})
         message = error_of(done)
         assert done.returncode == code, message
         assert not (tmp_path / "ray").exists()
@@ -57,7 +57,7 @@ def test_an_output_folder_of_another_job(
     first = write_job(
         tmp_path / "first", name="first", catalog=catalog, output=output, prompts=["x"], model=tiny_model
     )
-    assert dreamcache("run", first).returncode == 3
+    assert in_process("run", first).returncode == 3
     before = {path: path.stat().st_mtime_ns for path in Path(output).rglob("*")}
     message = refused(2, name="second", output=output)
     assert (

@@ -41,7 +41,7 @@ STATUS = (
     r"dreamcache-job-[0-9a-f]{12}: with failures, exit code 3, submitted .*",
     r"job job: finished, updated .*",
     r"images 3/4  done 3  failed 1  remaining 0",
-    r"this run: 4 of 4 images ended, 3 done(; workers started in \d+ s)?",
+    r"this run: (nothing was left to do|4 of 4 images ended, 3 done(; workers started in \d+ s)?)",
     r"elapsed: \d+:\d\d, cluster: \S+",
     r"driver: process \d+ on \S+, run [0-9a-f]{16}",
     NOTE,

@@ -109,7 +109,9 @@ def test_in_any_order(draw: Draw, requests: list[Request], together: Images) -> 
     assert largest_difference(draw(shuffled), together) <= SAME_BATCH_SIZE
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 16])
+@pytest.mark.parametrize(
+    "batch_size", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(16, marks=pytest.mark.slow)]
+)
 def test_in_batches_of_another_size(
     draw: Draw, requests: list[Request], together: Images, batch_size: int
 ) -> None:

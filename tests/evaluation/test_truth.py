@@ -88,6 +88,18 @@ def test_a_photo_that_changed_or_shows_nothing_is_the_items_own_error(tmp_path: 
     assert truth.code == "no_reference_segment" and "give a mask" in (truth.message or "")
 
 
+def test_a_bad_photo_is_read_once_for_all_prompts_of_its_subject(tmp_path: Path) -> None:
+    request = request_of(tmp_path, pack())
+    good, check = (tmp_path / "photo.png").read_bytes(), checker("colour")
+    (tmp_path / "photo.png").write_bytes(b"no image")
+    assert check.check(request, pack()).code == "changed_photo"
+    (tmp_path / "photo.png").write_bytes(good)
+    again = check.check(replace(request, item_id="1" * 64, prompt="another"), pack())
+    assert again.code == "changed_photo", "it was not read again"
+    assert checker("colour").check(request, pack()).code is None
+    assert check.check(replace(request, subject_id="another"), pack()).code is None
+
+
 def test_outlines_are_compared_at_any_position_size_and_small_turn() -> None:
     grid = np.zeros((120, 120), bool)
     one, other = grid.copy(), np.zeros((300, 200), bool)

@@ -18,10 +18,12 @@ from dreamcache import DreamCachePipeline
 from dreamcache.core.config.train import DataSettings, IntervalSettings, ReferenceSettings, TrainSettings
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.open import layout_of
+from dreamcache.inference.session import pinned_threads
 from dreamcache.storage.models.adapter import describe_adapter
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.loop import TrainLoop
 from dreamcache.training.trainer import Trainer
+from jobs.train.spec import load_train_spec
 from tests.command import dreamcache, error_of, in_process
 from tests.end_to_end.processes import RAY_AGENTS, running
 from tests.families.klein import photo, save_klein
@@ -30,11 +32,17 @@ from tests.train_samples import write_folder
 from tests.training.trainers import KEEP_ALL, STEADY, copied
 
 STEPS, EVERY = 6, 2
+SECONDS = 1200
+"""For a command that starts Ray, on a machine that does other things."""
+WEIGHTS = Path("adapter", "adapter.safetensors")
+DEPTHS = (1, 1, 2)
+"""Transformer blocks of a level: a training reads as many kinds of weights with few as with ten."""
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_sdxl(tmp_path_factory.mktemp("sdxl") / "base")
+    folder = tmp_path_factory.mktemp("sdxl") / "base"
+    return save_sdxl(folder, transformer_layers_per_block=DEPTHS)
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +108,9 @@ def test_resuming_equals_never_having_stopped(base: Path, data: str, tmp_path: P
     resumed = TrainLoop(trainer(base, data, **options), halves, name="t")
     assert resumed.trainer.step == 2
     resumed.run()
-    after = copied(straight)
-    for name, value in after.items():
-        assert torch.equal(value, resumed.trainer.checkpoint().tensors[name]), name
+    after, again = copied(straight), copied(resumed.trainer)
+    assert set(after) == set(again)
+    assert [name for name, value in after.items() if not torch.equal(value, again[name])] == []
     moved = [name for name, value in before.items() if not torch.equal(value, after[name])]
     assert any("to_k" in name for name in moved)
     if unet == "trained":
@@ -131,7 +139,7 @@ def test_a_base_that_reads_references_itself_has_nothing_to_train(tmp_path: Path
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.turns(unit="module")
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_a_killed_training_resumes_and_a_job_runs_with_its_adapter(
     base: Path, data: str, tmp_path: Path
 ) -> None:
@@ -146,22 +154,30 @@ def test_a_killed_training_resumes_and_a_job_runs_with_its_adapter(
     file.write_text(yaml.safe_dump(values))
     latest = output / "checkpoints" / "latest.json"
     with running("train", str(file), extra={}, log=tmp_path / "log") as driver:
-        assert driver.wait_until(latest.exists), driver.log.read_text()
+        assert driver.wait_until(latest.exists, seconds=SECONDS), driver.log.read_text()
         assert driver.end(signal.SIGKILL) == -signal.SIGKILL
         driver.wait_alone(60, but=RAY_AGENTS)
     stopped_at = json.loads(latest.read_text())["step"]
     assert EVERY <= stopped_at < STEPS
-    done = dreamcache("train", str(file), "--json")
+    done = dreamcache("train", str(file), "--json", seconds=SECONDS)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["step"] == STEPS
     assert (output / "samples" / f"step-{STEPS:07d}.png").exists()
-    calm = dreamcache("train", str(file), "--json", "--set", f"output={tmp_path / 'calm'}")
-    assert calm.returncode == 0, calm.stderr
-    weights = [
-        (folder / "adapter" / "adapter.safetensors").read_bytes() for folder in (output, tmp_path / "calm")
-    ]
-    assert weights[0] == weights[1]
+    undisturbed = trained_here(file, tmp_path / "undisturbed")
+    assert (output / WEIGHTS).read_bytes() == (undisturbed / WEIGHTS).read_bytes()
     a_job_runs_with(base, output, tmp_path)
+
+
+def trained_here(file: Path, output: Path) -> Path:
+    """The same training in this process, from its first step to its last; a worker of one has no group."""
+    spec = load_train_spec(file)
+    layout = layout_of(spec.model.base, None)
+    info = layout.describe(spec.model.base, None)
+    with pinned_threads(1):
+        loaded = layout.load(info, dtype=torch.float32, device="cpu")
+        one = Trainer(loaded, info, spec.train, layout=layout)
+        TrainLoop(one, TrainFolder(str(output)), name=spec.name).run()
+    return output
 
 
 def a_job_runs_with(base: Path, training: Path, tmp_path: Path) -> None:
@@ -174,7 +190,7 @@ def a_job_runs_with(base: Path, training: Path, tmp_path: Path) -> None:
         "generation": {"num_inference_steps": 2, "scheduler": "euler"}, "workers": {"batch_size": 2},
     }  # fmt: skip
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    done = dreamcache("run", str(tmp_path / "job.yaml"), "--json")
+    done = dreamcache("run", str(tmp_path / "job.yaml"), "--json", seconds=SECONDS)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["total"], report["done"], report["failed"]) == (6, 6, 0)

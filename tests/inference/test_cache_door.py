@@ -16,7 +16,7 @@ from dreamcache.core.errors import CacheError, StorageError
 from dreamcache.core.records import Reference, Request, cache_key
 from dreamcache.inference.references import ReferenceFeatures
 from dreamcache.storage.feature_cache import FeatureCache, mark_cache, verify_entries
-from dreamcache.storage.feature_check import SECRET_VARIABLE, UNSEALED
+from dreamcache.storage.feature_seal import SECRET_VARIABLE, UNSEALED
 from tests.corpus.cache_changes import objects_of
 from tests.corpus.kind import Kind, case_id, cases
 from tests.corpus.measure import SECONDS

@@ -61,7 +61,7 @@ def test_moved_to_a_dtype_it_is_as_loaded_in_it(epsilon_pipe: DreamCachePipeline
     assert latents[0].dtype == torch.bfloat16 and torch.equal(*latents)
 
 
-@pytest.mark.parametrize("has_reader", [False, True])
+@pytest.mark.parametrize("has_reader", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_saved_and_loaded_again(epsilon_pipe: DreamCachePipeline, tmp_path: Path, has_reader: bool) -> None:
     base, info = epsilon_pipe.base, epsilon_pipe.info
     folder = str(tmp_path / "source")

@@ -110,6 +110,7 @@ def test_a_batch_too_large_for_memory_is_halved_and_stays_so(
     assert all(isinstance(outcome, Generated) for outcome in generator.generate(requests(4)))
     note = generator.take_note()
     assert note is not None and "batch_size to 2" in note
+    assert set(faulty.shapes) == {4, 2}
     faulty.shapes.clear()
     assert all(isinstance(outcome, Generated) for outcome in generator.generate(requests(4)))
     assert faulty.shapes == [2, 2]

@@ -6,9 +6,9 @@ import pytest
 
 from dreamcache.core.config.job import Limits
 from dreamcache.core.config.price import Price
-from dreamcache.core.errors import SpecError
+from dreamcache.core.errors import DreamCacheError, SpecError
 from dreamcache.storage.spending import Spending
-from jobs.running.budget import Budget, BudgetReached
+from jobs.running.budget import Budget, BudgetReached, limit_of
 from jobs.spec import parse_spec
 
 HOUR = 3600.0
@@ -86,3 +86,21 @@ def test_no_price_no_cost() -> None:
 def test_prices_that_cannot_be_meant_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         parse_spec({"name": "a", "catalog": "c", "output": "o", **values})
+
+
+def test_a_worker_without_money_ends_the_run_as_its_limit() -> None:
+    """Outside the main thread nothing interrupts a run, so the worker's error is what ends it."""
+    money = Budget(Limits(max_cost=5), None, Price(gpu_hour=2, currency="EUR"))
+    error = DreamCacheError(
+        "limits.max_cost is reached: no further batch may begin; the same command resumes", code="budget"
+    )
+    limit = limit_of(error, money)
+    assert str(limit) == "limits.max_cost is reached: no further batch may begin"
+    money.on_cost(6)
+    money.exhaust()
+    money._exhausted_at = 0.0  # settled since
+    assert "5 EUR" in str(limit_of(error, money))
+    reached = BudgetReached("limits.max_hours (1) is reached")
+    assert limit_of(reached, money) is reached
+    assert limit_of(DreamCacheError("x", code="worker_lost"), money) is None
+    assert limit_of(KeyboardInterrupt(), money) is None

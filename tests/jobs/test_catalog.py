@@ -52,6 +52,12 @@ def write_same_rows(folder: Path, suffix: str) -> Path:
     return write_csv(path, "\ufeff" + "\r\n".join(lines) + "\r\n")
 
 
+def test_a_mark_of_utf_8_before_quotes(tmp_path: Path) -> None:
+    """Read as a letter, it would make the quotes of the first name a part of it."""
+    path = write_csv(tmp_path / "c.csv", '\ufeff"image","subject_id"\r\n"a,b.png","x"\r\n')
+    assert [(one.subject_id, one.image) for one in read(path)] == [("x", f"{tmp_path}/a,b.png")]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "CSV", "tsv", "jsonl", "parquet"])
 def test_the_same_rows_in_any_format(tmp_path: Path, suffix: str) -> None:
     assert read(write_same_rows(tmp_path, suffix), class_name="product") == [

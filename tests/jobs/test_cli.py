@@ -96,9 +96,13 @@ def test_a_wrong_command_line_is_usage(job: str, args: list[str]) -> None:
         (["outputs", "nowhere"], 1, "has no manifest.parquet"),
         (["gallery", "nowhere"], 1, "has no manifest.parquet"),
         (["cache", "show", "nowhere", "ab"], 1, "must name one reference in nowhere, names 0"),
-        (["status", "gcs://bucket/x"], 1, "must be a local path or start with s3:// or file://"),
-        (["status", "gs://bucket/x"], 1, "must be on a disk or at s3://"),
-        (["outputs", "gs://bucket/x"], 1, "must be on a disk or at s3://"),
+        (
+            ["status", "gcs://bucket/x"],
+            1,
+            "must be a local path or start with s3://, gs://, az:// or file://",
+        ),
+        (["status", "az://bucket/x"], 1, "must be on a disk, at s3://"),
+        (["outputs", "az://bucket/x"], 1, "must be on a disk, at s3://"),
     ],
 )
 def test_an_error_is_one_line_with_its_exit_code(job: str, args: list[str], code: int, message: str) -> None:
@@ -136,8 +140,8 @@ def test_a_job_is_followed_in_json(job: str, tmp_path: Path) -> None:
             1,
         )
     assert json.loads(in_process("outputs", output, "--status", "done", "--json").stdout) == []
-    assert "dreamcache retry" in dreamcache("run", job).stdout  # the record stands
-    retried = dreamcache("retry", job, "--json")
+    assert "dreamcache retry" in in_process("run", job).stdout  # the record stands
+    retried = in_process("retry", job, "--json")
     assert retried.returncode == 3
     [row] = json.loads(in_process("outputs", output, "--json").stdout)
     assert row["attempts"] == 2

@@ -48,7 +48,7 @@ def server(running: CloudServer, monkeypatch: pytest.MonkeyPatch) -> CloudServer
             monkeypatch.delenv(name)
     for name, value in running.environment().items():
         monkeypatch.setenv(name, value)
-    cloud._known_buckets.clear()
+    cloud.known_buckets.clear()
     return running
 
 
@@ -134,10 +134,9 @@ def test_a_server_that_is_down(
     assert set(after["code"].to_pylist()) == {"storage_unreachable"}
 
 
-@pytest.mark.parametrize("scheme", ["gs://", "az://"])
-def test_nothing_of_ours_is_written_there(scheme: str) -> None:
-    uri = f"{scheme}shop/out"
-    with pytest.raises(StorageError, match=r"must be on a disk or at s3://") as raised:
+def test_nothing_of_ours_is_written_at_az() -> None:
+    uri = "az://shop/out"
+    with pytest.raises(StorageError, match=r"must be on a disk, at s3:// or at gs://") as raised:
         open_store(uri)
     assert raised.value.code == "bad_uri"
     for write in (
@@ -147,7 +146,7 @@ def test_nothing_of_ours_is_written_there(scheme: str) -> None:
         lambda store: store.delete(uri),
     ):
         with pytest.raises(StorageError, match="must be on a disk"):
-            write(CloudStore(scheme))
+            write(CloudStore("az://"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
+import time
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,11 @@ import pytest
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError
+from dreamcache.core.web_url import parse_web
 from dreamcache.storage.driver import this_driver
 from dreamcache.storage.status import State, Status, now
+from dreamcache.storage.web.addresses import Address
+from dreamcache.storage.web.post import post
 from jobs.running import finish as finish_module
 from jobs.running.finish import Finish, signed_headers
 from jobs.spec import parse_spec
@@ -234,3 +240,34 @@ def test_a_missing_secret_ends_the_run_before_it_begins(
     ) as caught:
         Finish(spec).check()
     assert caught.value.code == "no_secret"
+
+
+def test_every_address_of_a_host_is_asked(server: TlsServer, tmp_path: Path) -> None:
+    """Nobody listens at the first."""
+    settings = spec_of(tmp_path, server).on_finish
+    assert settings is not None
+    host = settings.host_for(server.url("/hook"))
+    url = parse_web(server.url("/hook"))
+
+    def resolve(name: str, port: int, seconds: float) -> list[Address]:
+        return [ip_address("127.0.0.9"), ip_address("127.0.0.1")]
+
+    assert post(url, host, b"{}", {}, 0, resolve=resolve) == 204
+    assert len(server.posts) == 1
+
+
+def test_an_interrupted_run_waits_a_bounded_time_for_a_silent_receiver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish_module, "INTERRUPTED_S", 0.5)
+    monkeypatch.setenv("DREAMCACHE_WEBHOOK_SECRET", SECRET)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        hosts = [{"host": address, "networks": ["127.0.0.0/8"], "timeout_s": 30}]
+        spec = spec_of(tmp_path, webhook=f"https://{address}/hook", hosts=hosts)
+        notes: list[str] = []
+        began = time.monotonic()
+        Finish(spec, notes.append).end(ended("stopped", reason="interrupted"))
+        assert time.monotonic() - began < 5
+    assert deliveries(tmp_path)[0]["state"] == "pending"
+    assert "the next run of this job sends it again" in notes[0]

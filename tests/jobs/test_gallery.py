@@ -14,6 +14,7 @@ from PIL import Image
 
 from dreamcache.core.errors import DreamCacheError
 from jobs.gallery import shown_subjects, write_gallery
+from jobs.output.review_columns import names_cell, names_of
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \"q\" 'a' & \u2028 Été 水"
 
@@ -103,15 +104,23 @@ def test_any_column_of_numbers_is_a_score_and_nan_is_none() -> None:
 def test_what_was_reviewed_goes_with_its_item() -> None:
     stated = {
         "review": "rejected",
-        "reviewer": "ana, ben",
+        "reviewer": names_cell(["ana", "Müller, Ben"]),
         "review_reason": "artifacts",
         "review_note": NASTY,
     }
     loaded = payload(build([row(0, **stated), row(1, **(dict.fromkeys(stated) | {"review": "pending"}))]))
-    state, *texts, moment = loaded["items"][0][14]
+    state, reviewers, *texts, moment = loaded["items"][0][14]
     assert moment == 0
-    assert [state, *(loaded["texts"][n] for n in texts)] == ["rejected", "ana, ben", "artifacts", NASTY]
+    assert [loaded["texts"][n] for n in reviewers] == ["ana", "Müller, Ben"]
+    assert [state, *(loaded["texts"][n] for n in texts)] == ["rejected", "artifacts", NASTY]
     assert loaded["items"][1][14] is None
+
+
+def test_any_names_are_read_as_they_were_written() -> None:
+    for names in ([], ["ana"], ["ana", "ben"], ["a, b", 'c"d', '"', "e\nf", " g", "h,"], ["=1+1"]):
+        assert names_of(names_cell(names)) == [name.lstrip(" ") for name in names]
+    assert names_cell(["ana", "ben"]) == "ana, ben"
+    assert names_of('ana "the boss\r\n') == ['ana "the boss']
 
 
 def test_large_galleries_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def of_kind(door: Door, quick: int) -> list[ParameterSet]:
     ]
 
 
-@pytest.mark.parametrize(("kind", "name"), of_kind("output", quick=2), ids=case_id)
+@pytest.mark.parametrize(("kind", "name"), of_kind("output", quick=1), ids=case_id)
 def test_a_damaged_output_ends_no_verb_raw(kind: Kind, name: str, output: Path, tmp_path: Path) -> None:
     item = next(iter((output / "ledger").glob("part-*"))).name[5:8]
     kind.inputs[name](output)

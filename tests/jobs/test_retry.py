@@ -10,7 +10,7 @@ import pytest
 from dreamcache.core.errors import SpecError
 from dreamcache.core.records import Blocked, Failed
 from jobs.running.retry import chooser
-from tests.command import dreamcache, error_of, in_process, write_job
+from tests.command import error_of, in_process, write_job
 
 FAILED = Failed(item_id="a", code="missing_image", message="m")
 BLOCKED = Blocked(item_id="b", code="safety_checker", message="m")
@@ -44,12 +44,12 @@ def test_the_reasons_are_counted_and_only_they_are_tried(tmp_path: Path, model: 
     job = write_job(tmp_path, catalog="catalog.csv", output="output", model=model)
     refused = in_process("retry", job, "--dry-run")
     assert (refused.returncode, "has no manifest.parquet" in error_of(refused)) == (1, True)
-    assert dreamcache("run", job, "--no-gallery").returncode == 3
+    assert in_process("run", job, "--no-gallery").returncode == 3
     reasons = json.loads(in_process("retry", job, "--dry-run", "--json").stdout)
     assert {row["code"]: row["items"] for row in reasons} == {"missing_image": 1, "unknown_placeholder": 1}
     reasons = json.loads(in_process("retry", job, "--dry-run", "--json", "--reason", "missing_image").stdout)
     assert [(row["status"], row["code"]) for row in reasons] == [("failed", "missing_image")]
     assert json.loads(in_process("retry", job, "--dry-run", "--json", "--status", "blocked").stdout) == []
-    assert dreamcache("retry", job, "--reason", "missing_image").returncode == 3
+    assert in_process("retry", job, "--reason", "missing_image").returncode == 3
     rows = json.loads(in_process("outputs", job, "--json").stdout)
     assert {row["subject_id"]: row["attempts"] for row in rows} == {"a": 2, "b": 1}

@@ -11,12 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from dreamcache.core.config.job import JobSpec
+from dreamcache.core.errors import StorageError
 from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.reviews import Reviews
 from jobs.output.reader import Manifest, first_outputs, outputs, scan_outputs
 from jobs.planning.planner import plan
 from jobs.reconcile.prune import prune_orphans
+from jobs.review.record import items_of, record
 from jobs.review.rejected import count_rejected, replace_rejected
+from jobs.review.verdict_file import read_verdicts
 from tests.command import error_of, in_process
 from tests.jobs.reviewed import AT, generate, review_file
 
@@ -86,7 +89,8 @@ def test_approved_images_keep_their_place_when_settings_change(make_spec: MakeSp
     assert len(generate(changed, keep_approved=True)) == 3
     row = next(row for row in outputs(spec.output).to_pylist() if row["item_id"] == a)
     assert (row["status"], row["review"], row["reviewer"]) == ("done", "approved", "ana")
-    assert prune_orphans(plan(make_spec(prompts=["other"])), Ledger(spec.output)) == 6, "approved images stay"
+    assert prune_orphans(plan(make_spec(prompts=["other"])), Ledger(spec.output)) == 6
+    assert [path.stem for path in Path(spec.output, "images").rglob("*.png")] == [a], "approved images stay"
     # An approved image that the ledger has no more is no reason to generate another one under its id.
     for part in Path(spec.output, "ledger").iterdir():
         part.unlink()
@@ -175,6 +179,18 @@ def test_files_that_are_no_list_of_verdicts(make_spec: MakeSpec, tmp_path: Path)
     done = in_process("review", spec.output, str(path), "--reviewer", "ana", "--json")
     assert done.returncode == 3 and json.loads(done.stdout)["recorded"] == 1, "a long cell costs its row"
     assert "check the path" in error_of(in_process("review", spec.output, str(tmp_path / "absent.csv")))
+
+
+def test_the_manifest_is_not_read_for_a_file_without_verdicts(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """A file that cannot be read is reported as that, also where there is no manifest yet."""
+    spec, path = make_spec(), tmp_path / "review.csv"
+    path.write_bytes(b"sku,ok\n1,yes\n")
+    assert "item_id and verdict" in error_of(in_process("review", spec.output, str(path)))
+    path.write_text("item_id,verdict\nx,approve\n")
+    [problem] = record(spec.output, read_verdicts(str(path)), reviewer="ana").problems
+    assert problem.row == 2 and items_of(spec.output, ()) == {}
+    with pytest.raises(StorageError, match=r"manifest"):
+        items_of(spec.output, ["a" * 64])
 
 
 def test_readers_see_verdicts_that_came_after_the_manifest(make_spec: MakeSpec, tmp_path: Path) -> None:

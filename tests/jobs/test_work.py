@@ -25,7 +25,7 @@ from jobs.reconcile.remaining import Recorded, find_work
 from jobs.running.planned import record_unrunnable
 from jobs.running.runner import run
 from jobs.spec import dump_spec
-from tests.command import dreamcache, in_process
+from tests.command import in_process
 from tests.jobs.test_manifest import small_parts
 from workers.tables import PLANNED
 
@@ -215,10 +215,10 @@ def test_the_command_reports_changes_and_orphans(make_spec: MakeSpec, tmp_path: 
     assert planned["orphans"] == {"replaced": 0, "dropped": 0, "removed": 2}
     text = in_process("plan", str(job)).stdout
     assert "new 0  unchanged 2  changed 0  orphaned 2" in text
-    listed = json.loads(dreamcache("run", str(job), "--prune", "--dry-run", "--json").stdout)["would_delete"]
+    listed = json.loads(in_process("run", str(job), "--prune", "--dry-run", "--json").stdout)["would_delete"]
     assert len(listed) == 2 and all(Path(path).exists() for path in listed)
-    assert dreamcache("run", str(job), "--dry-run").returncode == 2
-    ran = json.loads(dreamcache("run", str(job), "--prune", "--json").stdout)
+    assert in_process("run", str(job), "--dry-run").returncode == 2
+    ran = json.loads(in_process("run", str(job), "--prune", "--json").stdout)
     assert (ran["pruned"], ran["generated"], ran["exit_code"], ran["orphaned"]) == (2, 0, 0, 0)
     assert not any(Path(path).exists() for path in listed)
 
@@ -232,12 +232,12 @@ def test_nothing_is_pruned_while_a_photo_cannot_be_read(make_spec: MakeSpec, tmp
     job.write_text(dump_spec(spec))
     data = photo.read_bytes()
     photo.unlink()
-    listed = json.loads(dreamcache("run", str(job), "--prune", "--dry-run", "--json").stdout)
+    listed = json.loads(in_process("run", str(job), "--prune", "--dry-run", "--json").stdout)
     assert (listed["would_delete"], listed["kept"]) == ([], 2) and "2 planned items" in listed["note"]
-    ran = json.loads(dreamcache("run", str(job), "--prune", "--json").stdout)
+    ran = json.loads(in_process("run", str(job), "--prune", "--json").stdout)
     assert (ran["pruned"], ran["failed"], ran["exit_code"]) == (0, 2, 3)
     photo.write_bytes(data)
-    ran = json.loads(dreamcache("run", str(job), "--json").stdout)
+    ran = json.loads(in_process("run", str(job), "--json").stdout)
     assert (ran["generated"], ran["done"], ran["exit_code"]) == (0, 4, 0)
     assert all(image(spec, item).exists() for item in before)
 

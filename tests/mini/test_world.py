@@ -1,6 +1,7 @@
 """The product world: deterministic, exact masks, disjoint splits, and catalogs made from it."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,3 +157,20 @@ def test_a_sample_catalog_is_the_same_bytes_again(tmp_path):
 def test_an_empty_sample_catalog_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 1"):
         write_sample_catalog(tmp_path, 0)
+
+
+@pytest.mark.parametrize("seed", range(HELD_OUT_FROM, HELD_OUT_FROM + 2 * len(CLASSES)))
+def test_from_behind_the_outline_is_mirrored_and_the_logo_is_not_seen(seed):
+    design = design_from_seed(seed)
+    front, back = (
+        render(design, pose=Pose(light=0.0, back=back), scene=None, size=64) for back in (False, True)
+    )
+    rows = [np.flatnonzero(mask.max(axis=1) > 127) for _, mask in (front, back)]
+    assert abs(int(rows[0][0]) - int(rows[1][0])) <= 3 and abs(int(rows[0][-1]) - int(rows[1][-1])) <= 3
+    union = ((front[1][:, ::-1] > 127) | (back[1] > 127)).sum()
+    assert ((front[1][:, ::-1] > 127) & (back[1] > 127)).sum() / union > 0.85
+    without = render(
+        replace(design, logo="ring" if design.logo else None), pose=Pose(light=0.0, back=True), scene=None
+    )
+    if design.logo:
+        assert np.array_equal(without[0], back[0]), "what the logo is cannot be seen"

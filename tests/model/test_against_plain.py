@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dreamcache import DreamCachePipeline
+from dreamcache import DreamCachePipeline, SubjectFeatures
 from dreamcache.model.adapter_io import named_tensors
 from tests.model.plain import PlainModel, ddim_step
 
@@ -60,7 +61,7 @@ def plain_latents(pipe: DreamCachePipeline, base_name: str, guidance: str, **cha
     )
     image = None
     if wrong["photo"] is not None:
-        maps = pipe.encode_reference(photo(wrong["photo"])).maps
+        maps = subject_of(pipe, wrong["photo"]).maps
         if wrong["change"] == "normed features":
             maps = {p: pipe.base.unet.get_submodule(p).norm(m[None].float())[0] for p, m in maps.items()}
         image = {place: value[None].float().expand(2, -1, -1, -1) for place, value in maps.items()}
@@ -127,11 +128,17 @@ def test_noise_of_the_first_timestep_survives_bfloat16(epsilon_pipe: DreamCacheP
         assert (one.maps[place].float() - exact.maps[place].float()).abs().mean() < 0.05 * scale
 
 
-def distance(pipe: DreamCachePipeline, base_name: str, guidance: str, **changes: Any) -> float:
-    """The largest difference of the product's latents from those by the formulas, as a part of the largest latent."""
-    latents = pipe(
+@lru_cache
+def subject_of(pipe: DreamCachePipeline, number: int) -> SubjectFeatures:
+    return pipe.encode_reference(photo(number))
+
+
+@lru_cache
+def latents_of(pipe: DreamCachePipeline, guidance: str) -> torch.Tensor:
+    """The product's, which each wrong input of the formulas is compared with."""
+    latents: torch.Tensor = pipe(
         PROMPTS,
-        pipe.encode_reference(photo()),
+        subject_of(pipe, 0),
         guidance=guidance,
         text_scale=TEXT_SCALE,
         image_scale=IMAGE_SCALE,
@@ -139,6 +146,12 @@ def distance(pipe: DreamCachePipeline, base_name: str, guidance: str, **changes:
         latents=noise(3),
         output_type="latent",
     ).images
+    return latents
+
+
+def distance(pipe: DreamCachePipeline, base_name: str, guidance: str, **changes: Any) -> float:
+    """The largest difference of the product's latents from those by the formulas, as a part of the largest latent."""
+    latents = latents_of(pipe, guidance)
     expected = plain_latents(pipe, base_name, guidance, **changes)
     return float((expected - latents).abs().max() / latents.abs().max())
 

@@ -90,7 +90,11 @@ class Child:
         sys.stdout.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            os._exit(_run(root, tests, log, self.answer))
+            code = 1
+            try:
+                code = _run(root, tests, log, self.answer)
+            finally:
+                os._exit(code)  # whatever was raised: the parent's context managers must not end here
 
     def result(self) -> Result | None:
         """None while it runs. Nothing of it runs afterwards."""

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.gs_server import SLOW, gs_bucket, gs_server
 
-@pytest.fixture(params=["local", "s3"])
+__all__ = ["gs_bucket", "gs_server"]
+
+
+@pytest.fixture(params=["local", "s3", pytest.param("gs", marks=SLOW)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty folder: once a local one, once on the real S3 server."""
-    return str(tmp_path / "place") if request.param == "local" else str(request.getfixturevalue("bucket"))
+    """An empty folder: a local one, one on the real S3 server, one on a server that speaks GCS' protocol."""
+    if request.param == "local":
+        return str(tmp_path / "place")
+    return str(request.getfixturevalue("bucket" if request.param == "s3" else "gs_bucket"))

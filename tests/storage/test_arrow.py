@@ -12,7 +12,7 @@ import pytest
 
 from dreamcache.core.errors import StorageError
 from dreamcache.core.records import Failed
-from dreamcache.storage.arrow import pyarrow_filesystem, s3fs_options
+from dreamcache.storage.arrow import folder_names, pyarrow_filesystem, s3fs_options
 from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.open_store import join, store_for
 from tests.s3_server import SECRET_KEY, S3Server
@@ -30,11 +30,19 @@ def test_dataset_reads_what_the_store_wrote(place: str) -> None:
 
 def test_store_reads_what_arrow_wrote(place: str) -> None:
     filesystem, path = pyarrow_filesystem(join(place, "table.parquet"))
-    if not place.startswith("s3://"):
+    if "://" not in place:
         Path(place).mkdir()
     pq.write_table(pa.table({"x": [1, 2]}), path, filesystem=pickle.loads(pickle.dumps(filesystem)))
     data = store_for(place).read(join(place, "table.parquet"))
     assert pq.read_table(pa.BufferReader(data))["x"].to_pylist() == [1, 2]
+
+
+def test_folders_right_below(place: str) -> None:
+    store = store_for(place)
+    for name in ("b/deep/er/1", "a/1", "file"):
+        store.write(join(place, name), b"x")
+    assert sorted(folder_names(place) or []) == ["a", "b"]
+    assert folder_names(join(place, "absent")) is None
 
 
 def test_no_credentials_travel(s3: S3Server, bucket: str) -> None:
@@ -56,7 +64,7 @@ def test_local_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pyarrow_filesystem("x/y")[1] == str(tmp_path / "x" / "y")
     assert pyarrow_filesystem((tmp_path / "a b").as_uri())[1] == str(tmp_path / "a b")
     with pytest.raises(StorageError):
-        pyarrow_filesystem("gs://b")
+        pyarrow_filesystem("az://b")
 
 
 def test_bad_profile_is_reported(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

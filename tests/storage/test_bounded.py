@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dreamcache.core.errors import StorageError
-from dreamcache.storage.bounded import NotRegular, TooLarge, read_bounded, read_regular, read_stream
+from dreamcache.storage.bounded import NotRegular, TooLarge, read_regular, read_stream
+from dreamcache.storage.open_store import read_bounded
 
 MB = 1 << 20
 

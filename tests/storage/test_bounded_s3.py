@@ -11,8 +11,8 @@ import pytest
 
 from dreamcache.core.config import ImageLimits
 from dreamcache.core.errors import ImageError, StorageError
-from dreamcache.storage.bounded import TooLarge, read_bounded
-from dreamcache.storage.open_store import store_for
+from dreamcache.storage.bounded import TooLarge
+from dreamcache.storage.open_store import read_bounded, store_for
 from dreamcache.storage.photos import read_photo
 
 MB = 1 << 20

@@ -66,6 +66,7 @@ def test_any_parquet_reader_reads_it() -> None:
 
 def test_every_tenth_byte_damaged_and_every_cut_is_seen() -> None:
     data = to_parquet(_features())
+    assert from_parquet(data).maps
     for at in range(0, len(data), 10):
         for flip in (0x01, 0x80, 0xFF):
             damaged = data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :]
@@ -117,7 +118,8 @@ def test_the_features_of_a_later_release_are_never_overwritten(place: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("dtype", "shape", "size"), [("float16", (2, 2), 9), ("float64", (1,), 8), ("bfloat16", (3,), 12)]
+    ("dtype", "shape", "size"),
+    [("float16", (2, 2), 9), ("float32", (2, 2), 15), ("float64", (1,), 8), ("bfloat16", (3,), 12)],
 )
 def test_raw_tensors_are_checked(dtype: str, shape: tuple[int, ...], size: int) -> None:
     with pytest.raises(ValueError, match="must"):

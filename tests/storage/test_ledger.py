@@ -18,6 +18,8 @@ from dreamcache.core.errors import StorageError
 from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.ledger import LEDGER_SCHEMA, Ledger, from_row, resolve, resolve_table, to_row
 from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.pruned import MARGIN
+from dreamcache.storage.sealed_parquet import seal, unseal
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RANK = {"failed": 0, "blocked": 1, "done": 2}
@@ -99,6 +101,30 @@ def test_a_damaged_part_is_named(place: str, damage: str) -> None:
         list(ledger.scan())
     assert caught.value.code == "bad_ledger"
     assert bad in str(caught.value)
+
+
+def test_a_part_of_a_later_release_is_refused(place: str) -> None:
+    ledger = Ledger(place)
+    uri = ledger.append([_done("a" * 64)])
+    _, metadata = unseal(store_for(place).read(uri))
+    assert metadata["dreamcache.schema"] == "dreamcache.ledger/2"
+    later = seal(pa.table({"item_id": ["a" * 64]}), {"dreamcache.schema": "dreamcache.ledger/3"})
+    store_for(place).write(join(place, "ledger", "part-later.parquet"), later)
+    with pytest.raises(
+        StorageError, match=r"ledger/3, this release reads dreamcache\.ledger/2; update"
+    ) as caught:
+        list(ledger.scan())
+    assert caught.value.code == "newer_format"
+
+
+def test_records_up_to_the_limit_of_a_pruned_image_are_void(place: str) -> None:
+    item, ledger = "a" * 64, Ledger(place)
+    limit = 1 + MARGIN
+    ledger.pruned.announce(pa.table({"item_id": [item], "key": [f"images/aa/{item}.png"], "attempts": [1]}))
+    ledger.append([_failed(item, limit)])
+    assert item not in ledger.outcomes()
+    ledger.append([_failed(item, limit + 1)])
+    assert ledger.outcomes()[item].attempts == limit + 1
 
 
 def test_other_files_in_the_folder_are_no_parts(place: str) -> None:

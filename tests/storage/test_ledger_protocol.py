@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -206,10 +207,16 @@ def done(item: str, data: bytes, attempts: int) -> Done:
     )
 
 
-TestProtocol = Protocol.TestCase
-TestProtocol.settings = settings(
-    max_examples=35,
+class Longer(Protocol):
+    """The same machine, for more interleavings."""
+
+
+COMMON = settings(
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+TestProtocol = Protocol.TestCase
+TestProtocol.settings = settings(COMMON, max_examples=20)
+TestLonger = pytest.mark.slow(Longer.TestCase)
+TestLonger.settings = settings(COMMON, max_examples=100)

@@ -43,7 +43,8 @@ local.LocalStore().{action}(sys.argv[1], b"half", *({{"replace": (None,)}}.get({
     assert list(store.list(str(tmp_path))) == []
     store.write(uri, b"whole")
     assert [info.uri for info in store.list(str(tmp_path))] == [uri]
-    assert len(os.listdir(tmp_path)) == 2
+    assert not store.create(uri, b"late") and store.create(uri + "y", b"first")
+    assert len(os.listdir(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("action", ["write", "create"])

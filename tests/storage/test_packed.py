@@ -11,14 +11,8 @@ from dreamcache.core.config import EncodeSettings
 from dreamcache.core.errors import CacheError
 from dreamcache.storage import packed
 from dreamcache.storage.feature_check import Expected, check
-from dreamcache.storage.feature_file import (
-    FEATURES,
-    ROWS,
-    RawTensor,
-    StoredFeatures,
-    from_parquet,
-    to_parquet,
-)
+from dreamcache.storage.feature_file import FEATURES, ROWS, from_parquet, to_parquet
+from dreamcache.storage.stored_features import RawTensor, StoredFeatures
 
 SHAPES = [(3, 16, 16), (2, 4, 4), (1, 1, 1), (5, 7, 9), (2, 17, 19)]
 

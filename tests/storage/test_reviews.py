@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dreamcache.core.errors import StorageError
-from dreamcache.storage.reviews import FAN, Decision, Reviews, ReviewVerdict, standings
+from dreamcache.storage.compaction import FAN
+from dreamcache.storage.reviews import Decision, Reviews, ReviewVerdict, standings
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 ITEM = "ab" * 32

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dreamcache.core.errors import StorageError
-from dreamcache.storage import s3_client
 from dreamcache.storage.open_store import join, store_for
+from dreamcache.storage.retry_budget import ANSWER_S, retry_budget, retrying
 from tests.s3_server import S3Server
 
 
@@ -26,7 +26,7 @@ def test_objects_survive_a_killed_server() -> None:
         back = threading.Timer(0.5, server.start)
         back.start()
         try:
-            with s3_client.retrying(60):  # on a busy machine it takes long to come back
+            with retrying(60):  # on a busy machine it takes long to come back
                 assert store.read(uri) == b"kept"
         finally:
             back.join()
@@ -52,7 +52,7 @@ def test_a_worker_waits_for_a_storage_that_did_answer(
         back = threading.Timer(4, server.start)
         back.start()
         try:
-            with s3_client.retrying(60), ThreadPoolExecutor(5) as pool:
+            with retrying(60), ThreadPoolExecutor(5) as pool:
                 read = pool.submit(store.read, join(folder, "x"))
                 created = pool.submit(store.create, join(folder, "new"), b"new")
                 listed = pool.submit(lambda: [info.uri for info in store.list(folder)])
@@ -72,10 +72,10 @@ def test_an_answer_is_waited_for_no_longer_than_said(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
         began = time.monotonic()
-        with s3_client.retrying(0, answer_s=0.2), pytest.raises(StorageError, match="must answer"):
+        with retrying(0, answer_s=0.2), pytest.raises(StorageError, match="must answer"):
             store_for("s3://bucket").read("s3://bucket/x")
         assert time.monotonic() - began < 10
-        assert (s3_client._retry_budget_s, s3_client._answer_s) == (0, s3_client.READ_SECONDS)
+        assert retry_budget() == (0, ANSWER_S)
 
 
 @pytest.mark.parametrize("attempts", ["1", "4"], ids=["our retry", "botocore's retry"])

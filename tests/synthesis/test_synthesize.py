@@ -106,7 +106,7 @@ def test_datasets_reads_both_splits_and_no_object_is_in_both(whole: SynthReport,
     assert not set(found["train"]["object"]) & set(found["validation"]["object"])
 
 
-@pytest.mark.parametrize("stop", [0, 2, 7])
+@pytest.mark.parametrize("stop", [2, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (0, 7))])
 def test_a_cut_in_the_middle_loses_and_doubles_nothing(whole: SynthReport, tmp_path: Path, stop: int) -> None:
     spec = spec_of(tmp_path)
     with pytest.raises(CutError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from dreamcache.core.config.train import DataSettings, TrainSettings
-from dreamcache.training.bench import LoaderSpeed, ReadSpeeds, measure_reading
-from dreamcache.training.dataset import Samples
+from dreamcache.training.bench import LoaderSpeed, ReadSpeeds, _decode_share, _items, measure_reading
+from dreamcache.training.dataset import DecodedSample, Samples
 from dreamcache.training.transform import ItemShape
 from jobs.bench.loader import LoaderReport, rendered_samples
 from tests.command import dreamcache, error_of
@@ -26,6 +27,22 @@ def test_reading_is_counted_without_a_model(tmp_path: Path) -> None:
     assert 2 <= read.shards_opened <= 4, "a step more than an epoch"
     (alone,) = read.speeds
     assert alone.cores == 1 and alone.samples_per_s > 0 and 0 < read.decode_share <= 1
+
+
+def test_the_share_of_decoding_is_measured_as_samples_are_read_once(tmp_path: Path) -> None:
+    path = str(write_tars(tmp_path / "data", 8))
+    settings = TrainSettings(data=DataSettings(path=path), global_batch=4)
+    items = _items(settings, ItemShape(size=32, latent=(4, 4, 4)))
+    read, decoded = items.samples.read, list[int]()
+
+    def counting(numbers: Iterable[int]) -> tuple[int, DecodedSample]:
+        number, sample = read(numbers)
+        decoded.append(number)
+        return number, sample
+
+    items.samples.read = counting  # type: ignore[method-assign]
+    assert 0 < _decode_share(items, 4) < 1
+    assert len(decoded) == len(set(decoded)) == 4
 
 
 def test_the_share_of_a_step() -> None:

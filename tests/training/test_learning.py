@@ -25,7 +25,7 @@ class Repeated:
         return self.kept[position % 4]
 
 
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("kind", ["epsilon", pytest.param("v_prediction", marks=pytest.mark.slow)])
 def test_four_samples_are_learned_and_the_base_stays(make: MakeTrainer, kind: str) -> None:
     optimizer = OptimizerSettings(learning_rate=2e-2, warmup_steps=0, ema=0, clip_norm=0)
     trainer = make(kind, steps=16, optimizer=optimizer, reference=ReferenceSettings(every=1))

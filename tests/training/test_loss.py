@@ -46,6 +46,20 @@ def test_a_batch_without_any_reference_has_zero_gradients(make: MakeTrainer) -> 
     assert not any(value.any() for value in first_gradients(trainer).values())
 
 
+def test_dropped_text_is_the_empty_prompt(make: MakeTrainer) -> None:
+    trainer = make(loss=LossSettings(drop_text=0, drop_image=1, drop_both=0))
+    batch = default_collate([trainer.items[n] for n in range(4)])
+    keep, all_kept = torch.tensor([False, True, False, True]), torch.ones(4, dtype=torch.bool)
+    empty = [text if kept else "" for text, kept in zip(batch["caption"], keep.tolist(), strict=True)]
+    with torch.no_grad(), ExitStack() as hooks:
+        dropped = trainer.loss({**batch, "keep_text": keep}, hooks)
+        expected = trainer.loss({**batch, "caption": empty, "keep_text": all_kept}, hooks)
+        full = trainer.loss({**batch, "keep_text": all_kept}, hooks)
+    assert torch.allclose(dropped, expected, rtol=1e-5)
+    changed = (dropped - full).abs() > 1e-3 * full.abs()
+    assert changed.tolist() == (~keep).tolist()
+
+
 def test_the_caption_as_encoding_text(make: MakeTrainer) -> None:
     """{caption} is each sample's own; the text that a job is advised to set has the class name in its place."""
     own, fixed = (

@@ -83,6 +83,16 @@ def test_a_worker_that_continues_is_not_suspected_when_another_dies() -> None:
     assert book.sort(["z", "y"]).groups == (("z", "y"),)
 
 
+def test_a_unit_that_died_alone_stays_alone_when_a_larger_group_with_it_is_lost() -> None:
+    book = AttemptBook(POLICY)
+    for worker, units in (("v", ("a", "b", "c", "d")), ("w", ("a",))):
+        book.join(worker)
+        book.begin(worker, units)
+    book.join("w")
+    book.join("v")
+    assert book.sort(["a", "b", "c", "d"]).groups == (("a",), ("b", "c"), ("d",))
+
+
 def test_a_death_after_the_time_limit_is_a_timeout() -> None:
     clock = Clock()
     book = AttemptBook(POLICY, clock)

@@ -26,6 +26,8 @@ StoredDType = Literal["auto", "float32", "bfloat16", "float16", "int8", "int5"]
 """Of stored features; int8 and int5 are codes, a group of which shares its scale (`storage.packed`)."""
 
 CompileMode = Literal["off", "default", "max-autotune"]
+Offload = Literal["none", "model", "sequential"]
+Quantize = Literal["none", "int8", "nf4"]
 IntegrationName = Literal["spatial_concat", "spatial_sum", "textual_sum", "decoupled"]
 FeatureSource = Literal["own", "middle"]
 

@@ -17,6 +17,8 @@ from dreamcache.core.config import (
     ImageFormat,
     ImageLimits,
     ModelDType,
+    Offload,
+    Quantize,
 )
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.config.fields import (
@@ -65,6 +67,8 @@ class ModelSpec(Settings):
     another base of the same layout.
     dtype: of arithmetic; part of the ids. auto is bfloat16 where generators declare a GPU, else float32. compile: the
     U-Net's halves by torch.compile, once a shape (docs/speed.md); pixels stay within rounding, ids as they are.
+    offload: keeps weights in the machine's memory, and a model or a layer on the GPU for its passes only; ids stay.
+    quantize: linear layers of the large parts in int8 (torchao) or nf4 (bitsandbytes); part of the ids.
     """
 
     base: ModelRef = "mini"
@@ -74,6 +78,8 @@ class ModelSpec(Settings):
     allow_other_base: bool = False
     dtype: ModelDType = "auto"
     compile: CompileMode = "off"
+    offload: Offload = "none"
+    quantize: Quantize = "none"
 
     def resolved(self, *, on_gpu: bool) -> ModelSpec:
         """With a dtype in the place of `auto`."""
@@ -87,6 +93,18 @@ class ModelSpec(Settings):
 
     def check(self) -> None:
         require(len(self.loras) <= MAX_LORAS, "loras", f"at most {MAX_LORAS}", len(self.loras))
+        require(
+            self.quantize == "none" or not self.loras,
+            "quantize",
+            "none where there are loras, which are fused into weights that are then no longer plain",
+            self.quantize,
+        )
+        require(
+            self.offload == "none" or self.compile == "off",
+            "offload",
+            "none where compile is set, since compiled halves hold their weights on the device",
+            self.offload,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,8 +272,8 @@ class JobSpec(Settings):
 
     @property
     def overlaps_decoding(self) -> bool:
-        """Whether a generator has two batches in flight. A gate decides by pixels what is tried next, and money is reserved
-        for one batch of a worker at a time."""
+        """Whether a generator has two batches in flight. A gate decides by pixels what is tried next, and money is
+        reserved for one batch of a worker at a time."""
         wanted, on_gpu = self.workers.overlap_decoding, self.workers.generators.gpus > 0
         is_wanted = wanted == "on" or (wanted == "auto" and on_gpu)
         return is_wanted and self.quality is None and not self.limits.has_money

@@ -8,13 +8,15 @@ at: the content decides the format. Every refusal is an ImageError, so that only
 
 from dreamcache.core.images.decode import decode_image, decode_small
 from dreamcache.core.images.formats import ALLOWED_FORMATS, PILLOW_FORMATS
-from dreamcache.core.images.masks import decode_mask
-from dreamcache.core.images.pixels import WHITE, normalize, on_white
+from dreamcache.core.images.masks import bounding_box, decode_mask
+from dreamcache.core.images.pixels import WHITE, blue_first, normalize, on_white
 
 __all__ = [
     "ALLOWED_FORMATS",
     "PILLOW_FORMATS",
     "WHITE",
+    "blue_first",
+    "bounding_box",
     "decode_image",
     "decode_mask",
     "decode_small",

@@ -136,3 +136,9 @@ def _small_numbers(image: Image.Image) -> Bytes | None:
             return None
         values[start : start + len(strip)] = strip
     return values
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the pixels in a mask [height, width] that has some; right and bottom exclusive."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -31,6 +31,11 @@ def upright(image: Image.Image) -> Image.Image:
         return image
 
 
+def blue_first(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """float32 [3, height, width] in -1..1 of uint8 [height, width, 3], in OpenCV's order: blue, green, red."""
+    return np.ascontiguousarray((rgb[..., ::-1].astype(np.float32) / 127.5 - 1).transpose(2, 0, 1))
+
+
 def on_white(image: Image.Image) -> Image.Image:
     """An RGB or RGBA picture as RGB, its transparent parts white."""
     if "A" not in image.getbands():

@@ -1,8 +1,8 @@
 """The verb check: an image of a product becomes truth scores, each against the photos of its item.
 
-Errors are values: a bad photo costs its own item. What follows from a photo is kept, so items sorted by subject cut
-and read it once. With several photos, the one that an image is nearest to counts. Knows segmenters and the measures;
-knows nothing of thresholds.
+Errors are values: a bad photo costs its own item. What follows from a photo is held, its fault too, so items sorted by
+subject cut and read it once. With several photos, the one that an image is nearest to counts. Knows segmenters and the
+measures; knows nothing of thresholds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from dreamcache.core.config import ImageLimits
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.quality import Check, QualitySettings
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, ImageError
-from dreamcache.core.images import decode_image, decode_mask, on_white
-from dreamcache.core.lru import LRU
+from dreamcache.core.images import bounding_box, decode_image, decode_mask, on_white
 from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request
 from dreamcache.evaluation.truth import outline, palette, words
@@ -27,6 +26,7 @@ from dreamcache.evaluation.truth.ciede2000 import Lab
 from dreamcache.evaluation.truth.identity import segmenter_weights
 from dreamcache.evaluation.truth.ocr import Line, Ocr, find_ocr
 from dreamcache.segment import SegmenterSet
+from dreamcache.storage.photo_results import PhotoResults
 from dreamcache.storage.photos import read_reference
 
 KEPT_PHOTOS = 128
@@ -101,7 +101,7 @@ class TruthChecker:
         self._ocr = Ocr(find_ocr(settings.ocr or "")) if "label" in self.checks else None
         if self._ocr is not None:
             self._ocr.open()
-        self._references: LRU[tuple[str, str], TruthReference] = LRU(KEPT_PHOTOS)
+        self._references: PhotoResults[tuple[str, str], TruthReference] = PhotoResults(KEPT_PHOTOS)
 
     @property
     def _cuts(self) -> bool:
@@ -151,10 +151,11 @@ class TruthChecker:
         )
 
     def _reference(self, photo: Request) -> TruthReference:
-        return self._references.get_or((photo.reference_id, photo.class_name), lambda: self._look(photo))
-
-    def _look(self, photo: Request) -> TruthReference:
         where = f"subject '{photo.subject_id}': image '{photo.image}'"
+        key = photo.reference_id, photo.class_name
+        return self._references.get_or(key, where, lambda: self._look(photo, where))
+
+    def _look(self, photo: Request, where: str) -> TruthReference:
         data, mask_data = read_reference(photo, self.limits, self.hosts)
         picture = decode_image(data, where=where, limits=self.limits)
         mask = None
@@ -192,11 +193,11 @@ class TruthChecker:
 
 def _around(rgb: Pixels, mask: Mask) -> Pixels:
     """The picture's part with the object, and a little more: what stands in the background is not its print."""
-    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    left, top, right, bottom = bounding_box(mask)
     cuts = []
-    for first, last, length in ((rows[0], rows[-1], mask.shape[0]), (columns[0], columns[-1], mask.shape[1])):
-        margin = round(AROUND * (last - first + 1))
-        cuts.append(slice(max(0, int(first) - margin), min(length, int(last) + 1 + margin)))
+    for first, end, length in ((top, bottom, mask.shape[0]), (left, right, mask.shape[1])):
+        margin = round(AROUND * (end - first))
+        cuts.append(slice(max(0, first - margin), min(length, end + margin)))
     return np.ascontiguousarray(rgb[cuts[0], cuts[1]])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import cv2
@@ -19,10 +19,14 @@ from numpy.typing import NDArray
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
-from dreamcache.storage.models.onnx_file import OnnxFile, onnx_file, open_session
+from dreamcache.core.images import blue_first
+from dreamcache.storage.models.onnx_file import Network, OnnxFile, onnx_file, open_session
 
 SETTING = "quality.ocr"
 CODE = "ocr_missing"
+EXTRA = "ocr"
+LETTERS = "character"
+"""Metadata of the recognizer: its classes."""
 LEAST_SIDE, MOST_SIDE = 736, 1600
 """Of the picture that the detector sees, pixels."""
 PRINT, BOX = 0.3, 0.5
@@ -59,6 +63,11 @@ class OcrModels:
     def identity(self) -> str:
         return ids.of_values("ocr", detector=self.detector.sha256, recognizer=self.recognizer.sha256)
 
+    def networks(self) -> tuple[Network, ...]:
+        """To be tried before a job starts."""
+        network = partial(Network, setting=SETTING, code=CODE, extra=EXTRA, dimensions=(4,))
+        return network(file=self.detector), network(file=self.recognizer, metadata=(LETTERS,))
+
 
 def find_ocr(folder: str) -> OcrModels:
     """The networks in a folder. Raises ModelError `ocr_missing`."""
@@ -76,11 +85,11 @@ class Ocr:
 
     @cached_property
     def _detector(self) -> Any:
-        return open_session(self.models.detector, setting=SETTING, code=CODE, extra="ocr")
+        return open_session(self.models.detector, setting=SETTING, code=CODE, extra=EXTRA)
 
     @cached_property
     def _recognizer(self) -> tuple[Any, tuple[str, ...]]:
-        session = open_session(self.models.recognizer, setting=SETTING, code=CODE, extra="ocr")
+        session = open_session(self.models.recognizer, setting=SETTING, code=CODE, extra=EXTRA)
         return session, _letters(
             session.get_modelmeta().custom_metadata_map, str(self.models.recognizer.path)
         )
@@ -112,7 +121,7 @@ class Ocr:
         size = tuple(max(32, round(side * scale / 32) * 32) for side in (width, height))
         small: Any = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR)
         session = self._detector
-        [output] = session.run(None, {session.get_inputs()[0].name: _network_input(small)[None]})
+        [output] = session.run(None, {session.get_inputs()[0].name: blue_first(small)[None]})
         chance: Floats = output[0, 0]
         found = cv2.dilate((chance > PRINT).astype(np.uint8), np.ones((2, 2), np.uint8))
         contours, _ = cv2.findContours(found, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
@@ -134,16 +143,11 @@ class Ocr:
         session, letters = self._recognizer
         width = min(MOST_WIDTH, max(16, round(HEIGHT * wide / high)))
         small: Any = cv2.resize(crop, (width, HEIGHT), interpolation=cv2.INTER_LINEAR)
-        pixels = _network_input(small)
+        pixels = blue_first(small)
         [output] = session.run(None, {session.get_inputs()[0].name: pixels[None]})
         text, certainty = _decoded(output[0], letters)
         x, y = (float(value) for value in box.mean(axis=0))
         return Line(text=text, certainty=certainty, height=high, center=(x, y))
-
-
-def _network_input(rgb: Pixels) -> Floats:
-    """float32 [3, height, width] in -1..1, blue first: the networks were trained on OpenCV's order."""
-    return np.ascontiguousarray((rgb[..., ::-1].astype(np.float32) / 127.5 - 1).transpose(2, 0, 1))
 
 
 def _box(contour: Any, chance: Floats) -> Floats | None:
@@ -165,12 +169,12 @@ def _box(contour: Any, chance: Floats) -> Floats | None:
 
 def _letters(metadata: Mapping[str, str], path: str) -> tuple[str, ...]:
     """The recognizer's classes: none, its own list, space."""
-    if "character" not in metadata:
+    if LETTERS not in metadata:
         raise ModelError(
-            f"{SETTING}: '{path}' must state its letters in its metadata (character), has none; use rapidocr's file",
+            f"{SETTING}: '{path}' must state its letters in its metadata ({LETTERS}), has none; use rapidocr's file",
             code=CODE,
         )
-    return ("", *metadata["character"].splitlines(), " ")
+    return ("", *metadata[LETTERS].splitlines(), " ")
 
 
 def _decoded(steps: Floats, letters: tuple[str, ...]) -> tuple[str, float]:

@@ -2,6 +2,7 @@
 
     family.py   what a family says of itself without torch        open.py   its models, opened on a device (torch)
     photo.py    subjects read from their photo, without a cache   sampling.py, sd_sizes.py  parts that families share
+    weight_bytes.py  bytes of weights on the device, with offloading and in fewer bits
     diffusers_folder.py, loading.py  bases of other layouts than Stable Diffusion's, described and loaded
     two_levels.py  what was computed for the last subjects, on the device and in host memory
 

@@ -16,7 +16,7 @@ from pkgutil import iter_modules
 from typing import ClassVar, Literal, cast
 
 from dreamcache.core import ids
-from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, IntegrationName
+from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, IntegrationName, Offload
 from dreamcache.core.config.job import ModelSpec
 from dreamcache.core.config.methods import methods, register_method
 from dreamcache.core.errors import ModelError, SpecError, did_you_mean
@@ -24,6 +24,7 @@ from dreamcache.segment.u2net_file import with_segmenter_id
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo, describe_base
 from dreamcache.storage.models.loras import with_loras
+from dreamcache.storage.models.quantized import with_quantize
 
 Photos = Literal["one", "set", "sequence"]
 
@@ -53,6 +54,8 @@ class Family(ABC):
     that may differ between the images of one batch. takes_loras: whether `model.loras` can be put on its bases.
     compiles: whether `model.compile` has a meaning. trains_adapters: whether DreamCache adapters are trained for its
     bases and put on them; then `open` has a LAYOUT (`inference.layouts`).
+    offloads: values of `model.offload` besides "none". quantized: parts that `model.quantize` changes, none where it
+    cannot be set. whole: why a family has neither.
     """
 
     method: ClassVar[str]
@@ -64,6 +67,9 @@ class Family(ABC):
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
     per_image: ClassVar[frozenset[str]] = frozenset()
     takes_loras: ClassVar[bool] = False
+    offloads: ClassVar[frozenset[Offload]] = frozenset()
+    quantized: ClassVar[tuple[str, ...]] = ()
+    whole: ClassVar[str] = "it is there to be compared with, and is loaded whole"
 
     @property
     def package(self) -> str:
@@ -79,13 +85,28 @@ class Family(ABC):
         return describe_base(base, revision)
 
     def describe_models(self, model: ModelSpec) -> tuple[BaseInfo, AdapterInfo]:
-        """The base, with its LoRAs, and what stands beside it. Raises SpecError or ModelError."""
+        """The base, with its LoRAs and in its bits, and what stands beside it. Raises SpecError or ModelError."""
+        self._check_memory(model)
         if model.loras and not self.takes_loras:
             raise SpecError(f"model.loras: cannot be put on model '{model.base}' here; leave the key out")
         loras = [(lora.path, lora.weight) for lora in model.loras]
         base = with_loras(self.describe_base(model.base, model.revision), loras)
+        base = with_quantize(base, model.quantize)
         base = replace(base, allow_other_base=True) if model.allow_other_base else base
         return base, self.describe_adapter(model.adapter, base)
+
+    def _check_memory(self, model: ModelSpec) -> None:
+        """Raises SpecError for a way to save memory that the family does not have."""
+        refused = {
+            "offload": model.offload != "none" and model.offload not in self.offloads,
+            "quantize": model.quantize != "none" and not self.quantized,
+        }
+        for name, is_refused in refused.items():
+            if is_refused:
+                raise SpecError(
+                    f"model.{name}: must be none for model '{model.base}' with method '{self.method}', since "
+                    f"{self.whole}; got {getattr(model, name)!r}; leave the key out"
+                )
 
     @abstractmethod
     def describe_adapter(self, adapter: str | None, base: BaseInfo) -> AdapterInfo:
@@ -133,8 +154,12 @@ class Family(ABC):
         batch_size: int,
         dtype: DType,
         on_gpu: bool,
+        offload: Offload = "none",
     ) -> int:
-        """Memory that a generator takes for one batch. An ESTIMATE. Raises ModelError where it is not known."""
+        """Memory that a generator takes for one batch, on its GPU where it has one. An ESTIMATE.
+
+        Raises ModelError where it is not known.
+        """
 
     def method_info(self, base: BaseInfo, location: str, content: dict[str, str]) -> AdapterInfo:
         """What enters item ids instead of an adapter: the method, and content hashes of what it reads."""

@@ -8,8 +8,10 @@ from typing import TypeVar
 import torch
 from diffusers import DiffusionPipeline
 
+from dreamcache.core.config import Offload
 from dreamcache.core.errors import ModelError
 from dreamcache.model.base import check_whole, first_line, keep_rows_independent
+from dreamcache.model.memory import place, quantization
 from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.base import BaseInfo
 from dreamcache.storage.node_cache import once_per_node
@@ -22,23 +24,24 @@ def load_pipeline(
     info: BaseInfo,
     *,
     weighted: Sequence[str],
+    quantized: Sequence[str] = (),
     dtype: torch.dtype,
     device: str,
+    offload: Offload = "none",
     further: Callable[[str], JsonObject] = lambda folder: {},
 ) -> P:
-    """weighted: parts with weights. further: parts of the model's folder that are opened otherwise.
+    """weighted: parts with weights. quantized: those of them that the base's `quantize` is for.
+    further: parts of the model's folder that are opened otherwise.
 
     Raises ModelError.
     """
 
-    def download() -> str:
-        return str(kind.download(info.location, revision=info.revision, use_safetensors=True))
-
     try:
-        folder = info.location
-        if info.revision is not None:
-            folder = once_per_node(f"{info.location}@{info.revision}", download)
-        pipe: P = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, **further(folder))
+        folder = _folder(kind, info)
+        fewer_bits = quantization(quantized, info.quantize, dtype)
+        pipe: P = kind.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, **fewer_bits, **further(folder)
+        )
         for name in weighted:
             check_whole(name, getattr(pipe, name))
     except ModelError:
@@ -51,5 +54,16 @@ def load_pipeline(
     for name in weighted:
         getattr(pipe, name).requires_grad_(False).eval()
     keep_rows_independent(pipe.vae)
-    moved: P = pipe.to(device)
-    return moved
+    place(pipe, device, offload)
+    return pipe
+
+
+def _folder(kind: type[DiffusionPipeline], info: BaseInfo) -> str:
+    """On this machine, downloaded by one process for all where it must be."""
+    if info.revision is None:
+        return info.location
+
+    def download() -> str:
+        return str(kind.download(info.location, revision=info.revision, use_safetensors=True))
+
+    return once_per_node(f"{info.location}@{info.revision}", download)

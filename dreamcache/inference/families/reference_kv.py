@@ -10,17 +10,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
-from dreamcache.core.config import DType, EncodeSettings, GenerationSettings
+from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, Offload
 from dreamcache.core.errors import ModelError, SpecError
 from dreamcache.inference.families.family import Family, Passes, Photos
-from dreamcache.inference.families.sd_sizes import DEVICE_BYTES, HEADROOM, ITEM_BYTES, count_files
+from dreamcache.inference.families.sd_sizes import DEVICE_BYTES, HEADROOM, ITEM_BYTES
+from dreamcache.inference.families.weight_bytes import counted, on_device
 from dreamcache.segment.u2net_file import with_segmenter_id
 from dreamcache.storage.models.adapter import AdapterInfo
 from dreamcache.storage.models.base import BaseInfo
-from dreamcache.storage.models.weights import weight_files
 
 
 def refused_settings(*, guidance: str, reading: str) -> dict[str, str]:
@@ -116,13 +115,13 @@ class ReferenceKVFamily(Family):
         batch_size: int,
         dtype: DType,
         on_gpu: bool,
+        offload: Offload = "none",
     ) -> int:
         """An estimate: weights by count, keys and values of one reference a row, activations of the target."""
-        if base.revision is not None:
-            raise ModelError(f"model '{base.name}': its weights are not in a folder of this machine")
-        folders = [Path(base.location) / part for part in self.weighted]
-        files = [folder / name for folder in folders for name in weight_files(folder).files]
+        parts = counted(base, self.weighted)
+        width_of = dict.fromkeys(parts, ITEM_BYTES[dtype])
+        weights = on_device(parts, base, self.quantized, width_of, offload)
         height, width = settings.height or base.native_size, settings.width or base.native_size
         keys_values, activations = self.worker_numbers(base, height, width)
-        numbers = count_files(files) + keys_values + batch_size * HEADROOM * (activations + keys_values)
-        return int(numbers * ITEM_BYTES[dtype]) + (DEVICE_BYTES if on_gpu else 0)
+        numbers = keys_values + batch_size * HEADROOM * (activations + keys_values)
+        return int(weights + numbers * ITEM_BYTES[dtype]) + (DEVICE_BYTES if on_gpu else 0)

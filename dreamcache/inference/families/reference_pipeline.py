@@ -54,7 +54,7 @@ class PhotoEncoder(ABC):
     def __init__(self, base: DiffusionPipeline, info: BaseInfo, settings: EncodeSettings) -> None:
         """base: the family's diffusers pipeline."""
         self.base, self.info, self.settings = base, info, settings
-        self.segmenters = SegmenterSet(settings.segmenter_models, device=str(base.device))
+        self.segmenters = SegmenterSet(settings.segmenter_models, device=str(base._execution_device))
 
     @abstractmethod
     def expected(self, reference_id: str) -> Expected:

@@ -12,16 +12,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, Guidance
+from dreamcache.core.config import DType, EncodeSettings, GenerationSettings, Guidance, Offload
 from dreamcache.core.config.savings import Guided
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.family import Family, Passes
+from dreamcache.inference.families.weight_bytes import counted, on_device
 from dreamcache.storage import packed
 from dreamcache.storage.feature_check import form_of
 from dreamcache.storage.models.adapter import ADAPTER_WEIGHTS, REFERENCE_UNET, AdapterInfo
 from dreamcache.storage.models.base import BaseInfo, component_config, pipeline_class
 from dreamcache.storage.models.settings_fit import check_negative_prompt, check_schedule
-from dreamcache.storage.models.weights import read_header, weight_files
+from dreamcache.storage.models.weights import read_header
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 WEIGHTED = ("unet", "vae", "text_encoder")
@@ -77,15 +78,17 @@ class StableDiffusionFamily(Family):
         batch_size: int,
         dtype: DType,
         on_gpu: bool,
+        offload: Offload = "none",
     ) -> int:
         """An estimate."""
         width = ITEM_BYTES[dtype]
         upcasts = self.upcasts_vae and component_config(base, "vae").get("force_upcast", True)
         vae_width = ITEM_BYTES["float32"] if upcasts else width
         decoded = min(batch_size, 1) if self.slices_vae else batch_size
-        weights = width * count_parameters(base, adapter, self.weighted)
-        if vae_width != width:
-            weights += (vae_width - width) * count_parts(base, ("vae",))
+        parts = counted(base, self.weighted)
+        widths = {part: vae_width if part == "vae" else width for part in parts}
+        weights = on_device(parts, base, self.quantized, widths, offload)
+        weights += width * count_beside(adapter)
         activations = max(
             width * batch_size * _unet_numbers(base, settings),
             vae_width * decoded * _vae_numbers(base, settings),
@@ -160,10 +163,10 @@ def _unet_numbers(base: BaseInfo, settings: GenerationSettings) -> float:
     return float(skips * (encoder_rows + decoder_rows) + 16 * channels[0] * latent_area * decoder_rows)
 
 
-def count_parameters(base: BaseInfo, adapter: AdapterInfo, weighted: Sequence[str] = WEIGHTED) -> int:
-    """Parameters of the base's parts and of what stands beside it, counted in the files' headers.
+def count_beside(adapter: AdapterInfo) -> int:
+    """Parameters of what stands beside a base, counted in the files' headers.
 
-    Beside it: an adapter folder with its own reference U-Net where it has one, or one file of weights.
+    An adapter folder with its own reference U-Net where it has one, or one file of weights.
     """
     files: list[Path] = []
     beside = Path(adapter.location)
@@ -172,17 +175,12 @@ def count_parameters(base: BaseInfo, adapter: AdapterInfo, weighted: Sequence[st
     elif adapter.places:
         names = [ADAPTER_WEIGHTS, *([REFERENCE_UNET] if adapter.reference_unet else [])]
         files += [beside / name for name in names]
-    return count_parts(base, weighted) + count_files(files)
+    return count_files(files)
 
 
-def count_parts(base: BaseInfo, parts: Iterable[str]) -> int:
-    """Parameters of a base's parts. Raises ModelError when the weights are not on this machine."""
-    if base.revision is not None:
-        raise ModelError(
-            f"model '{base.name}': its weights are not in a folder of this machine, so they are not counted"
-        )
-    folders = [Path(base.location) / part for part in parts]
-    return count_files(folder / name for folder in folders for name in weight_files(folder).files)
+def count_parameters(base: BaseInfo, adapter: AdapterInfo, weighted: Sequence[str] = WEIGHTED) -> int:
+    """Of the base's parts and of what stands beside it. Raises ModelError for weights that are not on this machine."""
+    return sum(part.numbers for part in counted(base, weighted).values()) + count_beside(adapter)
 
 
 def count_files(paths: Iterable[Path]) -> int:

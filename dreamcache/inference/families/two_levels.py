@@ -64,9 +64,11 @@ class TwoLevels(Generic[K, V]):
             self._host.put(key, self._to_host(value))
 
 
-def device_bytes(device: torch.device) -> int:
-    """What values on a device may take, by default."""
-    return int(DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else CPU_BYTES
+def device_bytes(device: torch.device, to_come: int = 0) -> int:
+    """What values on a device may take, by default. to_come: bytes that offloaded weights will take of what is free."""
+    if device.type != "cuda":
+        return CPU_BYTES
+    return int(DEVICE_SHARE * max(0, torch.cuda.mem_get_info(device)[0] - to_come))
 
 
 def host_bytes(device: torch.device) -> int:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from dreamcache.mini.world.back import HALF_TURN, parts_of_back
 from dreamcache.mini.world.design import Design
 from dreamcache.mini.world.light import shade_factor, sheen
 from dreamcache.mini.world.parts import Piece
@@ -22,7 +23,7 @@ _EDGE, _INSIDE = 254, 255
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pose:
-    """Where and how the object stands. Lengths are shares of the frame, angles are degrees."""
+    """Where and how the object stands. Lengths are shares of the frame, angles are degrees. back: seen from behind."""
 
     scale: float = 0.72  # the object's larger side
     x: float = 0.5
@@ -31,6 +32,12 @@ class Pose:
     flip: bool = False
     yaw: float = 0.0
     light: float = -0.5  # -1 from the left, 1 from the right
+    back: bool = False
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the object's right is on the picture's left: by mirroring, or because it is seen from behind."""
+        return self.flip != self.back
 
 
 def pose_from_seed(seed: int, *, centered: bool = False) -> Pose:
@@ -55,7 +62,7 @@ def framed(design: Design, pose: Pose, margin: float = 0.05) -> Pose:
     matrix, offset = _placement(design, pose, side)
     scale = float(np.sqrt(abs(np.linalg.det(matrix))))
     boxes = []
-    for part in _parts(design.class_name, design.proportions):
+    for part in _parts(design.class_name, design.proportions, pose.back):
         pixels, reach = part.points @ matrix.T + offset, part.stroke * scale / 2 + _OUTLINE * side / 4
         boxes.append((pixels.min(axis=0) - reach, pixels.max(axis=0) + reach))
     low, high = np.min([b[0] for b in boxes], axis=0) / side, np.max([b[1] for b in boxes], axis=0) / side
@@ -88,23 +95,23 @@ def _object(design: Design, pose: Pose, size: int) -> tuple[np.ndarray, np.ndarr
     canvas = np.zeros((side, side, 3), dtype=np.float32)
     alpha = np.zeros((side, side), dtype=np.float32)
     matrix, offset = _placement(design, pose, side)
-    for part in _parts(design.class_name, design.proportions):
+    for part in _parts(design.class_name, design.proportions, pose.back):
         _paint(canvas, alpha, part, design, pose, matrix, offset)
     fine = canvas.reshape(size, factor, size, factor, 3)
     return fine.mean(axis=(1, 3)), alpha.reshape(size, factor, size, factor).mean(axis=(1, 3))
 
 
 @lru_cache(maxsize=8)
-def _parts(class_name: str, proportions: tuple[float, ...]) -> tuple[Piece, ...]:
-    return tuple(parts_of(class_name, proportions))
+def _parts(class_name: str, proportions: tuple[float, ...], back: bool) -> tuple[Piece, ...]:
+    return tuple((parts_of_back if back else parts_of)(class_name, proportions))
 
 
 def _placement(design: Design, pose: Pose, side: int) -> tuple[np.ndarray, np.ndarray]:
     """The affine map from object coordinates to canvas pixels: pixel = matrix @ point + offset."""
     angle = np.radians(pose.rotation)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    squeeze = np.diag([np.cos(np.radians(pose.yaw)) * (-1.0 if pose.flip else 1.0), 1.0])
-    parts = _parts(design.class_name, design.proportions)
+    squeeze = np.diag([np.cos(np.radians(pose.yaw)) * (-1.0 if pose.is_mirrored else 1.0), 1.0])
+    parts = _parts(design.class_name, design.proportions, pose.back)
     points = np.concatenate([part.points for part in parts])
     low, high = points.min(axis=0), points.max(axis=0)
     matrix = turn @ squeeze * (pose.scale * side / float((high - low).max()))
@@ -167,11 +174,16 @@ def _colors(part: Piece, design: Design, pose: Pose, x: np.ndarray, y: np.ndarra
         unit = min(half_width, half_height) if design.logo else (half_width + half_height) / 2
         depth = np.sqrt(1.0 - u * u)
         turn = np.radians(pose.yaw) * 0.8
-        across = (np.arcsin(u) * 0.75 + turn) * width if part.shade == "round" else (x - cx)
-        base = surface_colors(design, across / unit, (y - cy - part.bend * depth * width) / unit)
+        if part.shade == "round":
+            angle = np.arcsin(u) * 0.75
+            across = ((HALF_TURN - angle if pose.back else angle) + turn) * width
+        else:
+            across = x - cx
+        printed = replace(design, logo=None) if pose.back else design
+        base = surface_colors(printed, across / unit, (y - cy - part.bend * depth * width) / unit)
     else:
         base = np.broadcast_to(_plain(part.paint, design), (len(x), 3))
-    light = pose.light * (-1.0 if pose.flip else 1.0)
+    light = pose.light * (-1.0 if pose.is_mirrored else 1.0)
     lit = base * shade_factor(part.shade, design.material, u, v, light)[:, None]
     if part.shade not in ("inside", "side"):
         gloss = sheen(part.shade, design.material, u, v, light)[:, None]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
@@ -36,5 +37,13 @@ class TextualSum(Integration):
 
     def forward(self, x: Tensor, output: Tensor, memory: KeysValues, base: Any) -> Tensor:
         read = self._attend(self._split(base.to_q(x)), memory)
-        # The bias of the output projection is in `output` already.
-        return output + functional.linear(read, base.to_out[0].weight)
+        return output + _without_bias(base.to_out[0], read)
+
+
+def _without_bias(layer: Any, x: Tensor) -> Tensor:
+    """The base's output projection; its bias is in the base's own output already."""
+    if type(layer.weight) is nn.Parameter and not layer.weight.is_meta:
+        return functional.linear(x, layer.weight)
+    # Offloaded, or in fewer bits: only the layer's own pass has its weight as it is.
+    projected: Tensor = layer(x) - layer(torch.zeros_like(x[:1, :1]))
+    return projected

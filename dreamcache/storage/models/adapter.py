@@ -1,4 +1,4 @@
-"""What an adapter is, read from its folder without torch: `config.json` beside `adapter.safetensors`, local or in S3.
+"""What an adapter is, read from its folder without torch: `config.json` beside `adapter.safetensors`, local or not.
 
 Knows the adapter folder layout and the base an adapter was trained on; loads no weights.
 """
@@ -13,7 +13,7 @@ from typing import get_args
 from dreamcache.core import ids
 from dreamcache.core.config import DEFAULT_SCALES, FeatureSource, IntegrationName
 from dreamcache.core.errors import ModelError
-from dreamcache.core.locations import S3_SCHEME
+from dreamcache.core.locations import is_object
 from dreamcache.core.texts import shown
 from dreamcache.storage.json_object import JsonObject, parse_object
 from dreamcache.storage.models.base import BaseInfo
@@ -64,7 +64,7 @@ def feature_places(places: tuple[str, ...], features: FeatureSource) -> tuple[st
 
 
 def describe_adapter(location: str | None, base: BaseInfo) -> AdapterInfo:
-    """Finds an adapter folder (a path or an s3:// URI); None takes the one in the base's own folder, as `mini` has.
+    """Finds an adapter folder (a path or a URI); None takes the one in the base's own folder, as `mini` has.
 
     Raises ModelError when it is missing or damaged, or was trained on another base; the message names both.
     """
@@ -202,7 +202,7 @@ def check_adapter_fits(adapter: AdapterInfo, base: BaseInfo) -> None:
 
 def local_adapter(location: str) -> Path:
     """A local folder that holds the adapter's files, fetched to the user's cache first where it is remote."""
-    if location.startswith(S3_SCHEME):
+    if is_object(location):
         return _fetch_adapter(location)
     folder = Path(location).expanduser()
     if (folder / ADAPTER_CONFIG).is_file() and (folder / ADAPTER_WEIGHTS).is_file():

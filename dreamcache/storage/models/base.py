@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamcache.core import ids
+from dreamcache.core.config import Quantize
 from dreamcache.core.errors import ModelError
 from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.files import as_bad_model, config_hash, file_hash, read_json, regular_file
@@ -62,8 +63,8 @@ class BaseInfo:
     """A base model: `location` is a folder, or a hub id to be used with `revision`.
 
     native_size: side in pixels the model was trained at; fingerprint: sha256 of all that decides its output.
-    loras: put on it; then plain_fingerprint is that of the base without them. allow_other_base: adapters that were
-    trained on another base are taken.
+    loras: put on it. quantize: bits of its large parts' linear layers. With either, plain_fingerprint is that of the
+    base as it is. allow_other_base: adapters that were trained on another base are taken.
     """
 
     name: str
@@ -74,6 +75,7 @@ class BaseInfo:
     prediction_type: str
     loras: tuple[LoraInfo, ...] = ()
     plain_fingerprint: str = ""
+    quantize: Quantize = "none"
     allow_other_base: bool = False
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dreamcache.core import ids
 from dreamcache.core.errors import ModelError
-from dreamcache.core.locations import FILE_SCHEME, S3_SCHEME
+from dreamcache.core.locations import FILE_SCHEME, is_object
 from dreamcache.storage.models.base import BaseInfo, LoraInfo
 from dreamcache.storage.models.files import file_hash, regular_file
 from dreamcache.storage.models.weights import read_header
@@ -29,8 +29,8 @@ MAX_TENSORS = 50_000
 
 
 def describe_lora(path: str, weight: float) -> LoraInfo:
-    """Finds a LoRA: a safetensors file or a folder with one, local or s3://. Raises ModelError."""
-    file = _fetched(path) if path.startswith(S3_SCHEME) else _local(path)
+    """Finds a LoRA: a safetensors file or a folder with one, local or in a store of objects. Raises ModelError."""
+    file = _fetched(path) if is_object(path) else _local(path)
     _check_size(path, file.stat().st_size)
     tensors = read_header(file)
     matrices = [name for name in tensors if "lora" in name.lower()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,21 @@ class OnnxFile:
 
     path: Path
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """What workers will run, as `try_network` looks at it before.
+
+    setting, code, extra: as in `open_session`. dimensions: of each input, how many. metadata: keys that it must have.
+    """
+
+    file: OnnxFile
+    setting: str
+    code: str
+    extra: str
+    dimensions: tuple[int, ...]
+    metadata: tuple[str, ...] = ()
 
 
 def onnx_file(folder: str, pattern: str, *, setting: str, code: str) -> OnnxFile:
@@ -86,3 +102,19 @@ def open_session(
             f"{' '.join(str(error).split())[:200]}; fetch it again",
             code=code,
         ) from error
+
+
+@lru_cache(maxsize=32)
+def try_network(network: Network) -> None:
+    """Loads it once in this process and drops it. Raises ModelError for what cannot be loaded or is another network."""
+    session = open_session(network.file, setting=network.setting, code=network.code, extra=network.extra)
+    dimensions = tuple(len(one.shape) for one in session.get_inputs())
+    missing = [key for key in network.metadata if key not in session.get_modelmeta().custom_metadata_map]
+    if dimensions != network.dimensions or missing:
+        got = f"none called {missing[0]}" if missing else f"inputs of {dimensions}"
+        needed = "metadata" if missing else f"inputs of {network.dimensions} dimensions"
+        raise ModelError(
+            f"{network.setting}: '{network.file.path}' must be the network for it, with {needed}, has {got}; fetch it "
+            "again",
+            code=network.code,
+        )

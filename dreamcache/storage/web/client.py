@@ -11,18 +11,19 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from dreamcache.core.config.hosts import CatalogHost, host_of
 from dreamcache.core.errors import DreamCacheError, ImageError
 from dreamcache.core.web_url import WebUrl, parse_web, redirected
-from dreamcache.storage.bounded import TooLarge, read_bounded
+from dreamcache.storage.bounded import TooLarge
+from dreamcache.storage.open_store import read_bounded
 from dreamcache.storage.roots import check_host
 from dreamcache.storage.web.addresses import Address, Resolve, refusal, resolve
 from dreamcache.storage.web.down import DownHosts
-from dreamcache.storage.web.exchange import Answer, ExchangeError, exchange
+from dreamcache.storage.web.exchange import CONNECT_S, Answer, ExchangeError, exchange
 
 MAX_REDIRECTS = 5
 MAX_ADDRESSES = 4
@@ -129,15 +130,34 @@ class WebPhotos:
     def _ask(
         self, url: WebUrl, host: CatalogHost, limit: int, headers: dict[str, str], deadline: float
     ) -> Answer:
-        addresses = addresses_of(url, host, deadline, self._resolve)
-        context = context_of(host.ca)
-        for address in addresses[:-1]:
-            try:
-                return exchange(url, address, context, headers, deadline, limit)
-            except ExchangeError as error:
-                if not error.retry:
-                    raise
-        return exchange(url, addresses[-1], context, headers, deadline, limit)
+        return ask_any(url, host, headers, deadline, limit, resolve=self._resolve)
+
+
+def ask_any(
+    url: WebUrl,
+    host: CatalogHost,
+    headers: Mapping[str, str],
+    deadline: float,
+    limit: int,
+    *,
+    body: bytes | None = None,
+    resolve: Resolve = resolve,
+) -> Answer:
+    """The answer of the host's first address that answers. Raises ExchangeError, TooLarge.
+
+    An address that does not answer leaves time for those behind it. A POST may so arrive twice.
+    """
+    addresses = addresses_of(url, host, deadline, resolve)
+    context = context_of(host.ca)
+    for number, address in enumerate(addresses, 1):
+        others = len(addresses) - number
+        share = min(CONNECT_S, max(0.1, (deadline - time.monotonic()) / (others + 1)))
+        try:
+            return exchange(url, address, context, headers, deadline, limit, body=body, connect_s=share)
+        except ExchangeError as error:
+            if not (error.retry and others):
+                raise
+    raise AssertionError("a host without an address is refused before")
 
 
 def addresses_of(

@@ -59,9 +59,10 @@ def exchange(
     limit: int,
     *,
     body: bytes | None = None,
+    connect_s: float = CONNECT_S,
 ) -> Answer:
     """GET, or POST of `body`. deadline: of `time.monotonic()`. Raises ExchangeError, TooLarge."""
-    wait = min(CONNECT_S, _remaining(deadline))
+    wait = min(connect_s, _remaining(deadline))
     connection = HTTPSConnection(
         str(address), url.port, timeout=wait, server_hostname=url.host, ssl_context=context
     )

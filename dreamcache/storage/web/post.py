@@ -8,6 +8,7 @@ meaning; knows nothing of what is sent.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -16,8 +17,8 @@ from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.web_url import WebUrl
 from dreamcache.storage.bounded import TooLarge
 from dreamcache.storage.web.addresses import Resolve, resolve
-from dreamcache.storage.web.client import BUSY, addresses_of, context_of
-from dreamcache.storage.web.exchange import Answer, ExchangeError, exchange
+from dreamcache.storage.web.client import BUSY, ask_any
+from dreamcache.storage.web.exchange import ExchangeError
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -31,26 +32,26 @@ def post(
     headers: Mapping[str, str],
     retry_s: float,
     *,
+    most_s: float = math.inf,
     on_try: Callable[[int], None] = lambda number: None,
     resolve: Resolve = resolve,
 ) -> int:
-    """Sends until it is taken, for retry_s at most. on_try: called before each try, with its number from 1.
+    """Sends until it is taken. No try begins after retry_s, each has the host's timeout_s, and all end within most_s.
+    on_try: called before each try, with its number from 1.
 
     Raises ExchangeError: `host_unreachable`, `too_slow`, `bad_response`, `address_not_allowed`, `bad_certificate`.
     """
-    ends, pause, number = time.monotonic() + retry_s, FIRST_PAUSE_S, 0
+    began, pause, number = time.monotonic(), FIRST_PAUSE_S, 0
+    ends = began + min(retry_s, most_s)
     while True:
         number += 1
         on_try(number)
         try:
-            answer = _once(url, host, body, headers, resolve)
+            deadline = min(time.monotonic() + host.timeout_s, began + most_s)
+            answer = ask_any(url, host, headers, deadline, ANSWER_BYTES, body=body, resolve=resolve)
             if 200 <= answer.status < 300:
                 return answer.status
-            failure = ExchangeError(
-                f"must answer with a status from 200 to 299, got {answer.status}",
-                code="bad_response",
-                retry=answer.status in BUSY,
-            )
+            failure = _refused(answer.status)
         except TooLarge:
             return 200  # it was taken; nobody reads what it said
         except ExchangeError as error:
@@ -65,9 +66,6 @@ def post(
         pause = min(LONGEST_PAUSE_S, 2 * pause)
 
 
-def _once(
-    url: WebUrl, host: CatalogHost, body: bytes, headers: Mapping[str, str], resolve: Resolve
-) -> Answer:
-    deadline = time.monotonic() + host.timeout_s
-    address = addresses_of(url, host, deadline, resolve)[0]
-    return exchange(url, address, context_of(host.ca), headers, deadline, ANSWER_BYTES, body=body)
+def _refused(status: int) -> ExchangeError:
+    text = f"must answer with a status from 200 to 299, got {status}"
+    return ExchangeError(text, code="bad_response", retry=status in BUSY)

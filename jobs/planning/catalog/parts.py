@@ -18,9 +18,9 @@ from typing import IO
 
 from dreamcache.core.errors import CatalogError, DreamCacheError, StorageError
 from dreamcache.core.locations import is_local
-from dreamcache.storage.bounded import NotRegular, check_regular, read_bounded
-from dreamcache.storage.local import list_readable
-from dreamcache.storage.open_store import store_for
+from dreamcache.storage.bounded import NotRegular
+from dreamcache.storage.local import check_regular, list_readable
+from dreamcache.storage.open_store import read_bounded, store_for
 from dreamcache.storage.store import ObjectInfo
 from jobs.planning.catalog.rows import MAX_CATALOG_BYTES
 

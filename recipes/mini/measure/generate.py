@@ -13,7 +13,7 @@ from PIL import Image
 from dreamcache import DreamCachePipeline
 from dreamcache.core import ids
 from dreamcache.core.config import EncodeSettings
-from dreamcache.model.features import SubjectFeatures
+from dreamcache.model.features import Features, SubjectFeatures
 from recipes.mini.make.compute import device_of
 from recipes.mini.measure.queries import Query, Scales, photo
 
@@ -69,6 +69,12 @@ class Generator:
         """One picture per query from its words alone: the base model."""
         return self._generate("text", queries, lambda query: None)
 
+    def with_subjects(
+        self, arm: str, queries: Sequence[Query], subject: Callable[[Query], Features]
+    ) -> list[Image.Image]:
+        """One picture per query, from what `subject` gives for it. arm: names the folder of these pictures."""
+        return self._generate(arm, queries, subject)
+
     def subject(self, seed: int) -> SubjectFeatures:
         if seed not in self._subjects:
             picture, _ = photo(seed, PHOTO_SIDE)
@@ -92,7 +98,7 @@ class Generator:
         self,
         arm: str,
         queries: Sequence[Query],
-        subject: Callable[[Query], SubjectFeatures | None],
+        subject: Callable[[Query], Features | None],
     ) -> list[Image.Image]:
         folder = self.folder / arm
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ Knows the world and numbers. Must not know models.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ SIDE = 64
 CLASS = CLASSES[0]
 """The class of the test within one class: the first, so nobody chose it."""
 _REAL = 8  # renders that are compared take poses after those of a design's training pictures
+_FURTHER = 12  # further packshots take poses after those of the renders
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,19 +108,23 @@ def prompt(class_name: str, scene: str) -> str:
     return f"a photo of a {class_name} {scene_phrases(scene)[0]}"
 
 
-def photo(seed: int, size: int) -> tuple[Image.Image, np.ndarray]:
-    """The catalog's packshot of a design as `dreamcache init` writes it, and its exact mask [size, size] bool."""
-    design = design_from_seed(seed)
-    picture, mask = render(design, pose=pose_from_seed(seed, centered=True), scene=None, size=size)
+def photo(seed: int, size: int, *, number: int = 0, back: bool = False) -> tuple[Image.Image, np.ndarray]:
+    """A packshot of a design, and its exact mask [size, size] bool.
+
+    number: 0 is the catalog's, as `dreamcache init` writes it; 1 to 3 have poses of their own. back: from behind.
+    """
+    design, item = design_from_seed(seed), seed if number == 0 else seed * 16 + _FURTHER + number
+    pose = replace(pose_from_seed(item, centered=True), back=back)
+    picture, mask = render(design, pose=pose, scene=None, size=size)
     return Image.fromarray(picture), mask > 127
 
 
-def real(query: Query) -> tuple[Image.Image, np.ndarray]:
+def real(query: Query, *, back: bool = False) -> tuple[Image.Image, np.ndarray]:
     """A true picture of the query, in a pose of its own, and the object's exact mask [SIDE, SIDE] bool."""
     item = query.seed * 16 + _REAL + query.number
     picture, mask = render(
         design_from_seed(query.seed),
-        pose=pose_from_seed(item),
+        pose=replace(pose_from_seed(item), back=back),
         scene=query.scene,
         scene_seed=item,
         size=SIDE,

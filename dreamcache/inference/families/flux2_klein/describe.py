@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dreamcache.core.config import EncodeSettings
+from dreamcache.core.config import EncodeSettings, Offload
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.diffusers_folder import describe_folder, number_of
 from dreamcache.inference.families.reference_kv import ReferenceKVFamily, refused_settings
@@ -37,6 +37,8 @@ class Flux2Klein(ReferenceKVFamily):
     name: ClassVar[str] = "flux2-klein"
     title: ClassVar[str] = "FLUX.2 klein"
     weighted: ClassVar[tuple[str, ...]] = WEIGHTED
+    offloads: ClassVar[frozenset[Offload]] = frozenset({"model", "sequential"})
+    quantized: ClassVar[tuple[str, ...]] = ("transformer", "text_encoder")
     stored: ClassVar[tuple[str, ...]] = (LATENTS,)
     refused: ClassVar[Mapping[str, str]] = refused_settings(guidance=NO_GUIDANCE, reading=NO_PASS)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from dreamcache.inference.families.flux2_klein.describe import LATENTS
 from dreamcache.inference.families.two_levels import TwoLevels, device_bytes, host_bytes
 from dreamcache.model.features import Features, photos_of
+from dreamcache.model.memory import bytes_to_come
 
 
 class ReferenceKV:
@@ -33,13 +34,15 @@ class ReferenceKV:
     ) -> None:
         """capacity_bytes, host_capacity_bytes: of all that each level keeps; by default a share of free memory."""
         self.base = base
-        device = base.transformer.device
+        device = base._execution_device
         self._recent: TwoLevels[str, Flux2KVCache] = TwoLevels(
-            device_bytes=device_bytes(device) if capacity_bytes is None else capacity_bytes,
+            device_bytes=device_bytes(device, bytes_to_come(base))
+            if capacity_bytes is None
+            else capacity_bytes,
             host_bytes=host_bytes(device) if host_capacity_bytes is None else host_capacity_bytes,
             size=_num_bytes,
             to_host=lambda cache: _moved(cache, "cpu"),
-            to_device=lambda cache: _moved(cache, base.transformer.device),
+            to_device=lambda cache: _moved(cache, device),
         )
 
     @property

@@ -15,4 +15,5 @@ __all__ = ["open_pipeline", "open_references"]
 
 def open_pipeline(model: ModelSpec, base: BaseInfo, adapter: AdapterInfo, *, device: str) -> KleinPipeline:
     """See `FamilyModule`."""
-    return KleinPipeline(base, adapter, dtype=getattr(torch, model.dtype), device=device)
+    dtype = getattr(torch, model.dtype)
+    return KleinPipeline(base, adapter, dtype=dtype, device=device, offload=model.offload)

@@ -18,7 +18,8 @@ from diffusers.pipelines.flux2.pipeline_flux2_klein_kv import compute_empirical_
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from dreamcache.inference.families.flux2_klein.describe import STEPS, WEIGHTED
+from dreamcache.core.config import Offload
+from dreamcache.inference.families.flux2_klein.describe import FAMILY, STEPS, WEIGHTED
 from dreamcache.inference.families.flux2_klein.encode import KleinEncoder
 from dreamcache.inference.families.flux2_klein.keys_values import ReferenceKV, num_tokens
 from dreamcache.inference.families.flux2_klein.prompts import KleinPrompts
@@ -35,9 +36,25 @@ class KleinPipeline(ReferencePipeline):
 
     kind: ClassVar[type[PhotoEncoder]] = KleinEncoder
 
-    def __init__(self, info: BaseInfo, adapter_info: AdapterInfo, *, dtype: torch.dtype, device: str) -> None:
+    def __init__(
+        self,
+        info: BaseInfo,
+        adapter_info: AdapterInfo,
+        *,
+        dtype: torch.dtype,
+        device: str,
+        offload: Offload = "none",
+    ) -> None:
         """Loads the weights. Raises ModelError."""
-        base = load_pipeline(Flux2KleinKVPipeline, info, weighted=WEIGHTED, dtype=dtype, device=device)
+        base = load_pipeline(
+            Flux2KleinKVPipeline,
+            info,
+            weighted=WEIGHTED,
+            quantized=FAMILY.quantized,
+            dtype=dtype,
+            device=device,
+            offload=offload,
+        )
         super().__init__(info, adapter_info, base)
         self.prompts = KleinPrompts(base)
         self.keys_values = ReferenceKV(base)

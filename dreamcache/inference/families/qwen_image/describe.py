@@ -57,6 +57,8 @@ class QwenImage21(ReferenceKVFamily):
     name: ClassVar[str] = "qwen-image-2.1"
     title: ClassVar[str] = "Qwen-Image 2.1"
     weighted: ClassVar[tuple[str, ...]] = WEIGHTED
+    quantized: ClassVar[tuple[str, ...]] = ("transformer", "text_encoder")
+    whole: ClassVar[str] = "its models are called in parts, which diffusers' hooks on whole models do not see"
     stored: ClassVar[tuple[str, ...]] = (LATENTS, PICTURE)
     refused: ClassVar[Mapping[str, str]] = refused_settings(guidance=NO_GUIDANCE, reading=NO_PASS)
 

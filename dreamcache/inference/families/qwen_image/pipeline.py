@@ -22,6 +22,7 @@ from torch import Tensor
 from dreamcache.inference.families.loading import load_pipeline
 from dreamcache.inference.families.qwen_image.describe import (
     DOWN,
+    FAMILY,
     LATENTS,
     STEPS,
     WEIGHTED,
@@ -59,6 +60,7 @@ class QwenImagePipeline(ReferencePipeline):
             QwenImage21Pipeline,
             info,
             weighted=WEIGHTED,
+            quantized=FAMILY.quantized,
             dtype=dtype,
             device=device,
             further=lambda folder: {"processor": open_reader(folder)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from dreamcache.core.config import Offload
 from dreamcache.inference.families.family import Photos
 from dreamcache.inference.families.sd_sizes import StableDiffusionFamily
 from dreamcache.storage.models.adapter import AdapterInfo, describe_adapter
@@ -16,6 +17,8 @@ class StableDiffusion(StableDiffusionFamily):
 
     method: ClassVar[str] = "dreamcache"
     takes_loras: ClassVar[bool] = True
+    offloads: ClassVar[frozenset[Offload]] = frozenset({"model", "sequential"})
+    quantized: ClassVar[tuple[str, ...]] = ("unet",)
     caches_features: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
     trains_adapters: ClassVar[bool] = True

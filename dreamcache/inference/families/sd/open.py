@@ -20,17 +20,22 @@ def open_pipeline(
     model: ModelSpec, base: BaseInfo, adapter: AdapterInfo, *, device: str
 ) -> DreamCachePipeline:
     """See `FamilyModule`."""
-    dtype = getattr(torch, model.dtype)
+    dtype, offloads = getattr(torch, model.dtype), model.offload != "none" and device != "cpu"
     pipe = DreamCachePipeline.from_pretrained(
         model.base,
         revision=model.revision,
         adapter=model.adapter,
         loras=[(lora.path, lora.weight) for lora in model.loras],
         allow_other_base=model.allow_other_base,
+        quantize=model.quantize,
         dtype=dtype,
-        device=device,
+        device="cpu"
+        if offloads
+        else device,  # a model that is larger than the card never is on it as a whole
     )
     pipe.set_progress_bar_config(disable=True)
+    if offloads:
+        pipe.offload(model.offload, device)
     if model.compile != "off":
         pipe.compile(model.compile)
     return pipe

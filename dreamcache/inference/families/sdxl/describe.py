@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
+from dreamcache.core.config import Offload
 from dreamcache.core.errors import ModelError
 from dreamcache.inference.families.diffusers_folder import describe_folder
 from dreamcache.inference.families.family import Photos
@@ -30,6 +31,8 @@ class StableDiffusionXL(StableDiffusionFamily):
 
     method: ClassVar[str] = "dreamcache"
     takes_loras: ClassVar[bool] = True
+    offloads: ClassVar[frozenset[Offload]] = frozenset({"model", "sequential"})
+    quantized: ClassVar[tuple[str, ...]] = ("unet",)
     caches_features: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
     trains_adapters: ClassVar[bool] = True

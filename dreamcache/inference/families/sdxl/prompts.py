@@ -16,6 +16,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
+from dreamcache.model.memory import running_device
 from dreamcache.model.text import DEFAULT_BYTES, PromptEncoder, PromptError, TextInput
 from dreamcache.model.unet import added_input
 
@@ -79,7 +80,7 @@ class SDXLPromptEncoder(PromptEncoder):
             inputs = tokenizer(
                 prompts, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
             )
-            output = model(inputs.input_ids.to(model.device), output_hidden_states=True)
+            output = model(inputs.input_ids.to(running_device(model)), output_hidden_states=True)
             states.append(output.hidden_states[LAYER])
             pooled = output[0]  # of the second, which projects
         assert pooled is not None
