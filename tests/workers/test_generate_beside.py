@@ -12,15 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import ray
 
 from dreamcache.core.config.failures import FailurePolicy
 from tests.end_to_end.photos import write_photos
+from tests.workers.near_book import near_watch
 from tests.workers.small_job import SmallJob, small_job
 from workers.attempts import AttemptBook
 from workers.batches import packed, unpacked
 from workers.generate import GenerateWorker
-from workers.guard import GracefulShutdown, Watch
 from workers.tables import GENERATED, NO_PIXELS
 
 pytestmark = [pytest.mark.slow, pytest.mark.turns(unit="module"), pytest.mark.timeout(600)]
@@ -29,31 +28,9 @@ WAIT_S = 120
 BATCHES, BATCH = 3, 2
 
 
-class Here:
-    """A book in this process with an actor's interface."""
-
-    def __init__(self, book: AttemptBook) -> None:
-        self._book = book
-
-    def __getattr__(self, name: str) -> Any:
-        class Method:
-            remote = staticmethod(getattr(self._book, name))
-
-        return Method
-
-
-class LocalWatch(Watch):
-    """Joins without a cluster, and bounds no memory of the tests' process."""
-
-    def join(self, kind: str = "worker") -> None:
-        self.worker = "w"
-        self.book.join.remote(self.worker, 0.0, kind, "here", 0.0)
-        self.shutdown = GracefulShutdown()
-
-
 @pytest.fixture(autouse=True)
-def no_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(ray, "get", lambda value: value)
+def handler_of_sigterm() -> Iterator[None]:
+    """Is the tests' own again afterwards."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -73,10 +50,8 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, tiny_model: dict[str, str]) -
 
 
 def start(job: SmallJob) -> tuple[GenerateWorker, AttemptBook]:
-    book = AttemptBook(FailurePolicy())
-    return GenerateWorker(
-        job.context, LocalWatch(Here(book), FailurePolicy(), gpus=0, memory_bytes=None)
-    ), book  # type: ignore[arg-type]
+    watch = near_watch(FailurePolicy())
+    return GenerateWorker(job.context, watch), watch.book.book  # type: ignore[attr-defined]
 
 
 def batches(job: SmallJob) -> list[pa.Table]:
@@ -140,9 +115,9 @@ def test_rows_are_those_of_one_stage_after_the_other(
 def test_suspects_have_the_device_alone(jobs: dict[str, SmallJob]) -> None:
     worker, book = start(jobs["on"])
     first, second, _ = batches(jobs["on"])
-    book.begin("w", tuple(second["item_id"].to_pylist()))
-    book.join("w", kind="generator")  # it died with the second batch
-    book.ready("w")
+    book.begin("near", tuple(second["item_id"].to_pylist()))
+    book.join("near", kind="generator")  # it died with the second batch
+    book.ready("near")
     finish = worker.begin(first)
     threading.Timer(0.5, lambda: results.append(finish())).start()
     results: list[pa.Table] = []
