@@ -65,6 +65,7 @@ def unseal(
         if file.metadata.num_rows > rows or has_dictionaries(data):
             raise ValueError("has rows or dictionaries that dreamcache does not write")
         table = file.read()
+        table.validate(full=True)  # texts that are no UTF-8
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"is not readable as Parquet: {error}") from error
     metadata = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}

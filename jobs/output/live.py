@@ -79,4 +79,6 @@ def _read_part(folder: OutputFolder, key: str) -> pa.Table:
             else pa.nulls(table.num_rows, field.type)
             for field in PLAN_SCHEMA
         ]
-        return pa.table(columns, schema=PLAN_SCHEMA)
+        part = pa.table(columns, schema=PLAN_SCHEMA)
+        part.validate(full=True)
+        return part

@@ -94,6 +94,7 @@ class Manifest:
             for path in self.paths:
                 with pq.ParquetFile(path, filesystem=self.filesystem) as file:
                     for batch in file.iter_batches(rows, columns=self.columns_to_read(columns)):
+                        batch.validate(full=True)
                         yield from self.reviewed(pa.Table.from_batches([batch]), columns).to_batches()
 
     def columns_to_read(self, columns: Sequence[str] | None) -> list[str] | None:
@@ -146,6 +147,8 @@ def _whole(dataset: ds.Dataset, columns: list[str] | None, wanted: pc.Expression
         for fragment in dataset.get_fragments(wanted)
         for group in fragment.split_by_row_group(wanted)
     ]
+    for table in tables:
+        table.validate(full=True)
     return (
         pa.concat_tables(tables)
         if tables
@@ -162,6 +165,7 @@ def scan_outputs(
         wanted = manifest.columns_to_read(columns)
         batches = manifest.dataset.to_batches(columns=wanted, filter=_filter(status, subject), **FEW_AT_ONCE)
         for batch in batches:
+            batch.validate(full=True)
             yield from manifest.reviewed(pa.Table.from_batches([batch]), columns).to_batches()
 
 
@@ -185,6 +189,7 @@ def first_outputs(
     manifest, wanted = Manifest(uri), _filter(status, subject)
     with manifest.reading():
         first = manifest.dataset.head(limit, filter=wanted, **FEW_AT_ONCE)
+        first.validate(full=True)
         count = manifest.dataset.count_rows(filter=wanted, **FEW_AT_ONCE)
     return manifest.reviewed(first, None), count
 

@@ -144,6 +144,7 @@ def find_planned(folder: OutputFolder, item: str) -> dict[str, Any]:
         uri, data = folder.files.at(key), folder.files.read(key)
         with reading(uri, "a part of a plan", code="bad_part", remedy="'dreamcache run' writes it anew"):
             table = pq.read_table(pa.BufferReader(data))
+            table.validate(full=True)
             matches += table.filter(pc.starts_with(table["item_id"], item)).slice(0, 2).to_pylist()
     if len(matches) != 1:
         names = (

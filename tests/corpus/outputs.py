@@ -115,7 +115,13 @@ def parquet_of(pattern: str) -> dict[str, Write]:
             pattern, table(lambda rows: _as(rows, "item_id", pa.array([["a"]] * rows.num_rows)))
         ),
         "a column twice": at(pattern, table(lambda rows: rows.append_column("item_id", rows["item_id"]))),
+        "texts in another encoding": at(pattern, table(_latin)),
     }
+
+
+def _latin(rows: pa.Table) -> pa.Table:
+    name = next(name for name in ("prompt", "subject_id", "item_id") if name in rows.column_names)
+    return _as(rows, name, pa.array([b"caf\xe9"] * rows.num_rows, pa.binary()).view(pa.string()))
 
 
 def _as(rows: pa.Table, name: str, values: pa.Array) -> pa.Table:

@@ -64,7 +64,9 @@ def job(s3: S3Server, tmp_path: Path) -> tuple[str, Plan]:
         with faulty_proxy(s3) as proxy:
             began = time.monotonic()
             done = dreamcache(
-                "plan", str(tmp_path / "job.yaml"), "--json", *options, extra=proxy.environment()
+                *("plan", str(tmp_path / "job.yaml"), "--json", *options),
+                extra=proxy.environment(),
+                seconds=400 + NUM_PHOTOS / 10,
             )
             assert done.returncode == 0, done.stderr
             counts = _photo_requests(proxy)
