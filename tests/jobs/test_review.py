@@ -186,7 +186,7 @@ def test_the_manifest_is_not_read_for_a_file_without_verdicts(make_spec: MakeSpe
     spec, path = make_spec(), tmp_path / "review.csv"
     path.write_bytes(b"sku,ok\n1,yes\n")
     assert "item_id and verdict" in error_of(in_process("review", spec.output, str(path)))
-    path.write_text("item_id,verdict\nx,approve\n")
+    path.write_text("item_id,verdict\nx,maybe\n")
     [problem] = record(spec.output, read_verdicts(str(path)), reviewer="ana").problems
     assert problem.row == 2 and items_of(spec.output, ()) == {}
     with pytest.raises(StorageError, match=r"manifest"):
