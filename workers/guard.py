@@ -67,7 +67,7 @@ class AttemptBookActor(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class InFlight:
     """Units that a worker has in flight. number: of this process."""
 
     number: int
@@ -160,21 +160,21 @@ class Watch:
         finally:
             self.end(attempt)
 
-    def begin(self, units: Sequence[str], *, batches: int = 1, beside: bool = False) -> Attempt:
+    def begin(self, units: Sequence[str], *, batches: int = 1, beside: bool = False) -> InFlight:
         """Units in flight from now on, until `end`; see `attempt`. beside: the attempt before may be in flight too."""
         self._ask(self.book.begin, self.worker, tuple(units), batches, beside)
         with _TIMER:
             self._num_attempts += 1
-            attempt = Attempt(number=self._num_attempts, units=tuple(units))
+            attempt = InFlight(number=self._num_attempts, units=tuple(units))
             self._deadlines[attempt.number] = time.monotonic() + batches * self.policy.item_timeout_s
             self._set_timer()
         return attempt
 
-    def denoised(self, attempt: Attempt) -> None:
+    def denoised(self, attempt: InFlight) -> None:
         """See `AttemptBook.denoised`."""
         self.book.denoised.remote(self.worker, attempt.units)
 
-    def end(self, attempt: Attempt) -> None:
+    def end(self, attempt: InFlight) -> None:
         """The attempt is over, whatever its result; called once or several times."""
         with _TIMER:
             if self._deadlines.pop(attempt.number, None) is None:

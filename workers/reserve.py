@@ -179,11 +179,15 @@ class Reserve:
         if needed > self.limit.total:
             return "wait" if self._in_flight else "exhausted"
         if needed > self._reserved:
-            self._reserve(min(needed + AHEAD_S * self._per_second(), self.limit.total))
+            self._reserve(needed + AHEAD_S * self._per_second())
         return "begin"
 
     def _reserve(self, amount: float) -> None:
-        """Only ever more: what is written holds until the run ends."""
-        if self.limit is not None and amount > self._reserved:
-            self._write(self.limit.output, Spending(spent=self._total(), reserved=amount))
+        """Only ever more: what is written holds until the run ends. At most the limit, or what is spent."""
+        if self.limit is None or self.limit.total is None:
+            return
+        spent = self._total()
+        amount = max(min(amount, self.limit.total), spent)
+        if amount > self._reserved:
+            self._write(self.limit.output, Spending(spent=spent, reserved=amount))
             self._reserved = amount

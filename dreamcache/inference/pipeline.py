@@ -199,13 +199,13 @@ class DreamCachePipeline(PipelineParts):
                 running=denoiser.running,
             )
         if inputs.output_type != "latent":
-            latents = self.decode(latents, inputs.output_type)
+            latents = self._images(latents, inputs.output_type)
         self.base.maybe_free_model_hooks()
         return latents
 
     @torch.no_grad()
-    def decode(self, latents: Tensor, output_type: str = "pt") -> Any:
-        """What a call returns as images, of the latents that it returns with output_type "latent".
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in 0..1, of the latents that a call returns with output_type "latent".
 
         Unlike a call it does not wait for other threads' calls. See `decodes_apart`.
 
@@ -213,6 +213,10 @@ class DreamCachePipeline(PipelineParts):
         >>> pipe.decode(latents).shape
         torch.Size([1, 3, 64, 64])
         """
+        images: Tensor = self._images(latents, "pt")
+        return images
+
+    def _images(self, latents: Tensor, output_type: str) -> Any:
         vae = self.base.vae
         pixels = decoded(vae, latents.to(vae.dtype) / vae.config.scaling_factor)
         return self.base.image_processor.postprocess(pixels, output_type=output_type)

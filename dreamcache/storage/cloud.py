@@ -13,17 +13,20 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dreamcache.core.errors import StorageError
 from dreamcache.core.locations import AZ_SCHEME, GS_SCHEME
 from dreamcache.storage.bounded import IsFolder, too_large
 from dreamcache.storage.cloud_errors import answered, no_bucket
 from dreamcache.storage.store import ObjectInfo, relative_to
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 ANSWER_S = 90.0
 """Of one request with the library's own retries, beside the time that its bytes take."""
@@ -32,7 +35,7 @@ EXTRAS = {GS_SCHEME: "gs", AZ_SCHEME: "azure"}
 SETTINGS = ("AZURE_", "GOOGLE_", "GCLOUD_", "GCSFS_", "STORAGE_EMULATOR_HOST")
 
 _Key = tuple[int, str, tuple[tuple[str, str], ...]]
-_filesystems: dict[_Key, Any] = {}
+_filesystems: dict[_Key, AbstractFileSystem] = {}
 known_buckets: set[str] = set()
 _lock = threading.Lock()
 
@@ -130,7 +133,7 @@ class CloudStore:
         known_buckets.add(bucket)
 
 
-def filesystem(scheme: str) -> Any:
+def filesystem(scheme: str) -> AbstractFileSystem:
     """One for each process and settings; credentials stay in the process. Raises StorageError `no_package`."""
     settings = tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith(SETTINGS)))
     key = os.getpid(), scheme, settings
@@ -141,7 +144,7 @@ def filesystem(scheme: str) -> Any:
         return known
 
 
-def _open_gs() -> Any:
+def _open_gs() -> AbstractFileSystem:
     try:
         # The package's own name stands for a class that asks for each bucket's kind over gRPC first.
         from gcsfs.core import GCSFileSystem
@@ -152,7 +155,7 @@ def _open_gs() -> Any:
     return GCSFileSystem(token=token, use_listings_cache=False, skip_instance_cache=True)
 
 
-def _open_az() -> Any:
+def _open_az() -> AbstractFileSystem:
     try:
         from adlfs import AzureBlobFileSystem
     except ImportError as error:
@@ -165,7 +168,7 @@ def _open_az() -> Any:
     )
 
 
-_OPENERS: dict[str, Callable[[], Any]] = {GS_SCHEME: _open_gs, AZ_SCHEME: _open_az}
+_OPENERS: dict[str, Callable[[], AbstractFileSystem]] = {GS_SCHEME: _open_gs, AZ_SCHEME: _open_az}
 
 
 def _no_package(scheme: str, error: ImportError) -> StorageError:
@@ -188,14 +191,14 @@ def refusal(uri: str) -> StorageError:
     )
 
 
-def object_info(uri: str, info: dict[str, Any]) -> ObjectInfo:
+def object_info(uri: str, info: Mapping[str, object]) -> ObjectInfo:
     """The answer of a service, or of a file system, about one object."""
     # A generation is that of one write; GCS has an ETag that metadata changes too.
     etag = str(info.get("generation") or info.get("etag") or "").strip('"')
-    return ObjectInfo(uri=uri, num_bytes=int(info.get("size") or 0), etag=etag, modified=_modified(info))
+    return ObjectInfo(uri=uri, num_bytes=int(str(info.get("size") or 0)), etag=etag, modified=_modified(info))
 
 
-def _modified(info: dict[str, Any]) -> datetime:
+def _modified(info: Mapping[str, object]) -> datetime:
     value = info.get("last_modified") or info.get("updated") or info.get("timeCreated")
     if isinstance(value, str):
         try:

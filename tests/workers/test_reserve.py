@@ -81,13 +81,18 @@ def test_short_batches_share_a_write_and_none_begins_beyond_what_is_written() ->
 
 
 def test_a_step_never_reserves_beyond_the_limit() -> None:
-    reserve = Reserve(30)
+    reserve = Reserve(28)
     reserve.join("a", PER_HOUR)
     reserve.may_begin("a")
     reserve.clock.now = 10
     reserve.end("a")
-    assert reserve.may_begin("a") == "begin"  # until 20, and 5 for the end: 25 of 30
-    assert reserve.written[-1].reserved == 30
+    assert reserve.may_begin("a") == "begin"  # until 20, and 5 for the end: 25 of 28
+    assert reserve.written[-1].reserved == 28
+    reserve.clock.now = 31
+    reserve.keep_reserved()
+    assert reserve.written[-1] == Spending(spent=31, reserved=31), (
+        "what is spent is recorded, whatever the limit"
+    )
 
 
 def test_a_machine_that_went_without_a_word_holds_no_money_back() -> None:
