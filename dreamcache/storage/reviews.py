@@ -15,7 +15,6 @@ from datetime import datetime
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dreamcache.core import ids
 from dreamcache.core.records import Int32
@@ -80,22 +79,10 @@ class Standing:
 def _wrong(table: pa.Table) -> str | None:
     if not all(is_item_id(item_id) for item_id in table["item_id"].to_pylist()):
         return "names an item by what no id is"
-    for name, kind in zip(table.column_names, table.schema.types, strict=True):
-        if pa.types.is_timestamp(kind) and not _are_times(table[name]):
-            return f"has a time in {name} that is none"
     unknown = (
         set(table["decision"].to_pylist()) - set(DECISIONS) if "decision" in table.column_names else set()
     )
     return f"has a decision that is none of {', '.join(DECISIONS)}" if unknown else None
-
-
-def _are_times(column: pa.ChunkedArray) -> bool:
-    """Whether all are of the years that a datetime has."""
-    try:
-        pc.min_max(column).as_py()
-    except (OverflowError, ValueError):
-        return False
-    return True
 
 
 _REMEDY = "restore it from a copy, or delete it and record its review.csv again"

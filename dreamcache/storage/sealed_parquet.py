@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dreamcache.core import ids
+from dreamcache.storage.arrow_values import check_values
 from dreamcache.storage.parquet_pages import has_dictionaries, unpacked_bytes
 
 SEAL_KEY = "dreamcache.seal"
@@ -65,9 +66,9 @@ def unseal(
         if file.metadata.num_rows > rows or has_dictionaries(data):
             raise ValueError("has rows or dictionaries that dreamcache does not write")
         table = file.read()
-        table.validate(full=True)  # texts that are no UTF-8
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"is not readable as Parquet: {error}") from error
+    check_values(table)
     metadata = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
     metadata.pop(SEAL_KEY, None)
     return table.replace_schema_metadata(None), metadata

@@ -39,7 +39,10 @@ class Rows:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self.manifest.batches(ROWS_AT_ONCE):
-            yield from self._chosen(pa.Table.from_batches([batch])).to_pylist()
+            chosen = self._chosen(pa.Table.from_batches([batch]))
+            with self.manifest.reading():
+                rows = chosen.to_pylist()
+            yield from rows
 
     def with_status(self, status: str) -> Rows:
         """Those of the rows that have this status."""

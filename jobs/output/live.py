@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.arrow import reading
+from dreamcache.storage.arrow_values import check_values
 from dreamcache.storage.ledger import Ledger
 from jobs.output import attributes
 from jobs.output.folder import OutputFolder
@@ -80,5 +81,5 @@ def _read_part(folder: OutputFolder, key: str) -> pa.Table:
             for field in PLAN_SCHEMA
         ]
         part = pa.table(columns, schema=PLAN_SCHEMA)
-        part.validate(full=True)
+        check_values(part)
         return part

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.arrow import pyarrow_filesystem, reading
+from dreamcache.storage.arrow_values import check_values
 from dreamcache.storage.local import check_regular
 from jobs.output.folder import OutputFolder
 from jobs.output.live import write_live_manifest
@@ -94,7 +95,7 @@ class Manifest:
             for path in self.paths:
                 with pq.ParquetFile(path, filesystem=self.filesystem) as file:
                     for batch in file.iter_batches(rows, columns=self.columns_to_read(columns)):
-                        batch.validate(full=True)
+                        check_values(batch)
                         yield from self.reviewed(pa.Table.from_batches([batch]), columns).to_batches()
 
     def columns_to_read(self, columns: Sequence[str] | None) -> list[str] | None:
@@ -148,7 +149,7 @@ def _whole(dataset: ds.Dataset, columns: list[str] | None, wanted: pc.Expression
         for group in fragment.split_by_row_group(wanted)
     ]
     for table in tables:
-        table.validate(full=True)
+        check_values(table)
     return (
         pa.concat_tables(tables)
         if tables
@@ -165,7 +166,7 @@ def scan_outputs(
         wanted = manifest.columns_to_read(columns)
         batches = manifest.dataset.to_batches(columns=wanted, filter=_filter(status, subject), **FEW_AT_ONCE)
         for batch in batches:
-            batch.validate(full=True)
+            check_values(batch)
             yield from manifest.reviewed(pa.Table.from_batches([batch]), columns).to_batches()
 
 
@@ -189,7 +190,7 @@ def first_outputs(
     manifest, wanted = Manifest(uri), _filter(status, subject)
     with manifest.reading():
         first = manifest.dataset.head(limit, filter=wanted, **FEW_AT_ONCE)
-        first.validate(full=True)
+        check_values(first)
         count = manifest.dataset.count_rows(filter=wanted, **FEW_AT_ONCE)
     return manifest.reviewed(first, None), count
 

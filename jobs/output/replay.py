@@ -36,6 +36,7 @@ from dreamcache.core.records import Request, item_id
 from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
 from dreamcache.provenance.invisible import InvisibleMark
 from dreamcache.storage.arrow import reading
+from dreamcache.storage.arrow_values import check_values
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata, read_xmp
 from dreamcache.storage.open_store import join, store_for
@@ -144,7 +145,7 @@ def find_planned(folder: OutputFolder, item: str) -> dict[str, Any]:
         uri, data = folder.files.at(key), folder.files.read(key)
         with reading(uri, "a part of a plan", code="bad_part", remedy="'dreamcache run' writes it anew"):
             table = pq.read_table(pa.BufferReader(data))
-            table.validate(full=True)
+            check_values(table)
             matches += table.filter(pc.starts_with(table["item_id"], item)).slice(0, 2).to_pylist()
     if len(matches) != 1:
         names = (

@@ -116,12 +116,20 @@ def parquet_of(pattern: str) -> dict[str, Write]:
         ),
         "a column twice": at(pattern, table(lambda rows: rows.append_column("item_id", rows["item_id"]))),
         "texts in another encoding": at(pattern, table(_latin)),
+        "times after the year 9999": at(pattern, table(_late)),
     }
 
 
 def _latin(rows: pa.Table) -> pa.Table:
     name = next(name for name in ("prompt", "subject_id", "item_id") if name in rows.column_names)
     return _as(rows, name, pa.array([b"caf\xe9"] * rows.num_rows, pa.binary()).view(pa.string()))
+
+
+def _late(rows: pa.Table) -> pa.Table:
+    times = pa.array([2**62] * rows.num_rows, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    if "recorded_at" in rows.column_names:
+        return _as(rows, "recorded_at", times)
+    return _as(rows, "item_id", times)  # a plan holds no time
 
 
 def _as(rows: pa.Table, name: str, values: pa.Array) -> pa.Table:
