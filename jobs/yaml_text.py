@@ -7,6 +7,7 @@ Knows YAML; knows nothing of what keys mean.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -37,6 +38,13 @@ class _Loader(_Base):  # type: ignore[misc]
         return dict(super().construct_mapping(node, deep=deep))
 
 
+BOOLEAN = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != BOOLEAN]
+    for first, resolvers in _Base.yaml_implicit_resolvers.items()
+}
+# As YAML 1.2 has it: `off` and `no` are texts, which settings of that name and true-or-false settings both take.
+_Loader.add_implicit_resolver(BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_constructor(
     "tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node, deep=True)
 )

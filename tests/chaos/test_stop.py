@@ -42,6 +42,11 @@ def images(job: str) -> list[Path]:
     return list(Path(job).parent.glob("output/images/*/*.png"))
 
 
+def records(job: str) -> list[Path]:
+    """Parts of the ledger. An image is written before its record."""
+    return list(Path(job).parent.glob("output/ledger/part-*"))
+
+
 def manifest(job: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """manifest.json's counts and manifest.parquet's rows; every image that a row names is there."""
     output = Path(job).parent / "output"
@@ -59,7 +64,7 @@ def state(job: str) -> dict[str, Any]:
 
 def test_sigterm_leaves_a_valid_manifest_and_the_same_command_resumes(job: str, tmp_path: Path) -> None:
     with running("run", job, extra={}, log=tmp_path / "log") as command:
-        assert command.wait_until(lambda: bool(images(job))), command.log.read_text()
+        assert command.wait_until(lambda: bool(records(job))), command.log.read_text()
         assert command.end(signal.SIGTERM) == 130, command.log.read_text()
         command.wait_alone(90)
         said = command.log.read_text()
