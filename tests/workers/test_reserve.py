@@ -202,9 +202,7 @@ def test_the_end_of_the_money_is_one_event(tmp_path: Path) -> None:
     assert [book.may_begin("a"), book.may_begin("a")] == ["exhausted", "exhausted"]
     assert [event["event"] for event in book.events(0)] == ["worker_started", "budget_exhausted"]
     left = read_spending(str(tmp_path))
-    assert left is not None and left.reserved == pytest.approx(
-        8
-    )  # written though no batch began: it is spent
+    assert left is not None and left.reserved == pytest.approx(3)  # spent, though no batch began
 
 
 @pytest.mark.parametrize(
