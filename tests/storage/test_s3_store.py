@@ -61,7 +61,7 @@ def test_wrong_key(bucket: str, monkeypatch: pytest.MonkeyPatch, action: str) ->
     _fails(join(bucket, "k"), action, "access_denied")
 
 
-@pytest.mark.parametrize("action", ["read", "create", "list"])
+@pytest.mark.parametrize("action", ["read", pytest.param("create", marks=pytest.mark.slow), "list"])
 def test_nobody_answers(s3: S3Server, monkeypatch: pytest.MonkeyPatch, action: str) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     with socket.socket() as free:
