@@ -124,6 +124,7 @@ def test_a_job_runs_on_it_and_exports_its_metrics(folder: Path, tmp_path: Path) 
         prompts=["a photo of a {class_name} on the beach", "a photo of a {class_name} in the snow"],
         samples=3,
         workers={"batch_size": 2},
+        limits={"max_hours": 1},  # its metric has no sample without a limit
     )
     command = dreamcache("run", job, "--address", variables["RAY_ADDRESS"], "--json", "--no-gallery")
     check_metrics(command, state["metrics"], tmp_path, outside(variables, tmp_path))
