@@ -30,6 +30,7 @@ pytestmark = [
 ]
 
 NUM_DONE = 8
+STEPS = 40
 PRICES = [10.5, 12]
 
 Pixels = NDArray[np.uint8]
@@ -90,7 +91,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         samples=4,
         model={"base": "mini"},
         workers={"batch_size": 1},
-        generation={"num_inference_steps": 40},  # slow enough to be looked at while it is at work
+        generation={"num_inference_steps": STEPS},  # slow enough to be looked at while it is at work
     )
     with running("run", file, extra={}, log=folder / "log") as command:
         # The first part holds the items that cannot run.
@@ -142,7 +143,7 @@ def test_live_rows_are_read_by_libraries(job: Job) -> None:
 def test_settings_are_named(job: Job) -> None:
     settings = json.loads(Path(job.output, "settings.json").read_text())
     assert {row["settings_fingerprint"] for row in job.done} == set(settings)
-    assert [entry["generation"]["num_inference_steps"] for entry in settings.values()] == [2]
+    assert [entry["generation"]["num_inference_steps"] for entry in settings.values()] == [STEPS]
     assert all(row["gpu_seconds"] == 0.0 and row["seconds"] > 0 for row in job.done)
 
 
