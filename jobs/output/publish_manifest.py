@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -169,7 +168,7 @@ def _models(facts: PlanFacts) -> dict[str, Any]:
         models["base"]["quantize"] = base.quantize
     if base.loras:
         models["base"]["loras"] = [
-            {"file": Path(lora.location).name, "sha256": lora.sha256, "weight": lora.weight}
+            {"file": lora.name, "sha256": lora.sha256, "weight": lora.weight}
             for lora in base.loras
         ]
     if adapter.base_fingerprint not in (base.fingerprint, base.plain_fingerprint):

@@ -40,8 +40,9 @@ class Evaluated:
     def rows(self, method: str) -> list[dict[str, Any]]:
         return pq.read_table(self.outputs[method] / "manifest.parquet").to_pylist()
 
-    def models(self, method: str) -> dict[str, Any]:
-        return json.loads((self.outputs[method] / "manifest.json").read_text())["models"]
+    def manifest(self, method: str) -> dict[str, Any]:
+        """manifest.json of the method's job."""
+        return json.loads((self.outputs[method] / "manifest.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_each_base_has_ids_of_its_own(evaluated: Evaluated, plain: ModelFacts) -
     rows = {method: evaluated.rows(method) for method in METHODS}
     assert {row["status"] for each in rows.values() for row in each} == {"done"}
     assert len({row["item_id"] for each in rows.values() for row in each}) == SUBJECTS * len(METHODS)
-    prints = [evaluated.models(method)["base"]["fingerprint"] for method in METHODS]
+    prints = [evaluated.manifest(method)["base"]["fingerprint"] for method in METHODS]
     assert len({*prints, plain.base.fingerprint}) == len(METHODS) + 1
 
 
@@ -112,12 +113,13 @@ def test_a_fused_base_generates_what_the_loras_do(evaluated: Evaluated) -> None:
 
 
 def test_the_manifest_states_what_was_put_on_the_base(evaluated: Evaluated, plain: ModelFacts) -> None:
-    loras = evaluated.models("loras")["base"]["loras"]
+    loras = evaluated.manifest("loras")["base"]["loras"]
     assert [lora["weight"] for lora in loras] == list(WEIGHTS)
+    assert [lora["file"] for lora in loras] == ["1.safetensors", "brand.safetensors"]
     assert len({lora["sha256"] for lora in loras}) == 2
-    trained_on = evaluated.models("fused")["adapter"]["trained_on"]
+    trained_on = evaluated.manifest("fused")["adapter"]["trained_on"]
     assert trained_on["fingerprint"] == plain.base.fingerprint
-    assert "trained_on" not in evaluated.models("loras")["adapter"]
+    assert "trained_on" not in evaluated.manifest("loras")["adapter"]
 
 
 def test_an_image_with_loras_is_replayed_to_the_bit(evaluated: Evaluated, s3_server: S3Server) -> None:

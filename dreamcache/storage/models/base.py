@@ -51,8 +51,12 @@ MAX_NAMED = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraInfo:
-    """location: of the file on this machine. weight: by which its change of the base is multiplied."""
+    """name: of the file or folder as the job names it, without its path. location: of the file on this machine.
 
+    weight: by which its change of the base is multiplied.
+    """
+
+    name: str
     location: str
     sha256: str
     weight: float

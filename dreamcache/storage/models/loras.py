@@ -39,7 +39,8 @@ def describe_lora(path: str, weight: float) -> LoraInfo:
             f"model.loras '{path}': must hold 1 to {MAX_TENSORS:,} tensors of a LoRA, has {len(matrices):,} of "
             f"{len(tensors):,}; name the LoRA's own file"
         )
-    return LoraInfo(location=str(file), sha256=file_hash(file), weight=weight)
+    name = path.rstrip("/").rpartition("/")[2]
+    return LoraInfo(name=name, location=str(file), sha256=file_hash(file), weight=weight)
 
 
 def with_loras(base: BaseInfo, loras: Sequence[tuple[str, float]]) -> BaseInfo:
