@@ -48,15 +48,17 @@ class GsStore:
         if limit is not None and size > limit:
             raise too_large(uri, limit, size)
         _check_encoding(uri, about)
-        # Of an object that is replaced meanwhile the new bytes, whole, as a GET is of one version.
+        # Of an object that is replaced meanwhile the new bytes, whole, as a GET is of one version; of a larger one than
+        # may be read, a byte more than that.
+        options: dict[str, Any] = {"json_out": False}
+        if limit is not None and size:
+            options["headers"] = {"Range": f"bytes=0-{limit}"}
         try:
-            data: bytes = self._request(uri, "read", "GET", {"alt": "media"}, num_bytes=size, json_out=False)[
-                1
-            ]
+            data: bytes = self._request(uri, "read", "GET", {"alt": "media"}, num_bytes=size, **options)[1]
         except FileNotFoundError:
             raise FileNotFoundError(f"{uri}: no such object") from None
         if limit is not None and len(data) > limit:
-            raise too_large(uri, limit, len(data))
+            raise too_large(uri, limit)
         return data
 
     def write(self, uri: str, data: bytes) -> None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import threading
 import time
 from itertools import count
+from typing import Any
 
 import pytest
 
 from dreamcache.core.errors import StorageError
 from dreamcache.storage import gs
 from dreamcache.storage.arrow import pyarrow_filesystem
+from dreamcache.storage.bounded import TooLarge
 from dreamcache.storage.gs import GsStore
 from dreamcache.storage.open_store import join, open_store, store_for
 from dreamcache.storage.probe import check_conditional_writes, check_read_write, check_swap
@@ -85,6 +87,30 @@ def test_an_object_is_read_whole_while_it_is_replaced(gs_bucket: str) -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_of_an_object_that_grows_meanwhile_no_more_than_its_limit_is_received(
+    gs_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, uri = GsStore(), f"{gs_bucket}/grows"
+    store.write(uri, b"1234")
+    about, request, received = store._about, store._request, []
+
+    def then_grow(*args: Any) -> Any:
+        before = about(*args)
+        store.write(uri, bytes(1000))
+        return before
+
+    def counted(*args: Any, **options: Any) -> Any:
+        answer = request(*args, **options)
+        received.extend([len(answer[1])] if options.get("json_out") is False else [])
+        return answer
+
+    monkeypatch.setattr(store, "_about", then_grow)
+    monkeypatch.setattr(store, "_request", counted)
+    with pytest.raises(TooLarge, match="at most 4 bytes are read, got more"):
+        store.read(uri, limit=4)
+    assert received == [5]
 
 
 def test_a_listing_of_several_pages(gs_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
