@@ -171,15 +171,19 @@ def standings(verdicts: Iterable[ReviewVerdict]) -> dict[str, Standing]:
     return {item_id: standing for item_id, standing in resolved.items() if standing is not None}
 
 
-def _standing(verdicts: list[ReviewVerdict]) -> Standing | None:
-    """None where nothing stands."""
+def newest_of(verdicts: Iterable[ReviewVerdict]) -> dict[str, ReviewVerdict]:
+    """By reviewer, of all verdicts about one item, the one that counts: none that a final one has voided."""
+    verdicts = list(verdicts)
     finals = [one for one in verdicts if one.is_final]
     if finals:
         last = max(finals, key=lambda one: (one.recorded_at, _order(one)))
         verdicts = [one for one in verdicts if one.recorded_at > last.recorded_at or one is last]
-    newest: dict[str, ReviewVerdict] = {}
-    for one in sorted(verdicts, key=_order):
-        newest[one.reviewer] = one
+    return {one.reviewer: one for one in sorted(verdicts, key=_order)}
+
+
+def _standing(verdicts: list[ReviewVerdict]) -> Standing | None:
+    """None where nothing stands."""
+    newest = newest_of(verdicts)
     standing = sorted((one for one in newest.values() if one.decision != "withdrawn"), key=_order)
     if not standing:
         return None

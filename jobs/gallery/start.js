@@ -24,6 +24,7 @@ function showItem(item) {
 
 function refresh() {
   select();
+  if (viewer.open) findCurrent();
   const subjects = new Set(view.items.map((item) => item.subject)).size;
   byId("showing").textContent = `Showing ${counted(view.items.length, "item")} of ${counted(subjects, "subject")}`;
   byId("empty").hidden = view.items.length > 0;
@@ -60,7 +61,7 @@ function showCounts() {
 let countTimer = 0;
 review.onVerdicts = (items) => {
   for (const item of items) showItem(item);
-  if (viewer.open && items.includes(view.items[current])) showVerdict(view.items[current]);
+  if (viewer.open && items.includes(viewerItem)) showVerdict(viewerItem);
   clearTimeout(countTimer);
   countTimer = setTimeout(recount, 60);
 };
@@ -210,7 +211,7 @@ function listen() {
   window.addEventListener("scroll", onScroll, { passive: true });
   let width = window.innerWidth;
   window.addEventListener("resize", () => { if (window.innerWidth !== width) { width = window.innerWidth; layOut(); } });
-  window.addEventListener("hashchange", () => { openItem(readAddress()); fillChoices(); refresh(); });
+  window.addEventListener("hashchange", () => { const wanted = readAddress(); fillChoices(); refresh(); openItem(wanted); });
   window.addEventListener("beforeunload", (event) => { if (review.storage && local.size) event.preventDefault(); });
 }
 

@@ -3,21 +3,22 @@
 
 const REASONS = ["wrong product", "wrong colour", "text or logo", "artifacts", "scene", "cropped"];
 const WORDS = { a: "approve", r: "reject", u: "undo" };
-const local = new Map(); // item -> { d: a | r | u, t: milliseconds, reason, note }
+const local = new Map(); // item -> { d: a | r | u, t: milliseconds, reason, note, by: who }
+const drafts = new Map(); // item -> note that was written before its verdict
 const undoStack = [];
 const review = { reviewer: "", storage: "", onVerdicts: () => {}, onRecord: () => {} };
 const NAME_KEY = "dreamcache-reviewer";
 
 const keyOf = (item) => `dc/${data.job}/${item.id.slice(0, KEY_DIGITS)}`;
 const pack = (verdict) =>
-  [verdict.d, verdict.t.toString(36), ...[verdict.reason, verdict.note].map(encodeURIComponent)].join("|");
+  [verdict.d, verdict.t.toString(36), ...[verdict.reason, verdict.note, verdict.by].map(encodeURIComponent)].join("|");
 
 function unpack(text) {
-  const [d, t, reason = "", note = ""] = String(text).split("|");
+  const [d, t, reason = "", note = "", by = ""] = String(text).split("|");
   const when = parseInt(t, 36);
   if (!WORDS[d] || !Number.isFinite(when)) return null;
   try {
-    return { d, t: when, reason: decodeURIComponent(reason), note: decodeURIComponent(note) };
+    return { d, t: when, reason: decodeURIComponent(reason), note: decodeURIComponent(note), by: decodeURIComponent(by) };
   } catch { return null; }
 }
 
@@ -45,13 +46,16 @@ function setReviewer(name) {
   storageDo((storage) => storage.setItem(NAME_KEY, review.reviewer));
 }
 
+// Who decided: several people may share a browser. A verdict that was given without a name takes today's.
+const giverOf = (verdict) => verdict.by || review.reviewer;
+
 // Whether nobody but this reviewer has decided.
 const isMine = (recorded) => recorded.reviewers.length === 1 && recorded.reviewers[0] === review.reviewer;
 
 // Whether what is recorded knows this verdict of the reviewer.
 function isRecorded(item, own) {
   const { recorded } = item;
-  return Boolean(recorded) && own.t <= recorded.at && recorded.reviewers.includes(review.reviewer);
+  return Boolean(recorded) && own.t <= recorded.at && recorded.reviewers.includes(giverOf(own));
 }
 
 // approved, rejected, conflict or pending, as this reviewer should see it; "" for an item without an image.
@@ -87,7 +91,7 @@ function store(item, verdict) {
 function ownRecorded(item) {
   const { recorded } = item;
   const d = recorded && isMine(recorded) && { approved: "a", rejected: "r" }[recorded.state];
-  return d ? { d, t: recorded.at, reason: recorded.reason, note: recorded.note } : null;
+  return d ? { d, t: recorded.at, reason: recorded.reason, note: recorded.note, by: review.reviewer } : null;
 }
 
 // One step of undo, however many items.
@@ -97,7 +101,9 @@ function decide(items, d, { reason = "", note = null } = {}) {
   undoStack.push(some.map((item) => [item, local.get(item) || ownRecorded(item)]));
   const t = Date.now();
   for (const item of some) {
-    store(item, { d, t: Math.max(t, (local.get(item)?.t || 0) + 1), reason, note: note ?? reasonOf(item).note });
+    store(item, { d, t: Math.max(t, (local.get(item)?.t || 0) + 1), reason,
+      note: note ?? drafts.get(item) ?? reasonOf(item).note, by: review.reviewer });
+    drafts.delete(item);
   }
   review.onVerdicts(some);
   review.onRecord(some);
@@ -116,7 +122,7 @@ function undo() {
   const t = Date.now();
   for (const [item, before] of step) {
     const later = Math.max(t, (local.get(item)?.t || 0) + 1);
-    store(item, before ? { ...before, t: later } : { d: "u", t: later, reason: "", note: "" });
+    store(item, before ? { ...before, t: later } : { d: "u", t: later, reason: "", note: "", by: local.get(item)?.by ?? review.reviewer });
   }
   const items = step.map(([item]) => item);
   review.onVerdicts(items);
@@ -143,7 +149,7 @@ function csvCell(value) {
 
 function verdictRow(item) {
   const verdict = local.get(item);
-  return { item_id: item.id, verdict: WORDS[verdict.d], reviewer: review.reviewer, reason: verdict.reason,
+  return { item_id: item.id, verdict: WORDS[verdict.d], reviewer: giverOf(verdict), reason: verdict.reason,
     note: verdict.note, decided_at: new Date(verdict.t).toISOString() };
 }
 

@@ -2,11 +2,14 @@
 
 const viewer = byId("viewer");
 let current = 0;
+let viewerItem = null; // the item that is shown: a list that is sorted anew has another one at its place
 
 function show(place) {
   if (!view.items.length) return;
   current = (place + view.items.length) % view.items.length;
   const item = view.items[current];
+  if (viewerItem !== item) byId("note").blur(); // what is in it belongs to the item before
+  viewerItem = item;
   cursor.set(item);
   const picture = renderPicture(item);
   if (picture.tagName === "IMG") picture.loading = "eager";
@@ -21,7 +24,7 @@ function show(place) {
   showVerdict(item);
   if (!viewer.open) viewer.showModal();
   writeAddress(item.id);
-  for (const next of [current + 1, current + 2]) { // loaded while this one is looked at
+  for (const next of [current + 1, current + 2]) { // loaded while this one is viewerItem at
     const ahead = view.items[next % view.items.length];
     if (ahead && ahead.status === "done") new Image().src = ahead.url;
   }
@@ -38,7 +41,7 @@ function showVerdict(item) {
   for (const chip of byId("reasons").querySelectorAll("button")) {
     chip.setAttribute("aria-pressed", String(chip.textContent === reason));
   }
-  if (document.activeElement !== byId("note")) byId("note").value = note;
+  if (document.activeElement !== byId("note")) byId("note").value = drafts.get(item) ?? note;
   const others = othersOf(item);
   byId("verdict").textContent = [state === "pending" ? "" : state, state === "rejected" ? reason : "", others]
     .filter(Boolean).join(" · ");
@@ -100,10 +103,18 @@ async function copy(text) {
 
 // An approval leads to the next image; a rejection waits for its reason, which leads on.
 function decideCurrent(d) {
-  const item = view.items[current];
+  const item = viewerItem;
   if (!item || item.status !== "done") return;
-  decide([item], d);
+  decide([item], d, { note: noteText() });
   if (d === "a") advance(item); else showVerdict(item);
+}
+
+const noteText = () => [...byId("note").value].slice(0, 2000).join("");
+
+// Where the shown item is in a list that was made anew; its place before, where it is there no more.
+function findCurrent() {
+  const place = view.items.indexOf(viewerItem);
+  if (place >= 0) current = place;
 }
 
 function advance(item) {
@@ -121,8 +132,8 @@ function buildReasons() {
 }
 
 function giveReason(reason) {
-  const item = view.items[current];
-  if (stateOf(item) !== "rejected") return;
+  const item = viewerItem;
+  if (!item || stateOf(item) !== "rejected") return;
   explain(item, { reason });
   advance(item);
 }
@@ -131,8 +142,9 @@ byId("approve").onclick = () => decideCurrent("a");
 byId("reject").onclick = () => decideCurrent("r");
 byId("undo").onclick = () => undoAndShow();
 byId("note").addEventListener("change", () => {
-  const item = view.items[current];
-  if (item && item.status === "done" && stateOf(item) !== "pending") explain(item, { note: [...byId("note").value].slice(0, 2000).join("") });
+  const item = viewerItem;
+  if (!item || item.status !== "done") return;
+  if (stateOf(item) === "pending") drafts.set(item, noteText()); else explain(item, { note: noteText() });
 });
 byId("previous").onclick = () => show(current - 1);
 byId("next").onclick = () => show(current + 1);
@@ -140,6 +152,7 @@ byId("close").onclick = () => viewer.close();
 byId("facts").onclick = () => viewer.classList.toggle("with-details");
 viewer.addEventListener("click", (event) => { if (event.target === viewer || event.target === byId("stage")) viewer.close(); });
 viewer.addEventListener("close", () => {
+  viewerItem = null;
   byId("stage").replaceChildren();
   writeAddress();
   refresh();

@@ -8,7 +8,7 @@ Knows the manifest and the review log; not where the verdicts come from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamcache.storage.json_object import JsonObject
-from dreamcache.storage.reviews import Reviews, ReviewVerdict, Standing, standings
+from dreamcache.storage.reviews import Reviews, ReviewVerdict, Standing, newest_of, standings
 from jobs.output.reader import Manifest
 from jobs.review.verdict_file import GivenVerdict, Problem
 
@@ -77,6 +77,7 @@ def record(
     retried = reviews.retried()
     before = reviews.verdicts() if before is None else before
     sound: list[ReviewVerdict] = []
+    without_time: set[ReviewVerdict] = set()
     problems = [row for row in rows if isinstance(row, Problem)]
     now = datetime.now(UTC)
     for row in sorted(verdicts, key=lambda row: (row.decided_at or now, row.row)):
@@ -86,7 +87,9 @@ def record(
             problems.append(Problem(row=row.row, item_id=row.item_id, message=problem))
         else:
             sound.append(_verdict(row, name, known[row.item_id], now, is_final))
-    new = _new(sound, before)
+            if row.decided_at is None:
+                without_time.add(sound[-1])
+    new = _new(sound, before, without_time)
     reviews.append(new)
     items_here = {row.item_id for row in verdicts}
     after = standings(one for one in (*before, *new) if one.item_id in items_here)
@@ -98,16 +101,26 @@ def record(
     )
 
 
-def _new(verdicts: Sequence[ReviewVerdict], before: Sequence[ReviewVerdict]) -> list[ReviewVerdict]:
-    """Those that the log does not have and that say something else than their reviewer's newest one."""
-    newest = _newest(before)
+def _new(
+    verdicts: Sequence[ReviewVerdict], before: Sequence[ReviewVerdict], without_time: Set[ReviewVerdict]
+) -> list[ReviewVerdict]:
+    """Those that the log does not have.
+
+    A row without a time is known by what it says: it is new where it differs from its reviewer's verdict that counts.
+    """
+    log: dict[str, list[ReviewVerdict]] = {}
+    for one in before:
+        log.setdefault(one.item_id, []).append(one)
     seen = {_identity(one) for one in before}
     new: list[ReviewVerdict] = []
     for verdict in verdicts:
-        key = (verdict.item_id, verdict.reviewer)
-        if _identity(verdict) not in seen and not _says_the_same(newest.get(key), verdict):
+        of_item = log.setdefault(verdict.item_id, [])
+        is_known = _identity(verdict) in seen
+        if verdict in without_time:
+            is_known |= _says_the_same(newest_of(of_item).get(verdict.reviewer), verdict)
+        if not is_known:
             seen.add(_identity(verdict))
-            newest[key] = verdict
+            of_item.append(verdict)
             new.append(verdict)
     return new
 
@@ -158,14 +171,6 @@ def _verdict(
     )
 
 
-def _newest(verdicts: Sequence[ReviewVerdict]) -> dict[tuple[str, str], ReviewVerdict]:
-    """The verdict that counts, by item and reviewer."""
-    return {
-        (one.item_id, one.reviewer): one
-        for one in sorted(verdicts, key=lambda one: (one.decided_at, one.recorded_at))
-    }
-
-
 def _identity(verdict: ReviewVerdict) -> tuple[object, ...]:
     return (
         verdict.item_id, verdict.reviewer, verdict.decision, verdict.decided_at, verdict.reason, verdict.note,
@@ -174,7 +179,7 @@ def _identity(verdict: ReviewVerdict) -> tuple[object, ...]:
 
 
 def _says_the_same(before: ReviewVerdict | None, verdict: ReviewVerdict) -> bool:
-    """Whether the reviewer's newest verdict is this one already. A final one settles what came in between."""
+    """Whether the reviewer's verdict that counts is this one already. A final one settles what came in between."""
     if before is None:
         return verdict.decision == "withdrawn"
     same = (before.decision, before.reason, before.note) == (verdict.decision, verdict.reason, verdict.note)

@@ -157,6 +157,46 @@ def test_two_tabs_keep_both_their_verdicts(browser: Any, tmp_path: Path) -> None
     assert [states_of(browser)[items[n]] for n in range(3)] == ["approved", "rejected", "pending"]
 
 
+def test_a_verdict_is_of_the_image_that_is_shown(browser: Any, tmp_path: Path) -> None:
+    """Also where the list is sorted anew below the large view; a note that was written before it goes with it."""
+    spec = shop(tmp_path / "shop")
+    items = run(spec)
+    open_page(browser, page_of(spec))
+    browser.execute_script("show(data.items[0].shown)")
+    note = browser.find_element("id", "note")
+    note.send_keys("wrong handle")
+    browser.execute_script("byId('stage').focus(); refresh()")
+    browser.execute_script("view.items.reverse(); findCurrent()")
+    browser.find_element("id", "reject").click()
+    states = states_of(browser)
+    assert [item for item in items if states[item] != "pending"] == [items[0]]
+    assert browser.execute_script("return reasonOf(data.items[0]).note") == "wrong handle"
+    assert note.get_attribute("value") == "wrong handle"
+    browser.execute_script("show(current + 1)")
+    assert note.get_attribute("value") == "", "it does not go on to the next image"
+
+
+def test_people_who_share_a_browser(browser: Any, tmp_path: Path) -> None:
+    keys = pytest.importorskip("selenium.webdriver").Keys
+    spec = shop(tmp_path / "shop")
+    items = run(spec)
+    open_page(browser, page_of(spec))
+    name = browser.find_element("id", "reviewer")
+    name.send_keys("ana" + keys.TAB)
+    browser.execute_script("decide([data.items[0]], 'r')")
+    browser.refresh()
+    wait_for(browser, "document.documentElement.dataset.loaded")
+    name = browser.find_element("id", "reviewer")
+    name.clear()
+    name.send_keys("bo" + keys.TAB)
+    browser.execute_script("decide([data.items[1]], 'a')")
+    with handed_out(browser, tmp_path).open(encoding="utf-8-sig", newline="") as lines:
+        assert {row["item_id"]: row["reviewer"] for row in csv.DictReader(lines)} == {
+            items[0]: "ana",
+            items[1]: "bo",
+        }
+
+
 def test_filters_and_sort_stand_in_the_address(browser: Any, tmp_path: Path) -> None:
     spec = shop(tmp_path / "shop")
     items = run(spec)

@@ -113,6 +113,39 @@ def test_two_reviewers_who_differ(make_spec: MakeSpec, tmp_path: Path) -> None:
     assert "conflict:" not in done.stdout and states(spec)[a] == "approved"
 
 
+def test_who_says_the_same_after_a_final_verdict_differs_again(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec()
+    a, *_ = generate(spec)
+    rejected = (a, "reject", "ana", "wrong colour", "")
+    for row in ((*rejected, AT), (a, "approve", "bo", "", "", AT)):
+        in_process("review", spec.output, review_file(tmp_path, row))
+    in_process("review", spec.output, review_file(tmp_path, (a, "approve", "lead", "", "", AT)), "--final")
+    assert states(spec)[a] == "approved"
+    for later in ("2026-11-27T11:00:00Z", ""):
+        again = json.loads(
+            in_process("review", spec.output, review_file(tmp_path, (*rejected, later)), "--json").stdout
+        )
+        assert again["recorded"] == (1 if later else 0), "without a time it says what ana said last"
+        assert states(spec)[a] == "conflict"
+
+
+def test_files_in_another_order_than_their_verdicts(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec()
+    a, b, *_ = generate(spec)
+
+    def at(hour: int, item: str, verdict: str) -> None:
+        row = (item, verdict, "ana", "", "", f"2026-11-27T{hour}:00:00Z")
+        assert in_process("review", spec.output, review_file(tmp_path, row)).returncode == 0
+
+    at(17, a, "undo")
+    at(13, a, "approve")
+    assert states(spec)[a] == "pending", "the undo is the newest"
+    at(13, b, "approve")
+    at(15, b, "approve")
+    at(14, b, "reject")
+    assert states(spec)[b] == "approved"
+
+
 def test_every_row_is_recorded_or_reported(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec()
     a, b, c, d = generate(spec)
