@@ -42,6 +42,18 @@ class _Attempt:
 
 
 @dataclass(kw_only=True, slots=True)
+class _Process:
+    """A worker's. since: its first start, or the one after it was away; None while there is no process.
+
+    restarts: how often Ray had started the worker again before it.
+    """
+
+    since: float | None
+    gpus: float
+    restarts: int
+
+
+@dataclass(kw_only=True, slots=True)
 class _Suspicion:
     """Of one unit: size of the smallest group it died in, and how each attempt ended in which it was alone."""
 
@@ -71,7 +83,7 @@ class AttemptBook:
         self._in_flight: dict[str, list[_Attempt]] = {}
         self._suspects: dict[str, _Suspicion] = {}
         self._starts: dict[str, int] = {}
-        self._joined: dict[str, tuple[float, float]] = {}
+        self._joined: dict[str, _Process] = {}
         self._spent = 0.0
         self._refused: dict[str, str] = {}
         self._kinds: dict[str, dict[str, str]] = {}
@@ -82,11 +94,17 @@ class AttemptBook:
         self._num_batches: Counter[str] = Counter()
 
     def join(
-        self, worker: str, gpus: float = 0.0, kind: str = "worker", host: str = "", per_hour: float = 0.0
+        self,
+        worker: str,
+        gpus: float = 0.0,
+        kind: str = "worker",
+        host: str = "",
+        per_hour: float = 0.0,
+        restarts: int = 0,
     ) -> int:
         """Records the start of a worker's process. Returns how often it died since it last finished an attempt.
 
-        kind, host: for the events alone. per_hour: the price of its machine's share.
+        kind, host: for the events alone. per_hour: the price of its machine's share. restarts: see `leave`.
         """
         self._reserve.join(worker, per_hour)
         if worker in self._joined:
@@ -95,8 +113,28 @@ class AttemptBook:
         self._kinds[worker] = {"kind": kind, "host": host}
         self._report("worker_started", worker=worker, **self._kinds[worker])
         self._starts[worker] = self._starts.get(worker, 0) + 1
-        self._joined.setdefault(worker, (self.clock(), gpus))
+        process = self._joined.setdefault(worker, _Process(since=None, gpus=gpus, restarts=restarts))
+        process.since = self.clock() if process.since is None else process.since
+        process.restarts = restarts
         return self._starts[worker] - 1
+
+    def leave(self, worker: str, restarts: int | None = None) -> None:
+        """The worker's process has ended: it costs nothing from now on, until it joins again.
+
+        restarts: how often Ray has started it again, or is doing so: a process that began after as many of them is
+        alive. None: it has ended for good. What it had in flight stays so until `join` or `settle` finds it.
+        """
+        process = self._joined.get(worker)
+        if process is None or (restarts is not None and process.restarts >= restarts):
+            return
+        if process.since is not None:
+            self._spent += (self.clock() - process.since) * process.gpus
+            process.since = None
+            self._reserve.leave(worker)
+            self._times.lost(worker)
+        if restarts is None and not self._in_flight.get(worker):
+            del self._joined[worker]
+            self._report("worker_ended", worker=worker, **self._kinds.get(worker, {}))
 
     def ready(self, worker: str) -> None:
         """The worker's model is loaded: its next step is the first batch."""
@@ -223,9 +261,10 @@ class AttemptBook:
         self._report("worker_lost", worker=worker, in_flight=units, **self._kinds.get(worker, {}))
 
     def gpu_seconds(self) -> float:
-        """Declared GPUs times the time since each worker first joined."""
+        """Declared GPUs times the time in which each worker had a process."""
         now = self.clock()
-        return self._spent + sum((now - since) * gpus for since, gpus in self._joined.values())
+        processes = self._joined.values()
+        return self._spent + sum((now - one.since) * one.gpus for one in processes if one.since is not None)
 
     def refuse(self, cache_key: str, message: str) -> None:
         """Records cached features that a worker did not use; several workers may meet the same."""

@@ -107,7 +107,8 @@ class Watch:
         """
         self.worker = self._name()
         self.is_priced = self.is_priced and kind == "generator"
-        deaths = self._ask(self.book.join, self.worker, self.gpus, kind, socket.gethostname(), self.per_hour)
+        about = (self.gpus, kind, socket.gethostname(), self.per_hour, self._restarts())
+        deaths = self._ask(self.book.join, self.worker, *about)
         if deaths >= self.policy.max_worker_deaths:
             raise DreamCacheError(
                 f"a worker died {deaths} times and finished no batch in between (failures.max_worker_deaths is "
@@ -194,6 +195,12 @@ class Watch:
         import ray
 
         return str(ray.get_runtime_context().get_actor_id())
+
+    def _restarts(self) -> int:
+        """How often Ray has started this worker again."""
+        from ray._private import state
+
+        return int(state.actors(self.worker).get("NumRestarts", 0))
 
     def _ask(self, method: RemoteMethod, *args: object) -> Any:
         """The book's answer."""

@@ -3,8 +3,8 @@
     worker --may_begin--> Reserve: spent by the clock + until every batch in flight has ended <= limit ?
                           "begin" | "wait" (others are in flight) | "exhausted"
 
-What workers cost is their price from their start on, busy or idle. Until a first batch has ended its length is not
-known: one begins, and the others wait for it. Plain Python, part of the `AttemptBook`; knows prices and clocks.
+What workers cost is their price from their start to their end, busy or idle. Until a first batch has ended its length
+is not known: one begins, and the others wait for it. Plain Python, part of the `AttemptBook`; knows prices and clocks.
 """
 
 from __future__ import annotations
@@ -78,11 +78,16 @@ class Reserve:
 
     def join(self, worker: str, per_hour: float) -> None:
         """A worker's process is up. One that had a batch in flight has died with it."""
-        self.leave(worker)
+        self._drop_batch(worker)
         self._joined.setdefault(worker, (self._clock(), per_hour))
 
     def leave(self, worker: str) -> None:
-        """The worker's batch is no longer in flight, and ended without a result."""
+        """The worker's process has ended, and its batch without a result: it costs nothing until it joins again."""
+        self._drop_batch(worker)
+        since, per_hour = self._joined.pop(worker, (self._clock(), 0.0))
+        self._settled += (self._clock() - since) * per_hour / HOUR
+
+    def _drop_batch(self, worker: str) -> None:
         self._in_flight.pop(worker, None)
 
     def settle(self) -> None:
@@ -155,7 +160,7 @@ class Reserve:
 
     def _drop_lost(self, now: float) -> None:
         for worker in [worker for worker, batch in self._in_flight.items() if batch.lost <= now]:
-            self.leave(worker)
+            self._drop_batch(worker)
 
     def _total(self) -> float:
         assert self.limit is not None

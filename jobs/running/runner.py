@@ -47,7 +47,7 @@ from jobs.running.status import RunStatus
 from jobs.running.windows import Windows
 from jobs.running.worker_events import WorkerEvent
 
-CALM = ("batch", "times")
+CALM = ("batch", "times", "worker_ended")
 """Events of workers that nobody waits for: they are written a few minutes later, many at once."""
 
 

@@ -14,6 +14,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from jobs.running.worker_ends import actors_of_this_job
+
 STATES = {
     "DEPENDENCIES_UNREADY": "pending",
     "PENDING_CREATION": "pending",
@@ -80,14 +82,11 @@ class StallNotice:
 def _state_in_ray() -> str:
     """Actors of this job by class and state, and what is free of the cluster's resources."""
     import ray
-    from ray._private import state
 
     if not ray.is_initialized():  # a request for its actors would start a cluster
         return "Ray is not connected"
     try:
-        job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
-        # The public list of actors needs the dashboard, which a cluster need not have.
-        actors = _actors(state.actors(job_id=job))
+        actors = _actors(actors_of_this_job())
         free, all_of = ray.available_resources(), ray.cluster_resources()
         alive = sum(node["Alive"] for node in ray.nodes())
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the cluster, the run itself meets it

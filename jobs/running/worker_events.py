@@ -1,6 +1,6 @@
-"""What happens to the workers, read from the attempt book now and then: started, ready, lost, retried, quarantined.
+"""What happens to the workers, read from the attempt book now and then: started, ready, lost, ended, quarantined.
 
-    AttemptBook.events --every POLL_S--> on_event(event)
+    AttemptBook.events --every POLL_S--> on_event(event);   the book is shown which processes Ray has ended
 
 Knows the book's actor handle; knows nothing of what follows from an event.
 """
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
+
+from jobs.running.worker_ends import WorkerEnds
 
 POLL_S = 1.0
 ANSWER_S = 5.0
@@ -30,6 +33,7 @@ class WorkerEvents:
     ) -> None:
         """on_cost: called with the money that the workers have cost since its last call."""
         self._book, self._on_event, self._on_cost = book, on_event, on_cost
+        self._ends = WorkerEnds(book)
         self._cost = 0.0
         self._number = 0
         self._ended = threading.Event()
@@ -65,5 +69,10 @@ class WorkerEvents:
             self._on_event(event)
 
     def _watch(self) -> None:
+        import ray
+
         while not self._ended.wait(POLL_S):
+            with suppress(Exception):  # as in `read`
+                if ray.is_initialized():
+                    self._ends.look()
             self.read()

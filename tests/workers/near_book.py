@@ -36,6 +36,9 @@ class NearWatch(Watch):
     def _name(self) -> str:
         return "near"
 
+    def _restarts(self) -> int:
+        return 0
+
     def _ask(self, method: Any, *args: object) -> Any:
         return method.remote(*args)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dreamcache.core.config.failures import FailurePolicy
 from workers.attempts import AttemptBook
+from workers.reserve import SpendLimit
 
 POLICY = FailurePolicy(max_attempts=2, item_timeout_s=10, max_worker_deaths=12)
 
@@ -144,6 +145,60 @@ def test_gpu_seconds_are_declared_gpus_by_time_also_after_a_round() -> None:
     book.settle()
     clock.now = 100
     assert book.gpu_seconds() == 25
+
+
+def test_a_worker_that_has_ended_costs_nothing_more_and_is_no_loss() -> None:
+    clock = Clock()
+    limit = SpendLimit(output="o", per_subject=1.0)
+    book = AttemptBook(POLICY, clock, limit)
+    for worker in ("encoder", "generator"):
+        book.join(worker, 1, worker, per_hour=3600)
+        book.ready(worker)
+    clock.now = 10
+    for _ in range(2):
+        book.leave("encoder")
+    book.leave("of another job")
+    clock.now = 100
+    assert book.gpu_seconds() == book.cost() == 110
+    book.report_times()
+    events = book.events(0)
+    assert [event["worker"] for event in events if event["event"] == "worker_ended"] == ["encoder"]
+    assert {event["kind"]: event["ready_s"] for event in events if event["event"] == "times"} == {
+        "encoder": 10,
+        "generator": 100,
+    }
+    book.settle()
+    lost = [event["worker"] for event in book.events(0) if event["event"] == "worker_lost"]
+    assert lost == ["generator"] and book.gpu_seconds() == book.cost() == 110
+
+
+def test_a_worker_that_is_started_again_costs_nothing_meanwhile() -> None:
+    clock = Clock()
+    book = AttemptBook(POLICY, clock)
+    book.join("w", 1, per_hour=3600)
+    book.begin("w", ("x",))
+    clock.now = 10
+    book.leave("w", 1)
+    clock.now = 50
+    assert book.gpu_seconds() == book.cost() == 10
+    assert not book.sort(["x"]).suspects, "its end is judged when it joins, as ever"
+    book.join("w", 1, per_hour=3600, restarts=1)
+    assert book.sort(["x"]).suspects == 1
+    book.leave("w", 1)  # an old look at Ray's table
+    clock.now = 60
+    assert book.gpu_seconds() == book.cost() == 20
+    names = [event["event"] for event in book.events(0)]
+    assert names == ["worker_started", "worker_lost", "retried", "worker_started"]
+
+
+def test_what_a_worker_had_in_flight_at_its_end_is_suspect_when_the_pipeline_is_lost() -> None:
+    book = AttemptBook(POLICY)
+    book.join("w")
+    book.begin("w", ("x", "y"))
+    book.leave("w")
+    book.settle()
+    assert book.sort(["x", "y"]).suspects == 2
+    assert [event["in_flight"] for event in book.events(0) if event["event"] == "worker_lost"] == [2]
 
 
 def test_many_workers_share_a_book() -> None:

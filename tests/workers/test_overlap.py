@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +12,16 @@ import pytest
 import ray
 
 import jobs
+from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.storage.events import Event, read_events
 from dreamcache.storage.ledger import Ledger
+from jobs.running import worker_ends
 from jobs.running.report import Report
 from tests.command import write_job
 from tests.end_to_end.photos import write_catalog, write_photos
 from tests.workers import slow_decoding
+from workers.attempts import AttemptBook
+from workers.guard import Watch
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.turns(unit="module"), pytest.mark.timeout(600)]
 
@@ -34,6 +39,49 @@ def cluster() -> Iterator[None]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     yield
     ray.shutdown()
+
+
+@ray.remote(max_restarts=-1, num_cpus=0)
+class Joined:
+    """A worker's process that does nothing."""
+
+    def __init__(self, book: Any) -> None:
+        Watch(book, FailurePolicy(), gpus=1, memory_bytes=1 << 50).join("generator")
+
+    def is_up(self) -> bool:
+        return True
+
+
+def test_ends_of_workers_are_read_from_rays_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is started again counts from its new start, one that is killed for good to its end."""
+    monkeypatch.setattr(worker_ends, "LOOK_S", 0.0)
+    book = ray.remote(num_cpus=0)(AttemptBook).remote(FailurePolicy())
+    actor = Joined.remote(book)
+    ends = worker_ends.WorkerEnds(book)
+
+    def events() -> list[str]:
+        ends.look()
+        return [event["event"] for event in ray.get(book.events.remote(0))]
+
+    def wait_for(wanted: list[str]) -> None:
+        by = time.monotonic() + 120
+        while (seen := events()) != wanted:
+            assert time.monotonic() < by, seen
+            time.sleep(0.1)
+
+    assert ray.get(actor.is_up.remote())
+    ray.kill(actor, no_restart=False)
+    started = ["worker_started", "worker_lost", "worker_started"]
+    wait_for(started)
+    before = ray.get(book.gpu_seconds.remote())
+    time.sleep(0.5)
+    assert events() == started
+    assert ray.get(book.gpu_seconds.remote()) > before + 0.4, "the restarted process counts"
+    ray.kill(actor)
+    wait_for([*started, "worker_ended"])
+    spent = ray.get(book.gpu_seconds.remote())
+    time.sleep(0.2)
+    assert ray.get(book.gpu_seconds.remote()) == spent
 
 
 def run(folder: Path, model: dict[str, str], mode: str) -> Report:

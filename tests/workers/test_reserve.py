@@ -174,6 +174,24 @@ def test_an_overspend_is_one_batch_at_most(lengths: list[float], workers: int, t
     assert all(one.reserved >= one.spent for one in reserve.written)
 
 
+def test_nothing_is_reserved_for_a_worker_that_has_ended() -> None:
+    reserve = Reserve(100.0)
+    for name in ("encoder", "a", "b"):
+        reserve.join(name, PER_HOUR)
+    assert reserve.may_begin("a") == "begin" and reserve.may_begin("b") == "wait"
+    reserve.clock.now = 10
+    reserve.leave("encoder")
+    reserve.leave("a")
+    reserve.leave("a")
+    assert reserve.cost() == 30
+    assert reserve.may_begin("b") == "begin", "the batch of a worker that has ended is not waited for"
+    assert reserve.written[-1].reserved == 30 + AHEAD_S
+    reserve.clock.now = 20
+    reserve.join("a", PER_HOUR)
+    reserve.clock.now = 25
+    assert reserve.cost() == 30 + 15 + 5
+
+
 def test_a_subject_may_cost_so_much() -> None:
     reserve = Reserve(None, per_subject=3.0, spent_by_subject={"old": 2.5})
     reserve.join("a", PER_HOUR)
