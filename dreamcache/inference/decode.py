@@ -26,14 +26,18 @@ _ROWS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 """Of each VAE that ran out of memory, how many rows a pass fitted."""
 
 
-def decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """vae.decode(latents), [B, 3, H, W]. Raises what the VAE raises, out of memory only for a single row."""
+def decoded(vae: AutoencoderKL, latents: Tensor, *, is_alone: bool = True) -> Tensor:
+    """vae.decode(latents), [B, 3, H, W]. Raises what the VAE raises, out of memory only for a single row.
+
+    is_alone: nothing else is on the device, so what does not fit now never does. Otherwise rows stay as they are, and
+    out of memory is the caller's: pixels must not depend on what ran beside.
+    """
     while True:
         rows = min(_ROWS.get(vae, len(latents)), len(latents))
         try:
             return _in_parts(vae, latents, rows)
         except Exception as error:
-            if rows <= 1 or not is_out_of_memory(error):
+            if rows <= 1 or not is_alone or not is_out_of_memory(error):
                 raise
             logger.warning("the VAE has no memory for %d images in one pass; it continues with fewer", rows)
         # Outside the except block, whose traceback would keep the failed pass's tensors on the device.

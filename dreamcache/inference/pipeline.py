@@ -207,18 +207,19 @@ class DreamCachePipeline(PipelineParts):
     def decode(self, latents: Tensor) -> Tensor:
         """Images [B, 3, H, W] in 0..1, of the latents that a call returns with output_type "latent".
 
-        Unlike a call it does not wait for other threads' calls. See `decodes_apart`.
+        Unlike a call it does not wait for other threads' calls, so it raises out of memory where a call continues with
+        fewer rows a pass. See `decodes_apart`.
 
         >>> latents = pipe("a mug", subject, num_inference_steps=2, output_type="latent").images
         >>> pipe.decode(latents).shape
         torch.Size([1, 3, 64, 64])
         """
-        images: Tensor = self._images(latents, "pt")
+        images: Tensor = self._images(latents, "pt", is_alone=False)
         return images
 
-    def _images(self, latents: Tensor, output_type: str) -> Any:
+    def _images(self, latents: Tensor, output_type: str, *, is_alone: bool = True) -> Any:
         vae = self.base.vae
-        pixels = decoded(vae, latents.to(vae.dtype) / vae.config.scaling_factor)
+        pixels = decoded(vae, latents.to(vae.dtype) / vae.config.scaling_factor, is_alone=is_alone)
         return self.base.image_processor.postprocess(pixels, output_type=output_type)
 
     def _conditions(self, inputs: Inputs) -> Conditions:

@@ -125,6 +125,27 @@ def test_without_room_for_both_stages_they_run_one_after_the_other(
     assert same(overlapped.begin(requests(2))(nothing), outcomes)
 
 
+def test_a_vae_without_room_beside_the_denoiser_keeps_its_rows(
+    pipe: DreamCachePipeline, subject: SubjectFeatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer rows a pass are other last bits, which must not depend on what ran beside."""
+    vae_decode = pipe.base.vae.decode
+    wanted = make(pipe, subject).generate(requests(4))
+    passes: list[int] = []
+
+    def decode(latents: torch.Tensor, **options: Any) -> Any:
+        passes.append(len(latents))
+        if len(passes) == 1:
+            raise torch.OutOfMemoryError
+        return vae_decode(latents, **options)
+
+    monkeypatch.setattr(pipe.base.vae, "decode", decode)
+    overlapped = Overlapped(make(pipe, subject))
+    outcomes = overlapped.begin(requests(4))(nothing)
+    assert same(outcomes, wanted) and passes == [4, 4]
+    assert not overlapped.is_on and overlapped.take_note() == NO_ROOM
+
+
 def test_a_lost_device_is_no_items_fault(pipe: DreamCachePipeline, subject: SubjectFeatures) -> None:
     def before(number: int) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
