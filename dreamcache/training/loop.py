@@ -29,6 +29,8 @@ from dreamcache.training.hooks import Hook
 from dreamcache.training.trainer import Step, Trainer
 
 STATUS_INTERVAL_S = 2.0
+START = "model.adapter"
+"""In the course: the fingerprint of the adapter that the training begins with, which may lie elsewhere when resumed."""
 
 OnCheckpoint = Callable[[int, Mapping[str, float]], None]
 """on_checkpoint(step, metrics), called by every process when a checkpoint is due; it is stored beside the next steps"""
@@ -52,8 +54,11 @@ class TrainLoop:
             **trainer.settings.course(),
             "base": trainer.info.fingerprint,
             "data.samples": trainer.num_samples,
+            START: trainer.start_fingerprint,
         }
-        checkpoint = folder.newest(self.course, TrainSettings(data=DataSettings(path="")).course())
+        # What a checkpoint was begun with was not always recorded.
+        defaults = {**TrainSettings(data=DataSettings(path="")).course(), START: trainer.start_fingerprint}
+        checkpoint = folder.newest(self.course, defaults)
         if checkpoint is not None:
             trainer.resume(checkpoint)
         self.checkpoints = CheckpointWriter(folder, self.course, keep=trainer.settings.every.keep)

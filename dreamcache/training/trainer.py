@@ -95,6 +95,7 @@ class Trainer:
             )
         layout.check(base)
         self.base, self.info, self.settings, self.team, self.layout = base, info, settings, team, layout
+        self.start_fingerprint = start.fingerprint if start is not None else None
         self.step = 0
         self.bad: dict[int, BadSample] = {}
         if settings.gradient_checkpointing:

@@ -63,6 +63,32 @@ def test_checkpoints_of_an_older_release_are_resumed(tmp_path: Path) -> None:
         folder.newest({**course, "reference.integration": "decoupled"}, course)
 
 
+def test_another_start_is_another_training(make: MakeTrainer, tmp_path: Path) -> None:
+    new = make()
+    folders = [str(tmp_path / name) for name in ("one", "moved", "other")]
+    for step, folder in zip((5, 5, 6), folders, strict=True):
+        save_adapter(new.adapter, folder, base=new.info, step=step)
+    one, moved, other = (
+        Trainer(new.base, new.info, new.settings, start=describe_adapter(folder, new.info))
+        for folder in folders
+    )
+    output = TrainFolder(str(tmp_path / "training"))
+    loop = TrainLoop(one, output, name="t")
+    loop._save()
+    loop.checkpoints.wait()
+    TrainLoop(moved, output, name="t")
+    for trainer in (other, new):
+        with pytest.raises(ModelError, match=r"model\.adapter was '[0-9a-f]{64}', is ") as error:
+            TrainLoop(trainer, output, name="t")
+        assert error.value.code == "other_training"
+    # An earlier release did not record it.
+    latest = tmp_path / "training" / "checkpoints" / "latest.json"
+    stored = json.loads(latest.read_text())
+    del stored["course"]["model.adapter"]
+    latest.write_text(json.dumps(stored))
+    TrainLoop(other, output, name="t")
+
+
 def test_checkpoints_on_s3(bucket: str) -> None:
     folder = TrainFolder(f"{bucket}/training")
     assert folder.newest({}) is None
