@@ -70,9 +70,15 @@ class Samples:
     bad: samples that could not be used so far, by number; num_opened: how often a shard was opened.
     """
 
-    def __init__(self, settings: DataSettings, path: str, *, side: int = 0) -> None:
-        """side: what is used of a picture is scaled to so many pixels later; 0 decodes JPEGs at their full size."""
+    def __init__(
+        self, settings: DataSettings, path: str, *, side: int = 0, has_whole_references: bool = False
+    ) -> None:
+        """side: what is used of a picture is scaled to so many pixels later; 0 decodes JPEGs at their full size.
+
+        has_whole_references: photos that fill the frame are decoded at their full size, as a job does.
+        """
         self.settings, self.path, self.side = settings, path, side
+        self.has_whole_references = has_whole_references
         self.source: Source = open_source(path, settings.format)
         self.ends = np.cumsum(self.source.sizes)
         self.bad: dict[int, BadSample] = {}
@@ -153,8 +159,10 @@ class Samples:
         image, mask = decode_picture(sample.image, sample.mask, sample.where, self.side, is_cut=is_cut)
         photo, photo_mask, reference_id = image, mask, ""
         if sample.reference is not None:
+            is_whole = self.has_whole_references and sample.reference_mask is None
+            side = 0 if is_whole else self.side
             photo, photo_mask = decode_picture(
-                sample.reference, sample.reference_mask, f"{sample.where}, reference", self.side
+                sample.reference, sample.reference_mask, f"{sample.where}, reference", side
             )
             if photo_mask is None:
                 reference_id = Reference.id_of(sample.reference, None)

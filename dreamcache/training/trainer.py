@@ -138,7 +138,9 @@ class Trainer:
         size = settings.size or self.info.native_size
         side = size // self.base.vae_scale_factor
         shape = ItemShape(size=size, latent=(unet.config.in_channels, side, side))
-        samples = Samples(settings.data, settings.data.path, side=size)
+        # Cached features are those that a job computes, which decodes photos whole.
+        is_cached = bool(settings.reference.cache)
+        samples = Samples(settings.data, settings.data.path, side=size, has_whole_references=is_cached)
         held_out = samples
         if settings.data.validation:
             held_out = Samples(settings.data, settings.data.validation, side=size)

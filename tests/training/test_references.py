@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config import EncodeSettings, ImageLimits
@@ -80,6 +82,24 @@ def test_a_job_finds_them(precision: Any, make: MakeTrainer, photos: DataSetting
         assert found.maps[place].dtype == getattr(torch, precision)
         away = (found.maps[place].float() - value.float()).norm() / value.float().norm()
         assert away < (1e-4 if precision == "float32" else 0.05), place  # it was one of a batch
+
+
+def test_a_cached_photo_is_decoded_as_a_job_does(make: MakeTrainer, tmp_path: Path) -> None:
+    """At its full size: a JPEG that is decoded at an eighth has other pixels, and would have the same key."""
+    folder = write_folder(tmp_path / "data", 2, photos=True)
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (512, 512, 3), np.uint8))
+    noise.save(folder / "references" / "001.png", "JPEG")
+    data = DataSettings(path=str(folder))
+    cached = ReferenceSettings(noise="fixed", cache=str(tmp_path / "cache"))
+    trainers = [make(data=data, transform=STEADY, reference=one) for one in (cached, ReferenceSettings())]
+    whole, reduced = (trainer.items.samples.read([1])[1].reference for trainer in trainers)
+    assert whole.size == (512, 512) and reduced.size == (64, 64)
+    photo_bytes = (folder / "references" / "001.png").read_bytes()
+    wanted = decode_image(photo_bytes, where="photo", limits=ImageLimits())
+    assert np.array_equal(np.asarray(whole), np.asarray(wanted))
+    images = [trainer.items.samples.read([0])[1].image for trainer in trainers]
+    assert images[0].size == images[1].size, "what no job reads is decoded as before"
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
