@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dreamcache.core.config.train import DataSettings
 from dreamcache.core.errors import ImageError
+from dreamcache.core.texts import one_line
+
+logger = logging.getLogger(__name__)
 
 BAD_SAMPLES = "bad_samples.csv"
+MOST_BYTES = 64 << 20
+"""Of a list that is read back: some 300,000 samples."""
+_COLUMNS = ("sample", "set", "where", "code", "message")
+_MOST_DIGITS = 15
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run."""
 
@@ -44,7 +52,7 @@ def bad_samples_csv(samples: Iterable[BadSample]) -> bytes:
     """Columns sample (number, from 0), set (train or validation), where, code, message."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
-    writer.writerow(("sample", "set", "where", "code", "message"))
+    writer.writerow(_COLUMNS)
     for one in samples:
         # `Trainer.all_bad` numbers those of a validation location of its own from -1 downwards.
         held_out = one.number < 0
@@ -53,6 +61,29 @@ def bad_samples_csv(samples: Iterable[BadSample]) -> bytes:
             (number, "validation" if held_out else "train", *map(_plain, (one.where, one.code, one.message)))
         )
     return out.getvalue().encode()
+
+
+def listed_bad_samples(data: bytes) -> list[BadSample]:
+    """What `bad_samples_csv` wrote, also once a spreadsheet has stored it; lines that it did not write are left out."""
+    samples = []
+    try:
+        for row in csv.reader(io.StringIO(data.decode("utf-8-sig", errors="replace"), newline="")):
+            if len(row) == len(_COLUMNS) and (number := _number(row[0], row[1])) is not None:
+                where, code, message = (one_line(_unescaped(text)) for text in row[2:])
+                samples.append(BadSample(number=number, where=where, code=code, message=message))
+    except csv.Error as error:
+        logger.warning("%s: the rest of it cannot be read (%s)", BAD_SAMPLES, error)
+    return samples
+
+
+def _number(text: str, part: str) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        return None
+    return {"train": int(text), "validation": -1 - int(text)}.get(part)
+
+
+def _unescaped(text: str) -> str:
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ Every process of a team runs the same loop; only the main process writes. Knows 
 from __future__ import annotations
 
 import io
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,9 +18,10 @@ from torch import Tensor
 from dreamcache.core.config.train import DataSettings, TrainSettings
 from dreamcache.core.texts import one_line
 from dreamcache.model.device_errors import is_device_lost
+from dreamcache.storage.bounded import TooLarge
 from dreamcache.storage.status import State, Status, read_status, write_status
 from dreamcache.storage.status import now as status_time
-from dreamcache.training.bad_samples import BAD_SAMPLES, bad_samples_csv
+from dreamcache.training.bad_samples import BAD_SAMPLES, MOST_BYTES, bad_samples_csv, listed_bad_samples
 from dreamcache.training.checkpoint_writer import CheckpointWriter
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.curves import Curves
@@ -27,6 +29,8 @@ from dreamcache.training.export import TrainingRecord, export_adapter
 from dreamcache.training.grid import sample_grid
 from dreamcache.training.hooks import Hook
 from dreamcache.training.trainer import Step, Trainer
+
+logger = logging.getLogger(__name__)
 
 STATUS_INTERVAL_S = 2.0
 START = "model.adapter"
@@ -65,7 +69,7 @@ class TrainLoop:
         self.curves = Curves.load(folder, trainer.step)
         self.started, self.first, self.last_status = time.monotonic(), trainer.step, 0.0
         self.status = self._first_status()
-        self.num_bad = 0
+        self.num_bad = self._recall_bad() if checkpoint is not None else 0
         self.loss: float | None = self.curves.train[-1]["loss"] if self.curves.train else None
 
     def run(self) -> str | None:
@@ -119,6 +123,19 @@ class TrainLoop:
         self.num_bad = len(bad)
         self.folder.store.write(self.folder.at(BAD_SAMPLES), bad_samples_csv(bad))
         self._status("running", force=True)
+
+    def _recall_bad(self) -> int:
+        """Of a training that resumes: bad_samples.csv as it is, of which its limits and the new list are part."""
+        if not self.trainer.team.is_main_process:
+            return 0
+        try:
+            data = self.folder.store.read(self.folder.at(BAD_SAMPLES), MOST_BYTES)
+        except FileNotFoundError:
+            return 0
+        except TooLarge as error:
+            logger.warning("samples that earlier runs could not use are not counted: %s", error)
+            return 0
+        return self.trainer.recall_bad(listed_bad_samples(data))
 
     def _validate(self) -> None:
         if not self.trainer.validation.count or not self.trainer.settings.every.validate:

@@ -98,6 +98,7 @@ class Trainer:
         self.start_fingerprint = start.fingerprint if start is not None else None
         self.step = 0
         self.bad: dict[int, BadSample] = {}
+        self.bad_held_out: dict[int, BadSample] = {}  # of earlier runs, numbered as in `all_bad`
         if settings.gradient_checkpointing:
             base.unet.enable_gradient_checkpointing()
         self.adapter = new_adapter(base, settings, start).to(base.unet.device).train()
@@ -220,15 +221,24 @@ class Trainer:
     def _check_bad(self, count: int, last: str) -> None:
         check_bad(count, self.num_samples, self.settings.data, self.settings.data.path, last)
 
+    def recall_bad(self, samples: Sequence[BadSample]) -> int:
+        """Samples that earlier runs of this training listed, numbered as in `all_bad`, count on. How many of them can
+        be this training's."""
+        num_held_out = len(self.validation.samples) if self.settings.data.validation is not None else 0
+        self.bad |= {one.number: one for one in samples if 0 <= one.number < self.num_samples}
+        self.bad_held_out |= {one.number: one for one in samples if -num_held_out <= one.number < 0}
+        return len(self.bad) + len(self.bad_held_out)
+
     def all_bad(self) -> list[BadSample]:
-        """Samples that could not be used so far by any process, in order; called by all processes at once.
+        """Samples that could not be used so far by any process, in order; called by all processes at once. A held-out
+        one of a validation location of its own is numbered from -1 downwards.
 
         Raises ImageError `too_many_bad_samples` for more than the settings allow.
         """
         held_out = self.validation.samples.bad
         if self.settings.data.validation is None:
             self.bad |= held_out
-        pairs = [*self.bad.values()]
+        pairs = [*self.bad.values(), *self.bad_held_out.values()]
         if self.settings.data.validation is not None:
             pairs += [replace(sample, number=-1 - sample.number) for sample in held_out.values()]
         gathered = self.team.gather(pairs)

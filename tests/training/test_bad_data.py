@@ -19,8 +19,11 @@ import pytest
 from PIL import Image
 
 from dreamcache.core.config.train import DataSettings, IntervalSettings
+from dreamcache.core.errors import ImageError
+from dreamcache.training.bad_samples import BadSample
 from dreamcache.training.checkpoints import TrainFolder
 from dreamcache.training.loop import TrainLoop
+from tests.train_samples import write_folder
 from tests.training.trainers import KEEP_ALL, MakeTrainer
 
 COUNT = int(os.environ.get("DREAMCACHE_BAD_DATA", "800"))
@@ -125,6 +128,34 @@ def test_ten_kinds_of_bad_samples_are_trained_past_and_named_once(make: MakeTrai
     assert Counter(row["code"] for row in rows) == kinds
     assert all(row["where"] and row["message"] for row in rows)
     assert (out / "adapter" / "config.json").exists() and trainer.step == trainer.settings.steps
+
+
+def test_the_list_and_its_limit_outlive_a_resume(make: MakeTrainer, tmp_path: Path) -> None:
+    """A list that someone has damaged costs the lines that are damaged."""
+    folder = write_folder(tmp_path / "data", 8)
+    data = DataSettings(path=str(folder), max_bad_share=0.25, validation_samples=0)
+    out, options = tmp_path / "out", {"data": data, "steps": 4, "global_batch": 4}
+    loop = TrainLoop(make(**options), TrainFolder(str(out)), name="t")
+    loop.trainer.bad = {
+        number: BadSample(number=number, where="=1+1", code="bad_image", message='two "words"\n, one line')
+        for number in (3, 5)
+    }
+    loop._list_bad()
+    loop._save()
+    loop.checkpoints.wait()
+    listed = out / "bad_samples.csv"
+    lines = (b"7,train,a,b", b"nine,train,a,b,c", b"99,train,a,b,c", b"0,validation,a,b,c", b"\xff\x00", b'"')
+    listed.write_bytes(listed.read_bytes() + b"\r\n".join(lines))
+    again = TrainLoop(make(**options), TrainFolder(str(out)), name="t")
+    assert again.num_bad == 2 and again.trainer.all_bad() == [
+        BadSample(number=number, where="=1+1", code="bad_image", message='two "words" , one line')
+        for number in (3, 5)
+    ]
+    with pytest.raises(ImageError, match="3 of 8 samples cannot be used") as error:
+        again.trainer._note_bad([BadSample(number=6, where="w", code="c", message="m")])
+    assert error.value.code == "too_many_bad_samples"
+    listed.unlink()
+    assert TrainLoop(make(**options), TrainFolder(str(out)), name="t").num_bad == 0
 
 
 def test_images_beside_their_metadata_and_one_bad_line(tmp_path: Path) -> None:
