@@ -112,10 +112,11 @@ class GenerateWorker:
         return rest
 
     def _of_groups(self, rows: Rows, work: AttemptPlan) -> list[GenerationOutcome]:
-        """Group by group, with nothing else in flight in this process."""
+        """Group by group, with nothing else on the device."""
         outcomes: list[GenerationOutcome] = []
         for group in work.groups:
-            with self.watch.attempt(group):
+            # The device is this group's alone, but the end of the batch before may not be recorded yet.
+            with self.watch.attempt(group, beside=True):
                 outcomes += self.generator.generate([request_of(rows[item]) for item in group])
         return outcomes
 

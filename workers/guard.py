@@ -147,22 +147,26 @@ class Watch:
 
     @contextmanager
     def attempt(
-        self, units: Sequence[str], *, batches: int = 1, subjects: Sequence[str] = ()
+        self, units: Sequence[str], *, batches: int = 1, subjects: Sequence[str] = (), beside: bool = False
     ) -> Iterator[None]:
         """Units in flight. After `batches` times item_timeout_s the process prints its stack and ends.
 
         batches: how many may be generated one after the other in this attempt. subjects: of the units, for their money.
+        beside: see `begin`.
         """
         if self.is_priced:
             self._wait_for_money(subjects, batches)
-        attempt = self.begin(units, batches=batches)
+        attempt = self.begin(units, batches=batches, beside=beside)
         try:
             yield
         finally:
             self.end(attempt)
 
     def begin(self, units: Sequence[str], *, batches: int = 1, beside: bool = False) -> InFlight:
-        """Units in flight from now on, until `end`; see `attempt`. beside: the attempt before may be in flight too."""
+        """Units in flight from now on, until `end`; see `attempt`.
+
+        beside: the attempt before may be in flight too. Without it, one that has not ended has killed its process.
+        """
         self._ask(self.book.begin, self.worker, tuple(units), batches, beside)
         with _TIMER:
             self._num_attempts += 1

@@ -20,6 +20,7 @@ from tests.workers.small_job import SmallJob, small_job
 from workers.attempts import AttemptBook
 from workers.batches import packed, unpacked
 from workers.generate import GenerateWorker
+from workers.guard import InFlight
 from workers.tables import GENERATED, NO_PIXELS
 
 pytestmark = [pytest.mark.slow, pytest.mark.turns(unit="module"), pytest.mark.timeout(600)]
@@ -126,6 +127,32 @@ def test_suspects_have_the_device_alone(jobs: dict[str, SmallJob]) -> None:
     assert {row[1] for row in pixels([*results, rest()]).values()} == {None}
     sizes = [event["units"] for event in book.events(0) if event["event"] == "batch"]
     assert sizes == [2, 1, 1]
+
+
+def test_a_living_neighbour_of_suspects_is_no_dead_one(
+    jobs: dict[str, SmallJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pixels are there and its end is not recorded yet, when the suspects begin."""
+    worker, book = start(jobs["on"])
+    first, second, _ = batches(jobs["on"])
+    book.begin("near", tuple(second["item_id"].to_pylist()))
+    book.join("near", kind="generator")
+    number, end, is_open = book.events(0)[-1]["number"], worker.watch.end, threading.Event()
+    finish = worker.begin(first)
+
+    def late(attempt: InFlight) -> None:
+        if attempt.units == tuple(first["item_id"].to_pylist()):
+            assert is_open.wait(WAIT_S)
+        end(attempt)
+
+    monkeypatch.setattr(worker.watch, "end", late)
+    with ThreadPoolExecutor(1) as blocks:
+        table = blocks.submit(finish)
+        rest = worker.begin(second)
+        is_open.set()
+        tables = [table.result(WAIT_S), rest()]
+    assert {row[1] for row in pixels(tables).values()} == {None}
+    assert not any(event["event"] == "retried" for event in book.events(number))
 
 
 def test_after_sigterm_both_batches_are_handed_over_and_none_begins(
