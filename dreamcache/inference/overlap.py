@@ -20,7 +20,6 @@ from typing import Any, Generic
 
 import torch
 
-from dreamcache.core.errors import NO_ITEMS_FAULT
 from dreamcache.core.records import Request
 from dreamcache.inference.generate import Generator
 from dreamcache.inference.outcome import GenerationOutcome
@@ -102,8 +101,6 @@ class Overlapped(Generic[S]):
         size, steps = generator.batch_size, generator.settings.steps
         try:
             latents = generator.call(batches[0], steps, size=size, output_type="latent")
-        except NO_ITEMS_FAULT:
-            raise
         except Exception as error:  # whose fault it is, `Generator.generate` finds out
             self._see(error, is_beside=self._decoding > 0)
             return None
@@ -126,8 +123,6 @@ class Overlapped(Generic[S]):
             on_denoised()
             for outcome in self._decode(denoised):
                 outcomes[outcome.item_id] = outcome
-        except NO_ITEMS_FAULT:
-            raise
         except Exception as error:  # as above
             self._see(error, is_beside=True)
             failed = True

@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from dreamcache import DreamCachePipeline
-from dreamcache.core.records import Failed
+from dreamcache.core.errors import ModelError
+from dreamcache.core.records import Failed, Request
 from dreamcache.inference.outcome import Generated, GenerationOutcome
 from dreamcache.inference.overlap import NO_ROOM, Overlapped
 from dreamcache.model.features import SubjectFeatures
-from tests.inference.test_generate import make, pipe, requests, subject
+from tests.inference.test_generate import Faulty, make, pipe, requests, subject
 
 __all__ = ["pipe", "subject"]
 
@@ -27,7 +28,7 @@ WAIT_S = 60
 class Decoding:
     """The real pipeline, whose `decode` calls `before(number of the call)` first."""
 
-    def __init__(self, pipe: DreamCachePipeline, before: Callable[[int], None]) -> None:
+    def __init__(self, pipe: Any, before: Callable[[int], None]) -> None:
         self.pipe, self.before, self.count = pipe, before, 0
 
     def __getattr__(self, name: str) -> Any:
@@ -108,6 +109,29 @@ def test_an_item_that_cannot_be_generated_fails_as_without_overlap(
     outcomes = Overlapped(make(pipe, subject)).begin(requests(3))(nothing)
     assert [isinstance(one, Failed) for one in outcomes] == [False, True, False]
     assert outcomes[1] == wanted[1] and same(outcomes[::2], wanted[::2])
+
+
+def test_what_the_model_refuses_of_an_item_costs_that_item_alone(
+    pipe: DreamCachePipeline, subject: SubjectFeatures
+) -> None:
+    """A ModelError of a call is about its arguments; of what is read before, it is about all items."""
+
+    def refuse(prompts: list[str]) -> None:
+        if "marked" in prompts:
+            raise ModelError("a subject of another base")
+
+    wanted = make(Faulty(pipe, refuse), subject).generate(requests(3, marked=1))
+    outcomes = Overlapped(make(Faulty(pipe, refuse), subject)).begin(requests(3, marked=1))(nothing)
+    assert isinstance(outcomes[1], Failed) and outcomes[1] == wanted[1]
+    assert same(outcomes[::2], wanted[::2])
+
+    def read(request: Request) -> SubjectFeatures:
+        raise ModelError("another base")
+
+    unread = make(pipe, subject)
+    unread.features_of = read
+    with pytest.raises(ModelError, match="another base"):
+        Overlapped(unread).begin(requests(2))
 
 
 def test_without_room_for_both_stages_they_run_one_after_the_other(
