@@ -170,7 +170,7 @@ class Overlapped(Generic[S]):
     def take_note(self) -> str | None:
         """What the user should know since the last call, the generator's own notes included."""
         note, self.note = self.note, None
-        return self.generator.take_note() or note
+        return "; ".join(filter(None, (note, self.generator.take_note()))) or None
 
 
 def _after(on_denoised: Callable[[], None], outcomes: list[GenerationOutcome]) -> list[GenerationOutcome]:

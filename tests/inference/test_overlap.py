@@ -18,7 +18,7 @@ from dreamcache.core.records import Failed, Request
 from dreamcache.inference.outcome import Generated, GenerationOutcome
 from dreamcache.inference.overlap import NO_ROOM, Overlapped
 from dreamcache.model.features import SubjectFeatures
-from tests.inference.test_generate import Faulty, make, pipe, requests, subject
+from tests.inference.test_generate import Faulty, make, pipe, requests, subject, too_large
 
 __all__ = ["pipe", "subject"]
 
@@ -147,6 +147,22 @@ def test_without_room_for_both_stages_they_run_one_after_the_other(
     assert not overlapped.is_on and overlapped.take_note() == NO_ROOM
     assert generator.micro_batch == generator.batch_size, "the batch itself fits"
     assert same(overlapped.begin(requests(2))(nothing), outcomes)
+
+
+def test_no_note_hides_another(pipe: DreamCachePipeline, subject: SubjectFeatures) -> None:
+    """No room for both stages, and then none for the whole batch alone."""
+    most = [4]
+    faulty = Faulty(pipe, lambda prompts: too_large(most[0])(prompts))
+
+    def before(number: int) -> None:
+        most[0] = 2
+        raise torch.OutOfMemoryError
+
+    overlapped = Overlapped(make(Decoding(faulty, before), subject))
+    assert all(isinstance(one, Generated) for one in overlapped.begin(requests(4))(nothing))
+    note = overlapped.take_note()
+    assert note is not None and NO_ROOM in note and "continues with 2" in note
+    assert overlapped.take_note() is None
 
 
 def test_a_vae_without_room_beside_the_denoiser_keeps_its_rows(
