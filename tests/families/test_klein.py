@@ -272,6 +272,21 @@ def test_stored_latents_of_another_shape_are_refused(pipe: KleinPipeline, shape:
     assert expected.num_bytes is not None
 
 
+@pytest.mark.parametrize(
+    ("size", "picture"), [(72, (80, 64)), (72, (160, 66)), (72, (72, 72)), (64, (64, 512))]
+)
+def test_stored_latents_of_any_photo_are_accepted_again(
+    pipe: KleinPipeline, size: int, picture: tuple[int, int]
+) -> None:
+    """Also where the size is no multiple of a token's: another photo of that area has more tokens than a square."""
+    encoder = pipe.encoder(
+        FAMILY.encoding(EncodeSettings(size=size, dtype="float32"), pipe.info, pipe.adapter_info, "float32")
+    )
+    features = encoder.encode(photo(1, picture)).features
+    check(features.to_stored(), encoder.expected(features.reference_id), "features")
+    assert features.maps[LATENTS].nbytes <= FAMILY.feature_bytes(pipe.info, encoder.settings)
+
+
 def test_weights_that_were_not_trained_for_the_reuse_are_named(folder: Path, tmp_path: Path) -> None:
     copy = copied(folder, tmp_path)
     index = json.loads((copy / "model_index.json").read_text())

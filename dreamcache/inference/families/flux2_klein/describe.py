@@ -27,6 +27,8 @@ LATENTS = "latents"
 
 STEPS = 4
 PATCH = 2
+MIN_SIDE = 64
+"""Of a photo, in pixels."""
 NO_GUIDANCE = "the model is distilled and runs without guidance"
 NO_PASS = "a reference is encoded by the VAE alone"
 
@@ -74,9 +76,9 @@ class Flux2Klein(ReferenceKVFamily):
         return None
 
     def feature_bytes(self, base: BaseInfo, reference: EncodeSettings) -> int:
-        """Of a square photo; no photo takes more."""
+        """No photo takes more."""
         sizes = sizes_of(base)
-        return ITEM_BYTES[reference.dtype] * sizes.channels * sizes.positions(reference.size, reference.size)
+        return ITEM_BYTES[reference.dtype] * sizes.channels * sizes.most_positions(reference.size)
 
     def worker_numbers(self, base: BaseInfo, height: int, width: int) -> tuple[int, int]:
         """The activations are the transformer's, or those of the VAE's last block."""
@@ -102,6 +104,10 @@ class KleinSizes:
     def positions(self, height: int, width: int) -> int:
         """Tokens of a picture of so many pixels."""
         return max(1, height // self.multiple) * max(1, width // self.multiple)
+
+    def most_positions(self, size: int) -> int:
+        """Tokens of a reference of `size` x `size` pixels at most: by its area, as a square may have fewer."""
+        return max(size, MIN_SIDE) ** 2 // self.multiple**2
 
 
 def sizes_of(base: BaseInfo) -> KleinSizes:

@@ -14,12 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from dreamcache.core.images import on_white
-from dreamcache.inference.families.flux2_klein.describe import FAMILY, LATENTS, sizes_of
+from dreamcache.inference.families.flux2_klein.describe import FAMILY, LATENTS, MIN_SIDE, sizes_of
 from dreamcache.inference.families.reference_kv import ReferenceKVFamily
 from dreamcache.inference.families.reference_pipeline import PhotoEncoder
 from dreamcache.storage.feature_check import Expected
-
-MIN_SIDE = 64
 
 
 class KleinEncoder(PhotoEncoder):
@@ -31,10 +29,8 @@ class KleinEncoder(PhotoEncoder):
     def expected(self, reference_id: str) -> Expected:
         """What stored latents of that reference must be; their grid is the photo's own."""
         sizes = sizes_of(self.info)
-        area = sizes.positions(max(self.settings.size, MIN_SIDE), max(self.settings.size, MIN_SIDE))
-        return Expected(
-            reference_id=reference_id, settings=self.settings, most={LATENTS: (sizes.channels, area)}
-        )
+        most = {LATENTS: (sizes.channels, sizes.most_positions(self.settings.size))}
+        return Expected(reference_id=reference_id, settings=self.settings, most=most)
 
     def whole(self, image: Image.Image) -> Image.Image:
         """Transparent parts are white."""
