@@ -12,6 +12,7 @@ from jobs.doctor.check import Verdict, fail, ok, skip, warn
 
 COMFORT = 0.8
 LOWER = "lower workers.batch_size, or set model.dtype: bfloat16"
+NOT_BESIDE = ", or workers.overlap_decoding: off"
 
 
 def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
@@ -24,7 +25,7 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
         if lacking:
             return fail(f"no GPU answers: {lacking[0]}", "install a torch that fits the driver")
         return skip("no machine has a GPU" if on_gpu and nodes else "no machine answers")
-    need = _needed(spec, nodes, on_gpu)
+    need = needed(spec, nodes, on_gpu)
     sharing = _sharing(spec, nodes, on_gpu)
     size = spec.workers.batch_size
     device = "the smallest GPU" if on_gpu else "the fullest machine"
@@ -38,7 +39,8 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
             f"use larger machines, or fewer workers on each{_smaller(spec)}",
         )
     if need(size) > COMFORT * free:
-        return warn(finding, LOWER)
+        is_beside = spec.overlaps_decoding and family_of_job(spec).decodes_apart
+        return warn(finding, LOWER + (NOT_BESIDE if is_beside else ""))
     return ok(finding)
 
 
@@ -50,7 +52,7 @@ def _sharing(spec: JobSpec, nodes: list[dict[str, Any]], on_gpu: bool) -> int:
     return math.floor(1 / generators.gpus) if generators.gpus < 1 else 1
 
 
-def _needed(spec: JobSpec, nodes: list[dict[str, Any]], on_gpu: bool) -> Callable[[int], int]:
+def needed(spec: JobSpec, nodes: list[dict[str, Any]], on_gpu: bool) -> Callable[[int], int]:
     """Bytes that generators on one device take together, by the size of their batches."""
     models, family = describe_models(spec.method, spec.model), family_of_job(spec)
     settings_of_items = settings_of_scenes(spec)
@@ -66,6 +68,7 @@ def _needed(spec: JobSpec, nodes: list[dict[str, Any]], on_gpu: bool) -> Callabl
                 dtype=spec.dtype,
                 on_gpu=on_gpu,
                 offload=spec.model.offload,
+                overlaps_decoding=spec.overlaps_decoding,
             )
             for settings in settings_of_items
         )

@@ -26,7 +26,7 @@ from dreamcache.model.integration.textual_sum import TextualSum
 from dreamcache.model.memory import bytes_to_come, place, running_device
 from dreamcache.storage.models import quantized
 from dreamcache.storage.models.quantized import with_quantize
-from jobs.doctor.memory import memory
+from jobs.doctor.memory import memory, needed
 from jobs.spec import parse_spec
 from tests.families.klein import SIDE, photo, save_klein
 from tests.families.qwen import save_qwen
@@ -161,13 +161,18 @@ def test_the_memory_on_the_card_is_estimated_by_what_is_on_it(sdxl_folder: Path)
 
     def weights(base: Any = models.base, **more: Any) -> int:
         settings = GenerationSettings()
-        fixed: dict[str, Any] = {"batch_size": 0, "dtype": "bfloat16", "on_gpu": False}
-        return family.worker_bytes(base, models.adapter, settings, **fixed, **more)
+        options: dict[str, Any] = {"batch_size": 0, "dtype": "bfloat16", "on_gpu": False, **more}
+        return family.worker_bytes(base, models.adapter, settings, **options)
 
     whole, by_model, by_layer = weights(), weights(offload="model"), weights(offload="sequential")
     assert whole > by_model > by_layer > 0
     eight, four = (weights(with_quantize(models.base, bits)) for bits in ("int8", "nf4"))
     assert whole > eight > four > whole / 4
+    # A batch that is decoded while the next is denoised takes the memory of both; not where models are moved.
+    batch, beside = {"batch_size": 4}, {"batch_size": 4, "overlaps_decoding": True}
+    assert weights(**beside) > weights(**batch) and weights(overlaps_decoding=True) == whole
+    assert weights(**beside, offload="model") == weights(**batch, offload="model")
+    assert weights(**beside) < 2 * weights(**batch)
 
 
 @pytest.mark.usefixtures("installed")
@@ -178,6 +183,17 @@ def test_doctor_counts_what_is_on_the_card_and_names_the_settings(sdxl_folder: P
     assert "or set model.offload: model or model.quantize: nf4" in str(verdict)
     smaller = memory(job(str(sdxl_folder / "base"), **model, offload="sequential", quantize="nf4"), [node])
     assert "model.offload" not in str(smaller)
+
+
+@pytest.mark.usefixtures("installed")
+def test_doctor_counts_a_decoding_beside_the_denoiser(sdxl_folder: Path) -> None:
+    spec = job(str(sdxl_folder / "base"), adapter=str(sdxl_folder / "adapter"))
+    apart = replace(spec, workers=replace(spec.workers, overlap_decoding="off"))
+    size = spec.workers.batch_size
+    assert spec.overlaps_decoding and needed(spec, [], True)(size) > needed(apart, [], True)(size)
+    node = {"gpus": [{"free": needed(apart, [], True)(size)}], "free_bytes": 0}
+    remedies = [memory(one, [node]).remedy for one in (spec, apart)]
+    assert ["workers.overlap_decoding: off" in remedy for remedy in remedies] == [True, False]
 
 
 NEEDS_TORCHAO = pytest.mark.skipif(

@@ -54,6 +54,7 @@ class Family(ABC):
     that may differ between the images of one batch. takes_loras: whether `model.loras` can be put on its bases.
     compiles: whether `model.compile` has a meaning. trains_adapters: whether DreamCache adapters are trained for its
     bases and put on them; then `open` has a LAYOUT (`inference.layouts`).
+    decodes_apart: whether its pipeline can decode a batch beside the denoising of the next.
     offloads: values of `model.offload` besides "none". quantized: parts that `model.quantize` changes, none where it
     cannot be set. whole: why a family has neither.
     """
@@ -63,6 +64,7 @@ class Family(ABC):
     photos: ClassVar[Photos] = "one"
     refused: ClassVar[Mapping[str, str]] = {}
     compiles: ClassVar[bool] = False
+    decodes_apart: ClassVar[bool] = False
     trains_adapters: ClassVar[bool] = False
     generation: ClassVar[frozenset[str]] = frozenset(GenerationSettings.__dataclass_fields__)
     per_image: ClassVar[frozenset[str]] = frozenset()
@@ -155,10 +157,12 @@ class Family(ABC):
         dtype: DType,
         on_gpu: bool,
         offload: Offload = "none",
+        overlaps_decoding: bool = False,
     ) -> int:
         """Memory that a generator takes for one batch, on its GPU where it has one. An ESTIMATE.
 
-        Raises ModelError where it is not known.
+        overlaps_decoding: a batch is decoded beside the denoising of the next, where the family can. Raises ModelError
+        where it is not known.
         """
 
     def method_info(self, base: BaseInfo, location: str, content: dict[str, str]) -> AdapterInfo:

@@ -116,6 +116,7 @@ class ReferenceKVFamily(Family):
         dtype: DType,
         on_gpu: bool,
         offload: Offload = "none",
+        overlaps_decoding: bool = False,
     ) -> int:
         """An estimate: weights by count, keys and values of one reference a row, activations of the target."""
         parts = counted(base, self.weighted)

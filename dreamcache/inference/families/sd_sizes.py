@@ -79,6 +79,7 @@ class StableDiffusionFamily(Family):
         dtype: DType,
         on_gpu: bool,
         offload: Offload = "none",
+        overlaps_decoding: bool = False,
     ) -> int:
         """An estimate."""
         width = ITEM_BYTES[dtype]
@@ -89,10 +90,10 @@ class StableDiffusionFamily(Family):
         widths = {part: vae_width if part == "vae" else width for part in parts}
         weights = on_device(parts, base, self.quantized, widths, offload)
         weights += width * count_beside(adapter)
-        activations = max(
-            width * batch_size * _unet_numbers(base, settings),
-            vae_width * decoded * _vae_numbers(base, settings),
-        )
+        denoising = width * batch_size * _unet_numbers(base, settings)
+        decoding = vae_width * decoded * _vae_numbers(base, settings)
+        is_beside = overlaps_decoding and self.decodes_apart and offload == "none"
+        activations = denoising + decoding if is_beside else max(denoising, decoding)
         total = weights + HEADROOM * activations
         return int(total) + (DEVICE_BYTES if on_gpu else 0)
 

@@ -21,6 +21,7 @@ class StableDiffusion(StableDiffusionFamily):
     quantized: ClassVar[tuple[str, ...]] = ("unet",)
     caches_features: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
+    decodes_apart: ClassVar[bool] = True
     trains_adapters: ClassVar[bool] = True
     photos: ClassVar[Photos] = "set"
     per_image: ClassVar[frozenset[str]] = frozenset(

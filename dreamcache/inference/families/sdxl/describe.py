@@ -35,6 +35,7 @@ class StableDiffusionXL(StableDiffusionFamily):
     quantized: ClassVar[tuple[str, ...]] = ("unet",)
     caches_features: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
+    decodes_apart: ClassVar[bool] = True
     trains_adapters: ClassVar[bool] = True
     photos: ClassVar[Photos] = "set"
     weighted: ClassVar[tuple[str, ...]] = WEIGHTED
