@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Generic
 
 import numpy as np
@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from dreamcache.core.config import GenerationSettings
-from dreamcache.core.config.scenes import overrides_of
+from dreamcache.core.config.savings import Savings
+from dreamcache.core.config.scenes import Overrides, overrides_of
 from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, SpecError
 from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Blocked, Failed, Request
@@ -59,10 +60,12 @@ class Generator(Generic[S]):
         self._fitting: dict[object, int] = {}
         self.note: str | None = None
 
-    def warm_up(self, subject: S) -> None:
+    def warm_up(self, subject: S, scenes: Sequence[Overrides] = ()) -> None:
         """Generates a full batch in few steps, so that kernels are built and memory is known before the first item.
 
-        Raises SpecError for a negative prompt that is too long: it would cost every item.
+        Where halves are compiled, a batch of each size that the job or one of its scenes has, in as many steps as
+        compile all that a batch computes: the first item's time limit must not pay for it. Raises SpecError for a
+        negative prompt that is too long: it would cost every item.
         """
         try:
             self.pipe.prompts.check(self.settings.negative_prompt)
@@ -72,10 +75,21 @@ class Generator(Generic[S]):
             item_id="warm-up", subject_id="", class_name="", reference_id="", cache_key="", image="", mask=None,
             prompt="", sample=0, seed=0,
         )  # fmt: skip
-        steps = min(self.settings.steps, WARM_UP_STEPS)
-        for outcome in self._generate_fitting([(request, subject)], steps):
-            if isinstance(outcome, Failed):
-                logger.warning("warming up: %s", outcome.message)
+        compiles = getattr(self.pipe, "halves", None) is not None
+        # Steps with savings differ in what they compute, and in what they take over from the step before.
+        is_whole = compiles and self.settings.savings != Savings()
+        steps = self.settings.steps if is_whole else min(self.settings.steps, WARM_UP_STEPS)
+        for size in [None, *(self._other_sizes(scenes) if compiles else [])]:
+            for outcome in self._generate_fitting([(replace(request, overrides=size), subject)], steps):
+                if isinstance(outcome, Failed):
+                    logger.warning("warming up: %s", outcome.message)
+
+    def _other_sizes(self, scenes: Sequence[Overrides]) -> list[str | None]:
+        """Overrides of each size that is not the job's."""
+        settings = [scene.generation(self.settings) for scene in scenes]
+        sizes = dict.fromkeys((one.height, one.width) for one in settings)
+        sizes.pop((self.settings.height, self.settings.width), None)
+        return [Overrides(height=height, width=width).text() for height, width in sizes]
 
     def take_note(self) -> str | None:
         """What the user should know of since the last call."""

@@ -82,7 +82,8 @@ class JobSession:
         settings = replace(self.facts.reference, segmenter="none", on_no_mask="whole_image")
         side = max(settings.size, WARM_UP_SIDE)
         white = Image.new("RGB", (side, side), "white")
-        generator.warm_up(self.pipe.encode_reference(white, settings=settings))
+        scenes = [scene.overrides for scene in self.spec.scenes]
+        generator.warm_up(self.pipe.encode_reference(white, settings=settings), scenes)
 
     def gate(self, generator: Generator[Subject]) -> ImageGenerator:
         """The job's quality gate around a generator, on its device; the generator itself for a job without a gate.

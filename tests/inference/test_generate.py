@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
+from torch._dynamo.utils import counters
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from dreamcache import DreamCachePipeline
 from dreamcache.core.config import GenerationSettings
+from dreamcache.core.config.scenes import Overrides
 from dreamcache.core.records import Blocked, Failed, Request
 from dreamcache.inference.generate import Generator
 from dreamcache.inference.outcome import Generated
@@ -132,6 +135,28 @@ def test_warming_up_changes_no_pixel(pipe: DreamCachePipeline, subject: SubjectF
     assert warm.micro_batch == 4 and warm.take_note() is None
     for ours, theirs in zip(warm.generate(requests(3)), cold.generate(requests(3)), strict=True):
         assert np.array_equal(ours.rgb, theirs.rgb)
+
+
+@pytest.mark.slow
+def test_warming_up_compiles_all_that_a_batch_computes(
+    pipe: DreamCachePipeline, subject: SubjectFeatures
+) -> None:
+    """Whatever steps leave out, and in the size of each scene."""
+    savings: dict[str, Any] = {"reuse_encoder": 2, "reuse_guidance": 3, "guidance_interval": (0.2, 0.8)}
+    settings = replace(SETTINGS, num_inference_steps=7, **savings)
+    wide = Overrides(height=64, width=128)
+    generator = Generator(pipe, settings, lambda request: subject, batch_size=2)
+    pipe.compile("default", backend="eager", fullgraph=True)
+    counters.clear()
+    try:
+        generator.warm_up(subject, [wide, Overrides(text_scale=2.0)])
+        graphs = counters["stats"]["unique_graphs"]
+        first, second = requests(2)
+        outcomes = generator.generate([first, replace(second, overrides=wide.text())])
+    finally:
+        pipe.compile("off")
+    assert all(isinstance(outcome, Generated) for outcome in outcomes)
+    assert counters["stats"]["unique_graphs"] == graphs > 2
 
 
 def test_one_item_that_takes_all_memory_is_at_fault_and_not_the_shape(
