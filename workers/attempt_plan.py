@@ -22,6 +22,21 @@ class Quarantine:
         return DreamCacheError(f"{where}: {self.reason}", code=self.code)
 
 
+def quarantine(code: str, times: int, timeout_s: float) -> Quarantine:
+    """Of a unit that was alone so many times when its process ended, the last time by `code`."""
+    if code == "timeout":
+        reason = (
+            f"took more than failures.item_timeout_s ({timeout_s:g} s) {times} times, alone; see the stack in Ray's "
+            f"worker logs, or raise it"
+        )
+    else:
+        reason = (
+            f"its worker's process died {times} times while it was the only one in flight (crashed, or killed "
+            f"for its memory); see Ray's worker logs, then retry or drop the row"
+        )
+    return Quarantine(code=code, attempts=times, reason=reason)
+
+
 OVER_SUBJECT = Quarantine(
     code="subject_budget",
     reason=(

@@ -20,7 +20,7 @@ from typing import Any
 from dreamcache.core.config.failures import FailurePolicy
 from dreamcache.core.errors import StorageError
 from dreamcache.storage.json_object import JsonObject
-from workers.attempt_plan import OVER_SUBJECT, AttemptPlan, Quarantine, Units
+from workers.attempt_plan import OVER_SUBJECT, AttemptPlan, Quarantine, Units, quarantine
 from workers.reserve import Answer, Reserve, SpendLimit
 from workers.storage_retries import set_storage_retries
 from workers.work_times import WorkTimes
@@ -297,15 +297,4 @@ class AttemptBook:
         suspicion = self._suspects.get(unit)
         if suspicion is None or len(suspicion.alone) < self.policy.max_attempts:
             return None
-        code, times = suspicion.alone[-1], len(suspicion.alone)
-        if code == "timeout":
-            reason = (
-                f"took more than failures.item_timeout_s ({self.policy.item_timeout_s:g} s) {times} times, alone; "
-                f"see the stack in Ray's worker logs, or raise it"
-            )
-        else:
-            reason = (
-                f"its worker's process died {times} times while it was the only one in flight (crashed, or killed "
-                f"for its memory); see Ray's worker logs, then retry or drop the row"
-            )
-        return Quarantine(code=code, attempts=times, reason=reason)
+        return quarantine(suspicion.alone[-1], len(suspicion.alone), self.policy.item_timeout_s)

@@ -8,12 +8,10 @@ Knows sources and transforms; torch and models come later (see `training.loss`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
 from dreamcache.core.errors import CatalogError, ImageError, StorageError
@@ -21,7 +19,7 @@ from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
 from dreamcache.storage.photo_faults import STORAGE_WIDE
 from dreamcache.training.bad_samples import BadSample, check_bad
-from dreamcache.training.decode import decode_picture
+from dreamcache.training.decode import DecodedSample, decode_picture
 from dreamcache.training.order import SampleOrder
 from dreamcache.training.sources import Source, StoredSample, open_source
 from dreamcache.training.transform import Floats, ItemShape, Target, as_array, reference_view, target_view
@@ -41,27 +39,6 @@ def kept_conditions(settings: LossSettings, u: float) -> tuple[bool, bool]:
     """(text kept, reference kept) by a uniform number u in [0, 1), so that e(0,0), e(cI,0), e(0,cT) are all learned."""
     no_text, both = settings.drop_text, settings.drop_text + settings.drop_both
     return u >= both, u < no_text or u >= both + settings.drop_image
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class DecodedSample:
-    """A sample's pictures, upright, and its caption; masks are [H, W] bool.
-
-    reference: the picture of its reference; `image` itself where the sample brings none. reference_id: names a
-    reference that fills the frame as it is, "" for one that is cut out and placed at random.
-    """
-
-    image: Image.Image
-    mask: NDArray[np.bool_] | None
-    caption: str
-    reference: Image.Image
-    reference_mask: NDArray[np.bool_] | None
-    reference_id: str = ""
-
-    @property
-    def framed(self) -> bool:
-        """Whether the reference is a photo of its own that needs no cutting out."""
-        return bool(self.reference_id)
 
 
 class Samples:

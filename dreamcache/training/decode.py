@@ -7,6 +7,8 @@ Knows pixels and the rules of `core.images`; knows nothing of where samples come
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,6 +20,27 @@ from dreamcache.core.images import decode_image, decode_mask
 HALF = 128
 LIMITS = ImageLimits()
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DecodedSample:
+    """A sample's pictures, upright, and its caption; masks are [H, W] bool.
+
+    reference: the picture of its reference; `image` itself where the sample brings none. reference_id: names a
+    reference that fills the frame as it is, "" for one that is cut out and placed at random.
+    """
+
+    image: Image.Image
+    mask: Mask | None
+    caption: str
+    reference: Image.Image
+    reference_mask: Mask | None
+    reference_id: str = ""
+
+    @property
+    def framed(self) -> bool:
+        """Whether the reference is a photo of its own that needs no cutting out."""
+        return bool(self.reference_id)
 
 
 def decode_picture(
