@@ -56,7 +56,7 @@ def features_of(rgb: Pixels) -> Features:
 
 def correlation(stored: Features, query: Features) -> float:
     """Of the pixels in the common area, -1 to 1; 0 where the two have too few points or too small an area in common."""
-    transform = _transform(stored, query)
+    transform = transform_between(stored, query)
     if transform is None:
         return 0.0
     height, width = query.grey.shape
@@ -79,7 +79,7 @@ def is_same_picture(stored: Features, query: Features) -> bool:
     return correlation(stored, query) >= LEAST_CORRELATION
 
 
-def _transform(stored: Features, query: Features) -> NDArray[np.float64] | None:
+def transform_between(stored: Features, query: Features) -> NDArray[np.float64] | None:
     """[2, 3] from the stored picture to the other; None unless enough points agree on it."""
     if min(len(stored.points), len(query.points)) < 2:
         return None

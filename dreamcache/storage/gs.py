@@ -50,8 +50,10 @@ class GsStore:
         _check_encoding(uri, about)
         # Of an object that is replaced meanwhile the new bytes, whole, as a GET is of one version; of a larger one than
         # may be read, a byte more than that.
+        if size == 0:
+            return b""
         options: dict[str, Any] = {"json_out": False}
-        if limit is not None and size:
+        if limit is not None:
             options["headers"] = {"Range": f"bytes=0-{limit}"}
         try:
             data: bytes = self._request(uri, "read", "GET", {"alt": "media"}, num_bytes=size, **options)[1]

@@ -23,7 +23,7 @@ from dreamcache.core import ids
 from dreamcache.core.records import Blocked, Done, Failed, Outcome, Quality
 from dreamcache.storage.item_keys import wrong_key
 from dreamcache.storage.part_log import LogSettings, PartFormat, PartLog
-from dreamcache.storage.pruned import Pruned
+from dreamcache.storage.pruned import MAX_ATTEMPTS, Pruned, counts_attempts
 from dreamcache.storage.schema import union_of
 from dreamcache.storage.store import ObjectInfo, join
 
@@ -40,6 +40,8 @@ def wrong_row(table: pa.Table) -> str | None:
     """What is wrong with a part's rows, after "one that ..."; None if all are right."""
     if pc.any(pc.is_null(pc.index_in(table["status"], pa.array(STATUS_ORDER)))).as_py():
         return f"has a status that is none of {', '.join(STATUS_ORDER)}"
+    if not counts_attempts(table):
+        return f"has a number of attempts that is not 0 to {MAX_ATTEMPTS:,}"
     for status, columns in STATED.items():
         rows = table.filter(pc.equal(table["status"], status))
         lacking = [name for name in columns if rows[name].null_count]

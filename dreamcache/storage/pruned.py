@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dreamcache.core import ids
 from dreamcache.core.errors import StorageError
@@ -28,13 +29,31 @@ SCHEMA = pa.schema([
     pa.field("attempts", pa.int32(), nullable=False),
 ])  # fmt: skip
 FINISHED = ".finished"
+MAX_ATTEMPTS = 1_000_000
+"""Of a record: more are no count but a damaged file, and one more of them would be no int32."""
+
+
+def counts_attempts(table: pa.Table, most: int = MAX_ATTEMPTS) -> bool:
+    """Whether `attempts` of each row is a count, of at most `most`."""
+    numbers = table["attempts"]
+    is_count = pc.and_(pc.greater_equal(numbers, 0), pc.less_equal(numbers, most))
+    return pc.all(is_count).as_py() is not False
+
+
+def wrong_announcement(table: pa.Table) -> str | None:
+    """What is wrong with a list's rows, after "one that ..."; None if all are right."""
+    if not counts_attempts(table, MAX_ATTEMPTS + MARGIN):
+        return f"has a number of attempts that is not 0 to {MAX_ATTEMPTS + MARGIN:,}"
+    return wrong_key(table)
+
+
 PRUNED_LOG = LogSettings(
     format=PartFormat(family="dreamcache.pruned/", number=1, schema=SCHEMA),
     what="a list of pruned images",
     code="bad_ledger",
     remedy="restore it from a copy",
     prefix="pruned-",
-    problem=wrong_key,
+    problem=wrong_announcement,
 )
 MARGIN = 100
 """More attempts than running drivers can have spent on an item since the announcement was prepared."""

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dreamcache.core.config.hosts import CatalogHost, host_of
+from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import ImageError, SpecError
 from dreamcache.core.locations import FILE_SCHEME, is_object, is_uri, split_object
 from dreamcache.core.web_url import HTTPS, is_web, parse_web
@@ -62,6 +63,11 @@ class Roots:
             return uri.startswith(self.prefixes)
         # A root itself is below itself: that it is no photo is for the reader to say.
         return f"{real_path(uri)}/".startswith(self.folders)
+
+
+def roots_of_job(spec: JobSpec) -> Roots:
+    """`roots_of` the job file's settings."""
+    return roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
 
 
 def roots_of(catalog: str, extra: Sequence[str] = (), hosts: Sequence[CatalogHost] = ()) -> Roots:

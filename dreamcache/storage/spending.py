@@ -9,7 +9,6 @@ too. Knows the file; knows no price and no clock.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,4 +47,4 @@ def read_spending(output: str) -> Spending | None:
 
 def _amount(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) and 0 <= value < 1e15 else None
+    return float(value) if is_number and 0 <= value < 1e15 else None

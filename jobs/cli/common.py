@@ -67,9 +67,12 @@ def check_choice(option: str, value: str | None, choices: Sequence[str]) -> None
         )
 
 
+JOB_FILES = (".yaml", ".yml")
+
+
 def output_of(place: str) -> str:
     """The output folder that a job file or an output URI names."""
-    if not place.endswith((".yaml", ".yml")):
+    if not place.endswith(JOB_FILES):
         check_place(place)
         return place.rstrip("/") or place
     return load(place, ()).output
@@ -77,7 +80,7 @@ def output_of(place: str) -> str:
 
 def cache_of(place: str) -> str:
     """The feature cache that a job file names, or the folder or URI itself."""
-    if place.endswith((".yaml", ".yml")):
+    if place.endswith(JOB_FILES):
         return load(place, ()).cache_uri
     check_place(place)
     return place

@@ -23,6 +23,7 @@ DEFAULT_LAYOUT = "{subject_id}/{sample}-{item_id}.{ext}"
 RESERVED = set('/\\:*?"<>|%')
 JOINERS = "\u200c\u200d"  # invisible, and part of words in several scripts
 DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+MAX_WIDTH = 200  # of a format such as {sample:03d}
 LONGEST = 200  # bytes of one part of a path; file systems end at 255
 
 Row = Mapping[str, Any]
@@ -73,6 +74,9 @@ class Layout:
                 raise self._error(
                     f"{{{name}}} must be a column, with a plain format at most ({{sample:03d}})"
                 )
+            widths = re.findall(r"[0-9]+", spec or "")
+            if any(len(width) > 4 or int(width) > MAX_WIDTH for width in widths):
+                raise self._error(f"{{{name}:{spec}}} must be at most {MAX_WIDTH} characters wide")
         return [(text, name, spec or "") for text, name, spec, _ in parsed]
 
     def _component(self, part: list[tuple[str, str | None, str]], row: Row) -> str:
@@ -91,7 +95,7 @@ class Layout:
     def _value(self, name: str, value: Any, spec: str) -> str:
         try:
             return _safe(format("" if value is None else value, spec if value is not None else ""))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise self._error(f"{{{name}:{spec}}} does not fit {value!r}: {error}") from error
 
     def _error(self, why: str) -> SpecError:

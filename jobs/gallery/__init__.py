@@ -7,7 +7,7 @@
 Knows the manifest's columns; knows nothing of storage (a `write` function is handed in), models or Ray.
 """
 
-from jobs.gallery.build import ITEM_LIMIT, shown_subjects, write_gallery
+from jobs.gallery.build import ITEM_LIMIT, shown_subjects, thumbnail_keys, write_gallery
 from jobs.gallery.thumbnail import Scaler, make_thumbnail
 
-__all__ = ["ITEM_LIMIT", "Scaler", "make_thumbnail", "shown_subjects", "write_gallery"]
+__all__ = ["ITEM_LIMIT", "Scaler", "make_thumbnail", "shown_subjects", "thumbnail_keys", "write_gallery"]

@@ -75,7 +75,7 @@ def write_gallery(
     for subject_id in shown_subjects(manifest, limit=limit):
         photo = references.get(subject_id)
         if photo is not None:
-            names[subject_id] = f"references/{_safe_name(subject_id)}.{_extension(photo)}"
+            names[subject_id] = f"{_stem(subject_id)}.{_extension(photo)}"
             write(f"gallery/{names[subject_id]}", photo)
     about = {"job": job_key, "serve": served_to is not None, "reviewer": served_to or ""}
     for key, script in gallery_data.as_scripts(shown, names, about, rows=PART_ITEMS):
@@ -142,8 +142,13 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _safe_name(subject_id: str) -> str:
-    return ids.of_values("gallery-reference", subject=subject_id)[:32]
+def thumbnail_keys(subject_id: str) -> list[str]:
+    """Where a gallery has the subject's thumbnail: one of these, relative to the output root."""
+    return [f"gallery/{_stem(subject_id)}.{ending}" for ending in ("webp", "png", "jpg")]
+
+
+def _stem(subject_id: str) -> str:
+    return f"references/{ids.of_values('gallery-reference', subject=subject_id)[:32]}"
 
 
 def _extension(photo: bytes) -> str:

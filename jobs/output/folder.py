@@ -9,7 +9,9 @@ Knows names and order of writing: the manifest comes last. Knows nothing of how 
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,12 @@ from dreamcache.core import ids
 from dreamcache.core.config.hosts import CatalogHost
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import SpecError, StorageError
+from dreamcache.core.locations import is_local
 from dreamcache.storage.bounded import IsFolder, NotRegular, TooLarge
 from dreamcache.storage.item_keys import is_key_of
 from dreamcache.storage.json_object import MAX_BYTES, JsonObject, parse_object
+from dreamcache.storage.ledger import STATUS_ORDER
+from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import open_store, read_bounded
 from dreamcache.storage.roots import Roots, roots_of
 from jobs.output.claim import check_format, claim
@@ -108,9 +113,24 @@ class OutputFolder:
             return Roots()
         names = ("catalog", "catalog_roots", "catalog_hosts")
         catalog, roots, hosts = (values.get(name) if isinstance(values, dict) else None for name in names)
-        if not isinstance(catalog, str) or not catalog:
+        if not isinstance(catalog, str) or not catalog or not isinstance(roots, list | None):
             return Roots()
-        return roots_of(catalog, [root for root in roots or () if isinstance(root, str)], _hosts_of(hosts))
+        try:
+            return roots_of(
+                catalog, [root for root in roots or () if isinstance(root, str)], _hosts_of(hosts)
+            )
+        except SpecError:
+            return Roots()
+
+    def own_roots(self) -> Roots:
+        """Where a page that is written into this folder may read photos, if nothing but the folder says so.
+
+        Whoever may write into the folder may have written its job.yaml, to see photos of the reader's. So what a local
+        job.yaml of this user or of root names, as git trusts folders; below the folder itself otherwise.
+        """
+        if is_local(self.uri):
+            return self.photo_roots() if _is_own_file(local_path(self.at("job.yaml"))) else Roots()
+        return Roots(prefixes=(f"{self.uri}/",))
 
     def image_uri(self, row: Mapping[str, Any]) -> str | None:
         """Where the image of a manifest's row lies; None where its key is not that of its item, or it has none."""
@@ -132,6 +152,8 @@ class OutputFolder:
             _check_summary(summary or {})
         except (ValueError, TypeError, AttributeError) as error:
             raise self._damaged("manifest.json", error) from error
+        except KeyError as error:
+            raise self._damaged("manifest.json", ValueError(f"lacks {error}")) from error
         return summary
 
     def _damaged(self, name: str, error: Exception) -> StorageError:
@@ -171,6 +193,14 @@ class OutputFolder:
         self.files.write(key, data)
 
 
+def _is_own_file(path: Path) -> bool:
+    try:
+        status = os.lstat(path)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_uid in (os.geteuid(), 0)
+
+
 def _hosts_of(entries: object) -> tuple[CatalogHost, ...]:
     """`catalog_hosts` of a job.yaml; none where anything in it is no host, since the file may come from anyone."""
     try:
@@ -180,7 +210,11 @@ def _hosts_of(entries: object) -> tuple[CatalogHost, ...]:
 
 
 def _check_summary(summary: JsonObject) -> None:
-    """Raises ValueError, TypeError or AttributeError unless the values that readers rely on have their types."""
+    """Raises ValueError, TypeError, KeyError or AttributeError unless the values that readers rely on are there."""
+    if summary and not isinstance(summary["job"], str):
+        raise ValueError("has a job without a name")
+    if summary and not set(STATUS_ORDER) <= set(summary["counts"]):
+        raise ValueError("lacks the count of a status")
     counts = [*summary.get("counts", {}).values(), *([summary["subjects"]] if "subjects" in summary else [])]
     if not all(isinstance(count, int) and count >= 0 for count in counts):
         raise ValueError("has counts that are no whole numbers")

@@ -21,6 +21,7 @@ from dreamcache.core.config.provenance import ProvenanceSettings
 from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.inference.facts import PlanFacts
 from dreamcache.storage.ledger import Ledger
+from dreamcache.storage.roots import roots_of_job
 from dreamcache.storage.temporary import temporary_folder
 from jobs.gallery import ITEM_LIMIT
 from jobs.output import attributes
@@ -104,7 +105,8 @@ def _gallery(
 ) -> str | None:
     """The page's address. The manifest is there by now: whatever is wrong with the page costs the page alone."""
     try:
-        return publish_gallery(summary, first_rows, folder, limits=made_plan.spec.limits)
+        spec = made_plan.spec
+        return publish_gallery(summary, first_rows, folder, limits=spec.limits, roots=roots_of_job(spec))
     except Exception as error:  # noqa: BLE001 - photos and browsers' files are not worth a job that is done
         text = str(error) if isinstance(error, DreamCacheError) else f"{type(error).__name__}: {error}"
         on_note(
@@ -168,8 +170,7 @@ def _models(facts: PlanFacts) -> dict[str, Any]:
         models["base"]["quantize"] = base.quantize
     if base.loras:
         models["base"]["loras"] = [
-            {"file": lora.name, "sha256": lora.sha256, "weight": lora.weight}
-            for lora in base.loras
+            {"file": lora.name, "sha256": lora.sha256, "weight": lora.weight} for lora in base.loras
         ]
     if adapter.base_fingerprint not in (base.fingerprint, base.plain_fingerprint):
         models["adapter"]["trained_on"] = {"name": adapter.base_name, "fingerprint": adapter.base_fingerprint}

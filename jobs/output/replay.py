@@ -40,7 +40,7 @@ from dreamcache.storage.arrow_values import check_values
 from dreamcache.storage.feature_cache import FeatureCache
 from dreamcache.storage.image_store import ImageStore, decode_image, encode_image, read_metadata, read_xmp
 from dreamcache.storage.open_store import join, store_for
-from dreamcache.storage.roots import roots_of
+from dreamcache.storage.roots import roots_of_job
 from jobs.output.attention import attention_png
 from jobs.output.folder import OutputFolder
 from jobs.spec import parse_spec
@@ -234,7 +234,7 @@ def _chosen_try(spec: JobSpec, request: Request, metadata: dict[str, str]) -> tu
 
 def _check_roots(spec: JobSpec, request: Request) -> None:
     """Raises ImageError for a photo or mask that job.yaml does not let this job read, whatever the plan's row names."""
-    roots = roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
+    roots = roots_of_job(spec)
     named = [
         (kind, uri) for one in photos_of(request) for kind, uri in (("image", one.image), ("mask", one.mask))
     ]

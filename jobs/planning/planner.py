@@ -33,7 +33,7 @@ from dreamcache.inference.facts import PlanFacts, family_of_job, plan_facts
 from dreamcache.inference.networks import check_networks
 from dreamcache.storage.photo_contents import PhotoContents
 from dreamcache.storage.photo_index import FOLDER, PhotoIndex
-from dreamcache.storage.roots import roots_of
+from dreamcache.storage.roots import roots_of_job
 from dreamcache.storage.store import join
 from jobs.planning.catalog import BadRow, LeftOut, read_catalog
 from jobs.planning.outside import OutsideRoots
@@ -122,7 +122,7 @@ def plan(spec: JobSpec, *, verify_photos: bool = False, keep_approved: bool = Fa
         max_photos=spec.limits.max_photos,
     )
     index = PhotoIndex(join(spec.cache_uri, FOLDER))
-    roots = roots_of(spec.catalog, spec.catalog_roots, spec.catalog_hosts)
+    roots = roots_of_job(spec)
     contents = PhotoContents(spec.limits, index, verify=verify_photos, hosts=roots.hosts)
     reader = PhotoReader(contents, roots)
     for entry, photos in reader.read_ahead(entries):

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.storage.reviews import Reviews
+from dreamcache.storage.roots import Roots
 from jobs.gallery import ITEM_LIMIT
 from jobs.output.folder import OutputFolder
 from jobs.output.publish_gallery import publish_gallery
@@ -36,23 +37,24 @@ def serve(
     port: int = 0,
     names: tuple[str, ...] = (),
     reviewer: str = "",
+    roots: Roots | None = None,
     on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serves until Ctrl-C or SIGTERM. port: 0 for a free one; names: of the host, as browsers write them.
 
-    on_ready: called with the address to open, which holds the token. Raises DreamCacheError `cannot_serve`, or
-    StorageError `no_manifest`.
+    roots: as of `publish_gallery`. on_ready: called with the address to open, which holds the token. Raises
+    DreamCacheError `cannot_serve`, or StorageError `no_manifest`.
     """
     with _socket(host, port) as listening, tempfile.TemporaryDirectory(prefix="dreamcache-review-") as place:
         guard = Guard.of(_name_of(host), listening.getsockname()[1], names)
-        site = _site(output, guard, reviewer, Path(place))
+        site = _site(output, guard, reviewer, roots, Path(place))
         name = _name_of(host) if host not in ("0.0.0.0", "::") else LOOPBACK[0]
         with suppress(KeyboardInterrupt):
             asyncio.run(_run(site, listening, lambda: on_ready(f"http://{name}:{guard.port}/#{guard.token}")))
     Reviews(output).compact()
 
 
-def _site(output: str, guard: Guard, reviewer: str, place: Path) -> Site:
+def _site(output: str, guard: Guard, reviewer: str, roots: Roots | None, place: Path) -> Site:
     folder = OutputFolder(output)
     rows, _ = first_outputs(folder.uri, ITEM_LIMIT)
     files: dict[str, Path] = {}
@@ -61,7 +63,7 @@ def _site(output: str, guard: Guard, reviewer: str, place: Path) -> Site:
         files[key] = place / str(len(files))
         files[key].write_bytes(data)
 
-    publish_gallery(folder.read_summary(), rows, folder, write=write, served_to=reviewer)
+    publish_gallery(folder.read_summary(), rows, folder, roots=roots, write=write, served_to=reviewer)
     return Site(
         folder=folder, board=Board(folder.uri, _items(rows)), guard=guard, reviewer=reviewer, files=files
     )

@@ -78,7 +78,8 @@ class Finish:
             self._files.write(SUCCESS, _json(event))
         if not self.settings.has_webhook:
             return
-        delivery = {"id": event["id"], "state": "pending", "tries": 0, "event": event}
+        seal = self._seal(event)
+        delivery = {"id": event["id"], "state": "pending", "tries": 0, "event": event, "seal": seal}
         if any(one.get("id") == event["id"] for one in self._record()):
             return
         self._keep(delivery)
@@ -108,15 +109,29 @@ class Finish:
         return [one for one in entries if _is_delivery(one)] if isinstance(entries, list) else []
 
     def _pending(self) -> list[JsonObject]:
-        """Of this output alone: whoever can write to it may have put others in, and they would be signed."""
-        output = self.spec.output.rstrip("/")
-        return [
-            one
-            for one in self._record()
-            if one["state"] == "pending"
-            and one["event"].get("output") == output
-            and one["event"].get("id") == one["id"]
-        ]
+        """What a run of this job wrote: whoever can write to the output may have put others in, and they would be
+        signed."""
+        pending = [one for one in self._record() if one["state"] == "pending"]
+        own = [one for one in pending if self._is_own(one)]
+        if len(own) < len(pending):
+            self._note(
+                f"{DELIVERIES}: {len(pending) - len(own)} deliveries are not sent: no run with this secret wrote them"
+            )
+        return own
+
+    def _is_own(self, delivery: JsonObject) -> bool:
+        event, seal = delivery["event"], self._seal(delivery["event"])
+        is_named = event.get("output") == self.spec.output.rstrip("/") and event.get("id") == delivery["id"]
+        return is_named and bool(seal) and hmac.compare_digest(seal, str(delivery.get("seal")))
+
+    def _seal(self, event: JsonObject) -> str:
+        """Of an event that waits in the output, by the webhook's secret; "" without one."""
+        assert self.settings is not None
+        try:
+            secret = _secret_of(self.settings)
+        except DreamCacheError:
+            return ""
+        return hmac.new(secret, b"waiting." + _json(event), hashlib.sha256).hexdigest()
 
     def _keep(self, delivery: JsonObject) -> None:
         """A record that cannot be written delays no delivery: the receiver knows its id."""

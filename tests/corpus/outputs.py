@@ -168,7 +168,9 @@ STATUS = json_of(
 SUMMARY = json_of(
     "manifest.json", counts={"done": "many"}, base=[], adapter={"fingerprint": 5}, subjects="all"
 ) | {
-    "counts are a list": at("manifest.json", lambda d: json.dumps({**json.loads(d), "counts": [1]}).encode())
+    "no counts": to("manifest.json", b'{"job": "x"}'),
+    "no job": at("manifest.json", lambda d: json.dumps({"counts": json.loads(d)["counts"]}).encode()),
+    "counts are a list": at("manifest.json", lambda d: json.dumps({**json.loads(d), "counts": [1]}).encode()),
 }
 
 

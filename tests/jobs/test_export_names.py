@@ -70,6 +70,8 @@ def test_formats_and_folders() -> None:
         ("../{subject_id}.{ext}", "must be a relative path"),
         ("a//{subject_id}.{ext}", "must be a relative path"),
         ("c:{subject_id}.{ext}", "must be a relative path"),
+        ("{item_id:99999999999}.{ext}", "at most 200 characters wide"),
+        ("{sample:0201d}.{ext}", "at most 200 characters wide"),
         ("{subject_id.{ext}", "unexpected '{' in field name"),
     ],
 )
@@ -81,6 +83,9 @@ def test_a_layout_that_names_no_file(pattern: str, message: str) -> None:
 def test_a_format_that_does_not_fit() -> None:
     with pytest.raises(SpecError, match="does not fit 'a'"):
         Layout("{subject_id:d}.{ext}", COLUMNS).name_of(row_of("a"))
+    row = {**row_of("a"), "attr_tags": ["x"]}
+    with pytest.raises(SpecError, match=r"does not fit \['x'\]"):
+        Layout("{attr_tags:10}.{ext}", [*COLUMNS, "attr_tags"]).name_of(row)
 
 
 @given(st.text(max_size=200), st.text(max_size=200))

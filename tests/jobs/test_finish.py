@@ -131,6 +131,20 @@ def test_a_driver_that_dies_before_the_answer_leaves_the_delivery(
     assert len(server.posts) == 1 and deliveries(tmp_path)[0]["state"] == "delivered"
 
 
+def test_a_delivery_that_no_run_wrote_is_not_signed(server: TlsServer, tmp_path: Path) -> None:
+    server.answer_posts(*[503] * 50)
+    Finish(spec_of(tmp_path, server, retry_s=0.2)).end(ended())
+    file = next(tmp_path.rglob("deliveries.json"))
+    value = json.loads(file.read_text())
+    value["deliveries"][0]["event"]["manifest"] = "s3://other/manifest.parquet"
+    file.write_text(json.dumps(value))
+    server.answer_posts()
+    posts, notes = len(server.posts), list[str]()
+    Finish(spec_of(tmp_path, server), notes.append).begin()
+    assert len(server.posts) == posts
+    assert "1 deliveries are not sent: no run with this secret wrote them" in notes[0]
+
+
 @pytest.mark.parametrize(("status", "message"), [(302, "got 302"), (404, "got 404"), (401, "got 401")])
 def test_other_answers_are_final_and_redirects_lead_nowhere(
     server: TlsServer, tmp_path: Path, status: int, message: str

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dreamcache.core.config.job import JobSpec
+from dreamcache.storage.roots import Roots, roots_of
+from jobs.output import folder as folder_module
 from jobs.output.folder import OutputFolder
 from jobs.output.publish_gallery import publish_gallery
 from jobs.output.publish_manifest import publish_manifest
@@ -72,6 +74,38 @@ def test_what_is_no_photo_costs_its_thumbnail(tmp_path: Path) -> None:
     publish_gallery(None, table({f"s{n}": name for n, name in enumerate(names)}), output)
     assert time.monotonic() - began < 5
     assert thumbnails(tmp_path / "out") == 1
+
+
+def test_of_an_output_alone_photos_elsewhere_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may write into the output names any file in it; the reader's own job file allows what it names."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(good("PNG"))
+    rows = table({"s": str(photos / "a.png")})
+    out = output_of(tmp_path / "out", photos / "catalog.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module.os, "geteuid", lambda: 12345)
+        other = os.stat(tmp_path / "out" / "job.yaml").st_uid
+        if other == 0:  # root's files are trusted
+            os.chown(tmp_path / "out" / "job.yaml", 23456, -1)
+        publish_gallery(None, rows, out)
+        assert thumbnails(tmp_path / "out") == 0
+        publish_gallery(None, rows, out, roots=roots_of(str(photos / "catalog.csv")))
+        assert thumbnails(tmp_path / "out") == 1
+        # The page that is written again without the job file shows what the earlier one showed.
+        (photos / "a.png").unlink()
+        publish_gallery(None, rows, out)
+        assert thumbnails(tmp_path / "out") == 1
+        assert "references/" in (tmp_path / "out" / "gallery" / "data.js").read_text()
+
+
+def test_roots_that_are_none(tmp_path: Path) -> None:
+    output = output_of(tmp_path / "out", tmp_path / "catalog.csv")
+    for roots in ("5", "[s3://]", "{a: b}"):
+        (tmp_path / "out" / "job.yaml").write_text(f"catalog: c.csv\ncatalog_roots: {roots}\n")
+        assert output.photo_roots() == Roots()
 
 
 def test_photos_of_which_every_item_failed_are_not_opened(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import pytest
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.core.errors import DreamCacheError
+from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.run_state import seen
 from dreamcache.storage.spending import Spending, read_spending, write_spending
 from dreamcache.storage.status import read_status
 from jobs.output.cost import RowCounts, cost_summary, of_status, of_summary
 from jobs.planning.estimate import _money
+from jobs.running.money import spent_by_subject
 from jobs.running.status_text import status_lines
 from jobs.spec import parse_spec
 from tests.jobs.test_run_ends import done, failed, finish, record
@@ -48,6 +50,29 @@ def test_what_a_killed_driver_had_reserved_is_spent(make_spec: MakeSpec) -> None
     assert status is not None and status.details["spent"]["cost"] == 5.0
     assert "cost: 5.00 EUR, 1.25 EUR an image" in status_lines(status, seen(status))
     assert read_spending(spec.output) == Spending(spent=5, reserved=5)
+
+
+def test_money_of_a_subject_counts_each_record_once(make_spec: MakeSpec) -> None:
+    """A driver that is killed while it merges parts leaves the merged one beside its sources."""
+    spec = make_spec(price={**PRICE, "cpu_hour": 1.0})
+    record(spec, done, done)
+    ledger = Ledger(spec.output)
+    [part] = ledger.scan()
+    subjects = pa.array(["mug"] * part.num_rows)
+    ledger.log.append(
+        "one", part.set_column(part.schema.get_field_index("subject_id"), "subject_id", subjects)
+    )
+    before = spent_by_subject(spec, ledger)
+    assert list(before) == ["mug"] and before["mug"] > 0
+    ledger.log.append("merged", pa.concat_tables(ledger.scan()))
+    assert len(list(ledger.scan())) == 3
+    assert spent_by_subject(spec, ledger) == before
+
+
+def test_a_number_that_is_no_amount_of_money(tmp_path: Path) -> None:
+    for text in ("9" * 400, "1e400", "-1", "true"):
+        (tmp_path / "spending.json").write_text(f'{{"format": 1, "spent": {text}, "reserved": 1}}')
+        assert read_spending(str(tmp_path)) is None, text
 
 
 def test_a_limit_of_money_that_is_spent_ends_the_run(make_spec: MakeSpec) -> None:

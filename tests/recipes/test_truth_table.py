@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from dreamcache.evaluation.truth.ciede2000 import ciede2000, lab_of
+from dreamcache.evaluation.truth.placement import print_of, without_surroundings
 from dreamcache.storage.models.onnx_file import has_runtime
-from recipes.quality.products import Shot, picture, product, with_another_letter
+from recipes.quality.products import SIDE, Shot, picture, product, shot, with_another_letter
 from recipes.quality.truth import CHANGES, checkers_of, measured, roc_area, states, table
 
 MODELS = Path(os.environ.get("DREAMCACHE_MODELS", "models"))
@@ -36,6 +37,26 @@ def test_a_change_changes_what_it_says() -> None:
     before, after = (np.median(lab_of(rgb[mask]), axis=0) for rgb in (plain, moved))
     assert 4 < float(ciede2000(before, after)) < 11
     assert picture(one, how, "blank")[0].std() == 0
+
+
+def test_surroundings_are_taken_from_a_segment_where_print_shows_the_place() -> None:
+    number = 43  # before houses, which a segmenter of salient objects takes with it
+    photo, photo_mask = picture(product(number), Shot(seed=number))
+    image, mask = picture(product(number), shot(number))
+    prints = [print_of(photo, photo_mask)]
+    segment = mask.copy()
+    segment[: SIDE // 2] = True
+    cut = without_surroundings(image, segment, prints)
+    assert (cut & mask).sum() == mask.sum() and (cut & ~mask).sum() < 0.12 * mask.sum()
+    bitten = segment & ~np.roll(mask, SIDE // 3, axis=0)
+    assert not (without_surroundings(image, bitten, prints) & ~bitten).any(), "nothing is added"
+    for unchanged in (mask, mask & ~np.roll(mask, SIDE // 4, axis=0)):
+        assert np.array_equal(without_surroundings(image, unchanged, prints), unchanged)
+    # Without print there are no points: the segment stays.
+    plain = np.full_like(photo, 255)
+    plain[photo_mask] = (120, 60, 30)
+    assert np.array_equal(without_surroundings(image, segment, [print_of(plain, photo_mask)]), segment)
+    assert np.array_equal(without_surroundings(image, segment, []), segment)
 
 
 @pytest.mark.slow

@@ -127,6 +127,16 @@ def test_records_up_to_the_limit_of_a_pruned_image_are_void(place: str) -> None:
     assert ledger.outcomes()[item].attempts == limit + 1
 
 
+@pytest.mark.parametrize("attempts", [-1, 2**31 - 1])
+def test_a_part_with_an_impossible_number_of_attempts_is_refused(place: str, attempts: int) -> None:
+    """One more of them would be no int32, in a retry or in the announcement of a pruned image."""
+    ledger = Ledger(place)
+    ledger.append([_failed("a" * 64, attempts)])
+    with pytest.raises(StorageError, match="number of attempts that is not 0 to 1,000,000") as caught:
+        list(ledger.scan())
+    assert caught.value.code == "bad_ledger"
+
+
 def test_other_files_in_the_folder_are_no_parts(place: str) -> None:
     ledger = Ledger(place)
     ledger.append([_done("a")])

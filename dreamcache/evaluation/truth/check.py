@@ -21,7 +21,7 @@ from dreamcache.core.errors import NO_ITEMS_FAULT, DreamCacheError, ImageError
 from dreamcache.core.images import bounding_box, decode_image, decode_mask, on_white
 from dreamcache.core.photo_sets import photos_of
 from dreamcache.core.records import Request
-from dreamcache.evaluation.truth import outline, palette, words
+from dreamcache.evaluation.truth import outline, palette, placement, words
 from dreamcache.evaluation.truth.ciede2000 import Lab
 from dreamcache.evaluation.truth.identity import segmenter_weights
 from dreamcache.evaluation.truth.ocr import Line, Ocr, find_ocr
@@ -61,10 +61,13 @@ class Truth:
 class View:
     """What is measured of one picture; None without its check, or without an object.
 
-    mask: small (`outline.reduced`). object_size: square root of the object's area, pixels of the picture.
+    mask: small (`outline.reduced`), of an image without what stands around the object. count: of objects in the whole
+    segment. object_size: square root of the object's area, pixels of the picture. prints: of a photo.
     """
 
     mask: Mask | None = None
+    count: int = 0
+    prints: placement.Print | None = None
     object_size: float = 0.0
     pixels: Lab | None = None
     lines: tuple[Line, ...] = ()
@@ -125,7 +128,8 @@ class TruthChecker:
         if not self._cuts:
             return Truth(contrast=contrast)
         references = [self._reference(photo) for photo in photos_of(request)]
-        view = self._view(Image.fromarray(rgb), None, request.class_name)
+        prints = [one.view.prints for one in references if one.view.prints is not None]
+        view = self._view(Image.fromarray(rgb), None, request.class_name, prints)
         scores = [self._against(reference, view) for reference in references]
         return replace(_nearest(scores), contrast=contrast)
 
@@ -136,8 +140,7 @@ class TruthChecker:
             label = words.compare(reference.words, view.lines, view.object_size)
         complete, more = None, None
         if "outline" in self.checks:
-            count = outline.count_of(view.mask) if view.mask is not None else 0
-            more = count - outline.count_of(reference.view.mask)
+            more = view.count - reference.view.count
             complete = outline.completeness(reference.view.mask, view.mask) if view.mask is not None else 0.0
         colour = None
         if reference.colours is not None and reference.view.pixels is not None and view.pixels is not None:
@@ -174,7 +177,14 @@ class TruthChecker:
             words=words.words_of(view.lines, view.object_size),
         )
 
-    def _view(self, picture: Image.Image, mask: Image.Image | None, class_name: str) -> View:
+    def _view(
+        self,
+        picture: Image.Image,
+        mask: Image.Image | None,
+        class_name: str,
+        prints: Sequence[placement.Print] | None = None,
+    ) -> View:
+        """prints: of an image's photos; None for a photo."""
         name = self.settings.metrics.segmenter
         assert name is not None  # the settings' rule
         segment = self._segmenters.segment(
@@ -182,12 +192,15 @@ class TruthChecker:
         )
         if segment.mask is None:
             return View()
-        rgb = np.asarray(on_white(picture))
+        rgb, whole = np.asarray(on_white(picture)), segment.mask
+        cut = whole if prints is None else placement.without_surroundings(rgb, whole, prints)
         return View(
-            mask=outline.reduced(segment.mask),
-            object_size=float(np.sqrt(segment.mask.sum())),
-            pixels=palette.object_pixels(rgb, segment.mask) if "colour" in self.checks else None,
-            lines=tuple(self._ocr.read(_around(rgb, segment.mask))) if self._ocr is not None else (),
+            mask=outline.reduced(cut),
+            count=outline.count_of(outline.reduced(whole)) if "outline" in self.checks else 0,
+            prints=placement.print_of(rgb, whole) if prints is None else None,
+            object_size=float(np.sqrt(cut.sum())),
+            pixels=palette.object_pixels(rgb, cut) if "colour" in self.checks else None,
+            lines=tuple(self._ocr.read(_around(rgb, cut))) if self._ocr is not None else (),
         )
 
 
