@@ -11,7 +11,8 @@ import yaml
 
 from dreamcache.core.config.train import DataSettings, TrainSettings
 from dreamcache.training.bench import LoaderSpeed, ReadSpeeds, _decode_share, _items, measure_reading
-from dreamcache.training.dataset import DecodedSample, Samples
+from dreamcache.training.dataset import Samples
+from dreamcache.training.decode import DecodedSample
 from dreamcache.training.transform import ItemShape
 from jobs.bench.loader import LoaderReport, rendered_samples
 from tests.command import dreamcache, error_of
