@@ -25,7 +25,7 @@ def memory(spec: JobSpec, nodes: list[dict[str, Any]]) -> Verdict:
         if lacking:
             return fail(f"no GPU answers: {lacking[0]}", "install a torch that fits the driver")
         return skip("no machine has a GPU" if on_gpu and nodes else "no machine answers")
-    need = needed(spec, nodes, on_gpu)
+    need = _needed(spec, nodes, on_gpu)
     sharing = _sharing(spec, nodes, on_gpu)
     size = spec.workers.batch_size
     device = "the smallest GPU" if on_gpu else "the fullest machine"
@@ -52,7 +52,7 @@ def _sharing(spec: JobSpec, nodes: list[dict[str, Any]], on_gpu: bool) -> int:
     return math.floor(1 / generators.gpus) if generators.gpus < 1 else 1
 
 
-def needed(spec: JobSpec, nodes: list[dict[str, Any]], on_gpu: bool) -> Callable[[int], int]:
+def _needed(spec: JobSpec, nodes: list[dict[str, Any]], on_gpu: bool) -> Callable[[int], int]:
     """Bytes that generators on one device take together, by the size of their batches."""
     models, family = describe_models(spec.method, spec.model), family_of_job(spec)
     settings_of_items = settings_of_scenes(spec)

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from workers.guard import AttemptBookActor
+
 LOOK_S = 3.0
 ANSWER_S = 5.0
 
@@ -22,7 +24,7 @@ Actors = Mapping[str, Mapping[str, Any]]
 class WorkerEnds:
     """Reports each end to the book once. actors: reads the table."""
 
-    def __init__(self, book: Any, actors: Callable[[], Actors] | None = None) -> None:
+    def __init__(self, book: AttemptBookActor, actors: Callable[[], Actors] | None = None) -> None:
         self._book, self._actors = book, actors or actors_of_this_job
         self._reported: dict[str, int | None] = {}
         self._due = 0.0

@@ -26,7 +26,7 @@ from dreamcache.model.integration.textual_sum import TextualSum
 from dreamcache.model.memory import bytes_to_come, place, running_device
 from dreamcache.storage.models import quantized
 from dreamcache.storage.models.quantized import with_quantize
-from jobs.doctor.memory import memory, needed
+from jobs.doctor.memory import _needed, memory
 from jobs.spec import parse_spec
 from tests.families.klein import SIDE, photo, save_klein
 from tests.families.qwen import save_qwen
@@ -190,8 +190,8 @@ def test_doctor_counts_a_decoding_beside_the_denoiser(sdxl_folder: Path) -> None
     spec = job(str(sdxl_folder / "base"), adapter=str(sdxl_folder / "adapter"))
     apart = replace(spec, workers=replace(spec.workers, overlap_decoding="off"))
     size = spec.workers.batch_size
-    assert spec.overlaps_decoding and needed(spec, [], True)(size) > needed(apart, [], True)(size)
-    node = {"gpus": [{"free": needed(apart, [], True)(size)}], "free_bytes": 0}
+    assert spec.overlaps_decoding and _needed(spec, [], True)(size) > _needed(apart, [], True)(size)
+    node = {"gpus": [{"free": _needed(apart, [], True)(size)}], "free_bytes": 0}
     remedies = [memory(one, [node]).remedy for one in (spec, apart)]
     assert ["workers.overlap_decoding: off" in remedy for remedy in remedies] == [True, False]
 
