@@ -8,7 +8,7 @@ Knows the manifest and the review log; not where the verdicts come from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -77,7 +77,6 @@ def record(
     retried = reviews.retried()
     before = reviews.verdicts() if before is None else before
     sound: list[ReviewVerdict] = []
-    without_time: set[ReviewVerdict] = set()
     problems = [row for row in rows if isinstance(row, Problem)]
     now = datetime.now(UTC)
     for row in sorted(verdicts, key=lambda row: (row.decided_at or now, row.row)):
@@ -87,9 +86,7 @@ def record(
             problems.append(Problem(row=row.row, item_id=row.item_id, message=problem))
         else:
             sound.append(_verdict(row, name, known[row.item_id], now, is_final))
-            if row.decided_at is None:
-                without_time.add(sound[-1])
-    new = _new(sound, before, without_time)
+    new = _new(sound, before)
     reviews.append(new)
     items_here = {row.item_id for row in verdicts}
     after = standings(one for one in (*before, *new) if one.item_id in items_here)
@@ -101,12 +98,11 @@ def record(
     )
 
 
-def _new(
-    verdicts: Sequence[ReviewVerdict], before: Sequence[ReviewVerdict], without_time: Set[ReviewVerdict]
-) -> list[ReviewVerdict]:
+def _new(verdicts: Sequence[ReviewVerdict], before: Sequence[ReviewVerdict]) -> list[ReviewVerdict]:
     """Those that the log does not have.
 
-    A row without a time is known by what it says: it is new where it differs from its reviewer's verdict that counts.
+    A row without a time, which was decided when it is recorded, is known by what it says: it is new where it differs
+    from its reviewer's verdict that counts.
     """
     log: dict[str, list[ReviewVerdict]] = {}
     for one in before:
@@ -116,7 +112,7 @@ def _new(
     for verdict in verdicts:
         of_item = log.setdefault(verdict.item_id, [])
         is_known = _identity(verdict) in seen
-        if verdict in without_time:
+        if verdict.decided_at == verdict.recorded_at:
             is_known |= _says_the_same(newest_of(of_item).get(verdict.reviewer), verdict)
         if not is_known:
             seen.add(_identity(verdict))
