@@ -91,9 +91,11 @@ def test_kill_9_of_the_driver_with_output_on_s3(s3_server: S3Server, tmp_path: P
             assert point["loss"] == pytest.approx(other["loss"], rel=0.01)
         names = {info.uri.removeprefix(f"{output}/") for info in store_for(output).list(f"{output}/")}
         local = {str(path.relative_to(calm)) for path in calm.rglob("*") if path.is_file()}
-        events = "tensorboard/"
-        assert {n for n in names if events not in n} == {n for n in local if events not in n}
-        assert any(events in name for name in names)
+        of_runs = ("tensorboard/", "events/")  # named by time and process
+        assert {n for n in names if not n.startswith(of_runs)} == {
+            n for n in local if not n.startswith(of_runs)
+        }
+        assert all(any(name.startswith(folder) for name in names) for folder in of_runs)
         shown = dreamcache("status", output, "--json", extra=extra)
         assert json.loads(shown.stdout)["state"] == "finished"
         pipe = DreamCachePipeline.from_pretrained(str(tmp_path / "base"), adapter=ours["adapter"])
