@@ -98,7 +98,7 @@ def test_rows_are_those_of_one_stage_after_the_other(
 
     monkeypatch.setattr(worker.generator.pipe, "decode", decode)
     assert pixels(as_ray_data_runs_it(worker, batches(jobs["on"]))) == wanted
-    assert len(numbers) > BATCHES
+    assert len(numbers) == BATCHES, "what failed is generated again as a whole, by the pipeline itself"
     events = book.events(0)
     spans = {
         (event["event"], event["first"]): (event["at"] - event["seconds"], event["at"])
