@@ -33,7 +33,7 @@ def make_job(spec: JobSpec) -> list[str]:
         cache = FeatureCache(spec.cache_uri, made.facts.base.fingerprint)
         references = ReferenceFeatures(pipe.encoder(made.facts.reference), cache, spec.limits)
         generator = Generator(pipe, spec.generation, references.get, batch_size=spec.workers.batch_size)
-        outcomes = generator.generate([request_of(row) for row in made.table.to_pylist()])
+        outcomes = list(generator.generate([request_of(row) for row in made.table.to_pylist()]))
     finally:
         torch.set_num_threads(threads)
     images = ImageStore(spec.output, spec.images)
@@ -43,6 +43,8 @@ def make_job(spec: JobSpec) -> list[str]:
     sink = pa.BufferOutputStream()
     pq.write_table(made.table, sink)
     summary = {
+        "job": spec.name,
+        "counts": {"done": len(outcomes), "blocked": 0, "failed": 0, "pending": 0},
         "base": {"fingerprint": made.facts.base.fingerprint},
         "adapter": {"fingerprint": made.facts.adapter.fingerprint},
     }
