@@ -24,7 +24,7 @@ function show(place) {
   showVerdict(item);
   if (!viewer.open) viewer.showModal();
   writeAddress(item.id);
-  for (const next of [current + 1, current + 2]) { // loaded while this one is viewerItem at
+  for (const next of [current + 1, current + 2]) { // loaded while this one is looked at
     const ahead = view.items[next % view.items.length];
     if (ahead && ahead.status === "done") new Image().src = ahead.url;
   }
