@@ -74,7 +74,7 @@ class Layout:
                 raise self._error(
                     f"{{{name}}} must be a column, with a plain format at most ({{sample:03d}})"
                 )
-            widths = re.findall(r"[0-9]+", spec or "")
+            widths = re.findall(r"\d+", spec or "")  # of every script, as format() reads them
             if any(len(width) > 4 or int(width) > MAX_WIDTH for width in widths):
                 raise self._error(f"{{{name}:{spec}}} must be at most {MAX_WIDTH} characters wide")
         return [(text, name, spec or "") for text, name, spec, _ in parsed]

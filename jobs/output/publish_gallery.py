@@ -20,7 +20,7 @@ from dreamcache.core.locations import is_uri
 from dreamcache.core.parallel import map_ordered
 from dreamcache.storage.open_store import read_bounded
 from dreamcache.storage.photos import read_photo
-from dreamcache.storage.roots import Roots
+from dreamcache.storage.roots import Roots, is_below
 from jobs.gallery import Scaler, make_thumbnail, thumbnail_keys, write_gallery
 from jobs.output.attributes import without_typed
 from jobs.output.cost import of_summary
@@ -133,6 +133,8 @@ class _Thumbnails:
 
     def _earlier(self, subject: str) -> bytes | None:
         for key in thumbnail_keys(subject):
+            uri = self._folder.at(key)
             with suppress(FileNotFoundError):
-                return read_bounded(self._folder.at(key), self._limits.max_bytes)
+                if is_below(uri, self._folder.uri):  # a link may lead to a file of the reader's
+                    return read_bounded(uri, self._limits.max_bytes)
         return None

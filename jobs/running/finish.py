@@ -122,7 +122,11 @@ class Finish:
     def _is_own(self, delivery: JsonObject) -> bool:
         event, seal = delivery["event"], self._seal(delivery["event"])
         is_named = event.get("output") == self.spec.output.rstrip("/") and event.get("id") == delivery["id"]
-        return is_named and bool(seal) and hmac.compare_digest(seal, str(delivery.get("seal")))
+        return (
+            is_named
+            and bool(seal)
+            and hmac.compare_digest(seal.encode(), str(delivery.get("seal")).encode("utf-8", "replace"))
+        )
 
     def _seal(self, event: JsonObject) -> str:
         """Of an event that waits in the output, by the webhook's secret; "" without one."""

@@ -71,6 +71,7 @@ def test_formats_and_folders() -> None:
         ("a//{subject_id}.{ext}", "must be a relative path"),
         ("c:{subject_id}.{ext}", "must be a relative path"),
         ("{item_id:99999999999}.{ext}", "at most 200 characters wide"),
+        ("{item_id:٩٩٩٩}.{ext}", "at most 200 characters wide"),
         ("{sample:0201d}.{ext}", "at most 200 characters wide"),
         ("{subject_id.{ext}", "unexpected '{' in field name"),
     ],

@@ -131,12 +131,14 @@ def test_a_driver_that_dies_before_the_answer_leaves_the_delivery(
     assert len(server.posts) == 1 and deliveries(tmp_path)[0]["state"] == "delivered"
 
 
-def test_a_delivery_that_no_run_wrote_is_not_signed(server: TlsServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seal", [None, "", "\u00e9", "\ud800", 5])
+def test_a_delivery_that_no_run_wrote_is_not_signed(server: TlsServer, tmp_path: Path, seal: object) -> None:
     server.answer_posts(*[503] * 50)
     Finish(spec_of(tmp_path, server, retry_s=0.2)).end(ended())
     file = next(tmp_path.rglob("deliveries.json"))
     value = json.loads(file.read_text())
     value["deliveries"][0]["event"]["manifest"] = "s3://other/manifest.parquet"
+    value["deliveries"][0]["seal"] = value["deliveries"][0]["seal"] if seal is None else seal
     file.write_text(json.dumps(value))
     server.answer_posts()
     posts, notes = len(server.posts), list[str]()

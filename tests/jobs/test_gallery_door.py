@@ -14,6 +14,7 @@ import pytest
 
 from dreamcache.core.config.job import JobSpec
 from dreamcache.storage.roots import Roots, roots_of
+from jobs.gallery import thumbnail_keys
 from jobs.output import folder as folder_module
 from jobs.output.folder import OutputFolder
 from jobs.output.publish_gallery import publish_gallery
@@ -99,6 +100,17 @@ def test_of_an_output_alone_photos_elsewhere_are_not_read(
         publish_gallery(None, rows, out)
         assert thumbnails(tmp_path / "out") == 1
         assert "references/" in (tmp_path / "out" / "gallery" / "data.js").read_text()
+
+
+def test_a_thumbnail_that_leads_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    private = tmp_path / "private.png"
+    private.write_bytes(good("PNG"))
+    out = output_of(tmp_path / "out", tmp_path / "elsewhere" / "catalog.csv")
+    link = tmp_path / "out" / thumbnail_keys("s")[0]
+    link.parent.mkdir(parents=True)
+    link.symlink_to(private)
+    publish_gallery(None, table({"s": str(private)}), out)
+    assert link.is_symlink() and "references/" not in (tmp_path / "out/gallery/data.js").read_text()
 
 
 def test_roots_that_are_none(tmp_path: Path) -> None:
