@@ -6,6 +6,8 @@ an item has four hashes: of the whole and of its central 90, 80 and 70 %. Knows 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,20 @@ def hashes_of(rgb: Pixels) -> Hashes:
         top, left = (height - rows) // 2, (width - columns) // 2
         parts.append(_hash(grey[top : top + rows, left : left + columns]))
     return np.array(parts, np.uint64)
+
+
+def quarter_turns(rgb: Pixels) -> Iterator[Pixels]:
+    """[height, width, 3] as it is, and turned by one, two and three quarters."""
+    return (np.rot90(rgb, quarters) for quarters in range(4))
+
+
+def mirrored_turns(rgb: Pixels) -> Iterator[Pixels]:
+    """The quarter turns of the mirrored picture."""
+    return quarter_turns(rgb[:, ::-1])
+
+
+HANDS = (quarter_turns, mirrored_turns)
+"""Of the eight ways to lay a picture down, those as it is and those mirrored."""
 
 
 def _hash(grey: Grey) -> int:

@@ -1,6 +1,6 @@
 """The perceptual hashes of given ledgers, and which of their images a picture is.
 
-    ledgers --open_index--> hashes in memory, 40 bytes an image --nearest--> the 50 nearest
+    ledgers --open_index--> hashes in memory, 40 bytes an image --nearest--> the 50 nearest, upright, turned or mirrored
                                                                  hash alone, or local features of the stored images
 
 Knows ledgers and stored images; knows nothing of marks.
@@ -9,13 +9,14 @@ Knows ledgers and stored images; knows nothing of marks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.provenance import hashes
@@ -37,7 +38,8 @@ MAX_IMAGE_BYTES = 256 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerMatch:
-    """The image of a ledger that a picture is, or the nearest one. distance: bits of 64.
+    """The image of a ledger that a picture is, or the nearest one. distance: bits of 64, of the picture as it is or
+    turned by quarters or mirrored, whichever is nearest.
 
     decided_by: hash or features where it is the same picture, none where it is only the nearest.
     """
@@ -71,30 +73,48 @@ class LedgerIndex:
         """
         if not len(self):
             return None
-        distances = hashes.distances(self._values, hashes.hashes_of(rgb))
-        count = min(CANDIDATES, len(self))
-        order = np.argpartition(distances, count - 1)[:count]
-        order = order[np.argsort(distances[order], kind="stable")]
-        first = self._match(int(order[0]), int(distances[order[0]]), "none")
+        as_it_is = self._distances(rgb)
+        if as_it_is.min() <= SURE_DISTANCE:
+            return self._match(as_it_is, int(as_it_is.argmin()), "hash")
+        turned, mirrored = (
+            np.minimum.reduce([self._distances(one) for one in turns(rgb)]) for turns in hashes.HANDS
+        )
+        nearest = min(turned, mirrored, key=lambda distances: int(distances.min()))
+        first = self._match(nearest, int(nearest.argmin()), "none")
         if first.distance <= SURE_DISTANCE:
-            return self._match(int(order[0]), first.distance, "hash")
-        query = features_of(rgb)
-        for row in map(int, order):
-            candidate = self._match(row, int(distances[row]), "features")
-            stored = _stored_features(candidate.output, candidate.item_id, candidate.key)
-            if stored is not None and is_same_picture(stored, query):
-                return candidate
+            return replace(first, decided_by="hash")
+        # As it is first: a mirrored picture may also be near its mirrored twin. Points are found again in a turned
+        # picture, and not in a mirrored one.
+        for distances, laid in ((as_it_is, rgb), (turned, rgb), (mirrored, rgb[:, ::-1])):
+            query = features_of(laid)
+            for row in _smallest(distances):
+                candidate = self._match(distances, row, "features")
+                stored = _stored_features(candidate.output, candidate.item_id, candidate.key)
+                if stored is not None and is_same_picture(stored, query):
+                    return candidate
         return first
 
-    def _match(self, row: int, distance: int, decided_by: Literal["hash", "features", "none"]) -> LedgerMatch:
+    def _distances(self, rgb: Pixels) -> NDArray[np.uint8]:
+        return hashes.distances(self._values, hashes.hashes_of(rgb))
+
+    def _match(
+        self, distances: NDArray[np.uint8], row: int, decided_by: Literal["hash", "features", "none"]
+    ) -> LedgerMatch:
         item = self._items.slice(row, 1).to_pylist()[0]
         return LedgerMatch(
             output=self.outputs[item["owner"]],
             item_id=item["item_id"],
             key=item["key"],
-            distance=distance,
+            distance=int(distances[row]),
             decided_by=decided_by,
         )
+
+
+def _smallest(distances: NDArray[np.uint8]) -> list[int]:
+    """Rows of the CANDIDATES least distances, the least first."""
+    count = min(CANDIDATES, len(distances))
+    rows = np.argpartition(distances, count - 1)[:count]
+    return [int(row) for row in rows[np.argsort(distances[rows], kind="stable")]]
 
 
 def open_index(outputs: Iterable[str]) -> LedgerIndex:

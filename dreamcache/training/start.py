@@ -1,4 +1,5 @@
-"""What a training begins with: an adapter, and a U-Net that learns to read references; new or from an adapter folder.
+"""What a training begins with: a base that is ready, an adapter, and a U-Net that learns to read references; the latter
+two new or from an adapter folder.
 
 The same in every process. Knows the settings and what an adapter folder holds.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 
 from dreamcache.core.config.train import TrainSettings
 from dreamcache.core.errors import SpecError
@@ -15,7 +17,24 @@ from dreamcache.model.adapter_io import load_adapter
 from dreamcache.model.places import place_shapes
 from dreamcache.model.reference_unet import load_reference_unet, own_copy, read_names
 from dreamcache.storage.models.adapter import AdapterInfo
+from dreamcache.storage.models.base import BaseInfo
 from dreamcache.training.loss import trained_places
+
+PLAIN_ATTENTION = 32
+"""Sides of latents up to which a CPU trains with plain attention: the fused kernel's backward pass takes twice its time
+there. Beyond, the maps of attention would need too much memory."""
+
+
+def prepare_base(base: DiffusionPipeline, info: BaseInfo, settings: TrainSettings) -> None:
+    """Gradient checkpointing where it is set, and the attention that trains fastest on the base's device.
+
+    base: a diffusers pipeline, changed in place.
+    """
+    if settings.gradient_checkpointing:
+        base.unet.enable_gradient_checkpointing()
+    side = (settings.size or info.native_size) // base.vae_scale_factor
+    if base.unet.device.type == "cpu" and side <= PLAIN_ATTENTION:
+        base.unet.set_attn_processor(AttnProcessor())
 
 
 def new_adapter(

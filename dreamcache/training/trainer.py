@@ -31,7 +31,7 @@ from dreamcache.training.loaders import SampleRows, micro_batches, num_loaders
 from dreamcache.training.loss import AdapterLoss, TrainBatch
 from dreamcache.training.optimizer import EMA, TrainedModule, learned, learning_rate
 from dreamcache.training.references import StoredReferences
-from dreamcache.training.start import new_adapter, new_reader
+from dreamcache.training.start import new_adapter, new_reader, prepare_base
 from dreamcache.training.transform import ItemShape
 
 T = TypeVar("T")
@@ -99,8 +99,7 @@ class Trainer:
         self.step = 0
         self.bad: dict[int, BadSample] = {}
         self.bad_held_out: dict[int, BadSample] = {}  # of earlier runs, numbered as in `all_bad`
-        if settings.gradient_checkpointing:
-            base.unet.enable_gradient_checkpointing()
+        prepare_base(base, info, settings)
         self.adapter = new_adapter(base, settings, start).to(base.unet.device).train()
         places = self.adapter.feature_places
         self.stored = StoredReferences.open(settings, info, places) if settings.reference.cache else None

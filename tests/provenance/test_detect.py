@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dreamcache.core.config.provenance import ProvenanceSettings
 from dreamcache.provenance import xmp
@@ -56,6 +57,25 @@ def test_a_stripped_cropped_small_copy_is_found_by_its_pixels(job: Path) -> None
     assert detection.xmp is None and detection.c2pa.state == "absent"
     assert detection.verdict == "made by this operator"
     assert detection.nearest is not None and detection.nearest.item_id == first_image(job).stem
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ImageOps.mirror,
+        ImageOps.flip,
+        lambda image: image.transpose(Image.Transpose.ROTATE_90),
+        lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+        lambda image: ImageOps.mirror(image).crop((0, 20, 192, 236)),
+    ],
+    ids=["mirrored", "upside down", "quarter turn", "mirrored quarter turn", "mirrored and cropped"],
+)
+def test_a_turned_or_mirrored_copy_is_found(job: Path, change: Callable[[Image.Image], Image.Image]) -> None:
+    out = io.BytesIO()
+    change(Image.fromarray(picture(3, 256))).save(out, "PNG")
+    found = detect("copy.png", out.getvalue(), index=open_index([str(job)]))
+    assert found.verdict == "made by this operator"
+    assert found.nearest is not None and int(found.nearest.item_id, 16) == 4
 
 
 def test_another_picture_has_a_distance_and_no_mark(job: Path) -> None:

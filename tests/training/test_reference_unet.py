@@ -120,7 +120,8 @@ def test_exported_beside_the_adapter_and_read_back(trainer: Trainer, place: Path
     latents = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(0))
     maps = [tap_features(unet, latents, 1, text, pipe.places) for unet in (read, pipe.reader, pipe.base.unet)]
     for place_ in pipe.places:
-        assert torch.equal(maps[0][place_], maps[1][place_])
+        # Attention is plain in a trainer's base and fused in the pipeline's: the last bits differ.
+        assert torch.allclose(maps[0][place_], maps[1][place_], rtol=1e-4, atol=1e-5)
         assert not torch.allclose(maps[0][place_], maps[2][place_], rtol=1e-3)
 
 
