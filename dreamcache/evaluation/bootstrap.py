@@ -13,7 +13,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
-from dreamcache.core.config.rules import Settings
+from dreamcache.core.config.fields import Seed
+from dreamcache.core.config.rules import Most, Settings
 
 CHUNK = 1 << 22
 
@@ -22,9 +23,9 @@ CHUNK = 1 << 22
 class BootstrapSettings(Settings):
     """resamples: how often subjects are resampled; level: of the interval, e.g. 0.95."""
 
-    resamples: Annotated[int, Ge(100)] = 10_000
+    resamples: Annotated[int, Ge(100), Most(1_000_000)] = 10_000
     level: Annotated[float, Gt(0), Lt(1)] = 0.95
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

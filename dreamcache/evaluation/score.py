@@ -25,6 +25,7 @@ from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
 from dreamcache.model.device_errors import is_device_lost
 from dreamcache.model.preprocess import packshot
 from dreamcache.segment import SegmenterSet
+from dreamcache.storage.photo_faults import TEMPORARY
 from dreamcache.storage.photo_results import PhotoResults
 from dreamcache.storage.photos import read_photo
 
@@ -131,13 +132,15 @@ class Scorer:
         )
 
     def _real_photos(self, request: ScoreRequest) -> tuple[list[Embedding], int]:
-        """Those that can be read, and how many cannot. Raises ImageError when none can."""
+        """Those that can be read, and how many cannot. Raises ImageError when none can, or a later read may succeed."""
         readable: list[Embedding] = []
         last: ImageError | None = None
         for photo in request.real:
             try:
                 readable.append(self._real_photo(photo, request))
             except ImageError as error:
+                if error.code in TEMPORARY:
+                    raise  # a mean without it would stay, and depend on an outage
                 last = error
         if not readable:
             raise last or ImageError(

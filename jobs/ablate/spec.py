@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from dreamcache.core.config import DEFAULT_SCALES
 from dreamcache.core.config.evaluate import METRICS
-from dreamcache.core.config.fields import AtLeastOne, ShortName
+from dreamcache.core.config.fields import AtLeastOne, Seed, ShortName
 from dreamcache.core.config.rules import Settings, require
 from dreamcache.core.config.train import CAPTION, TrainSettings
 from dreamcache.core.errors import SpecError
 from dreamcache.core.locations import KeysOf, Written
 from dreamcache.evaluation.ablation import Arm
 from dreamcache.storage.open_store import join
-from jobs.evaluate.spec import EvalSpec, MethodName, merged, parse_eval_spec, slug_of
+from jobs.evaluate.spec import EvalSpec, JobKeys, MethodName, merged, parse_eval_spec, slug_of
 from jobs.spec_file import SpecFile
 from jobs.train.spec import TrainSpec, parse_train_spec
 
@@ -48,7 +49,7 @@ class VariantSpec(Settings):
 
     name: MethodName
     train: TrainKeys = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
+    run: JobKeys = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -75,7 +76,7 @@ class AblateSpec(Settings):
     training: TrainingKeys
     variants: tuple[VariantSpec, ...]
     evaluation: EvaluationKeys = field(default_factory=dict)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     parallel: AtLeastOne = 1
     published_from: str = "the paper, SD 1.5, DreamBench"
 
@@ -108,6 +109,8 @@ class AblateSpec(Settings):
         values = _without_fixed(self.training, where)
         own = self.variant(arm.variant)
         train = merged(dict(values.get("train") or {}), own.train)
+        if "seed" in train:
+            raise SpecError(f"{where}: 'train.seed' is set by the ablation, from its seeds; leave it out")
         label = f"{own.slug}-seed{arm.seed}"
         values |= {
             "train": {**train, "seed": arm.seed},
@@ -119,7 +122,9 @@ class AblateSpec(Settings):
     def evaluation_of(self) -> EvalSpec:
         """The evaluation of all arms. Raises SpecError naming the key."""
         values = _without_fixed(self.evaluation, "evaluation", "methods", "sweep")
-        run = merged({"noise": "scene"}, values.get("run") or {})
+        # The same scales for all: an adapter that is continued may recommend others, those trained from it recommend none.
+        shared = {"noise": "scene", "generation": dict(DEFAULT_SCALES)}
+        run = merged(shared, values.get("run") or {})
         methods = [{"name": arm.name, "run": self._run_of(arm)} for arm in self.arms()]
         methods.append({"name": UNTRAINED, "run": self._untrained_run()})
         return parse_eval_spec(
@@ -136,27 +141,23 @@ class AblateSpec(Settings):
     def _run_of(self, arm: Arm) -> dict[str, Any]:
         """Keys of the job that generates an arm's images: its adapter, and its references as it was trained."""
         spec, own = self.training_of(arm), self.variant(arm.variant)
-        reference = spec.train.reference
-        keys = {
-            "model": {
-                "base": spec.model.base,
-                "revision": spec.model.revision,
-                "adapter": join(spec.output, "adapter"),
-            },
-            "reference": {
-                "timestep": reference.timestep,
-                "text": reference.text.replace(CAPTION, "{class_name}"),
-            },
-        }
+        model = {"base": spec.model.base, "revision": spec.model.revision}
+        keys = {"model": {**model, "adapter": join(spec.output, "adapter")}, "reference": _reference_of(spec)}
         return merged(keys, own.run)
 
     def _untrained_run(self) -> dict[str, Any]:
         """What every training starts from: the adapter that it continues, or the base, as a new adapter leaves it."""
-        model = self.training_of(self.arms()[0]).model
-        keys = {"base": model.base, "revision": model.revision}
-        if model.adapter is not None:
-            return {"model": {**keys, "adapter": model.adapter}}
+        spec = self.training_of(self.arms()[0])
+        keys = {"base": spec.model.base, "revision": spec.model.revision}
+        if spec.model.adapter is not None:
+            return {"model": {**keys, "adapter": spec.model.adapter}, "reference": _reference_of(spec)}
         return {"model": keys, "method": "text-only"}
+
+
+def _reference_of(spec: TrainSpec) -> dict[str, Any]:
+    """Keys of a job that encodes references as this training did."""
+    reference = spec.train.reference
+    return {"timestep": reference.timestep, "text": reference.text.replace(CAPTION, "{class_name}")}
 
 
 def _without_fixed(values: Mapping[str, Any], where: str, *more: str) -> dict[str, Any]:

@@ -63,8 +63,8 @@ def write_report(
         metrics=spec.metrics,
         level=spec.bootstrap.level,
         is_dreambench=bench is not None,
-        not_the_papers=_not_the_papers(spec, bench),
-        notes=notes,
+        not_the_papers=(*_not_the_papers(spec, bench), *_not_all(summary, bench), *_unreadable(images)),
+        notes=(*notes, *(f"{text}, and are in no mean." for text in _unreadable(images))),
         links=_links(spec),
         pictures=pictures,
     )
@@ -79,13 +79,37 @@ def _not_the_papers(spec: EvalSpec, bench: Benchmark | None) -> tuple[str, ...]:
     if bench is None or spec.dreambench is None:
         return ()
     settings, given = spec.dreambench, []
-    if settings.num_prompts is not None and settings.num_prompts < PROMPTS_EACH:
-        given.append(f"{settings.num_prompts} of the {PROMPTS_EACH} prompts")
+    others = sorted({len(subject.prompts) for subject in bench.subjects} - {PROMPTS_EACH})
+    if others:
+        given.append(f"{' or '.join(map(str, others))} prompts of a subject instead of {PROMPTS_EACH}")
     if settings.samples != PUBLISHED_SAMPLES:
         given.append(f"{settings.samples} images of each prompt instead of {PUBLISHED_SAMPLES}")
     if len(bench.subjects) != PUBLISHED_SUBJECTS:
         given.append(f"{len(bench.subjects)} of the {PUBLISHED_SUBJECTS} subjects")
+    if spec.real is not None:
+        given.append(f"real photos of {spec.real}")
     return tuple(given)
+
+
+def _not_all(summary: Summary, bench: Benchmark | None) -> tuple[str, ...]:
+    """Methods whose scored images are not all that the paper's table has, in words."""
+    if bench is None:
+        return ()
+    wanted = len(bench.subjects) * PROMPTS_EACH * PUBLISHED_SAMPLES
+    return tuple(
+        f"{mean.method} has {mean.num_scored} scored images instead of {wanted}"
+        for mean in summary.methods
+        if mean.num_scored != wanted
+    )
+
+
+def _unreadable(images: Sequence[ScoredImage]) -> tuple[str, ...]:
+    """Real photos that could not be read, in words; none where all could."""
+    most: dict[str, int] = {}
+    for image in images:
+        most[image.subject_id] = max(most.get(image.subject_id, 0), image.score.num_real_unreadable)
+    named = [f"{subject} {count}" for subject, count in sorted(most.items()) if count]
+    return (f"some real photos could not be read ({', '.join(named)})",) if named else ()
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -95,7 +95,10 @@ class Setting:
 
     @property
     def name(self) -> str:
-        return f"{self.guidance} {self.scale:g}"
+        size = abs(self.scale)
+        short = f"{size:g}" if float(f"{size:g}") == size else repr(size)
+        # A folder's name is made of this one and has no sign.
+        return f"{self.guidance} {'minus ' if self.scale < 0 else ''}{short}"
 
     @property
     def run(self) -> JsonObject:

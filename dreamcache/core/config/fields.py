@@ -14,6 +14,9 @@ ZeroOrMore = Annotated[int, Ge(0)]
 Samples = Annotated[int, Ge(1), Most(10_000)]
 """Images of one subject and prompt: each is a row of the plan."""
 
+Seed = Annotated[int, Ge(0), Most(2**63 - 1)]
+"""Of random numbers, for numpy and torch alike."""
+
 BatchSize = Annotated[int, Ge(1), Most(10_000)]
 MAX_PHOTOS = 4
 """Of one subject, unless a job says otherwise."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
+from annotated_types import Interval
+
 from dreamcache.core.config import FeatureSource, IntegrationName
 from dreamcache.core.config.fields import (
     AtLeastOne,
@@ -19,6 +21,7 @@ from dreamcache.core.config.fields import (
     NotNegative,
     Positive,
     PositiveShare,
+    Seed,
     Share,
     ShareBelowOne,
     Side,
@@ -31,6 +34,8 @@ from dreamcache.core.locations import Location, Written
 Precision = Literal["float32", "bfloat16"]
 Recipe = Literal["dreamcache", "published"]
 CAPTION = "{caption}"
+HueShift = Annotated[float, Interval(ge=0, le=0.5)]
+"""Of the colour circle: 0.5 is the opposite colour."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +85,8 @@ class TransformSettings(Settings):
     min_side: PositiveShare = 0.7
     flip_p: Share = 0.5
     jitter_p: Share = 0.1
-    jitter: float = 0.4
-    jitter_hue: float = 0.1
+    jitter: Share = 0.4
+    jitter_hue: HueShift = 0.1
     erase_p: Share = 0.4
     erase_area: tuple[float, float] = (0.02, 0.25)
 
@@ -153,12 +158,15 @@ class OptimizerSettings(Settings):
     """
 
     learning_rate: Positive = 1e-5
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     warmup_steps: ZeroOrMore = 500
     schedule: Literal["cosine", "constant"] = "cosine"
     ema: Annotated[ShareBelowOne, RuleText("0, or a decay below 1")] = 0.9999
-    clip_norm: float = 1.0
+    clip_norm: NotNegative = 1.0
+
+    def check(self) -> None:
+        require(all(0 <= beta < 1 for beta in self.betas), "betas", "two numbers from 0, below 1", self.betas)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,13 +174,13 @@ class IntervalSettings(Settings):
     """Every how many steps something is written; 0 for never. levels: noise levels that are validated."""
 
     log: AtLeastOne = 20
-    checkpoint: int = 500
-    validate: int = 1000
-    samples: int = 0
+    checkpoint: ZeroOrMore = 500
+    validate: ZeroOrMore = 1000
+    samples: ZeroOrMore = 0
     keep: AtLeastOne = 2
     levels: tuple[Timestep, ...] = (100, 300, 500, 700)
-    sample_count: int = 4
-    sample_steps: int = 25
+    sample_count: AtLeastOne = 4
+    sample_steps: AtLeastOne = 25
     text_scale: float = 7.5
     image_scale: float = 0.4
 
@@ -201,7 +209,7 @@ class TrainSettings(Settings):
     global_batch: BatchSize = 48
     micro_batch: BatchSize = 12
     size: Side = 0
-    seed: int = 0
+    seed: Seed = 0
     precision: Precision = "bfloat16"
     posterior: Literal["mode", "sample"] = "mode"
     gradient_checkpointing: bool = False
