@@ -6,6 +6,7 @@ an item has four hashes: of the whole and of its central 90, 80 and 70 %. Knows 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import cv2
@@ -18,6 +19,9 @@ Grey = NDArray[np.uint8]
 
 SHARES = (1.0, 0.9, 0.8, 0.7)
 """Sides of the hashed parts, of the image's own."""
+PAIRS = (*((part, 0) for part in range(len(SHARES))), *((0, part) for part in range(1, len(SHARES))))
+"""(part of a stored image, part of a query) that are compared: a crop is a part of the stored image, and of an image
+that a border was added to, a part is the stored image."""
 SIDE = 32
 BITS = 64
 HEX_DIGITS = BITS // 4
@@ -28,16 +32,18 @@ _FREQUENCIES = sorted(
 """Without the mean, whose bit would say nothing."""
 
 
+def central(pixels: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    """The part in the middle of [height, width, ...] whose sides are `share` of the whole's."""
+    height, width = pixels.shape[:2]
+    rows, columns = max(1, round(height * share)), max(1, round(width * share))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return pixels[top : top + rows, left : left + columns]
+
+
 def hashes_of(rgb: Pixels) -> Hashes:
     """uint64 [4] of uint8 [height, width, 3]: of the whole and of the central parts SHARES."""
-    height, width = rgb.shape[:2]
     grey: Grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY).astype(np.uint8)
-    parts = []
-    for share in SHARES:
-        rows, columns = max(1, round(height * share)), max(1, round(width * share))
-        top, left = (height - rows) // 2, (width - columns) // 2
-        parts.append(_hash(grey[top : top + rows, left : left + columns]))
-    return np.array(parts, np.uint64)
+    return np.array([_hash(central(grey, share)) for share in SHARES], np.uint64)
 
 
 def quarter_turns(rgb: Pixels) -> Iterator[Pixels]:
@@ -70,19 +76,16 @@ def as_text(hashes: Hashes) -> str:
 
 def from_text(text: str) -> Hashes:
     """Hashes of `as_text`. ValueError for other texts."""
-    if len(text) != HEX_DIGITS * len(SHARES):
-        raise ValueError(f"perceptual hashes must have {HEX_DIGITS * len(SHARES)} digits, got {len(text)}")
+    if not re.fullmatch(f"[0-9a-f]{{{HEX_DIGITS * len(SHARES)}}}", text):
+        raise ValueError(
+            f"perceptual hashes must be {HEX_DIGITS * len(SHARES)} hexadecimal digits, got {text[:80]!r}"
+        )
     return np.frombuffer(bytes.fromhex(text), ">u8").astype(np.uint64)
 
 
 def distances(stored: Hashes, query: Hashes) -> NDArray[np.uint8]:
-    """Bits by which each stored image [n, 4] differs from a query [4]: the least over the parts, [n].
-
-    A crop of a stored image is compared with its parts, an image that a border was added to by its own parts.
-    """
+    """Bits by which each stored image [n, 4] differs from a query [4]: the least over PAIRS, [n]."""
     best = np.full(len(stored), BITS, np.uint8)
-    for part in range(len(SHARES)):
-        np.minimum(best, np.bitwise_count(stored[:, part] ^ query[0]), out=best)
-    for part in range(1, len(SHARES)):
-        np.minimum(best, np.bitwise_count(stored[:, 0] ^ query[part]), out=best)
+    for own, other in PAIRS:
+        np.minimum(best, np.bitwise_count(stored[:, own] ^ query[other]), out=best)
     return best

@@ -1,7 +1,7 @@
 """The perceptual hashes of given ledgers, and which of their images a picture is.
 
     ledgers --open_index--> hashes in memory, 40 bytes an image --nearest--> the 50 nearest, upright, turned or mirrored
-                                                                 hash alone, or local features of the stored images
+                                                                 equal colours, or local features of the stored images
 
 Knows ledgers and stored images; knows nothing of marks.
 """
@@ -9,7 +9,7 @@ Knows ledgers and stored images; knows nothing of marks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -21,19 +21,30 @@ from numpy.typing import NDArray
 from dreamcache.core.errors import DreamCacheError
 from dreamcache.provenance import hashes
 from dreamcache.provenance.hashes import Hashes, Pixels
-from dreamcache.provenance.local_features import Features, features_of, is_same_picture
+from dreamcache.provenance.local_features import (
+    Features,
+    features_of,
+    has_same_colours,
+    is_same_picture,
+    scaled,
+)
 from dreamcache.storage.image_store import decode_image
 from dreamcache.storage.item_keys import is_key_of
 from dreamcache.storage.ledger import Ledger, resolve_table
 from dreamcache.storage.open_store import open_store
 
 SURE_DISTANCE = 4
-"""Bits of 64: so near, the hash alone decides. Measured in docs/provenance.md."""
+"""Bits of 64: so near, equal colours decide. Measured in docs/provenance.md."""
 CANDIDATES = 50
 """Nearest images whose pixels are compared."""
-KEPT_FEATURES = 256
-"""Of stored images, 300 kB each, for a folder of files that are near the same ones."""
+KEPT_IMAGES = 256
+"""Stored images, 500 kB each, for a folder of files that are near the same ones."""
+SMALL = 256
+"""Pixels of the longer side of a stored image whose colours are compared."""
 MAX_IMAGE_BYTES = 256 << 20
+
+Lay = tuple[Pixels, Hashes]
+"""A picture as it is, turned or mirrored, and its hashes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +52,7 @@ class LedgerMatch:
     """The image of a ledger that a picture is, or the nearest one. distance: bits of 64, of the picture as it is or
     turned by quarters or mirrored, whichever is nearest.
 
-    decided_by: hash or features where it is the same picture, none where it is only the nearest.
+    decided_by: hash (and equal colours) or features where it is the same picture, none where it is only the nearest.
     """
 
     output: str
@@ -69,33 +80,60 @@ class LedgerIndex:
     def nearest(self, rgb: Pixels) -> LedgerMatch | None:
         """The image that this picture is, else the nearest by hash; None for an empty index.
 
-        uint8 [height, width, 3]. Stored images that cannot be read are passed over.
+        uint8 [height, width, 3]. Stored images that cannot be read are passed over: no hash decides alone, since
+        products on a plain ground share theirs.
         """
         if not len(self):
             return None
-        as_it_is = self._distances(rgb)
-        if as_it_is.min() <= SURE_DISTANCE:
-            return self._match(as_it_is, int(as_it_is.argmin()), "hash")
+        turns, mirrored_turns = ([(one, hashes.hashes_of(one)) for one in lay(rgb)] for lay in hashes.HANDS)
+        as_it_is = hashes.distances(self._values, turns[0][1])
+        match = self._same_frame(as_it_is, turns[:1])
+        if match is not None:
+            return match
         turned, mirrored = (
-            np.minimum.reduce([self._distances(one) for one in turns(rgb)]) for turns in hashes.HANDS
+            np.minimum.reduce([hashes.distances(self._values, values) for _, values in lays])
+            for lays in (turns, mirrored_turns)
         )
-        nearest = min(turned, mirrored, key=lambda distances: int(distances.min()))
-        first = self._match(nearest, int(nearest.argmin()), "none")
-        if first.distance <= SURE_DISTANCE:
-            return replace(first, decided_by="hash")
-        # As it is first: a mirrored picture may also be near its mirrored twin. Points are found again in a turned
-        # picture, and not in a mirrored one.
-        for distances, laid in ((as_it_is, rgb), (turned, rgb), (mirrored, rgb[:, ::-1])):
-            query = features_of(laid)
-            for row in _smallest(distances):
-                candidate = self._match(distances, row, "features")
-                stored = _stored_features(candidate.output, candidate.item_id, candidate.key)
-                if stored is not None and is_same_picture(stored, query):
-                    return candidate
-        return first
+        nearest = np.minimum(turned, mirrored)
+        match = self._same_frame(nearest, [*turns, *mirrored_turns])
+        # Points are found again in a turned picture, and not in a mirrored one.
+        match = match or self._same_points(nearest, [*_smallest(as_it_is), *_smallest(turned)], rgb)
+        match = match or self._same_points(nearest, _smallest(mirrored), rgb[:, ::-1])
+        return match or self._match(nearest, int(nearest.argmin()), "none")
 
-    def _distances(self, rgb: Pixels) -> NDArray[np.uint8]:
-        return hashes.distances(self._values, hashes.hashes_of(rgb))
+    def _same_frame(self, distances: NDArray[np.uint8], lays: Sequence[Lay]) -> LedgerMatch | None:
+        """The first of the nearest whose hash is near, and whose pixels are those of one of these lays."""
+        for row in _smallest(distances):
+            if distances[row] > SURE_DISTANCE:
+                break
+            candidate = self._match(distances, row, "hash")
+            stored = _stored(candidate.output, candidate.item_id, candidate.key)
+            if stored is not None and any(self._is_frame_of(row, stored.small, lay) for lay in lays):
+                return candidate
+        return None
+
+    def _is_frame_of(self, row: int, stored: Pixels, lay: Lay) -> bool:
+        """Whether parts with near hashes have the same colours."""
+        laid, values = lay
+        return any(
+            int(self._values[row, own] ^ values[other]).bit_count() <= SURE_DISTANCE
+            and has_same_colours(
+                hashes.central(stored, hashes.SHARES[own]), hashes.central(laid, hashes.SHARES[other])
+            )
+            for own, other in hashes.PAIRS
+        )
+
+    def _same_points(
+        self, distances: NDArray[np.uint8], rows: Sequence[int], laid: Pixels
+    ) -> LedgerMatch | None:
+        """The first of these rows that shows the same pixels, found by points."""
+        query = features_of(laid)
+        for row in dict.fromkeys(rows):
+            candidate = self._match(distances, row, "features")
+            stored = _stored(candidate.output, candidate.item_id, candidate.key)
+            if stored is not None and is_same_picture(stored.features, query):
+                return candidate
+        return None
 
     def _match(
         self, distances: NDArray[np.uint8], row: int, decided_by: Literal["hash", "features", "none"]
@@ -150,12 +188,21 @@ def _usable(text: str) -> Hashes | None:
         return None
 
 
-@lru_cache(maxsize=KEPT_FEATURES)
-def _stored_features(output: str, item_id: str, key: str) -> Features | None:
-    """Of the stored pixels; None when they cannot be read, or the key is not the item's: a ledger may be anyone's."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Stored:
+    """A stored image: small, uint8 [h, w, 3] with sides of at most SMALL, and its points."""
+
+    small: Pixels
+    features: Features
+
+
+@lru_cache(maxsize=KEPT_IMAGES)
+def _stored(output: str, item_id: str, key: str) -> _Stored | None:
+    """None when it cannot be read, or the key is not the item's: a ledger may be anyone's."""
     if not is_key_of(key, item_id):
         return None
     try:
-        return features_of(decode_image(open_store(output).read(key, MAX_IMAGE_BYTES)))
+        rgb = decode_image(open_store(output).read(key, MAX_IMAGE_BYTES))
     except (DreamCacheError, OSError):
         return None
+    return _Stored(small=scaled(rgb, SMALL), features=features_of(rgb))

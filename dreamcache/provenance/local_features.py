@@ -28,6 +28,12 @@ LEAST_AGREEING = 12
 LEAST_CORRELATION = 0.95
 LEAST_COMMON = 0.2
 """Share of either picture that the common area must have."""
+GRID = 64
+"""Sides at which colours are compared."""
+MOST_DIFFERENCE = 5.0
+"""Mean over pixels and colours, of 255. Measured in docs/provenance.md."""
+LEAST_CONTRAST = 2.0
+"""Standard deviation of the colour that varies most, of 255."""
 BLUR = 2.0
 """Pixels, so that encoding and scaling count for little."""
 
@@ -52,6 +58,26 @@ def features_of(rgb: Pixels) -> Features:
     points, texts = cv2.ORB.create(NUM_POINTS, fastThreshold=7).detectAndCompute(grey, None)
     places = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
     return Features(grey=grey, points=places, texts=texts)
+
+
+def scaled(rgb: Pixels, side: int) -> Pixels:
+    """uint8 [height, width, 3], made smaller where its longer side is over `side`."""
+    scale = side / max(rgb.shape[:2])
+    if scale >= 1:
+        return rgb
+    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+    return np.asarray(cv2.resize(np.ascontiguousarray(rgb), size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def has_same_colours(one: Pixels, other: Pixels) -> bool:
+    """Whether two pictures [height, width, 3] of one frame have the same colours; never where they are plain."""
+    small = [
+        cv2.resize(np.ascontiguousarray(rgb), (GRID, GRID), interpolation=cv2.INTER_AREA).astype(np.float32)
+        for rgb in (one, other)
+    ]
+    if min(picture.std(axis=(0, 1)).max() for picture in small) < LEAST_CONTRAST:
+        return False  # every plain picture has the same hash
+    return float(np.abs(small[0] - small[1]).mean()) <= MOST_DIFFERENCE
 
 
 def correlation(stored: Features, query: Features) -> float:

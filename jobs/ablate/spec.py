@@ -122,7 +122,7 @@ class AblateSpec(Settings):
     def evaluation_of(self) -> EvalSpec:
         """The evaluation of all arms. Raises SpecError naming the key."""
         values = _without_fixed(self.evaluation, "evaluation", "methods", "sweep")
-        # The same scales for all: an adapter that is continued may recommend others, those trained from it recommend none.
+        # The same scales for all: an adapter that is continued may recommend others than those trained from it.
         shared = {"noise": "scene", "generation": dict(DEFAULT_SCALES)}
         run = merged(shared, values.get("run") or {})
         methods = [{"name": arm.name, "run": self._run_of(arm)} for arm in self.arms()]
