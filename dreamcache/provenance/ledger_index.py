@@ -26,7 +26,6 @@ from dreamcache.provenance.local_features import (
     features_of,
     has_same_colours,
     is_same_picture,
-    scaled,
 )
 from dreamcache.storage.image_store import decode_image
 from dreamcache.storage.item_keys import is_key_of
@@ -39,8 +38,6 @@ CANDIDATES = 50
 """Nearest images whose pixels are compared."""
 KEPT_IMAGES = 256
 """Stored images, 500 kB each, for a folder of files that are near the same ones."""
-SMALL = 256
-"""Pixels of the longer side of a stored image whose colours are compared."""
 MAX_IMAGE_BYTES = 256 << 20
 
 Lay = tuple[Pixels, Hashes]
@@ -108,7 +105,7 @@ class LedgerIndex:
                 break
             candidate = self._match(distances, row, "hash")
             stored = _stored(candidate.output, candidate.item_id, candidate.key)
-            if stored is not None and any(self._is_frame_of(row, stored.small, lay) for lay in lays):
+            if stored is not None and any(self._is_frame_of(row, stored.colours, lay) for lay in lays):
                 return candidate
         return None
 
@@ -131,7 +128,7 @@ class LedgerIndex:
         for row in dict.fromkeys(rows):
             candidate = self._match(distances, row, "features")
             stored = _stored(candidate.output, candidate.item_id, candidate.key)
-            if stored is not None and is_same_picture(stored.features, query):
+            if stored is not None and is_same_picture(stored, query):
                 return candidate
         return None
 
@@ -188,21 +185,12 @@ def _usable(text: str) -> Hashes | None:
         return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Stored:
-    """A stored image: small, uint8 [h, w, 3] with sides of at most SMALL, and its points."""
-
-    small: Pixels
-    features: Features
-
-
 @lru_cache(maxsize=KEPT_IMAGES)
-def _stored(output: str, item_id: str, key: str) -> _Stored | None:
-    """None when it cannot be read, or the key is not the item's: a ledger may be anyone's."""
+def _stored(output: str, item_id: str, key: str) -> Features | None:
+    """Of the stored pixels; None when they cannot be read, or the key is not the item's: a ledger may be anyone's."""
     if not is_key_of(key, item_id):
         return None
     try:
-        rgb = decode_image(open_store(output).read(key, MAX_IMAGE_BYTES))
+        return features_of(decode_image(open_store(output).read(key, MAX_IMAGE_BYTES)))
     except (DreamCacheError, OSError):
         return None
-    return _Stored(small=scaled(rgb, SMALL), features=features_of(rgb))

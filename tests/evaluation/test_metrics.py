@@ -11,11 +11,12 @@ from PIL import Image
 from transformers import AutoImageProcessor, CLIPModel, CLIPProcessor, Dinov2Model, ViTModel
 
 from dreamcache.core.config.evaluate import MetricSettings
-from dreamcache.core.errors import ModelError
+from dreamcache.core.errors import ImageError, ModelError
 from dreamcache.evaluation.score import Scorer
 from dreamcache.evaluation.scores import RealPhoto, Score, ScoreRequest
 from dreamcache.evaluation.truth.identity import segmenter_weights
 from dreamcache.storage.models.encoders import fingerprint
+from dreamcache.storage.photos import read_photo
 from tests.end_to_end.photos import picture
 
 PROMPT = "a mug in the snow"
@@ -188,6 +189,25 @@ def test_errors_cost_one_score(encoders: dict[str, str], photos: Path) -> None:
     assert fine.code is None and (fine.num_real, fine.num_real_unreadable) == (1, 2)
     assert lonely.code == "missing_image"
     assert long.code == "prompt_too_long"
+
+
+def test_a_photo_that_an_outage_hides_is_asked_for_again(
+    encoders: dict[str, str], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mean over the photos that could be read would be kept, and depend on the outage."""
+    scorer = Scorer(MetricSettings(clip=encoders["clip"], dino=None, segmenter=None))
+    made = request(save(photos, 0), [save(photos, 1), save(photos, 2)])
+
+    def unreachable(uri: str, *rest: object) -> bytes:
+        if uri == made.real[1].uri:
+            raise ImageError(f"{uri}: its host does not answer", code="host_unreachable")
+        return read_photo(uri, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as outage:
+        outage.setattr("dreamcache.evaluation.score.read_photo", unreachable)
+        assert score(scorer, made).code == "host_unreachable"
+    again = score(scorer, made)
+    assert again.code is None and (again.num_real, again.num_real_unreadable) == (2, 0)
 
 
 def test_without_a_prompt_there_is_no_text_score(encoders: dict[str, str], photos: Path) -> None:

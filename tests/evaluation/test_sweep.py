@@ -95,6 +95,13 @@ def test_the_grid_is_one_job_per_setting_with_the_same_noise() -> None:
     assert len({s.output for s in specs}) == 3 and len({s.cache for s in specs}) == 1
 
 
+@pytest.mark.parametrize("scales", [[-1, 1], [0.1234567, 0.12345671]])
+def test_scales_that_are_near_have_folders_of_their_own(scales: list[float]) -> None:
+    made = spec(sweep={"combined": scales, "joint": []})
+    assert len({made.job_of(line).output for line in made.lines()}) == 2
+    assert len({line.name for line in made.lines()}) == 2
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -8,13 +8,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from dreamcache.core.config.provenance import ProvenanceSettings
 from dreamcache.provenance import xmp
 from dreamcache.provenance.detect import Trust, detect, exit_code
-from dreamcache.provenance.ledger_index import open_index
+from dreamcache.provenance.hashes import Pixels
+from dreamcache.provenance.ledger_index import SURE_DISTANCE, open_index
 from jobs.detect import detect_all, open_sources
 from tests.command import in_process
 from tests.provenance.chain import signing, write_chain
@@ -76,6 +78,41 @@ def test_a_turned_or_mirrored_copy_is_found(job: Path, change: Callable[[Image.I
     found = detect("copy.png", out.getvalue(), index=open_index([str(job)]))
     assert found.verdict == "made by this operator"
     assert found.nearest is not None and int(found.nearest.item_id, 16) == 4
+
+
+def packshot(colour: tuple[int, int, int], text: str) -> Pixels:
+    """A box on white: all such share their outline, and so their hash."""
+    image = Image.new("RGB", (256, 256), "white")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((70, 40, 190, 220), fill=colour)
+    draw.rectangle((90, 90, 170, 140), fill="white")
+    draw.text((100, 108), text, fill="black")
+    return np.asarray(image)
+
+
+def test_a_strangers_product_of_the_same_outline_is_not_ours(tmp_path: Path) -> None:
+    ours = [packshot((160, 40, 40), "ALMA"), packshot((40, 90, 60), "BIRK")]
+    publish_pictures(tmp_path, ours, ProvenanceSettings())
+    index = open_index([str(tmp_path)])
+    stranger = index.nearest(packshot((60, 60, 170), "KORN"))
+    assert (
+        stranger is not None and stranger.distance <= SURE_DISTANCE
+    )  # the hash alone would say that it is ours
+    assert stranger.decided_by == "none"
+    for number, pack in enumerate(ours, 1):
+        for copy in (pack, pack[:, ::-1], np.rot90(pack)):
+            own = index.nearest(np.ascontiguousarray(copy))
+            assert own is not None and own.decided_by == "hash" and int(own.item_id, 16) == number
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_plain_picture_is_nobodys(value: int, tmp_path: Path) -> None:
+    """Every plain picture has the same hash."""
+    publish_pictures(
+        tmp_path, [np.zeros((64, 64, 3), np.uint8), packshot((9, 9, 9), "A")], ProvenanceSettings()
+    )
+    found = open_index([str(tmp_path)]).nearest(np.full((80, 80, 3), value, np.uint8))
+    assert found is not None and found.decided_by == "none"
 
 
 def test_another_picture_has_a_distance_and_no_mark(job: Path) -> None:

@@ -57,3 +57,9 @@ def test_text_and_edges() -> None:
             hashes.from_text(wrong)
     for shape in ((1, 1, 3), (1, 500, 3)):
         assert hashes.hashes_of(np.zeros(shape, np.uint8)).shape == (4,)
+
+
+@pytest.mark.parametrize("text", ["00" * 24 + " " * 16, "0" * 63, "G" * 64, "0" * 63 + "\n"])
+def test_other_texts_are_no_hashes(text: str) -> None:
+    with pytest.raises(ValueError, match="64 hexadecimal digits"):
+        hashes.from_text(text)

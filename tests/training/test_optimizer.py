@@ -11,11 +11,41 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel, compute_snr
 from torch import nn
 
-from dreamcache.core.config.train import LossSettings, OptimizerSettings
+from dreamcache.core.config.train import (
+    IntervalSettings,
+    LossSettings,
+    OptimizerSettings,
+    TransformSettings,
+)
+from dreamcache.evaluation.bootstrap import BootstrapSettings
 from dreamcache.training.optimizer import EMA, learning_rate
 from tests.training.trainers import MakeTrainer
 
 STEPS, WARMUP = 10, 4
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value"),
+    [
+        (
+            OptimizerSettings,
+            "clip_norm",
+            -1.0,
+        ),  # "no clipping" elsewhere; torch would turn every gradient round
+        (OptimizerSettings, "betas", (0.9, 1.0)),
+        (OptimizerSettings, "weight_decay", -0.01),
+        (IntervalSettings, "checkpoint", -1),
+        (IntervalSettings, "validate", -1),
+        (IntervalSettings, "samples", -1),
+        (TransformSettings, "jitter", 3.0),
+        (TransformSettings, "jitter_hue", 0.6),
+        (BootstrapSettings, "seed", -1),
+        (BootstrapSettings, "resamples", 10**9),
+    ],
+)
+def test_values_that_would_do_harm_are_refused(group: type, key: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{key} must be"):
+        group(**{key: value})
 
 
 def rates(schedule: str, *, warmup: int = WARMUP) -> list[float]:
