@@ -197,6 +197,30 @@ def test_words_and_their_states() -> None:
     assert compare(small, [line("BRAND")], 200).share == 1.0, "print that is too small is not expected"
 
 
+def share(photo: list[Line], image: list[Line]) -> float | None:
+    return compare(words_of(photo, 200), image, 200).share
+
+
+def test_a_word_inside_another_one_is_none() -> None:
+    assert share([line("ART"), line("TEA", y=60)], [line("START"), line("STEAM", y=60)]) == 0.0
+    assert share([line("ART")], [line("ST ART")]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([line("DREAM CACHE")], [line("DREAMCACHE")]),
+        ([line("DREAM"), line("CACHE", x=90)], [line("DREAMCACHE")]),
+        ([line("BEST OF ALL")], [line("BESTOF ALL")]),
+        ([line("480 ml, net")], [line("480ml net.")]),
+        ([line("DARK ROAST")], [line("DARKR OAST")]),
+        ([line("one two three four five six seven")], [line("onetwothreefourfivesixseven")]),
+    ],
+)
+def test_a_lost_or_added_space_loses_no_word(one: list[Line], other: list[Line]) -> None:
+    assert share(one, other) == share(other, one) == 1.0
+
+
 def test_settings_state_what_they_need() -> None:
     for wrong, text in (
         ({}, "min_label_words or measure must be given"),
