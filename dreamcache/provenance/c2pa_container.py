@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+FORMATS = ("png", "jpeg", "webp")
 PNG_CHUNK = b"caBX"
 RIFF_CHUNK = b"C2PA"
 JPEG_BOX = b"JP"
@@ -15,7 +16,7 @@ _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
 
 
 def has_manifest(data: bytes, file_format: str) -> bool:
-    """file_format: png, jpeg or webp; other formats have none that is looked for. Nothing is verified."""
+    """file_format: one of FORMATS; in others none is looked for. Nothing is verified."""
     match file_format:
         case "png":
             return any(name == PNG_CHUNK for name in _chunks(data, 8, "big", 4))

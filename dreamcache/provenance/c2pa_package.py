@@ -10,7 +10,8 @@ from types import ModuleType
 
 from dreamcache.core.errors import SigningError
 
-MIME_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+MIME_TYPES = {name: f"image/{name}" for name in ("png", "jpeg", "webp", "tiff", "avif", "gif", "heic")}
+"""Formats that it reads and `detect` takes; BMP holds no manifest."""
 _SETTINGS = {
     "builder": {"thumbnail": {"enabled": False}},
     # A manifest that lies elsewhere, and a certificate's state now, would be requested from addresses in the file.

@@ -1,7 +1,8 @@
 """Reading a file's C2PA manifest: is it there, is it intact, who signed it, and what was done.
 
-    absent       no manifest
-    unreadable   there is one, and the package c2pa is not installed here
+    absent       no manifest in the file; one that lies elsewhere is never fetched
+    unreadable   there is one, or may be one, and it cannot be read: the package c2pa is not installed here, or cannot
+                 take the file apart
     tampered     file, manifest or signature were changed after signing
     untrusted    intact, signed by a certificate that no anchor given here vouches for
     valid        intact, and an anchor vouches for it
@@ -20,7 +21,7 @@ from typing import Any, Literal
 
 from dreamcache.core.errors import SigningError
 from dreamcache.provenance import c2pa_package
-from dreamcache.provenance.c2pa_container import has_manifest
+from dreamcache.provenance.c2pa_container import FORMATS, has_manifest
 from dreamcache.provenance.c2pa_sign import ITEM_ASSERTION
 from dreamcache.provenance.xmp import AI_SOURCE_TYPES
 
@@ -62,15 +63,15 @@ def read(data: bytes, file_format: str, *, anchors: str = "", operators: Sequenc
     anchors: PEM certificates of authorities that are trusted. operators: PEM chains of the operator, each with the
     signer's own certificate first. Raises SigningError `bad_certificate` for a chain that is none.
     """
-    if not has_manifest(data, file_format):
+    if file_format not in c2pa_package.MIME_TYPES or (
+        file_format in FORMATS and not has_manifest(data, file_format)
+    ):
         return C2paFinding(state="absent")
     if not c2pa_package.is_installed():
         return C2paFinding(state="unreadable", problems=("package c2pa-python is not installed",))
     values = _read_json(data, file_format, anchors)
-    if values is None:
-        return C2paFinding(state="absent")
-    if isinstance(values, str):
-        return C2paFinding(state="tampered", problems=(values,))
+    if isinstance(values, C2paFinding):
+        return values
     state, problems = _state_of(values)
     by_operator = state in ("untrusted", "valid") and any(
         _is_signed_by(data, file_format, chain) for chain in operators
@@ -103,18 +104,31 @@ def _serial_of(chain: str) -> str:
         ) from error
 
 
-def _read_json(data: bytes, file_format: str, anchors: str) -> dict[str, Any] | str | None:
-    """The package's report; a text when the manifest cannot be read, None when there is none."""
+def _read_json(data: bytes, file_format: str, anchors: str) -> dict[str, Any] | C2paFinding:
+    """The package's report, or the finding when there is no manifest or it cannot be read."""
     c2pa = c2pa_package.load()
     try:
         mime = c2pa_package.MIME_TYPES[file_format]
         with c2pa.Reader(mime, io.BytesIO(data), context=c2pa_package.context(anchors)) as reader:
             values = json.loads(reader.json())
-            return values if isinstance(values, dict) else "manifest is no object"
+            if isinstance(values, dict):
+                return values
+            return C2paFinding(state="tampered", problems=("manifest is no object",))
     except c2pa.C2paError.ManifestNotFound:
-        return None
+        return C2paFinding(state="absent")
     except (c2pa.C2paError, ValueError, RecursionError) as error:
-        return str(error)[:MAX_TEXT]
+        return _failure(error, file_format)
+
+
+def _failure(error: Exception, file_format: str) -> C2paFinding:
+    """Where the container shows no manifest, errors of the file itself may come before one was found."""
+    errors, problems = c2pa_package.load().C2paError, (str(error)[:MAX_TEXT],)
+    if file_format not in FORMATS:
+        if str(error).startswith("Remote"):  # the package has no class for it
+            return C2paFinding(state="absent")
+        if isinstance(error, (errors.Io, errors.Other, errors.NotSupported)):
+            return C2paFinding(state="unreadable", problems=problems)
+    return C2paFinding(state="tampered", problems=problems)
 
 
 def _state_of(values: Mapping[str, Any]) -> tuple[C2paState, tuple[str, ...]]:

@@ -13,8 +13,9 @@ from PIL import Image
 from dreamcache.core.config.evaluate import MetricSettings
 from dreamcache.core.config.quality import QualitySettings
 from dreamcache.core.errors import ModelError
+from dreamcache.core.photo_sets import PlannedPhoto, set_key, written
 from dreamcache.core.records import Reference, Request
-from dreamcache.evaluation.truth.check import TruthChecker
+from dreamcache.evaluation.truth.check import Truth, TruthChecker, nearest
 from dreamcache.evaluation.truth.ciede2000 import ciede2000, lab_of
 from dreamcache.evaluation.truth.identity import identity_of
 from dreamcache.evaluation.truth.ocr import Line
@@ -100,6 +101,61 @@ def test_a_bad_photo_is_read_once_for_all_prompts_of_its_subject(tmp_path: Path)
     assert check.check(replace(request, subject_id="another"), pack()).code is None
 
 
+FRONT_AND_BACK = {
+    "wrong colour on the right outline": (
+        Truth(colour_difference=0.2, completeness=0.4), Truth(colour_difference=30.0, completeness=0.98), 1,
+    ),
+    "the back, which has no words": (
+        Truth(colour_difference=9.0, completeness=0.4, label_state="unreadable"),
+        Truth(colour_difference=0.5, completeness=0.98, label_state="no_words"), 1,
+    ),
+    "the back, and its small print is no word of the front": (
+        Truth(colour_difference=0.2, completeness=0.4, label_state="read", label_words=0.0),
+        Truth(colour_difference=5.0, completeness=0.98, label_state="no_words"), 1,
+    ),
+    "one outline, the front's colour": (
+        Truth(colour_difference=0.5, completeness=0.970, label_state="unreadable"),
+        Truth(colour_difference=20.0, completeness=0.975, label_state="no_words"), 0,
+    ),
+    "one outline and one colour, other words": (
+        Truth(colour_difference=1.5, completeness=0.970, label_state="read", label_words=0.5),
+        Truth(colour_difference=0.5, completeness=0.975, label_state="no_words"), 0,
+    ),
+    "nothing found": (Truth(completeness=0.0, count_difference=-2), Truth(completeness=0.0, count_difference=-1), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FRONT_AND_BACK)
+def test_of_several_photos_one_gives_all_scores(case: str) -> None:
+    *scores, right = FRONT_AND_BACK[case]
+    assert nearest(scores, ()) is scores[right]
+    assert nearest(scores[::-1], ()) is scores[right]
+
+
+def test_what_has_no_threshold_chooses_no_photo() -> None:
+    scores = [Truth(colour_difference=0.2, completeness=0.4), Truth(colour_difference=30, completeness=0.98)]
+    assert nearest(scores, {"max_colour_difference"}) is scores[0]
+    assert nearest(scores, {"min_completeness"}) is nearest(scores, {"min_contrast"}) is scores[1]
+
+
+def test_a_front_with_the_backs_colour_is_no_true_image(tmp_path: Path) -> None:
+    keys, photos = ["k1", "k2"], []
+    for key, rgb in zip(keys, (pack(), pack((40, 160, 60), bottom=66)), strict=True):
+        (tmp_path / key).mkdir()
+        one = request_of(tmp_path / key, rgb)
+        photos.append(PlannedPhoto(image=one.image, mask=None, reference_id=one.reference_id, cache_key=key))
+    both = replace(one, photo_set=written(photos), cache_key=set_key(keys))
+    check = checker("colour", "outline")
+    for rgb, is_true in (
+        (pack(), True),
+        (pack((40, 160, 60), bottom=66), True),
+        (pack((40, 160, 60)), False),
+    ):
+        truth = check.check(both, rgb)
+        assert truth.code is None and truth.completeness is not None and truth.completeness > 0.95
+        assert truth.colour_difference is not None and (truth.colour_difference < 2) == is_true
+
+
 def test_outlines_are_compared_at_any_position_size_and_small_turn() -> None:
     grid = np.zeros((120, 120), bool)
     one, other = grid.copy(), np.zeros((300, 200), bool)
@@ -139,6 +195,30 @@ def test_words_and_their_states() -> None:
     assert compare((), parts, 200) == Label(state="no_words")
     small = words_of([line("BRAND"), line("ingredients", height=8)], 200)
     assert compare(small, [line("BRAND")], 200).share == 1.0, "print that is too small is not expected"
+
+
+def share(photo: list[Line], image: list[Line]) -> float | None:
+    return compare(words_of(photo, 200), image, 200).share
+
+
+def test_a_word_inside_another_one_is_none() -> None:
+    assert share([line("ART"), line("TEA", y=60)], [line("START"), line("STEAM", y=60)]) == 0.0
+    assert share([line("ART")], [line("ST ART")]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([line("DREAM CACHE")], [line("DREAMCACHE")]),
+        ([line("DREAM"), line("CACHE", x=90)], [line("DREAMCACHE")]),
+        ([line("BEST OF ALL")], [line("BESTOF ALL")]),
+        ([line("480 ml, net")], [line("480ml net.")]),
+        ([line("DARK ROAST")], [line("DARKR OAST")]),
+        ([line("one two three four five six seven")], [line("onetwothreefourfivesixseven")]),
+    ],
+)
+def test_a_lost_or_added_space_loses_no_word(one: list[Line], other: list[Line]) -> None:
+    assert share(one, other) == share(other, one) == 1.0
 
 
 def test_settings_state_what_they_need() -> None:

@@ -22,6 +22,7 @@ from dreamcache.inference.families import family_of
 from dreamcache.inference.families.qwen_image.describe import FAMILY, LATENTS, PICTURE
 from dreamcache.inference.families.qwen_image.pipeline import QwenImagePipeline
 from dreamcache.inference.families.qwen_image.prefix import Prefixes
+from dreamcache.inference.families.qwen_image.reader import open_reader
 from dreamcache.model.features import Features, PhotoSet, SubjectFeatures
 from dreamcache.model.text import PromptError
 from dreamcache.storage.feature_check import check
@@ -280,11 +281,18 @@ def test_a_damaged_base_ends_in_one_line(folder: Path, tmp_path: Path, name: str
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["processor/chat_template.jinja", "processor/preprocessor_config.json"])
+@pytest.mark.parametrize("name", ["chat_template.jinja", "preprocessor_config.json", "processor_config.json"])
 def test_what_decides_pixels_is_in_the_identity(folder: Path, tmp_path: Path, name: str) -> None:
     copy = shutil.copytree(folder, tmp_path / "base")
+    file = copy / "processor" / name
+    if name == "processor_config.json":  # transformers takes what is nested here before the other file
+        plain = json.loads((copy / "processor/preprocessor_config.json").read_text())
+        file.write_text(json.dumps({"image_processor": {**plain, "image_mean": [0.1, 0.2, 0.3]}}))
+        assert tuple(open_reader(str(copy)).image_processor.image_mean) == (0.1, 0.2, 0.3)
     before = FAMILY.describe_base(str(copy), None).fingerprint
-    file = copy / name
     text = file.read_text()
     file.write_text(json.dumps({**json.loads(text), "x": 1}) if name.endswith("json") else f"{text} ")
     assert FAMILY.describe_base(str(copy), None).fingerprint != before
+    if name == "processor_config.json":
+        (copy / "processor/preprocessor_config.json").unlink()
+        FAMILY.describe_base(str(copy), None)

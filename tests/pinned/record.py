@@ -89,6 +89,7 @@ def record_ids(folder: Path) -> dict[str, Any]:
         "mini": JOB,
         "mini, noise of a scene": {**JOB, "noise": "scene"},
         "mini, gated": {**JOB, "quality": gate},
+        "mini, checked": {**JOB, "quality": {"min_contrast": 2}},
         "mini, text only": {**JOB, "method": "text-only"},
         "sd": {**JOB, **sd},
         "sd, other settings": {

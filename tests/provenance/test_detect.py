@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageOps, features
 
 from dreamcache.core.config.provenance import ProvenanceSettings
-from dreamcache.provenance import xmp
+from dreamcache.provenance import c2pa_package, xmp
 from dreamcache.provenance.detect import Trust, detect, exit_code
 from dreamcache.provenance.hashes import Pixels
 from dreamcache.provenance.ledger_index import SURE_DISTANCE, open_index
 from jobs.detect import detect_all, open_sources
 from tests.command import in_process
-from tests.provenance.chain import signing, write_chain
+from tests.provenance.chain import signed_by_others, signing, write_chain
 from tests.provenance.published import picture, publish_pictures
 
 PICTURES = 6
@@ -159,6 +159,43 @@ def test_signed_tampered_and_stripped_are_distinguished(tmp_path: Path) -> None:
     sources = open_sources([str(tmp_path / "job")])
     [by_pixels] = detect_all(str(path), sources)
     assert by_pixels.is_by_operator and sources.trust.operators == (chain,)
+
+
+@pytest.mark.parametrize("file_format", ["TIFF", "AVIF", "GIF"])
+def test_manifests_of_others_are_read_in_every_format(file_format: str) -> None:
+    pytest.importorskip("c2pa", reason="c2pa-python is not installed")
+    if file_format == "AVIF" and not features.check("avif"):
+        pytest.skip("Pillow writes no AVIF here")
+    image, plain = Image.fromarray(picture(2, 64)), io.BytesIO()
+    image.save(plain, file_format)
+    assert detect("plain", plain.getvalue()).c2pa.state == "absent"
+    data = signed_by_others(image, file_format)
+    found = detect("signed", data)
+    assert (found.verdict, found.c2pa.state, found.xmp) == ("marked as AI by others", "untrusted", None)
+    broken = bytearray(data)
+    at = data.index(b"jumdc2pa")
+    broken[at : at + 4] = b"xxxx"
+    assert detect("broken", bytes(broken)).c2pa.state == "tampered"
+    assert detect("cut", plain.getvalue()[:40]).c2pa.state == "unreadable", "it may have held one"
+
+
+def test_a_manifest_elsewhere_is_not_fetched_and_without_the_package_nothing_is_excluded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("c2pa", reason="c2pa-python is not installed")
+    packet = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+        xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+        xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="https://x.example/a.c2pa"/></rdf:RDF></x:xmpmeta>"""
+    out, bmp = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (9, 9)).save(out, "TIFF", tiffinfo={700: packet})
+    Image.new("RGB", (9, 9)).save(bmp, "BMP")
+    assert detect("a.tiff", out.getvalue()).c2pa.state == "absent"
+    monkeypatch.setattr(c2pa_package, "is_installed", lambda: False)
+    found = detect("a.tiff", out.getvalue())
+    assert found.c2pa.state == "unreadable" and found.c2pa.problems == (
+        "package c2pa-python is not installed",
+    )
+    assert detect("a.bmp", bmp.getvalue()).c2pa.state == "absent"
 
 
 def test_a_packet_alone_marks_any_format() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from dreamcache.core.errors import ModelError
 from dreamcache.storage.models.base import describe_base
 from tests.header_base import write_header_base
 
@@ -71,6 +72,25 @@ def test_a_safety_checker_counts_where_the_index_names_it(base: Path) -> None:
     named = describe_base(str(base)).fingerprint
     save_file({"concept_embeds": np.ones(3, np.float32)}, base / "safety_checker/model.safetensors")
     assert len({before, named, describe_base(str(base)).fingerprint}) == 3
+
+
+def test_a_feature_extractor_may_be_in_either_file(base: Path) -> None:
+    change(base / "model_index.json", feature_extractor=["transformers", "CLIPImageProcessor"])
+    folder = base / "feature_extractor"
+    folder.mkdir()
+    for name, nothing in (("processor_config.json", "{}"), ("other.json", '{"image_processor": {}}')):
+        (folder / name).write_text(nothing)
+        with pytest.raises(ModelError, match=r"must hold preprocessor_config\.json, or processor"):
+            describe_base(str(base))
+    (folder / "preprocessor_config.json").write_text('{"size": 224}')
+    prints = [describe_base(str(base)).fingerprint]
+    (folder / "processor_config.json").write_text('{"image_processor": {"size": 224}}')
+    prints.append(describe_base(str(base)).fingerprint)
+    (folder / "preprocessor_config.json").unlink()
+    prints.append(describe_base(str(base)).fingerprint)
+    change(folder / "processor_config.json", image_processor={"size": 336})
+    prints.append(describe_base(str(base)).fingerprint)
+    assert len(set(prints)) == 4
 
 
 def test_full_weights_count_before_the_variant_and_an_index_before_one_file(base: Path) -> None:

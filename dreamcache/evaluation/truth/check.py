@@ -2,12 +2,13 @@
 
 Errors are values: a bad photo costs its own item. What follows from a photo is held, its fault too, so items sorted by
 subject cut and read it once. With several photos, the one that an image is nearest to counts. Knows segmenters and the
-measures; knows nothing of thresholds.
+measures; of thresholds, which are set, not their values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,7 +132,7 @@ class TruthChecker:
         prints = [one.view.prints for one in references if one.view.prints is not None]
         view = self._view(Image.fromarray(rgb), None, request.class_name, prints)
         scores = [self._against(reference, view) for reference in references]
-        return replace(_nearest(scores), contrast=contrast)
+        return replace(nearest(scores, self.settings.truth_thresholds), contrast=contrast)
 
     def _against(self, reference: TruthReference, view: View) -> Truth:
         assert reference.view.mask is not None
@@ -214,22 +215,43 @@ def _around(rgb: Pixels, mask: Mask) -> Pixels:
     return np.ascontiguousarray(rgb[cuts[0], cuts[1]])
 
 
-def _nearest(scores: Sequence[Truth]) -> Truth:
-    """Of several photos the best value of each score."""
-    colours = [one.colour_difference for one in scores if one.colour_difference is not None]
-    complete = [one.completeness for one in scores if one.completeness is not None]
-    counts = [one.count_difference for one in scores if one.count_difference is not None]
-    labels = sorted(
-        (one for one in scores if one.label_state is not None),
-        key=lambda one: (
-            ("read", "unreadable", "no_words").index(one.label_state or ""),
-            -(one.label_words or 0),
-        ),
-    )
-    return Truth(
-        colour_difference=min(colours, default=None),
-        completeness=max(complete, default=None),
-        count_difference=min(counts, key=abs, default=None),
-        label_words=labels[0].label_words if labels else None,
-        label_state=labels[0].label_state if labels else None,
-    )
+def nearest(scores: Sequence[Truth], thresholds: Container[str]) -> Truth:
+    """All scores of the one photo that an image is nearest to: by outline, then colour, print and number of objects.
+
+    Photos that are alike by one are compared by the next: front and back of a pack have one outline. thresholds: names
+    of the settings; what has no threshold counts only where nothing has one, since it is in no item id.
+    """
+    used = [CLOSENESS[name] for name in CLOSENESS if name in thresholds] or list(CLOSENESS.values())
+    left = list(scores)
+    for closeness, alike in used:
+        best = max(closeness(one) for one in left)
+        left = [one for one in left if closeness(one) >= best - alike]
+    return max(left, key=lambda one: [closeness(one) for closeness, _ in used])
+
+
+def _by_outline(one: Truth) -> float:
+    return one.completeness if one.completeness is not None else -math.inf
+
+
+def _by_colour(one: Truth) -> float:
+    return -one.colour_difference if one.colour_difference is not None else -math.inf
+
+
+def _by_print(one: Truth) -> float:
+    """Print that cannot be read counts before a photo without any: else each blurred front would pass as a back."""
+    states = (None, "no_words", "unreadable", "read")
+    return states.index(one.label_state) + (one.label_words or 0.0)
+
+
+def _by_count(one: Truth) -> float:
+    return -abs(one.count_difference) if one.count_difference is not None else -math.inf
+
+
+CLOSENESS: Mapping[str, tuple[Callable[[Truth], float], float]] = {
+    "min_completeness": (_by_outline, 0.03),
+    "max_colour_difference": (_by_colour, 2.0),
+    "min_label_words": (_by_print, 0.0),
+    "max_count_difference": (_by_count, 0.0),
+}
+"""By a score's threshold: how near an image is to a photo, and by how much photos that are alike differ: what another
+pose moves."""

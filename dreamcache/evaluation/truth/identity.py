@@ -13,7 +13,7 @@ from dreamcache.evaluation.truth.ocr import find_ocr
 from dreamcache.segment.u2net_file import with_segmenter_id
 from dreamcache.storage.models.encoders import gate_identity, require_pinned_models
 
-TRUTH_VERSION = 2
+TRUTH_VERSION = 3
 """Raised when a release changes truth scores for the same settings."""
 
 

@@ -1,7 +1,10 @@
 """Words of a reference found on an image, by what was read on both. Knows lines of text; nothing of pixels.
 
 lines of the reference --certain, 3 letters or more--> Words
-lines of the image     --joined, letters of one look folded--> share of the words | no_words | unreadable
+lines of the image     --whole words, letters of one look folded--> share of the words | no_words | unreadable
+
+A space may be lost or added: adjacent words of one side, joined, may be one word or other ones of the other side. But a
+word inside another one is none: START is no ART.
 """
 
 from __future__ import annotations
@@ -21,14 +24,17 @@ LEAST_HEIGHT = 12.0
 """Pixels of a line on the image, with the margin of its box: smaller print is not expected to be read."""
 ONE_LOOK = str.maketrans({"0": "o", "1": "l", "i": "l", "|": "l"})
 """Letters that many fonts show alike."""
+MOST_JOINED = 6
+"""Adjacent words of a reference that an image may show as one; all of a line may be one, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Word:
-    """text: folded. height: of its line, of the square root of the object's area."""
+    """text: folded. height: of its line, of the square root of the object's area. joined: it with words beside it."""
 
     text: str
     height: float
+    joined: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,15 +53,50 @@ def folded(text: str) -> str:
 
 def words_of(lines: Sequence[Line], object_size: float) -> tuple[Word, ...]:
     """Each word of a reference once. object_size: square root of the object's area, pixels."""
-    words: dict[str, Word] = {}
-    for line in lines:
-        if line.certainty < CERTAIN:
-            continue
-        for part in line.text.split():
-            text = folded(part)
+    certain = [line for line in lines if line.certainty >= CERTAIN]
+    joined = _joined(certain)
+    heights: dict[str, float] = {}
+    for line in certain:
+        for text in _tokens([line]):
             if len(text) >= LEAST_LETTERS:
-                words.setdefault(text, Word(text=text, height=line.height / object_size))
-    return tuple(words.values())
+                heights.setdefault(text, line.height / object_size)
+    return tuple(
+        Word(text=text, height=height, joined=frozenset(joined.get(text, ())))
+        for text, height in heights.items()
+    )
+
+
+def _tokens(lines: Sequence[Line]) -> list[str]:
+    """Folded words with a letter or digit."""
+    return [text for line in lines for part in line.text.split() if (text := folded(part))]
+
+
+def _joined(lines: Sequence[Line]) -> dict[str, set[str]]:
+    """{word: what it is together with adjacent words} of a reference."""
+    tokens = _tokens(_reading_order(lines))
+    runs = [
+        tokens[start : start + count]
+        for count in range(2, MOST_JOINED + 1)
+        for start in range(len(tokens) - count + 1)
+    ]
+    joined: dict[str, set[str]] = {}
+    for run in [*runs, *(_tokens([line]) for line in lines)]:
+        for text in run:
+            joined.setdefault(text, set()).add("".join(run))
+    return joined
+
+
+def _runs(tokens: Sequence[str], longest: int) -> set[str]:
+    """Each word, and adjacent ones joined, of at most `longest` letters."""
+    runs = set()
+    for start in range(len(tokens)):
+        text = ""
+        for token in tokens[start:]:
+            text += token
+            if len(text) > longest:
+                break
+            runs.add(text)
+    return runs
 
 
 def compare(words: Sequence[Word], lines: Sequence[Line], object_size: float) -> Label:
@@ -67,9 +108,9 @@ def compare(words: Sequence[Word], lines: Sequence[Line], object_size: float) ->
     if not words:
         return Label(state="no_words")
     certain = [line for line in lines if line.certainty >= CERTAIN]
-    texts = [folded(line.text) for line in certain]
-    texts.append("".join(folded(line.text) for line in _reading_order(certain)))
-    matches = [any(word.text in text for text in texts) for word in words]
+    wanted = [{word.text, *word.joined} for word in words]
+    seen = _runs(_tokens(_reading_order(certain)), max(len(text) for texts in wanted for text in texts))
+    matches = [not texts.isdisjoint(seen) for texts in wanted]
     expected = [
         match or word.height * object_size >= LEAST_HEIGHT for word, match in zip(words, matches, strict=True)
     ]

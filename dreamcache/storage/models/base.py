@@ -28,21 +28,20 @@ COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 WEIGHTED = ("unet", "vae", "text_encoder", "safety_checker", "image_encoder")
 """Components with weights; the last two only where model_index.json names a class for them."""
 
+IMAGE_PROCESSOR = ("preprocessor_config.json", "processor_config.json")
+"""What transformers reads of an image processor: the second one's key `image_processor` counts before the first."""
 SMALL_FILES: Mapping[str, tuple[str, ...]] = {
     "tokenizer": (
         "tokenizer_config.json", "vocab.json", "merges.txt", "tokenizer.json", "special_tokens_map.json",
         "added_tokens.json", "chat_template.jinja",
     ),
     "scheduler": ("scheduler_config.json",),
-    "feature_extractor": ("preprocessor_config.json",),
+    "feature_extractor": IMAGE_PROCESSOR,
 }  # fmt: skip
 """What loaders read of components without weights, where it is there."""
 
-REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "scheduler": ("scheduler_config.json",),
-    "feature_extractor": ("preprocessor_config.json",),
-}
-CONFIGS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
+REQUIRED: Mapping[str, tuple[str, ...]] = {"scheduler": ("scheduler_config.json",)}
+CONFIGS = ("config.json", "scheduler_config.json", "tokenizer_config.json", *IMAGE_PROCESSOR)
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 """Of the classes that model_index.json may name; the last one is a module of diffusers."""
 
@@ -238,11 +237,23 @@ def small_content(folder: Path, part: str) -> dict[str, str]:
             if name.endswith(".json"):
                 read_json(path)
             hashes[f"{part}/{name}"] = file_hash(path)
+    if kind == "feature_extractor":
+        require_image_processor(folder / part)
     if kind == "tokenizer" and not _has_vocabulary(part, hashes):
         raise ModelError(
             f"{folder / part}: must hold vocab.json with merges.txt, or tokenizer.json; copy the folder again"
         )
     return hashes
+
+
+def require_image_processor(folder: Path) -> None:
+    """Raises ModelError for a component's folder in which transformers finds no image processor."""
+    plain, nested = (regular_file(folder, name) for name in IMAGE_PROCESSOR)
+    if plain is None and (nested is None or read_json(nested).get("image_processor") is None):
+        raise ModelError(
+            f"{folder}: must hold preprocessor_config.json, or processor_config.json with image_processor, there is "
+            "none; copy the folder again"
+        )
 
 
 def _has_vocabulary(part: str, hashes: Mapping[str, str]) -> bool:

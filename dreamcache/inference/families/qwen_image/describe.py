@@ -19,11 +19,13 @@ from dreamcache.inference.families.reference_kv import ReferenceKVFamily, refuse
 from dreamcache.inference.families.sd_sizes import ITEM_BYTES
 from dreamcache.storage.json_object import JsonObject
 from dreamcache.storage.models.base import (
+    IMAGE_PROCESSOR,
     INDEX,
     BaseInfo,
     component_config,
     hub_json,
     pipeline_class,
+    require_image_processor,
     small_content,
 )
 from dreamcache.storage.models.files import as_bad_model, config_hash, file_hash, read_json, regular_file
@@ -32,8 +34,8 @@ PIPELINE = "QwenImage21Pipeline"
 PARTS = ("transformer", "vae", "text_encoder", "processor", "scheduler")
 WEIGHTED = ("transformer", "vae", "text_encoder")
 PROCESSOR_FILES = (
-    "preprocessor_config.json", "tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt",
-    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
+    *IMAGE_PROCESSOR, "tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json",
+    "added_tokens.json", "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
 """What `reader` loads of the processor."""
 
@@ -161,12 +163,12 @@ def _content(folder: Path, part: str) -> dict[str, str]:
             if name.endswith(".json"):
                 read_json(path)
             hashes[f"{part}/{name}"] = file_hash(path)
-    needed = {f"{part}/preprocessor_config.json", f"{part}/tokenizer_config.json"}
+    require_image_processor(folder / part)
     pair = {f"{part}/vocab.json", f"{part}/merges.txt"}
-    if not needed <= set(hashes) or not (f"{part}/tokenizer.json" in hashes or pair <= set(hashes)):
+    has_words = f"{part}/tokenizer.json" in hashes or pair <= set(hashes)
+    if not has_words or f"{part}/tokenizer_config.json" not in hashes:
         raise ModelError(
-            f"{folder / part}: must hold preprocessor_config.json, tokenizer_config.json and tokenizer.json; copy the "
-            "folder again"
+            f"{folder / part}: must hold tokenizer_config.json and tokenizer.json; copy the folder again"
         )
     return hashes
 
