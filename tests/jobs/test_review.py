@@ -146,6 +146,23 @@ def test_files_in_another_order_than_their_verdicts(make_spec: MakeSpec, tmp_pat
     assert states(spec)[b] == "approved"
 
 
+@pytest.mark.parametrize(
+    "words", [("reject", "approve"), ("approve", "reject"), ("approve", "reject", "approve")]
+)
+def test_of_rows_without_a_time_the_last_counts_however_often_they_are_recorded(
+    words: tuple[str, ...], make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = make_spec()
+    a, b, *_ = generate(spec)
+    rows = [(item, word, name) for word in words for item in (a, b) for name in ("ana", "bo")]
+    file = review_file(tmp_path, *rows)
+    for recorded in (4, 0, 0):
+        result = record(spec.output, read_verdicts(file))
+        assert (result.recorded, result.repeated) == (recorded, len(rows) - recorded)
+        states_ = {one.state for one in Reviews(spec.output).standings().values()}
+        assert states_ == {"approved" if words[-1] == "approve" else "rejected"}
+
+
 def test_every_row_is_recorded_or_reported(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec()
     a, b, c, d = generate(spec)
