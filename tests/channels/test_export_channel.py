@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,6 +20,7 @@ from dreamcache.storage.image_store import read_metadata, read_xmp
 from jobs.channels import ChannelExport, ChannelOptions, export_channel, load_preset
 from jobs.channels.options import segmenter
 from jobs.channels.preset import Column, Preset
+from jobs.channels.render import in_frame
 from tests.channels.pictures import files_of, make_output, product
 from tests.command import error_of, in_process
 
@@ -141,6 +143,19 @@ def test_a_pattern_without_end_ends_the_export_in_one_line(
     ) as end:
         export_channel(f"{tmp_path}/output", f"{tmp_path}/target", preset, options=OPTIONS)
     assert "\n" not in str(end.value)
+
+
+def test_light_parts_of_a_cut_out_stay() -> None:
+    pixels, mask = np.zeros((400, 600, 3), np.uint8), np.zeros((400, 600), np.bool_)
+    pixels[...] = (40, 120, 60)
+    mask[100:300, 100:500] = True
+    pixels[100:300, 100:300], pixels[100:300, 300:500] = 30, 240
+    frame = replace(load_preset("amazon-main").frame, side=1000)
+    framed = np.asarray(in_frame(Image.fromarray(pixels), frame, upscale=False, subject=mask))
+    dark, light = int((framed < 60).all(-1).sum()), int((framed == 240).all(-1).sum())
+    assert (dark, light) == (40_000, 40_000)
+    nothing = in_frame(Image.fromarray(pixels), frame, upscale=False, subject=np.zeros_like(mask))
+    assert np.asarray(nothing).min() == 255
 
 
 def test_a_subject_is_cut_out_of_its_scene() -> None:
