@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dreamcache.core.config.provenance import C2paSettings
-from dreamcache.core.errors import ImageError, SigningError
+from dreamcache.core.errors import SigningError
 from dreamcache.provenance import c2pa_read, xmp
 from dreamcache.provenance.c2pa_container import has_manifest
 from dreamcache.provenance.c2pa_read import C2paFinding
@@ -44,12 +44,8 @@ def marks_of(data: bytes, extension: str) -> ChannelMarks:
     packet = read_xmp(data)
     statement = xmp.read(packet) if packet else None
     file_format = FORMATS.get(extension, extension)
-    try:
-        metadata = read_metadata(data)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"image file cannot be decoded: {error}", code="damaged_image") from error
     return ChannelMarks(
-        metadata=metadata,
+        metadata=read_metadata(data),
         statement=statement,
         packet=xmp.packet(statement) if statement is not None else None,
         is_signed=has_manifest(data, file_format),
