@@ -27,6 +27,7 @@ from dreamcache.provenance.xmp import AI_SOURCE_TYPES
 
 C2paState = Literal["absent", "unreadable", "tampered", "untrusted", "valid"]
 MAX_TEXT = 200
+MAX_PROMPT = 4000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +35,7 @@ class C2paFinding:
     """What a manifest says. by_operator: signed under the operator's own certificate, whatever else vouches for it.
 
     problems: C2PA's codes of what is wrong. source_type: of the action that created the image; of a tampered file, what
-    its manifest says all the same.
+    its manifest says all the same. subject_id, prompt: where the operator publishes them.
     """
 
     state: C2paState
@@ -43,6 +44,8 @@ class C2paFinding:
     source_type: str | None = None
     item_id: str | None = None
     job: str | None = None
+    subject_id: str | None = None
+    prompt: str | None = None
     by_operator: bool = False
     problems: tuple[str, ...] = ()
 
@@ -158,7 +161,8 @@ def _facts(values: Mapping[str, Any]) -> dict[str, str | None]:
                 facts.setdefault("action", _text(action.get("action")))
                 facts["source_type"] = facts.get("source_type") or _text(action.get("digitalSourceType"))
         elif label == ITEM_ASSERTION:
-            facts |= {"item_id": _text(data.get("item_id")), "job": _text(data.get("job"))}
+            facts |= {name: _text(data.get(name)) for name in ("item_id", "job", "subject_id")}
+            facts["prompt"] = _text(data.get("prompt"), MAX_PROMPT)
     return facts
 
 
@@ -172,5 +176,5 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: object) -> str | None:
-    return value[:MAX_TEXT] if isinstance(value, str) else None
+def _text(value: object, most: int = MAX_TEXT) -> str | None:
+    return value[:most] if isinstance(value, str) else None

@@ -26,7 +26,7 @@ TRIES = 3
 
 
 class ManifestSigner:
-    """Signs files with one certificate. For one thread at a time.
+    """Signs files with one certificate. For one thread at a time. chain: its PEM.
 
     Raises SigningError: `no_c2pa`, `bad_certificate`.
     """
@@ -38,6 +38,7 @@ class ManifestSigner:
         chain = _read("certificate", settings.certificate)
         try:
             self._signer = self._open(chain)
+            self.chain = chain.decode()
         except (self._c2pa.C2paError, ValueError, UnicodeDecodeError) as error:
             raise SigningError(
                 f"provenance.c2pa: certificate '{settings.certificate}' and its {self._key_name} must fit together as "

@@ -1,6 +1,7 @@
 """Images as files: encoding with their parameters inside, the hash of their pixels, and their key in a job.
 
-Encoding is deterministic for one version of Pillow. Knows numpy arrays and bytes, nothing of models.
+Encoding is deterministic for one version of Pillow. Files that are read may be anyone's: whatever Pillow raises on one
+is an ImageError. Knows numpy arrays and bytes, nothing of models.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from dreamcache.core.config import ImageFormat
 from dreamcache.core.errors import ImageError
@@ -28,6 +30,9 @@ EXIF_IFD = 0x8769
 USER_COMMENT = 0x9286
 ASCII = b"ASCII\0\0\0"
 EXIF_BYTES = 60_000  # an EXIF block ends at 64 KiB
+FORMATS = ("PNG", "JPEG", "WEBP")
+MOST_PIXELS = 100_000_000
+"""Of a stored image, 300 MB of RGB; checked in the header, before any pixel is decoded."""
 
 
 def encode_image(
@@ -68,36 +73,58 @@ def encode_image(
 
 
 def decode_image(data: bytes) -> Pixels:
-    """Pixels of an image file, uint8 [height, width, 3]; ImageError when it is none. For files of our own."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"image file cannot be decoded: {error}") from error
+    """Pixels of an image file, uint8 [height, width, 3]. ImageError when it is none, or has more than MOST_PIXELS."""
+    with _opened(data) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def read_metadata(data: bytes) -> dict[str, str]:
-    """What `encode_image` put in; empty for files of others."""
-    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+    """What `encode_image` put in; empty for files of others. ImageError when it is no image."""
+    with _opened(data) as image:
         text = image.info.get(METADATA_KEY)
         if text is None:
-            comment = image.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
-            text = comment.removeprefix(ASCII).decode("ascii", errors="replace")
+            comment = image.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT)
+            text = comment.removeprefix(ASCII) if isinstance(comment, bytes) else b""
     try:
-        values = json.loads(text)
-    except ValueError:
+        values = json.loads(text if isinstance(text, str) else text.decode("ascii", errors="replace"))
+    except (ValueError, RecursionError):  # RecursionError: brackets in brackets, thousands of them
         return {}
     return {str(k): str(v) for k, v in values.items()} if isinstance(values, dict) else {}
 
 
 def read_xmp(data: bytes) -> bytes | None:
     """The XMP packet of a file of ours, None when it has none. ImageError when it is no image."""
+    with _opened(data) as image:
+        packet = image.info.get(PNG_XMP) or image.info.get("xmp")
+    if isinstance(packet, str):
+        return packet.encode(errors="replace")
+    return packet if isinstance(packet, bytes) else None
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The file's header; whatever is raised while it is read further is an ImageError too, but for lack of memory."""
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-            packet = image.info.get(PNG_XMP) or image.info.get("xmp")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"image file cannot be decoded: {error}") from error
-    return packet.encode() if isinstance(packet, str) else packet
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ImageError(
+                    f"image file: must have at most {MOST_PIXELS:,} pixels, has {image.width}x{image.height}",
+                    code="too_large",
+                )
+            yield image
+    except (MemoryError, ImageError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"image file: must have at most {MOST_PIXELS:,} pixels, has more", code="too_large"
+        ) from error
+    except Exception as error:  # Pillow's readers raise nearly anything on hostile files.
+        # Pillow's text for an unreadable header holds a memory address, which would differ on every run.
+        why = "unreadable header" if isinstance(error, UnidentifiedImageError) else str(error)[:200]
+        raise ImageError(
+            f"image file: must decode as {', '.join(FORMATS)}, got {why or type(error).__name__}",
+            code="damaged_image",
+        ) from error
 
 
 def pixel_sha256(rgb: Pixels) -> str:

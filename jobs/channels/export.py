@@ -159,7 +159,7 @@ class _Export:
     def _render(self, row: Row) -> _Rendered:
         try:
             data = read_image(self.source, row)
-            marks = marks_of(data, str(row["key"]).rpartition(".")[2])
+            marks = self.signer.checked(data, marks_of(data, str(row["key"]).rpartition(".")[2]), row)
             image = on_white(decode_image(data, where=str(row["key"]), limits=LIMITS))
             cut_out = self.options.cut_out
             subject = cut_out(image, str(row.get("class_name") or "")) if cut_out is not None else None
@@ -220,7 +220,7 @@ class _Export:
         except SigningError as error:
             if error.code != "not_signed":
                 raise
-            return name, b"", [problem("c2pa", "signed", str(error))]
+            return name, b"", [problem("c2pa", "signed by this operator", str(error))]
         except ImageError as error:
             return name, b"", [problem("image", "readable", str(error))]
         if hash(name.casefold()) in self._names:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreamcache.core.config import ImageFormat
+from dreamcache.core.images import bounding_box
 from dreamcache.storage.image_store import encode_image
-from jobs.channels.facts import Mask, background_of, darkest_of, subject_box
+from jobs.channels.facts import Box, Mask, background_of, darkest_of, subject_box
 from jobs.channels.preset import Frame
 
 WHITE = (255, 255, 255)
@@ -25,13 +26,14 @@ QUALITY_STEP = 8
 def in_frame(image: Image.Image, frame: Frame, *, upscale: bool, subject: Mask | None = None) -> Image.Image:
     """The RGB picture as the frame wants it.
 
-    subject: which pixels are to stay on white, [height, width]; None for what a light plain background leaves.
+    subject: which pixels are to stay on white, [height, width], all of them; None for what a light plain background
+    leaves: light parts of the subject outside its dark ones are lost then.
     A scene on a frame with a white background, and without `subject`, is only scaled: the rules then refuse it.
     """
     if frame.background == "white":
         pixels = _on_white(np.asarray(image), subject)
         image = Image.fromarray(pixels)
-        if (box := subject_box(darkest_of(pixels))) is not None:
+        if (box := _box(pixels, subject)) is not None:
             return _centred(image.crop((box.left, box.top, box.right, box.bottom)), frame, upscale)
     longest = max(image.size)
     side = frame.side if upscale else min(frame.side, longest)
@@ -56,6 +58,15 @@ def encoded(
         if max_bytes is None or len(data) <= max_bytes or images.format == "png" or lower < LEAST_QUALITY:
             return data
         images = replace(images, quality=lower)
+
+
+def _box(pixels: NDArray[np.uint8], subject: Mask | None) -> Box | None:
+    if subject is None:
+        return subject_box(darkest_of(pixels))
+    if not subject.any():
+        return None
+    left, top, right, bottom = bounding_box(subject)
+    return Box(left=left, top=top, right=right, bottom=bottom)
 
 
 def _on_white(pixels: NDArray[np.uint8], subject: Mask | None) -> NDArray[np.uint8]:

@@ -94,17 +94,10 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
     spec = _job_of(folder)
     row = find_planned(folder, item)
     images = ImageStore(folder.uri, spec.images)
-    key = images.key_of(row["item_id"])
-    try:
-        stored = images.read(key)
-    except FileNotFoundError:
-        raise StorageError(
-            f"item {row['item_id'][:12]}: has no image at {folder.at(key)} to compare with; see 'dreamcache outputs'",
-            code="no_image",
-        ) from None
+    stored, metadata = _stored(folder, images, row["item_id"])
     facts = _facts_of(spec, folder)
     _check_id(spec, row, facts)
-    request, try_number = _chosen_try(spec, request_of(row), read_metadata(stored))
+    request, try_number = _chosen_try(spec, request_of(row), metadata)
     from dreamcache.inference.session import local_session
 
     with local_session(spec, facts) as session:
@@ -117,7 +110,7 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
     if attention is not None:
         store_for(attention).write(attention, picture)
         saved.append(attention)
-    again = encode_image(rgb, spec.images, read_metadata(stored), read_xmp(stored))
+    again = encode_image(rgb, spec.images, metadata, read_xmp(stored))
     before, now = decode_image(stored), decode_image(again)
     distance = np.abs(before.astype(np.int16) - now.astype(np.int16)) if before.shape == now.shape else None
     if distance is None:
@@ -126,7 +119,7 @@ def replay(output: str, item: str, *, save: str | None = None, attention: str | 
         item_id=row["item_id"],
         subject_id=row["subject_id"],
         prompt=row["prompt"],
-        stored=folder.at(key),
+        stored=folder.at(images.key_of(row["item_id"])),
         max_difference=int(distance.max()),
         mean_difference=round(float(distance.mean()), 4),
         differing=round(float((distance.max(axis=2) > 0).mean()), 6),
@@ -155,6 +148,19 @@ def find_planned(folder: OutputFolder, item: str) -> dict[str, Any]:
             f"item '{item}': must name one item of the plan in '{folder.uri}', names {names}", code="no_item"
         )
     return matches[0]
+
+
+def _stored(folder: OutputFolder, images: ImageStore, item: str) -> tuple[bytes, dict[str, str]]:
+    """The item's file with its metadata. Raises StorageError `no_image`, ImageError for a file that is no image."""
+    place = folder.at(images.key_of(item))
+    try:
+        data = images.read(images.key_of(item))
+        return data, read_metadata(data)
+    except FileNotFoundError:
+        rule = f"has no image at {place} to compare with; see 'dreamcache outputs'"
+        raise StorageError(f"item {item[:12]}: {rule}", code="no_image") from None
+    except ImageError as error:
+        raise ImageError(f"item {item[:12]}: {place}: {error}; generate it again", code=error.code) from error
 
 
 def _job_of(folder: OutputFolder) -> JobSpec:

@@ -27,7 +27,8 @@ ABOUT = ("item_id", "status", "subject_id", "prompt", "sample", "overrides")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedReview:
-    """repeated: rows that say what the log says already. conflicts: of the items of these rows, by id."""
+    """repeated: rows that say what the log says already, and those without a time that a later row replaces.
+    conflicts: of the items of these rows, by id."""
 
     recorded: int = 0
     repeated: int = 0
@@ -86,7 +87,7 @@ def record(
             problems.append(Problem(row=row.row, item_id=row.item_id, message=problem))
         else:
             sound.append(_verdict(row, name, known[row.item_id], now, is_final))
-    new = _new(sound, before)
+    new = _new(_last_of_untimed(sound), before)
     reviews.append(new)
     items_here = {row.item_id for row in verdicts}
     after = standings(one for one in (*before, *new) if one.item_id in items_here)
@@ -96,6 +97,17 @@ def record(
         problems=tuple(sorted(problems, key=lambda one: one.row)),
         conflicts={item_id: one for item_id, one in after.items() if one.state == "conflict"},
     )
+
+
+def _last_of_untimed(verdicts: Sequence[ReviewVerdict]) -> list[ReviewVerdict]:
+    """Without the rows that a later one of the same reviewer replaces: those without a time share one, so that their
+    order is known in the file alone. verdicts: in the file's order."""
+    last = {(one.item_id, one.reviewer): one for one in verdicts if _is_untimed(one)}
+    return [one for one in verdicts if not _is_untimed(one) or one is last[one.item_id, one.reviewer]]
+
+
+def _is_untimed(verdict: ReviewVerdict) -> bool:
+    return verdict.decided_at == verdict.recorded_at
 
 
 def _new(verdicts: Sequence[ReviewVerdict], before: Sequence[ReviewVerdict]) -> list[ReviewVerdict]:
@@ -112,7 +124,7 @@ def _new(verdicts: Sequence[ReviewVerdict], before: Sequence[ReviewVerdict]) -> 
     for verdict in verdicts:
         of_item = log.setdefault(verdict.item_id, [])
         is_known = _identity(verdict) in seen
-        if verdict.decided_at == verdict.recorded_at:
+        if _is_untimed(verdict):
             is_known |= _says_the_same(newest_of(of_item).get(verdict.reviewer), verdict)
         if not is_known:
             seen.add(_identity(verdict))

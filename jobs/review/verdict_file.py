@@ -12,6 +12,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from jobs.output.csv_file import FORMULA_STARTS
 
 MOST_BYTES = 64 << 20
 MOST_PROBLEMS = 10_000
+MOST_COLUMNS = 1000
 NEEDED = ("item_id", "verdict")
 MOST = {"reviewer": 100, "reason": 200, "note": 2000}
 """Characters of a cell."""
@@ -176,11 +178,14 @@ def _separator(text: str) -> tuple[int, str]:
 
 
 def _check_header(uri: str, names: list[str]) -> None:
+    if len(names) > MOST_COLUMNS:
+        rule = f"must have at most {MOST_COLUMNS:,} columns, has {len(names):,}"
+        raise _bad(uri, rule, f"keep those of review.csv: {', '.join(NEEDED)} and so on")
     missing = [name for name in NEEDED if name not in names]
     if missing:
         got = ", ".join(name for name in names if name)[:200] or "nothing"
         raise _bad(uri, f"must have columns {' and '.join(missing)}, got {got}", "hand the file out again")
-    if twice := next((name for name in names if name and names.count(name) > 1), None):
+    if twice := next((name for name, count in Counter(names).items() if name and count > 1), None):
         raise _bad(uri, f"must name each column once, got {shown(twice)} twice", "remove one of them")
 
 

@@ -10,18 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from dreamcache.core.config.provenance import C2paSettings
-from dreamcache.core.errors import SigningError, SpecError
-from dreamcache.provenance import c2pa_read, xmp
-from dreamcache.provenance.c2pa_sign import ManifestSigner
-from dreamcache.provenance.development import development_chain
+from dreamcache.core.errors import SpecError
+from dreamcache.provenance import xmp
 from dreamcache.storage.image_store import read_metadata, read_xmp
 from jobs.channels import ChannelExport, ChannelOptions, export_channel, load_preset
 from jobs.channels.options import segmenter
 from jobs.channels.preset import Column, Preset
+from jobs.channels.render import in_frame
 from tests.channels.pictures import files_of, make_output, product
 from tests.command import error_of, in_process
 
@@ -98,43 +97,6 @@ def test_an_image_without_mark_is_refused_where_marks_are_required(tmp_path: Pat
     assert "ai-mark: must be trainedAlgorithmicMedia" in done.first[0]
 
 
-def test_what_was_signed_is_signed_again(tmp_path: Path) -> None:
-    pytest.importorskip("c2pa")
-    chain = development_chain("tests")
-    (tmp_path / "certificate.pem").write_bytes(chain.chain)
-    (tmp_path / "key.pem").write_bytes(chain.key)
-    settings = C2paSettings(certificate=f"{tmp_path}/certificate.pem", key=f"{tmp_path}/key.pem")
-    [row] = make_output(f"{tmp_path}/output", [("mug", product())])
-    path = tmp_path / "output" / row["key"]
-    signed = ManifestSigner(settings).sign(
-        path.read_bytes(), "png", xmp.generated(item_id=row["item_id"], job="job")
-    )
-    path.write_bytes(signed)
-    rows = make_rows_again(tmp_path, row, len(signed))
-    assert rows == 1
-    with pytest.raises(SigningError, match="name the job file") as caught:
-        export_channel(f"{tmp_path}/output", f"{tmp_path}/none", small("shopify"), options=OPTIONS)
-    assert caught.value.code == "bad_certificate"
-    export_channel(
-        f"{tmp_path}/output", f"{tmp_path}/new", small("shopify"), options=replace(OPTIONS, c2pa=settings)
-    )
-    assert c2pa_read.read((tmp_path / "new/mug-1.jpg").read_bytes(), "jpeg").is_ai
-    export_channel(
-        f"{tmp_path}/output", f"{tmp_path}/plain", small("shopify"), options=replace(OPTIONS, unsigned=True)
-    )
-    assert c2pa_read.read((tmp_path / "plain/mug-1.jpg").read_bytes(), "jpeg").state == "absent"
-
-
-def make_rows_again(folder: Path, row: dict[str, Any], num_bytes: int) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(
-        pa.Table.from_pylist([{**row, "num_bytes": num_bytes}]), folder / "output/manifest.parquet"
-    )
-    return 1
-
-
 def test_google_has_a_row_a_product_and_shopify_a_row_an_image(tmp_path: Path) -> None:
     pictures = [("a,b", product()), ("a,b", product(300)), ("c", product())]
     titles = {"title": ["A\tbox\nof\tboxes", "A\tbox\nof\tboxes", "<C> & D"]}
@@ -181,6 +143,19 @@ def test_a_pattern_without_end_ends_the_export_in_one_line(
     ) as end:
         export_channel(f"{tmp_path}/output", f"{tmp_path}/target", preset, options=OPTIONS)
     assert "\n" not in str(end.value)
+
+
+def test_light_parts_of_a_cut_out_stay() -> None:
+    pixels, mask = np.zeros((400, 600, 3), np.uint8), np.zeros((400, 600), np.bool_)
+    pixels[...] = (40, 120, 60)
+    mask[100:300, 100:500] = True
+    pixels[100:300, 100:300], pixels[100:300, 300:500] = 30, 240
+    frame = replace(load_preset("amazon-main").frame, side=1000)
+    framed = np.asarray(in_frame(Image.fromarray(pixels), frame, upscale=False, subject=mask))
+    dark, light = int((framed < 60).all(-1).sum()), int((framed == 240).all(-1).sum())
+    assert (dark, light) == (40_000, 40_000)
+    nothing = in_frame(Image.fromarray(pixels), frame, upscale=False, subject=np.zeros_like(mask))
+    assert np.asarray(nothing).min() == 255
 
 
 def test_a_subject_is_cut_out_of_its_scene() -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dreamcache.core.config.job import JobSpec
-from dreamcache.core.errors import StorageError
+from dreamcache.core.errors import DreamCacheError, StorageError
 from dreamcache.storage.ledger import Ledger
 from dreamcache.storage.reviews import Reviews
 from jobs.output.reader import Manifest, first_outputs, outputs, scan_outputs
@@ -146,6 +146,23 @@ def test_files_in_another_order_than_their_verdicts(make_spec: MakeSpec, tmp_pat
     assert states(spec)[b] == "approved"
 
 
+@pytest.mark.parametrize(
+    "words", [("reject", "approve"), ("approve", "reject"), ("approve", "reject", "approve")]
+)
+def test_of_rows_without_a_time_the_last_counts_however_often_they_are_recorded(
+    words: tuple[str, ...], make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = make_spec()
+    a, b, *_ = generate(spec)
+    rows = [(item, word, name) for word in words for item in (a, b) for name in ("ana", "bo")]
+    file = review_file(tmp_path, *rows)
+    for recorded in (4, 0, 0):
+        result = record(spec.output, read_verdicts(file))
+        assert (result.recorded, result.repeated) == (recorded, len(rows) - recorded)
+        states_ = {one.state for one in Reviews(spec.output).standings().values()}
+        assert states_ == {"approved" if words[-1] == "approve" else "rejected"}
+
+
 def test_every_row_is_recorded_or_reported(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec()
     a, b, c, d = generate(spec)
@@ -212,6 +229,14 @@ def test_files_that_are_no_list_of_verdicts(make_spec: MakeSpec, tmp_path: Path)
     done = in_process("review", spec.output, str(path), "--reviewer", "ana", "--json")
     assert done.returncode == 3 and json.loads(done.stdout)["recorded"] == 1, "a long cell costs its row"
     assert "check the path" in error_of(in_process("review", spec.output, str(tmp_path / "absent.csv")))
+
+
+def test_a_file_of_very_many_columns_is_refused_at_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "review.csv"
+    path.write_text(f"item_id,verdict,{','.join(f'c{number}' for number in range(99_998))}\n")
+    with pytest.raises(DreamCacheError, match="at most 1,000 columns, has 100,000") as caught:
+        list(read_verdicts(str(path)))
+    assert caught.value.code == "bad_review"
 
 
 def test_the_manifest_is_not_read_for_a_file_without_verdicts(make_spec: MakeSpec, tmp_path: Path) -> None:

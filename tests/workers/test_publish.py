@@ -15,6 +15,7 @@ from dreamcache.core.records import Blocked, Done, Failed, Quality
 from dreamcache.storage.image_store import ImageStore, encode_image, read_metadata, stored_pixel_sha256
 from dreamcache.storage.ledger import Ledger
 from tests.end_to_end.photos import write_photos
+from tests.storage.test_hostile_images import BOMB
 from tests.workers.small_job import SmallJob, small_job
 from workers.publish import publish
 from workers.tables import GENERATED, NO_PIXELS
@@ -82,15 +83,16 @@ def test_a_record_describes_the_object_that_an_earlier_attempt_committed(job: Sm
     assert record.pixel_sha256 != stored_pixel_sha256(encode_image(GREY, job.spec.images, {}))
 
 
-def test_an_object_that_is_no_image_fails_its_item_alone(job: SmallJob) -> None:
+@pytest.mark.parametrize("content", [b"of somebody else", BOMB], ids=["text", "bomb"])
+def test_an_object_that_is_no_image_fails_its_item_alone(job: SmallJob, content: bytes) -> None:
     rows = rows_of(job, {}, {})
     bad, good = rows["item_id"].to_pylist()
     path = Path(job.spec.output, ImageStore(job.spec.output, job.spec.images).key_of(bad))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"of somebody else")
+    path.write_bytes(content)
     publish(rows, job.context)
     assert records(job)[bad].code == "publish_error" and "must be deleted" in records(job)[bad].message
-    assert records(job)[good].status == "done" and path.read_bytes() == b"of somebody else"
+    assert records(job)[good].status == "done" and path.read_bytes() == content
 
 
 def test_publishing_again_changes_nothing(job: SmallJob) -> None:
