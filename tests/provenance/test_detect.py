@@ -90,15 +90,13 @@ def packshot(colour: tuple[int, int, int], text: str) -> Pixels:
     return np.asarray(image)
 
 
-def test_a_strangers_product_of_the_same_outline_is_not_ours(tmp_path: Path) -> None:
+def test_another_makers_product_of_the_same_outline_is_not_ours(tmp_path: Path) -> None:
     ours = [packshot((160, 40, 40), "ALMA"), packshot((40, 90, 60), "BIRK")]
     publish_pictures(tmp_path, ours, ProvenanceSettings())
     index = open_index([str(tmp_path)])
-    stranger = index.nearest(packshot((60, 60, 170), "KORN"))
-    assert (
-        stranger is not None and stranger.distance <= SURE_DISTANCE
-    )  # the hash alone would say that it is ours
-    assert stranger.decided_by == "none"
+    other = index.nearest(packshot((60, 60, 170), "KORN"))
+    assert other is not None and other.distance <= SURE_DISTANCE  # the hash alone would say that it is ours
+    assert other.decided_by == "none"
     for number, pack in enumerate(ours, 1):
         for copy in (pack, pack[:, ::-1], np.rot90(pack)):
             own = index.nearest(np.ascontiguousarray(copy))
