@@ -7,7 +7,7 @@ Knows sources and transforms; torch and models come later (see `training.loss`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NotRequired
 
 import numpy as np
@@ -175,7 +175,7 @@ class TrainItem(Item):
 
 
 class TrainItems:
-    """The items of a training by position. bad samples are replaced by others of the same window."""
+    """The items of a training by position. bad samples are replaced by others of the same shards."""
 
     def __init__(
         self,
@@ -252,9 +252,14 @@ class TrainItems:
         if self._windows.get(stream) is not window:
             self._windows[stream], self._shards[stream] = window, self.samples.shards_of(window)
             self.samples.retain(frozenset().union(*self._shards.values()))
-        return self.samples.read(
-            int(window[(index + offset) % len(window)]) for offset in range(len(window))
-        )[1]
+        return self.samples.read(self._candidates(window, index, self._shards[stream]))[1]
+
+    def _candidates(self, window: NDArray[np.int64], index: int, shards: frozenset[int]) -> Iterator[int]:
+        """The sample, then those that may stand for it: of the same window, which may be the rest of a shard, or of
+        the same shards."""
+        yield from (int(window[(index + offset) % len(window)]) for offset in range(len(window)))
+        for shard in sorted(shards):
+            yield from range(*self.order.spans[shard])
 
 
 class ValidationItems:
