@@ -205,3 +205,32 @@ def test_half_a_surrogate_pair_in_a_caption_is_one_bad_sample(tmp_path: Path) ->
         assert bad.code == "bad_caption" and bad.where.endswith(where)
         (listed,) = listed_bad_samples(bad_samples_csv([bad]))
         assert r"must be a text in UTF-8, got '\ud83d' at character 7" in listed.message
+
+
+def test_members_without_an_image_are_bad_samples(tmp_path: Path) -> None:
+    """Each counts and is listed with what there is; hidden files, as macOS adds, are no samples."""
+    image, mask, caption = picture(0)
+    text = caption.encode()
+    parts = {"0.png": image, "0.mask.png": mask, "0.txt": text, "._0.png": b"", "a/.DS_Store": b""}
+    parts |= {
+        "1.txt": text,
+        "1.mask.png": mask,
+        "2.bmp": image,
+        "2.txt": text,
+        "3.v2.png": image,
+        "3.txt": text,
+    }
+    write_tar(tmp_path / "0.tar", parts)
+    samples = Samples(DataSettings(path=str(tmp_path), max_bad_share=0.75), str(tmp_path))
+    assert len(samples) == 4
+    assert samples.read([1, 2, 3, 0])[0] == 0
+    listed = listed_bad_samples(bad_samples_csv(samples.bad.values()))
+    assert [one.code for one in listed] == ["missing_image"] * 3
+    found = (".mask.png .txt", ".bmp .txt", ".txt .v2.png")
+    for one, number, extensions in zip(listed, (1, 2, 3), found, strict=True):
+        assert (
+            one.where.endswith(f"0.tar: /{number}") and f"<key>.webp, got {extensions}; add it" in one.message
+        )
+    strict = Samples(DataSettings(path=str(tmp_path), max_bad_share=0.5), str(tmp_path))
+    with pytest.raises(ImageError, match="3 of 4 samples cannot be used"):
+        strict.read([1, 2, 3, 0])
