@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
-from dreamcache.core.errors import CatalogError, ImageError, StorageError
+from dreamcache.core.errors import CatalogError, ImageError, SpecError, StorageError
 from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
 from dreamcache.storage.photo_faults import STORAGE_WIDE
@@ -190,7 +190,16 @@ class TrainItems:
         subset: int | None = None,
         samples_posterior: bool = False,
     ) -> None:
-        """first: samples before it are held out. subset: so many after it are used, None for all."""
+        """first: samples before it are held out. subset: so many after it are used, None for all.
+
+        Raises SpecError for a subset of more than there are.
+        """
+        if subset is not None and subset > len(samples) - first:
+            held_out = f", {first:,} of them held out" if first else ""
+            raise SpecError(
+                f"data.subset: must be at most the samples that are trained on, {len(samples) - first:,}, got "
+                f"{subset:,}; '{samples.path}' holds {len(samples):,}{held_out}: lower it, or leave it out for all"
+            )
         self.samples, self.shape, self.transform, self.loss = samples, shape, transform, loss
         self.seed, self.global_batch, self.samples_posterior = seed, global_batch, samples_posterior
         self.order = SampleOrder(
