@@ -87,6 +87,7 @@ class TrainLoop:
             return None
         self.curves.save(self.folder)  # also where no checkpoint was ever due
         location = self._export()
+        self._flush()  # also what no checkpoint followed
         self._status("finished", force=True, adapter=location)
         return location
 
@@ -191,9 +192,12 @@ class TrainLoop:
         if trainer.team.is_main_process:
             self.curves.save(self.folder)
             self.checkpoints.start(trainer.checkpoint())
-            for hook in self.hooks:
-                hook.flush()
+            self._flush()
         self.on_checkpoint(trainer.step, {"loss": self.loss if self.loss is not None else 0.0})
+
+    def _flush(self) -> None:
+        for hook in self.hooks:
+            hook.flush()
 
     def _export(self) -> str:
         trainer = self.trainer
