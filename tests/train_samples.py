@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -80,17 +81,23 @@ def write_tars(folder: Path, count: int, *, photos: bool = False) -> Path:
     folder.mkdir(parents=True)
     half = count // 2
     for part, numbers in enumerate((range(half), range(half, count))):
-        with tarfile.open(folder / f"{part:05d}.tar", "w") as tar:
-            for number in numbers:
-                image, mask, caption = picture(number)
-                parts = {"png": image, "mask.png": mask, "txt": caption.encode()}
-                beside = zip(("reference.png", "reference_mask.png"), photo(number), strict=True)
-                parts |= {extension: data for extension, data in beside if photos and data}
-                for extension, data in parts.items():
-                    info = tarfile.TarInfo(f"{number:03d}.{extension}")
-                    info.size = len(data)
-                    tar.addfile(info, io.BytesIO(data))
+        contents: dict[str, bytes] = {}
+        for number in numbers:
+            image, mask, caption = picture(number)
+            parts = {"png": image, "mask.png": mask, "txt": caption.encode()}
+            beside = zip(("reference.png", "reference_mask.png"), photo(number), strict=True)
+            parts |= {extension: data for extension, data in beside if photos and data}
+            contents |= {f"{number:03d}.{extension}": data for extension, data in parts.items()}
+        write_tar(folder / f"{part:05d}.tar", contents)
     return folder
+
+
+def write_tar(path: Path, contents: Mapping[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, data in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
 
 
 def _png(pixels: np.ndarray) -> bytes:

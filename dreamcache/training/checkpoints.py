@@ -32,6 +32,9 @@ LATEST = "latest.json"
 STEP_FILE = re.compile(r"step-\d{7,}\.safetensors")
 """Of a checkpoint."""
 
+ORDER = "data.order"
+"""In the course: the version of the order in which samples are read, which no setting changes."""
+
 Json = Mapping[str, object]
 
 
@@ -171,7 +174,12 @@ class TrainFolder:
                 f"output '{self.uri}': holds checkpoints of a training with other settings: {name} was "
                 f"{stored.get(name)!r}, is {ours.get(name)!r}"
                 + (f", and {len(changed) - 1} more" if changed[1:] else "")
-                + "; choose another output, or restore the setting to resume",
+                + "; choose another output, or "
+                + (
+                    "finish it with the release that began it"
+                    if name == ORDER
+                    else "restore the setting to resume"
+                ),
                 code="other_training",
             )
 

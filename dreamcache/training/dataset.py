@@ -7,14 +7,14 @@ Knows sources and transforms; torch and models come later (see `training.loss`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dreamcache.core.config.train import DataSettings, LossSettings, TransformSettings
-from dreamcache.core.errors import CatalogError, ImageError, StorageError
+from dreamcache.core.errors import CatalogError, ImageError, SpecError, StorageError
 from dreamcache.core.records import Reference
 from dreamcache.model.preprocess import packshot
 from dreamcache.storage.photo_faults import STORAGE_WIDE
@@ -175,7 +175,7 @@ class TrainItem(Item):
 
 
 class TrainItems:
-    """The items of a training by position. bad samples are replaced by others of the same window."""
+    """The items of a training by position. bad samples are replaced by others of the same shards."""
 
     def __init__(
         self,
@@ -190,7 +190,16 @@ class TrainItems:
         subset: int | None = None,
         samples_posterior: bool = False,
     ) -> None:
-        """first: samples before it are held out. subset: so many after it are used, None for all."""
+        """first: samples before it are held out. subset: so many after it are used, None for all.
+
+        Raises SpecError for a subset of more than there are.
+        """
+        if subset is not None and subset > len(samples) - first:
+            held_out = f", {first:,} of them held out" if first else ""
+            raise SpecError(
+                f"data.subset: must be at most the samples that are trained on, {len(samples) - first:,}, got "
+                f"{subset:,}; '{samples.path}' holds {len(samples):,}{held_out}: lower it, or leave it out for all"
+            )
         self.samples, self.shape, self.transform, self.loss = samples, shape, transform, loss
         self.seed, self.global_batch, self.samples_posterior = seed, global_batch, samples_posterior
         self.order = SampleOrder(
@@ -252,9 +261,14 @@ class TrainItems:
         if self._windows.get(stream) is not window:
             self._windows[stream], self._shards[stream] = window, self.samples.shards_of(window)
             self.samples.retain(frozenset().union(*self._shards.values()))
-        return self.samples.read(
-            int(window[(index + offset) % len(window)]) for offset in range(len(window))
-        )[1]
+        return self.samples.read(self._candidates(window, index, self._shards[stream]))[1]
+
+    def _candidates(self, window: NDArray[np.int64], index: int, shards: frozenset[int]) -> Iterator[int]:
+        """The sample, then those that may stand for it: of the same window, which may be the rest of a shard, or of
+        the same shards."""
+        yield from (int(window[(index + offset) % len(window)]) for offset in range(len(window)))
+        for shard in sorted(shards):
+            yield from range(*self.order.spans[shard])
 
 
 class ValidationItems:

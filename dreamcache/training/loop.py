@@ -23,11 +23,12 @@ from dreamcache.storage.status import State, Status, read_status, write_status
 from dreamcache.storage.status import now as status_time
 from dreamcache.training.bad_samples import BAD_SAMPLES, MOST_BYTES, bad_samples_csv, listed_bad_samples
 from dreamcache.training.checkpoint_writer import CheckpointWriter
-from dreamcache.training.checkpoints import TrainFolder
+from dreamcache.training.checkpoints import ORDER, TrainFolder
 from dreamcache.training.curves import Curves
 from dreamcache.training.export import TrainingRecord, export_adapter
 from dreamcache.training.grid import sample_grid
 from dreamcache.training.hooks import Hook
+from dreamcache.training.order import FIRST_VERSION
 from dreamcache.training.trainer import Step, Trainer
 
 logger = logging.getLogger(__name__)
@@ -58,10 +59,15 @@ class TrainLoop:
             **trainer.settings.course(),
             "base": trainer.info.fingerprint,
             "data.samples": trainer.num_samples,
+            ORDER: trainer.items.order.version,
             START: trainer.start_fingerprint,
         }
         # What a checkpoint was begun with was not always recorded.
-        defaults = {**TrainSettings(data=DataSettings(path="")).course(), START: trainer.start_fingerprint}
+        defaults = {
+            **TrainSettings(data=DataSettings(path="")).course(),
+            START: trainer.start_fingerprint,
+            ORDER: FIRST_VERSION,
+        }
         checkpoint = folder.newest(self.course, defaults)
         if checkpoint is not None:
             trainer.resume(checkpoint)
@@ -81,6 +87,7 @@ class TrainLoop:
             return None
         self.curves.save(self.folder)  # also where no checkpoint was ever due
         location = self._export()
+        self._flush()  # also what no checkpoint followed
         self._status("finished", force=True, adapter=location)
         return location
 
@@ -185,9 +192,12 @@ class TrainLoop:
         if trainer.team.is_main_process:
             self.curves.save(self.folder)
             self.checkpoints.start(trainer.checkpoint())
-            for hook in self.hooks:
-                hook.flush()
+            self._flush()
         self.on_checkpoint(trainer.step, {"loss": self.loss if self.loss is not None else 0.0})
+
+    def _flush(self) -> None:
+        for hook in self.hooks:
+            hook.flush()
 
     def _export(self) -> str:
         trainer = self.trainer

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from dreamcache.core.errors import CatalogError, DreamCacheError, ImageError, StorageError
 from dreamcache.core.locations import is_object
+from dreamcache.core.texts import one_line
 from dreamcache.storage.bounded import open_regular, too_large
 from dreamcache.storage.local import local_path
 from dreamcache.storage.open_store import read_bounded, store_for
@@ -27,6 +28,8 @@ SHARD_BYTES = 4 << 30
 """A tar, or what a row group unpacks to: it is held in memory."""
 GROUP_ROWS = 10_000_000
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_SHOWN = 10
+"""Extensions in a message."""
 
 
 class ParquetSource:
@@ -87,7 +90,17 @@ class TarSource:
 
     def __init__(self, uris: Sequence[str]) -> None:
         self.uris = list(uris)
-        self.keys = [list(_members(uri, contents=False)) for uri in uris]
+        self.keys: list[list[str]] = []
+        has_image = False
+        for uri in uris:
+            samples = _members(uri, contents=False)
+            self.keys.append(list(samples))
+            has_image = has_image or any(_image_of(parts) is not None for parts in samples.values())
+        if any(self.keys) and not has_image:
+            raise CatalogError(
+                f"data '{uris[0]}': must hold images, members <key>{' or <key>'.join(IMAGE_SUFFIXES)}, got none in "
+                f"{len(uris)} tar files; name the images so"
+            )
         self.sizes = tuple(len(keys) for keys in self.keys)
         self.shard_bytes = max((_num_bytes(uri) for uri in uris), default=0)
 
@@ -108,7 +121,7 @@ def _num_bytes(uri: str) -> int:
 
 
 def _members(uri: str, *, contents: bool) -> dict[str, dict[str, bytes]]:
-    """{key: {extension: bytes}} of the samples that have an image, in the file's order."""
+    """{key: {extension: bytes}} of the samples, also of those without an image, in the file's order."""
     samples: dict[str, dict[str, bytes]] = {}
     with _reading(uri, "an uncompressed tar file"), _opened(uri) as (data, num_bytes):
         for member in members(data, num_bytes):
@@ -119,7 +132,10 @@ def _members(uri: str, *, contents: bool) -> dict[str, dict[str, bytes]]:
                 data.seek(member.start)
                 content = data.read(member.size)
             samples.setdefault(f"{folder}/{key}", {})[extension.lower()] = content
-    return {key: parts for key, parts in samples.items() if _image_of(parts) is not None}
+    # A hidden file, as macOS puts beside others, is no sample.
+    return {
+        key: parts for key, parts in samples.items() if not key.endswith("/") or _image_of(parts) is not None
+    }
 
 
 @contextmanager
@@ -148,6 +164,14 @@ def _reading(uri: str, what: str) -> Iterator[None]:
 
 
 def _from_members(where: str, parts: dict[str, bytes]) -> StoredSample:
+    image = _image_of(parts)
+    if image is None:
+        found = " ".join(f".{one_line(extension)[:40]}" for extension in sorted(parts)[:_SHOWN])
+        raise ImageError(
+            f"{where}: needs an image, a member <key>{' or <key>'.join(IMAGE_SUFFIXES)}, got {found}; add it, or "
+            "leave the others out; a key ends at the first dot of a name",
+            code="missing_image",
+        )
     try:
         if "txt" in parts:
             caption = parts["txt"].decode("utf-8-sig")
@@ -159,7 +183,7 @@ def _from_members(where: str, parts: dict[str, bytes]) -> StoredSample:
             f"{where}: its caption must be text in UTF-8, or JSON; write it again", code="bad_caption"
         ) from error
     beside = {field: _image_of(parts, field) for field in BESIDE}
-    return StoredSample(where=where, image=_image_of(parts) or b"", caption=caption.strip(), **beside)
+    return StoredSample(where=where, image=image, caption=caption.strip(), **beside)
 
 
 def _caption(row: Mapping[str, object], where: str) -> str:

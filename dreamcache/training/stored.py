@@ -29,7 +29,8 @@ class StoredSample:
 def caption_of(row: Mapping[str, object]) -> str:
     """The first of a row's columns for captions that has a value; "" where it has no such column.
 
-    Raises ValueError for a value that is no text, and where no column has one: "" in it asks for no caption.
+    Raises ValueError for a value that is no text or none in UTF-8, which a JSON escape can be, and where no column has
+    one: "" in it asks for no caption.
     """
     values = [row[name] for name in CAPTION_NAMES if name in row]
     # What pandas writes for a missing value is NaN.
@@ -38,7 +39,15 @@ def caption_of(row: Mapping[str, object]) -> str:
         raise ValueError('its caption must be a text, got null; write one, or "" for none')
     if present and not isinstance(present[0], str):
         raise ValueError(f"its caption must be a text, got {type(present[0]).__name__}; write one text")
-    return str(present[0]).strip() if present else ""
+    caption = str(present[0]).strip() if present else ""
+    try:
+        caption.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"its caption must be a text in UTF-8, got {caption[error.start]!a} at character {error.start + 1}; "
+            "write whole characters"
+        ) from error
+    return caption
 
 
 class Lazy(Sequence[StoredSample]):

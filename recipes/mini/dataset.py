@@ -6,6 +6,7 @@ Knows the world and the columns. Must not know models or training.
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from dreamcache.mini.world.scenes import SCENES
 SIZE = 64
 _SHARD = 512
 _GROUP = 128
+_NAME = re.compile(r"part-(\d{9,})-\d{9,}\.parquet")
 _COLUMNS = ("image", "mask", "caption", "reference")
 
 
@@ -31,23 +33,40 @@ def write_training_data(
 ) -> Path:
     """Write part-*.parquet, `scenes` samples of each design; shards that are there stay. Returns the folder.
 
+    Shards of another number of designs from the same first seed are removed: their designs would be there twice.
     Same arguments, same bytes of pictures. Seeds from HELD_OUT_FROM on are for validation.
     """
     if num_designs < 1:
         raise ValueError(f"training data: {num_designs} designs: must be at least 1")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for first in range(first_seed, first_seed + num_designs, _SHARD):
-        last = min(first + _SHARD, first_seed + num_designs)
-        shard = folder / f"part-{first:09d}-{last:09d}.parquet"
+    end = first_seed + num_designs
+    seeds = {
+        _shard(folder, first, min(first + _SHARD, end)): range(first, min(first + _SHARD, end))
+        for first in range(first_seed, end, _SHARD)
+    }
+    for other in _shards_from(folder, first_seed) - set(seeds):
+        other.unlink()
+    for shard, numbers in seeds.items():
         if shard.exists():
             continue
-        rows = [row for seed in range(first, last) for row in _samples(seed, scenes, size)]
+        rows = [row for seed in numbers for row in _samples(seed, scenes, size)]
         table = pa.table({name: [row[name] for row in rows] for name in _COLUMNS})
         partial = shard.with_suffix(".partial")
         pq.write_table(table, partial, row_group_size=_GROUP, compression="none")
         os.replace(partial, shard)
     return folder
+
+
+def _shard(folder: Path, first: int, end: int) -> Path:
+    return folder / f"part-{first:09d}-{end:09d}.parquet"
+
+
+def _shards_from(folder: Path, first_seed: int) -> set[Path]:
+    """The shards that calls with this first seed wrote, of any number of designs."""
+    names = {path: _NAME.fullmatch(path.name) for path in folder.iterdir()}
+    firsts = {path: int(name[1]) - first_seed for path, name in names.items() if name is not None}
+    return {path for path, offset in firsts.items() if offset >= 0 and offset % _SHARD == 0}
 
 
 def render_reference(seed: int, size: int = SIZE, *, calm: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from dreamcache.core.config.train import DataSettings
 from dreamcache.training.dataset import Samples
+from recipes.mini import dataset
 from recipes.mini.dataset import render_reference, write_training_data
 
 
@@ -37,3 +39,15 @@ def test_shards_that_are_there_stay_and_the_same_arguments_give_the_same_bytes(t
 def test_no_designs_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="at least 1"):
         write_training_data(tmp_path, 0)
+
+
+def test_another_number_of_designs_doubles_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dataset, "_SHARD", 4)
+    write_training_data(tmp_path, 1, first_seed=101, scenes=1)
+    (tmp_path / "part-00000-of-00001.parquet").write_bytes(b"of somebody else")
+    for designs, parts in ((6, ["0-4", "4-6"]), (8, ["0-4", "4-8"]), (3, ["0-3"])):
+        write_training_data(tmp_path, designs, scenes=2)
+        ends = [[f"{int(end):09d}" for end in part.split("-")] for part in [*parts, "101-102"]]
+        names = [f"part-{first}-{last}.parquet" for first, last in ends]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["part-00000-of-00001.parquet", *names]
+        assert sum(pq.ParquetFile(tmp_path / name).metadata.num_rows for name in names[:-1]) == 2 * designs

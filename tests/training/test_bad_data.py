@@ -20,10 +20,11 @@ from PIL import Image
 
 from dreamcache.core.config.train import DataSettings, IntervalSettings
 from dreamcache.core.errors import ImageError
-from dreamcache.training.bad_samples import BadSample
+from dreamcache.training.bad_samples import BadSample, bad_samples_csv, listed_bad_samples
 from dreamcache.training.checkpoints import TrainFolder
+from dreamcache.training.dataset import Samples
 from dreamcache.training.loop import TrainLoop
-from tests.train_samples import write_folder
+from tests.train_samples import picture, write_folder, write_tar
 from tests.training.trainers import KEEP_ALL, MakeTrainer
 
 COUNT = int(os.environ.get("DREAMCACHE_BAD_DATA", "800"))
@@ -160,8 +161,6 @@ def test_the_list_and_its_limit_outlive_a_resume(make: MakeTrainer, tmp_path: Pa
 
 def test_images_beside_their_metadata_and_one_bad_line(tmp_path: Path) -> None:
     """Hugging Face's imagefolder, its metadata written by hand or by pandas."""
-    from dreamcache.training.dataset import Samples
-
     write(tmp_path, 60)
     for image in (tmp_path / "images").iterdir():
         image.rename(tmp_path / image.name)
@@ -182,3 +181,56 @@ def test_images_beside_their_metadata_and_one_bad_line(tmp_path: Path) -> None:
     assert samples.bad[3].where.endswith("metadata.jsonl row 4")
     _, sample = samples.read([8])
     assert sample.caption == "" and sample.mask is not None
+
+
+def test_half_a_surrogate_pair_in_a_caption_is_one_bad_sample(tmp_path: Path) -> None:
+    """JSON can write what no text holds; a tokenizer raises TypeError for it."""
+    text = json.dumps({"caption": "a mug \ud83d"})
+    folder = write_folder(tmp_path / "folder", 4)
+    lines = (folder / "metadata.jsonl").read_text().splitlines()
+    lines[1] = json.dumps({"file_name": "001.png"})[:-1] + ", " + text[1:]
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    tars = tmp_path / "tars"
+    tars.mkdir()
+    parts: dict[str, bytes] = {}
+    for number in range(4):
+        image, mask, caption = picture(number)
+        row = text if number == 1 else json.dumps({"caption": caption})
+        parts |= {f"{number}.png": image, f"{number}.mask.png": mask, f"{number}.json": row.encode()}
+    write_tar(tars / "0.tar", parts)
+    for path, where in ((folder, "metadata.jsonl row 2"), (tars, "0.tar: /1")):
+        samples = Samples(DataSettings(path=str(path), max_bad_share=1), str(path))
+        assert samples.read([1, 2])[0] == 2
+        (bad,) = samples.bad.values()
+        assert bad.code == "bad_caption" and bad.where.endswith(where)
+        (listed,) = listed_bad_samples(bad_samples_csv([bad]))
+        assert r"must be a text in UTF-8, got '\ud83d' at character 7" in listed.message
+
+
+def test_members_without_an_image_are_bad_samples(tmp_path: Path) -> None:
+    """Each counts and is listed with what there is; hidden files, as macOS adds, are no samples."""
+    image, mask, caption = picture(0)
+    text = caption.encode()
+    parts = {"0.png": image, "0.mask.png": mask, "0.txt": text, "._0.png": b"", "a/.DS_Store": b""}
+    parts |= {
+        "1.txt": text,
+        "1.mask.png": mask,
+        "2.bmp": image,
+        "2.txt": text,
+        "3.v2.png": image,
+        "3.txt": text,
+    }
+    write_tar(tmp_path / "0.tar", parts)
+    samples = Samples(DataSettings(path=str(tmp_path), max_bad_share=0.75), str(tmp_path))
+    assert len(samples) == 4
+    assert samples.read([1, 2, 3, 0])[0] == 0
+    listed = listed_bad_samples(bad_samples_csv(samples.bad.values()))
+    assert [one.code for one in listed] == ["missing_image"] * 3
+    found = (".mask.png .txt", ".bmp .txt", ".txt .v2.png")
+    for one, number, extensions in zip(listed, (1, 2, 3), found, strict=True):
+        assert (
+            one.where.endswith(f"0.tar: /{number}") and f"<key>.webp, got {extensions}; add it" in one.message
+        )
+    strict = Samples(DataSettings(path=str(tmp_path), max_bad_share=0.5), str(tmp_path))
+    with pytest.raises(ImageError, match="3 of 4 samples cannot be used"):
+        strict.read([1, 2, 3, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,22 @@ def test_settings_are_checked() -> None:
     values["train"]["optimizer"] = {"learning_rat": 1}
     with pytest.raises(SpecError, match=r"unknown key 'train\.optimizer\.learning_rat'.*'learning_rate'"):
         parse_train_spec(values)
+
+
+def test_hooks_are_flushed_at_the_end_also_without_checkpoints(make: MakeTrainer, tmp_path: Path) -> None:
+    """With TensorBoard on S3 nothing would be there."""
+    calls: list[str] = []
+
+    class Recording:
+        def on_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+            calls.append(f"{step} {min(metrics)}")
+
+        def on_image(self, step: int, name: str, image: Image.Image) -> None: ...
+
+        def flush(self) -> None:
+            calls.append("flush")
+
+    every = IntervalSettings(log=2, checkpoint=0, validate=0, levels=(500,))
+    loop = TrainLoop(make(every=every, steps=2), TrainFolder(str(tmp_path)), name="t", hooks=[Recording()])
+    assert loop.run() is not None
+    assert calls == ["2 train/gradient_norm", "flush"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from dreamcache.core.config.train_recipes import PUBLISHED
 from dreamcache.core.errors import SpecError
 from jobs.train.spec import TrainSpec, dump_train_spec, parse_train_spec
 from jobs.yaml_text import parse_yaml
+from tests.train_samples import write_folder
 from tests.training.trainers import MakeTrainer, copied
 
 
@@ -88,3 +90,11 @@ def test_a_sampled_posterior_changes_targets_and_references_and_nothing_is_rando
     for trainer in (first, second):
         list(trainer.steps())
     assert all(torch.equal(value, copied(second)[name]) for name, value in copied(first).items())
+
+
+def test_a_subset_of_more_than_there_is_is_refused(make: MakeTrainer, tmp_path: Path) -> None:
+    path = str(write_folder(tmp_path / "data", 20))
+    assert make(data=DataSettings(path=path, validation_samples=2, subset=18)).items.order.count == 18
+    rule = r"^data\.subset: must be at most .* trained on, 18, got 19; .*data. holds 20, 2 of them held out: "
+    with pytest.raises(SpecError, match=rule):
+        make(data=DataSettings(path=path, validation_samples=2, subset=19))

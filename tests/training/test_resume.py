@@ -23,6 +23,7 @@ from dreamcache.storage.models.adapter import describe_adapter
 from dreamcache.training.checkpoints import Checkpoint, TrainFolder
 from dreamcache.training.loop import TrainLoop
 from dreamcache.training.trainer import Trainer
+from tests.train_samples import write_folder, write_tars
 from tests.training.trainers import MakeTrainer, copied
 
 
@@ -87,6 +88,27 @@ def test_another_start_is_another_training(make: MakeTrainer, tmp_path: Path) ->
     del stored["course"]["model.adapter"]
     latest.write_text(json.dumps(stored))
     TrainLoop(other, output, name="t")
+
+
+def test_checkpoints_of_another_order_of_samples_are_refused(make: MakeTrainer, tmp_path: Path) -> None:
+    """Of several streams. Samples of a folder are one stream, which reads as it always did."""
+    for write, is_refused in ((write_tars, True), (write_folder, False)):
+        data = DataSettings(path=str(write(tmp_path / write.__name__ / "data", 8)), validation_samples=0)
+        output = TrainFolder(str(tmp_path / write.__name__))
+        loop = TrainLoop(make(data=data), output, name="t")
+        loop._save()
+        loop.checkpoints.wait()
+        assert TrainLoop(make(data=data), output, name="t").course == loop.course
+        latest = tmp_path / write.__name__ / "checkpoints" / "latest.json"
+        stored = json.loads(latest.read_text())
+        del stored["course"]["data.order"]  # earlier releases did not record it
+        latest.write_text(json.dumps(stored))
+        if not is_refused:
+            TrainLoop(make(data=data), output, name="t")
+            continue
+        with pytest.raises(ModelError, match=r"data\.order was 1, is 2; .* the release that") as error:
+            TrainLoop(make(data=data), output, name="t")
+        assert error.value.code == "other_training"
 
 
 def test_checkpoints_on_s3(bucket: str) -> None:
