@@ -154,7 +154,7 @@ class AblateSpec(Settings):
         return {"model": keys, "method": "text-only"}
 
 
-def _reference_of(spec: TrainSpec) -> dict[str, Any]:
+def _reference_of(spec: TrainSpec) -> dict[str, object]:
     """Keys of a job that encodes references as this training did."""
     reference = spec.train.reference
     return {"timestep": reference.timestep, "text": reference.text.replace(CAPTION, "{class_name}")}

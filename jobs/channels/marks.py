@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from dreamcache.core.config.provenance import C2paSettings
 from dreamcache.core.errors import SigningError
@@ -64,7 +63,7 @@ class Signer:
         self._signer = ManifestSigner(settings) if settings is not None and not unsigned else None
         self.unsigned = unsigned
 
-    def checked(self, data: bytes, marks: ChannelMarks, row: Mapping[str, Any]) -> ChannelMarks:
+    def checked(self, data: bytes, marks: ChannelMarks, row: Mapping[str, object]) -> ChannelMarks:
         """The marks with what the image's own manifest says, or with a doubt. data, row: of the stored image.
 
         For any number of threads. Nothing is checked where nothing is signed.
@@ -93,7 +92,7 @@ class Signer:
         return self._signer.sign(data, file_format, marks.statement or Statement())
 
 
-def _doubt(found: C2paFinding, row: Mapping[str, Any]) -> str:
+def _doubt(found: C2paFinding, row: Mapping[str, object]) -> str:
     """Why a manifest is not the operator's word about this item; empty where it is."""
     if found.state not in ("untrusted", "valid"):
         codes = f" ({', '.join(found.problems)[:120]})" if found.problems else ""
@@ -110,7 +109,7 @@ def _doubt(found: C2paFinding, row: Mapping[str, Any]) -> str:
     return ""
 
 
-def _other_pixels(data: bytes, row: Mapping[str, Any]) -> str:
+def _other_pixels(data: bytes, row: Mapping[str, object]) -> str:
     """Whether the manifest's row records other pixels; "" for a row that records none. Raises ImageError."""
     recorded = row.get("pixel_sha256")
     if not recorded or stored_pixel_sha256(data) == recorded:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dreamcache.core.config import ImageFormat
 from dreamcache.core.errors import ImageError
-from dreamcache.provenance.ledger_index import _stored_features
+from dreamcache.provenance.ledger_index import _stored
 from dreamcache.storage import image_store
 from dreamcache.storage.image_store import (
     ASCII,
@@ -94,4 +94,4 @@ def test_whatever_a_decoder_raises_is_an_image_error(
 def test_a_ledger_passes_over_what_cannot_be_read(tmp_path: Path, data: bytes, is_read: bool) -> None:
     images, item = ImageStore(str(tmp_path), ImageFormat()), "ab" * 32
     images.commit(item, data)
-    assert (_stored_features(str(tmp_path), item, images.key_of(item)) is not None) is is_read
+    assert (_stored(str(tmp_path), item, images.key_of(item)) is not None) is is_read
