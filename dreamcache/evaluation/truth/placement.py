@@ -41,7 +41,8 @@ def print_of(rgb: NDArray[np.uint8], mask: Mask) -> Print:
     """Of a photo, uint8 [h, w, 3], and its object's mask [h, w]."""
     features = features_of(rgb)
     small = _resized(mask, features.grey.shape)
-    features = replace(features, grey=features.grey[:0])  # of a photo that is held, its points are enough
+    # Of a photo that is held, its points are enough.
+    features = replace(features, grey=features.grey[:0], colours=features.colours[:0])
     if not len(features.points):
         return Print(features=features, mask=small)
     columns, rows = features.points.astype(int).T
